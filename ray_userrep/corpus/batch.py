@@ -1,0 +1,66 @@
+"""The jagged batch that every room speaks: values end to end and offsets, never padded.
+
+Shapes: B users (windows), T tokens of all windows together, B1 = B + 1.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of several users laid end to end.
+
+    `values_T` int64 item indices, `offsets_B1` int32 window bounds, `users_B` int64 stable user hashes,
+    `side` aligned token columns, `labels` aligned user columns, `max_len` the longest window (on the host, so that
+    no kernel launch waits for the device), `weight` 0.0 for a filler that only keeps the ranks in step.
+    """
+
+    values_T: Tensor
+    offsets_B1: Tensor
+    users_B: Tensor
+    max_len: int
+    side: dict[str, Tensor] = field(default_factory=dict)
+    labels: dict[str, Tensor] = field(default_factory=dict)
+    weight: float = 1.0
+
+    @property
+    def num_users(self) -> int:
+        return self.users_B.shape[0]
+
+    @property
+    def num_tokens(self) -> int:
+        return self.values_T.shape[0]
+
+    def lengths(self) -> Tensor:
+        """Window lengths, `[B]`."""
+        return self.offsets_B1.diff()
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device; copies do not block the host."""
+        move = lambda x: x.to(device, non_blocking=True)  # noqa: E731
+        return replace(
+            self,
+            values_T=move(self.values_T),
+            offsets_B1=move(self.offsets_B1),
+            users_B=move(self.users_B),
+            side={k: move(v) for k, v in self.side.items()},
+            labels={k: move(v) for k, v in self.labels.items()},
+        )
+
+    @staticmethod
+    def of(sequences: list[list[int]] | list[np.ndarray], users: np.ndarray | None = None) -> "Batch":
+        """A batch of the given sequences, for a handful of users; the stream builds its batches from columns."""
+        lengths = np.fromiter((len(s) for s in sequences), np.int32, len(sequences))
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        values = np.concatenate([np.asarray(s, np.int64) for s in sequences]) if len(sequences) else np.zeros(0, np.int64)
+        users = np.arange(len(sequences), dtype=np.int64) if users is None else users
+        return Batch(
+            values_T=torch.from_numpy(values),
+            offsets_B1=torch.from_numpy(offsets),
+            users_B=torch.from_numpy(users),
+            max_len=int(lengths.max(initial=0)),
+        )

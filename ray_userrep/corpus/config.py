@@ -1,0 +1,42 @@
+"""How a corpus is laid out, split and streamed; the classes beside this file take these and nothing else."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CorpusConfig(BaseModel):
+    """Layout of the prepared corpus."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    uri: str | None = Field(None, description="folder of the corpus; empty: corpora/ here, named by what went in")
+    num_buckets: int = Field(8, ge=1, description="hash buckets of users; one bucket must fit in memory")
+
+
+class SplitConfig(BaseModel):
+    """Which interactions are trained on and which are predicted; applied when read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rule: Literal["leave_one_out", "global_time"] = Field(
+        "leave_one_out",
+        description="leave_one_out: last is test, the one before validation; global_time: two days cut all users at once",
+    )
+    valid_share: float = Field(0.1, gt=0, lt=0.5, description="global_time: share of interactions in validation")
+    test_share: float = Field(0.1, gt=0, lt=0.5, description="global_time: share of interactions in test")
+
+
+class StreamConfig(BaseModel):
+    """How training windows are cut and batched; all of it is written into the plan."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_len: int = Field(64, ge=2, description="positions the encoder sees at once")
+    windows: Literal["last", "tile", "random"] = Field(
+        "tile", description="a user's newest window, every window, or one random window an epoch"
+    )
+    batch_tokens: int = Field(2048, ge=1, description="targets in a global batch, over all workers")
+    micro_tokens: int = Field(65536, ge=1, description="targets in one forward pass of one worker, about")
+    shuffle_buckets: int = Field(64, ge=1, description="buckets shuffled together, and held in memory at once")
+    prefetch: int = Field(4, ge=1, description="global batches prepared ahead by the reading thread")

@@ -1,0 +1,119 @@
+"""Reading a corpus: the newest manifest, the item table, and buckets decoded to flat arrays.
+
+A bucket is decoded whole: that costs its size in memory once and makes every later gather plain index arithmetic.
+
+Shapes: U users of a bucket, N their interactions.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ray_userrep import storage
+from ray_userrep.corpus.items import ItemTable
+from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest
+from ray_userrep.errors import UserError
+
+
+class Bucket(NamedTuple):
+    """The users of one hash bucket, in the order of their ids, their interactions in the order of (timestamp, row)."""
+
+    user_ids: pa.Array
+    user_hash_U: NDArray[np.int64]
+    offsets_U1: NDArray[np.int64]
+    items_N: NDArray[np.int64]
+    timestamps_N: NDArray[np.int64]
+
+    @property
+    def lengths_U(self) -> NDArray[np.int64]:
+        return np.diff(self.offsets_U1)
+
+
+class Corpus:
+    """An opened corpus version."""
+
+    def __init__(self, uri: str, manifest: Manifest) -> None:
+        self.uri = uri
+        self.manifest = manifest
+
+    def items(self) -> ItemTable:
+        """The vocabulary with its columns."""
+        return ItemTable(storage.read_parquet(storage.join(self.uri, self.manifest.items)))
+
+    def users(self) -> pa.Table | None:
+        """User attributes, where the log has them."""
+        path = self.manifest.users
+        return None if path is None else storage.read_parquet(storage.join(self.uri, path))
+
+    def bucket(self, number: int) -> Bucket:
+        """One bucket, decoded."""
+        columns = ["user_id", "user_hash", "items", "timestamps"]
+        tables = [
+            storage.read_parquet(storage.join(self.uri, f.path), columns)
+            for f in self.manifest.sequences
+            if f.bucket == number
+        ]
+        assert len(tables) <= 1, "a base corpus has one file a bucket"
+        return _decode(tables[0]) if tables else _empty_bucket(self.items().ids.type)
+
+    def buckets(self) -> range:
+        return range(self.manifest.num_buckets)
+
+
+def open_corpus(uri: str, version: int | None = None) -> Corpus:
+    """Open the newest version, or the one asked for.
+
+    Raises:
+        UserError: there is no corpus, no such version, or it was written by another schema version.
+    """
+    uri = storage.absolute(uri)
+    wanted = newest_version(uri) if version is None else version
+    if wanted is None:
+        raise UserError(f"no corpus at {uri}: prepare one with jobs/prepare.py --logs URI --corpus {uri}")
+    raw = storage.read_json(manifest_uri(uri, wanted))
+    if raw.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(f"corpus {uri} has schema {raw.get('schema_version')}, this is {SCHEMA_VERSION}: prepare it again")
+    return Corpus(uri, Manifest.model_validate(raw))
+
+
+def newest_version(uri: str) -> int | None:
+    """The highest published version number, None where there is none."""
+    folder = storage.join(uri, "manifests")
+    if not storage.exists(folder):
+        return None
+    names = [entry.uri.rsplit("/", 1)[-1] for entry in storage.list_files(folder, ".json")]
+    return max((int(name.removesuffix(".json")) for name in names), default=None)
+
+
+def manifest_uri(uri: str, version: int) -> str:
+    return storage.join(uri, "manifests", f"{version:06d}.json")
+
+
+def _decode(table: pa.Table) -> Bucket:
+    items = table.column("items").combine_chunks()
+    timestamps = table.column("timestamps").combine_chunks()
+    return Bucket(
+        user_ids=table.column("user_id").combine_chunks(),
+        user_hash_U=table.column("user_hash").to_numpy(),
+        offsets_U1=items.offsets.to_numpy().astype(np.int64),
+        items_N=items.values.to_numpy(),
+        timestamps_N=timestamps.values.to_numpy(),
+    )
+
+
+def _empty_bucket(user_type: pa.DataType) -> Bucket:
+    none = np.zeros(0, np.int64)
+    return Bucket(pa.array([], user_type), none, np.zeros(1, np.int64), none, none)
+
+
+class BucketCache:
+    """Keeps the buckets in use decoded; what falls out is read again when it is needed."""
+
+    def __init__(self, corpus: Corpus, size: int) -> None:
+        self._read = lru_cache(maxsize=size)(corpus.bucket)
+
+    def __getitem__(self, number: int) -> Bucket:
+        return self._read(number)

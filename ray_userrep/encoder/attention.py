@@ -1,0 +1,97 @@
+"""Self-attention over jagged windows: valid tokens only, whatever the hardware offers.
+
+On CPU, and in fp32 on GPU, windows are put into groups of near-equal length, each padded by at most an eighth of its
+longest and given to the fused SDPA kernel; nothing outside attention ever sees a padded place. On GPU in half
+precision the varlen kernel takes the jagged layout as it is. The layout is worked out once a batch, for all layers.
+
+Shapes: T tokens, B windows, H heads, E head width, G windows of a group, S longest of a group, P places (G·S, summed).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+_PADDED_SHARE = 1 / 8
+
+
+class Group(NamedTuple):
+    """Windows attended to together."""
+
+    num_windows: int
+    longest: int
+    visible: Tensor | None  # [G, 1, 1, S] places that may be seen, where a mask is needed
+
+
+class Layout(NamedTuple):
+    """How a batch's tokens are attended to: jagged as they are, or laid out group after group."""
+
+    offsets_B1: Tensor
+    max_len: int
+    causal: bool
+    groups: list[Group]
+    source_P: Tensor  # token of each place; padding repeats its window's last token
+    place_T: Tensor  # place of each token
+
+
+def layout_of(offsets_B1: Tensor, max_len: int, causal: bool, half: bool) -> Layout:
+    """Work out a batch's layout; the varlen kernel (`half`, on GPU) needs no groups and no copy to the host."""
+    if half and offsets_B1.is_cuda:
+        return Layout(offsets_B1, max_len, causal, [], offsets_B1, offsets_B1)
+    offsets = offsets_B1.cpu().numpy().astype(np.int64)
+    lengths, device = np.diff(offsets), offsets_B1.device
+    sources, places, groups, before = [np.zeros(0, np.int64)], np.empty(offsets[-1], np.int64), [], 0
+    for rows in _near_equal(lengths):
+        longest = int(lengths[rows].max())
+        place_S = np.arange(longest)
+        valid_GS = place_S < lengths[rows, None]
+        source_GS = offsets[rows, None] + np.minimum(place_S, lengths[rows, None] - 1)
+        places[source_GS[valid_GS]] = before + np.flatnonzero(valid_GS)
+        # A causal query never reaches the padding on its right: only bidirectional attention needs a mask.
+        masked = not causal and not valid_GS.all()
+        visible = torch.from_numpy(valid_GS[:, None, None, :]).to(device) if masked else None
+        groups.append(Group(len(rows), longest, visible))
+        sources.append(source_GS.reshape(-1))
+        before += source_GS.size
+    source_P = torch.from_numpy(np.concatenate(sources)).to(device)
+    return Layout(offsets_B1, max_len, causal, groups, source_P, torch.from_numpy(places).to(device))
+
+
+def attend(qkv_T3HE: Tensor, layout: Layout) -> Tensor:
+    """Scaled dot-product attention inside each window, `[T, H, E]`."""
+    if not layout.groups:
+        return _varlen(qkv_T3HE, layout)
+    qkv_P3HE = qkv_T3HE.index_select(0, layout.source_P)
+    sizes = [group.num_windows * group.longest for group in layout.groups]
+    outs = []
+    for group, part in zip(layout.groups, qkv_P3HE.split(sizes), strict=True):
+        q, k, v = part.unflatten(0, (group.num_windows, group.longest)).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=group.visible, is_causal=layout.causal)
+        outs.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outs).index_select(0, layout.place_T)
+
+
+def _varlen(qkv_T3HE: Tensor, layout: Layout) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn  # the module needs a CUDA build
+
+    offsets, longest = layout.offsets_B1, layout.max_len
+    window = (-1, 0) if layout.causal else (-1, -1)
+    q, k, v = qkv_T3HE.unbind(1)
+    return varlen_attn(q, k, v, offsets, offsets, longest, longest, window_size=window)
+
+
+def _near_equal(lengths_B: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Windows by length, cut where a group would be padded by more than its share; empty windows are left out."""
+    order = np.argsort(-lengths_B, kind="stable")
+    order = order[lengths_B[order] > 0]
+    descending = lengths_B[order]
+    groups, first = [], 0
+    while first < len(order):
+        shortest = descending[first] * (1 - _PADDED_SHARE)
+        last = first + int(np.searchsorted(-descending[first:], -shortest, side="right"))
+        groups.append(order[first:last])
+        first = last
+    return groups

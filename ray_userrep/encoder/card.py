@@ -1,0 +1,36 @@
+"""The model card that travels with an encoder's weights."""
+
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+_TEMPLATE = """---
+library_name: ray_userrep
+tags: [user-representation, sequential-recommendation]
+---
+# User encoder
+
+Turns a user's interactions into a vector of width {width}. It sees the newest {max_len} interactions and knows
+{num_items:,} items, listed in `items/`.
+
+| parameters | |
+|---|---|
+| item embedding | {embedding:,} |
+| backbone | {backbone:,} |
+
+```python
+from ray_userrep.encoder.user_encoder import UserEncoder
+
+encoder = UserEncoder.from_pretrained("path/to/this/folder")
+vectors = encoder.encode([["first item id", "newest item id"]])
+```
+
+Items the encoder does not know are left out. What it was trained on, how, and how well it does beside simple
+baselines is in `recipe.json`, `result.json` and `report.html` of the run that made it.
+"""
+
+
+def model_card(config: PreTrainedConfig, parameters: dict[str, int]) -> str:
+    """Markdown for people who find the folder without the run."""
+    fields: dict[str, Any] = {"width": config.encoder["width"], "max_len": config.max_len, "num_items": config.num_items}
+    return _TEMPLATE.format(**fields, **parameters)

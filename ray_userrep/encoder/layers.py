@@ -1,0 +1,41 @@
+"""The leaf modules: each draws its own first weights as it is built.
+
+A later pass over the whole model would be simpler, and would find parameters already partitioned where ZeRO builds
+models too large for one worker.
+
+Shapes: any leading axes, D width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class Linear(nn.Linear):
+    """A linear map without bias whose outputs have the variance of its inputs."""
+
+    def __init__(self, in_width: int, out_width: int) -> None:
+        super().__init__(in_width, out_width, bias=False)
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=self.in_features**-0.5)
+
+
+class ZeroLinear(Linear):
+    """A linear map that starts at zero: the residual branch it ends adds nothing at first."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+
+
+class Norm(nn.Module):
+    """RMSNorm, or LayerNorm with its bias."""
+
+    def __init__(self, width: int, kind: str) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width)) if kind == "layer" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.bias is None:
+            return nn.functional.rms_norm(x, self.weight.shape, self.weight, eps=1e-6)
+        return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, eps=1e-6)

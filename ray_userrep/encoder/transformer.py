@@ -1,0 +1,132 @@
+"""The pre-norm Transformer backbone on jagged input.
+
+Pre-norm stays trainable at any depth. Rotary positions depend on distances only, so that a window cut out of a long
+history reads the same wherever it was cut; their tables are made in `forward`, which costs little and leaves no
+buffer to rebuild when weights are loaded.
+
+Shapes: T tokens, D width, H heads, E head width, F hidden width of the feed-forward.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ray_userrep.encoder.attention import Layout, attend, layout_of
+from ray_userrep.encoder.config import TransformerConfig
+from ray_userrep.encoder.layers import Linear, Norm, ZeroLinear
+
+_ROTARY_BASE = 10_000.0
+
+
+class Transformer(nn.Module):
+    """Blocks of attention and feed-forward between residual connections, and a norm at the end."""
+
+    def __init__(self, config: TransformerConfig, width: int, max_len: int) -> None:
+        super().__init__()
+        self.causal = config.causal
+        self.head_width = width // config.num_heads
+        self.positions = Positions(max_len, width) if config.positions == "learned" else None
+        self.blocks = nn.ModuleList(Block(config, width) for _ in range(config.num_layers))
+        self.norm = Norm(width, config.norm)
+
+    def forward(self, x_TD: Tensor, offsets_B1: Tensor, max_len: int) -> Tensor:
+        """States of every token, `[T, D]`."""
+        half = torch.is_autocast_enabled(x_TD.device.type) or x_TD.dtype != torch.float32
+        layout = layout_of(offsets_B1, max_len, self.causal, half)
+        position_T = positions_of(offsets_B1, x_TD.shape[0])
+        if self.positions is None:
+            rotation = rotary_table(position_T, self.head_width)
+        else:
+            x_TD, rotation = x_TD + self.positions(position_T), None
+        for block in self.blocks:
+            x_TD = block(x_TD, layout, rotation)
+        return self.norm(x_TD)
+
+
+class Positions(nn.Module):
+    """One trained vector a position in the window."""
+
+    def __init__(self, max_len: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(max_len, width) * 0.02)
+
+    def forward(self, position_T: Tensor) -> Tensor:
+        return F.embedding(position_T, self.weight)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+
+    def __init__(self, config: TransformerConfig, width: int) -> None:
+        super().__init__()
+        self.attention_norm = Norm(width, config.norm)
+        self.attention = Attention(width, config.num_heads)
+        self.ffn_norm = Norm(width, config.norm)
+        self.ffn = SwiGLU(width, config.ffn_mult) if config.ffn == "swiglu" else GELU(width, config.ffn_mult)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x_TD: Tensor, layout: Layout, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+        x_TD = x_TD + self.dropout(self.attention(self.attention_norm(x_TD), layout, rotation))
+        return x_TD + self.dropout(self.ffn(self.ffn_norm(x_TD)))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused input map."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = Linear(width, 3 * width)
+        self.out = ZeroLinear(width, width)
+
+    def forward(self, x_TD: Tensor, layout: Layout, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+        qkv_T3HE = self.qkv(x_TD).unflatten(-1, (3, self.num_heads, -1))
+        if rotation is not None:
+            qk, v = qkv_T3HE.split((2, 1), 1)
+            qkv_T3HE = torch.cat([rotate(qk, *rotation), v], 1)
+        return self.out(attend(qkv_T3HE, layout).flatten(1))
+
+
+class SwiGLU(nn.Module):
+    """Gated feed-forward (Shazeer 2020); two thirds of the hidden width, so that it costs what GELU's does."""
+
+    def __init__(self, width: int, mult: float) -> None:
+        super().__init__()
+        hidden = max(8, round(width * mult * 2 / 3 / 8) * 8)
+        self.up = Linear(width, 2 * hidden)
+        self.down = ZeroLinear(hidden, width)
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        gate_TF, value_TF = self.up(x_TD).chunk(2, -1)
+        return self.down(F.silu(gate_TF) * value_TF)
+
+
+class GELU(nn.Module):
+    """Two linear maps with a GELU between."""
+
+    def __init__(self, width: int, mult: float) -> None:
+        super().__init__()
+        self.up = Linear(width, round(width * mult))
+        self.down = ZeroLinear(round(width * mult), width)
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x_TD)))
+
+
+def positions_of(offsets_B1: Tensor, num_tokens: int) -> Tensor:
+    """Each token's place in its window, `[T]`; the number of tokens is given so that the host need not ask."""
+    starts_T = torch.repeat_interleave(offsets_B1[:-1], offsets_B1.diff(), output_size=num_tokens)
+    return torch.arange(num_tokens, device=offsets_B1.device) - starts_T
+
+
+def rotary_table(position_T: Tensor, head_width: int) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of each position's angles, `[T, 1, 1, E/2]` (Su et al. 2021, RoFormer, equation 15)."""
+    exponent = torch.arange(0, head_width, 2, device=position_T.device) / head_width
+    angle = position_T[:, None].float() * _ROTARY_BASE**-exponent
+    return angle.cos()[:, None, None], angle.sin()[:, None, None]
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair of coordinates, one from either half of the head, by its angle."""
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1).to(x.dtype)

@@ -1,0 +1,177 @@
+"""The user encoder: item embedder, backbone and readout as one transformers model, with its item table beside it.
+
+Being a `PreTrainedModel` gives saving, loading and hubs for free. The item table is no parameter: it is saved as
+`items/` in the same folder and memory-mapped, so that raw item ids go in wherever the folder goes.
+
+Shapes: T tokens, B users, V items, D width.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from ray_userrep import storage
+from ray_userrep.corpus.batch import Batch
+from ray_userrep.corpus.items import ItemTable
+from ray_userrep.corpus.plan import ranges
+from ray_userrep.encoder.card import model_card
+from ray_userrep.encoder.config import EncoderConfig
+from ray_userrep.encoder.items import IdItems
+from ray_userrep.encoder.readout import readout
+from ray_userrep.encoder.transformer import Transformer
+from ray_userrep.errors import UserError
+
+_ITEMS, _CARD = "items", "README.md"
+transformers_logging.disable_progress_bar()  # a bar for one small file is noise in a job's output
+
+
+class UserEncoderConfig(PreTrainedConfig):
+    """The encoder's config tree, the size of its catalogue and the longest window, as transformers stores them."""
+
+    model_type = "user_encoder"
+
+    encoder: dict[str, Any] | None = None
+    num_items: int = 0
+    max_len: int = 64
+
+
+class UserEncoder(PreTrainedModel):
+    """From a user's interactions to a vector."""
+
+    config_class = UserEncoderConfig
+    base_model_prefix = "encoder"
+
+    def __init__(self, config: UserEncoderConfig) -> None:
+        super().__init__(config)
+        parts = EncoderConfig.model_validate(config.encoder or {})
+        self.width = parts.width
+        self.max_len = config.max_len
+        self.item_table: ItemTable | None = None
+        self.items = IdItems(config.num_items, parts.width)
+        self.dropout = torch.nn.Dropout(parts.items.dropout)
+        self.backbone = Transformer(parts.backbone, parts.width, config.max_len)
+        self._readout = parts.readout
+        self.post_init()
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """Nothing: every leaf drew its weights as it was built."""
+
+    def states(self, batch: Batch) -> Tensor:
+        """The state after each interaction, `[T, D]`; windows are at most `max_len` long."""
+        assert batch.max_len <= self.max_len, f"a window of {batch.max_len} for an encoder of {self.max_len}"
+        # Item vectors are small, for the scores' sake; the backbone's residual stream wants unit variance.
+        x_TD = self.items(batch.values_T) * self.width**0.5
+        return self.backbone(self.dropout(x_TD), batch.offsets_B1, batch.max_len)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """User vectors, `[B, D]`."""
+        return readout(self.states(batch), batch.offsets_B1, self._readout)
+
+    def encode(
+        self,
+        histories: pa.ListArray | Sequence[Sequence[Any]],
+        unknown: Literal["skip", "error"] = "skip",
+        batch_tokens: int = 16384,
+    ) -> NDArray[np.float32]:
+        """User vectors of raw item ids, newest last, `[B, D]`; only the newest `max_len` known items count.
+
+        Unknown items are left out, or refused with `unknown="error"`; an empty history gives zeros.
+
+        Raises:
+            UserError: an unknown item, where those are refused; an encoder without its item table.
+        """
+        if self.item_table is None:
+            raise UserError("this encoder has no item table: load it from the folder of a run, or use with_items")
+        histories = histories if isinstance(histories, pa.Array) else pa.array(histories, pa.list_(self.item_table.ids.type))
+        indices_N = self.item_table.index_of(histories.flatten())
+        if unknown == "error" and (indices_N < 0).any():
+            first = histories.flatten()[int(np.argmax(indices_N < 0))].as_py()
+            raise UserError(f"item {first!r} is not among the encoder's {len(self.item_table)} items")
+        users_N = np.repeat(np.arange(len(histories)), histories.value_lengths().fill_null(0).to_numpy())
+        known_N = indices_N >= 0
+        return self._encode_indices(indices_N[known_N], np.bincount(users_N[known_N], minlength=len(histories)), batch_tokens)
+
+    def _encode_indices(
+        self, indices_N: NDArray[np.int64], lengths_B: NDArray[np.int64], batch_tokens: int
+    ) -> NDArray[np.float32]:
+        ends_B = np.cumsum(lengths_B)
+        kept_B = np.minimum(lengths_B, self.max_len)
+        vectors_BD = np.zeros((len(lengths_B), self.width), np.float32)
+        order = np.argsort(kept_B, kind="stable")
+        run = np.cumsum(kept_B[order]) // batch_tokens
+        for rows in np.split(order, np.flatnonzero(np.diff(run)) + 1):
+            offsets = np.concatenate([[0], np.cumsum(kept_B[rows])]).astype(np.int32)
+            values = indices_N[ranges(ends_B[rows] - kept_B[rows], kept_B[rows])]
+            batch = Batch(
+                torch.from_numpy(values), torch.from_numpy(offsets), torch.from_numpy(rows), int(kept_B[rows].max(initial=0))
+            )
+            with torch.inference_mode():
+                vectors_BD[rows] = self(batch.to(self.device)).float().cpu().numpy()
+        return vectors_BD
+
+    def with_items(self, table: ItemTable) -> "UserEncoder":
+        """A copy over another catalogue: shared ids keep their vectors, new ones get the mean vector."""
+        if self.item_table is None:
+            raise UserError("this encoder has no item table: its items cannot be told from the new ones")
+        config = UserEncoderConfig(**(self.config.to_dict() | {"num_items": len(table)}))
+        other = UserEncoder(config)
+        state = self.state_dict()
+        known = torch.from_numpy(self.item_table.index_of(table.ids))
+        weight = state["items.weight"]
+        state["items.weight"] = torch.where(known[:, None] >= 0, weight[known.clamp(min=0)], weight.mean(0))
+        other.load_state_dict(state)
+        other.item_table = table
+        return other.train(self.training)
+
+    def parameters_by_kind(self) -> dict[str, int]:
+        """Numbers of parameters: item embedding and backbone."""
+        count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
+        return {"embedding": count(self.items), "backbone": count(self.backbone)}
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Write weights, config, item table and model card into a local folder."""
+        super().save_pretrained(str(save_directory), **kwargs)
+        if self.item_table is not None:
+            self.item_table.save(Path(save_directory) / _ITEMS)
+        (Path(save_directory) / _CARD).write_text(model_card(self.config, self.parameters_by_kind()))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> "UserEncoder":
+        """Load an encoder and its item table from a folder at any URI.
+
+        Raises:
+            UserError: the folder does not hold a whole encoder.
+        """
+        if not storage.is_local(str(folder)):
+            with tempfile.TemporaryDirectory() as scratch:
+                storage.download_dir(str(folder), scratch)
+                return cls.from_pretrained(scratch, **kwargs)
+        path = Path(storage.absolute(str(folder)))
+        for name in ("config.json", "model.safetensors"):
+            if not (path / name).exists():
+                raise UserError(f"no encoder at {folder}: {name} is missing")
+        table = ItemTable.load(path / _ITEMS)
+        try:
+            encoder = super().from_pretrained(str(path), **kwargs)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(f"encoder at {folder} cannot be read: {error}") from error
+        if len(table) != encoder.config.num_items:
+            raise UserError(f"encoder at {folder}: {encoder.config.num_items} item vectors but {len(table)} items")
+        encoder.item_table = table
+        return encoder.eval()
+
+
+def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int) -> UserEncoder:
+    """A fresh encoder over an item table."""
+    encoder = UserEncoder(UserEncoderConfig(encoder=config.model_dump(), num_items=len(table), max_len=max_len))
+    encoder.item_table = table
+    return encoder

@@ -1,0 +1,58 @@
+"""Full-catalogue ranks without the score matrix: users are scored a few at a time.
+
+Shapes: U users, B users of a chunk, V items, N interactions.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ray_userrep.corpus.plan import ranges
+from ray_userrep.evaluation.data import Histories
+
+Scorer = Callable[[Histories], Tensor]  # scores of all items for each user, [B, V]
+
+_CHUNK_SCORES = 2**22
+
+
+def ranks(scorer: Scorer, histories: Histories, num_items: int, exclude_seen: bool) -> NDArray[np.int64]:
+    """The rank of each user's target among all items, from 1, `[U]`.
+
+    Of equal scores the smaller item index comes first, so that ranks do not depend on an unstable sort. With
+    `exclude_seen`, items of the history do not compete; the target always does.
+
+    Raises:
+        FloatingPointError: a score is not a number.
+    """
+    chunk = max(1, _CHUNK_SCORES // num_items)
+    found = [np.zeros(0, np.int64)]
+    for first in range(0, histories.num_users, chunk):
+        part = histories.take(np.arange(first, min(first + chunk, histories.num_users)))
+        found.append(_ranks(scorer(part), part, exclude_seen))
+    return np.concatenate(found)
+
+
+def _ranks(scores_BV: Tensor, histories: Histories, exclude_seen: bool) -> NDArray[np.int64]:
+    device = scores_BV.device
+    target_B1 = torch.from_numpy(histories.targets_U).to(device)[:, None]
+    target_score_B1 = scores_BV.gather(1, target_B1)
+    if exclude_seen:
+        user_N = np.repeat(np.arange(histories.num_users), histories.lengths_U)
+        seen = torch.from_numpy(user_N).to(device), torch.from_numpy(histories.items_N).to(device)
+        scores_BV = scores_BV.index_put(seen, scores_BV.new_tensor(float("-inf")))
+    above_B = (scores_BV > target_score_B1).sum(1)
+    items_V = torch.arange(scores_BV.shape[1], device=device)
+    tied_before_B = ((scores_BV == target_score_B1) & (items_V < target_B1)).sum(1)
+    if torch.isnan(scores_BV.sum()):
+        raise FloatingPointError("a score is not a number: the model has diverged")
+    return (1 + above_B + tied_before_B).cpu().numpy()
+
+
+def newest(histories: Histories, max_len: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The newest items of each history and their offsets."""
+    kept = np.minimum(histories.lengths_U, max_len)
+    items = histories.items_N[ranges(histories.offsets_U1[1:] - kept, kept)]
+    return items, np.concatenate([[0], np.cumsum(kept)]).astype(np.int32)

@@ -1,0 +1,42 @@
+"""From ranks to the figures that are printed, stored and compared.
+
+Shapes: U users.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ray_userrep.evaluation.config import EvaluationConfig
+from ray_userrep.evaluation.intervals import mean_interval, paired_difference, paired_p_value
+from ray_userrep.evaluation.metrics import ndcg, per_user
+
+HEADLINE = "ndcg@10"
+
+
+def summary(ranks_U: NDArray[np.int64], config: EvaluationConfig) -> dict[str, dict[str, float]]:
+    """Each metric with its interval: `{"ndcg@10": {"mean", "low", "high"}, …}`."""
+    metrics = per_user(ranks_U, config.ks)
+    return {name: mean_interval(v, config.num_bootstrap, config.confidence)._asdict() for name, v in metrics.items()}
+
+
+def comparison(ours_U: NDArray[np.int64], theirs_U: NDArray[np.int64], config: EvaluationConfig) -> dict[str, float]:
+    """NDCG@10 of ours minus theirs over the same users: paired interval and p of the randomisation test."""
+    a_U, b_U = ndcg(ours_U, 10), ndcg(theirs_U, 10)
+    difference = paired_difference(a_U, b_U, config.num_bootstrap, config.confidence)
+    return {**difference._asdict(), "p": paired_p_value(a_U, b_U, config.num_bootstrap)}
+
+
+def format_table(rows: Mapping[str, dict[str, dict[str, float]]], names: list[str]) -> str:
+    """An aligned text table: one row a system, each metric with its interval."""
+    header = ["", *names]
+    body = [[system, *(_cell(metrics[name]) for name in names)] for system, metrics in rows.items()]
+    widths = [max(len(line[column]) for line in [header, *body]) for column in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in [header, *body]]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(metric: dict[str, float]) -> str:
+    return f"{metric['mean']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]"

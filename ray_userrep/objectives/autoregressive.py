@@ -1,0 +1,53 @@
+"""Next-item prediction: every interaction of a window is a target, given those before it.
+
+Shapes: B windows, T inputs (a window of n items gives n - 1).
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ray_userrep.corpus.batch import Batch
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.objectives.base import Draws, LossSum, Objective
+from ray_userrep.objectives.softmax import ItemSoftmax
+
+TARGETS = "targets"
+
+
+class Autoregressive(Objective):
+    """−Σ log p(next item | items before), over a causal backbone."""
+
+    parts = ("next_item",)
+    requires_causal = True
+    lookahead = 1
+
+    def __init__(self, softmax: ItemSoftmax) -> None:
+        super().__init__()
+        self.softmax = softmax
+
+    def views(self, batch: Batch, rng: Draws) -> list[Batch]:
+        """Inputs are all items of a window but its last, targets all but its first."""
+        first, last = torch.ones(2, batch.num_tokens, dtype=torch.bool)
+        first[batch.offsets_B1[:-1].long()] = False
+        last[batch.offsets_B1[1:].long() - 1] = False
+        shift_B1 = torch.arange(batch.num_users + 1, dtype=batch.offsets_B1.dtype)
+        side = {name: column[last] for name, column in batch.side.items()}
+        view = replace(
+            batch,
+            values_T=batch.values_T[last],
+            offsets_B1=batch.offsets_B1 - shift_B1,
+            max_len=batch.max_len - 1,
+            side=side | {TARGETS: batch.values_T[first]},
+            labels=batch.labels | self.softmax.sample(rng),
+        )
+        return [view]
+
+    def counts(self, views: list[Batch]) -> Tensor:
+        return torch.tensor([view.num_tokens * view.weight for view in views])
+
+    def forward(self, encoder: UserEncoder, views: list[Batch]) -> LossSum:
+        (view,) = views
+        loss = self.softmax(encoder.states(view), view.side[TARGETS], encoder, view)
+        return LossSum((loss * view.weight)[None])

@@ -1,0 +1,39 @@
+"""A recipe: one typed tree of every room's config, which is a run's complete description."""
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ray_userrep.corpus.config import CorpusConfig, SplitConfig, StreamConfig
+from ray_userrep.encoder.config import EncoderConfig
+from ray_userrep.evaluation.config import EvaluationConfig
+from ray_userrep.logs.config import LogsConfig
+from ray_userrep.objectives.config import AutoregressiveConfig
+from ray_userrep.training.config import TrainConfig
+
+
+class Recipe(BaseModel):
+    """Everything that decides what a job does; stored with each run as `recipe.json`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    seed: int = Field(0, ge=0, description="decides first weights, order, negatives and dropout")
+    run: str | None = Field(None, description="folder of the run; empty: runs/ here, named by recipe and time")
+    logs: LogsConfig = Field(default_factory=LogsConfig)
+    corpus: CorpusConfig = Field(default_factory=CorpusConfig)
+    split: SplitConfig = Field(default_factory=SplitConfig)
+    stream: StreamConfig = Field(default_factory=StreamConfig)
+    encoder: EncoderConfig = Field(default_factory=EncoderConfig)
+    objective: AutoregressiveConfig = Field(default_factory=AutoregressiveConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+
+    @model_validator(mode="after")
+    def _combinations(self) -> "Recipe":
+        if not self.encoder.backbone.causal:
+            raise ValueError("objective.kind autoregressive needs encoder.backbone.causal: true")
+        if self.stream.batch_tokens < self.stream.max_len:
+            raise ValueError(
+                f"stream.batch_tokens {self.stream.batch_tokens} is smaller than stream.max_len {self.stream.max_len}: "
+                "a global batch must hold at least one window"
+            )
+        return self

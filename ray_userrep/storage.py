@@ -1,0 +1,294 @@
+"""Files at any URI: local paths, `file://`, `s3://`, and every other scheme that fsspec knows.
+
+pyarrow's own filesystems carry the bulk: they read ranges in parallel, retry, and Ray speaks them. fsspec covers the
+schemes that pyarrow lacks, more slowly. Every write appears whole or not at all: a temporary file renamed into place
+locally, one upload on an object store. S3 takes its endpoint, region and credentials from the usual AWS places.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fsspec
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from ray_userrep import s3
+from ray_userrep.errors import UserError
+
+_PIECE = 8 * 2**20  # a stream read without a size is several times slower than in pieces, on S3
+_THREADS = 8
+
+
+class FileEntry(NamedTuple):
+    """A file and its size in bytes."""
+
+    uri: str
+    size: int
+
+
+def open_fs(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem of a URI and the path inside it; the filesystem can be pickled.
+
+    Raises:
+        UserError: nothing here reads this scheme.
+    """
+    if is_local(uri):
+        return pafs.LocalFileSystem(), absolute(uri)
+    if uri.startswith("s3://"):
+        bucket, _ = _s3_parts(uri)
+        return s3.filesystem(bucket), uri.removeprefix("s3://").rstrip("/")
+    filesystem, path = _open_fsspec(uri)
+    return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
+
+
+def is_local(uri: str) -> bool:
+    """Whether a URI means this machine's own disk."""
+    return "://" not in uri or uri.startswith("file://")
+
+
+def absolute(uri: str) -> str:
+    """The same place independent of the working directory; other schemes stay as they are, less a final slash."""
+    if is_local(uri):
+        return os.path.abspath(os.path.expanduser(uri.removeprefix("file://")))
+    return uri.rstrip("/")
+
+
+def join(uri: str, *parts: str) -> str:
+    """A place below another."""
+    return "/".join([uri.rstrip("/") if uri != "/" else "", *(part.strip("/") for part in parts)])
+
+
+def exists(uri: str) -> bool:
+    """Whether there is a file or a folder."""
+    with explained(uri):
+        filesystem, path = open_fs(uri)
+        return filesystem.get_file_info(path).type != pafs.FileType.NotFound
+
+
+def list_files(uri: str, suffix: str = "") -> list[FileEntry]:
+    """All files below a folder, or the file itself, sorted by URI; names that start with `.` or `_` are skipped.
+
+    Raises:
+        UserError: there is nothing at the URI, or it may not be read.
+    """
+    with explained(uri):
+        filesystem, path = open_fs(uri)
+        info = filesystem.get_file_info(path)
+        if info.type == pafs.FileType.NotFound:
+            raise FileNotFoundError(uri)
+        if info.is_file:
+            return [FileEntry(absolute(uri), info.size)]
+        found = _walk(filesystem, path)
+    return [
+        FileEntry(join(absolute(uri), name), size)
+        for name, size in found
+        if name.endswith(suffix) and not _is_hidden(name)
+    ]
+
+
+def read_bytes(uri: str) -> bytes:
+    """A file's content."""
+    with explained(uri):
+        filesystem, path = open_fs(uri)
+        with filesystem.open_input_stream(path) as source:
+            return b"".join(_pieces(source))
+
+
+def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
+    """Write a file whole, over what was there."""
+    with explained(uri), _sink(uri) as sink:
+        sink.write(data)
+
+
+def create_exclusive(uri: str, data: bytes) -> None:
+    """Write a file unless there is one: of several writers exactly one succeeds.
+
+    Raises:
+        FileExistsError: somebody was first.
+    """
+    with explained(uri):
+        if is_local(uri):
+            _create_local(Path(absolute(uri)), data)
+        elif uri.startswith("s3://"):
+            s3.create_exclusive(*_s3_parts(uri), data)
+        else:
+            filesystem, path = _open_fsspec(uri)
+            filesystem.pipe_file(path, data, mode="create")
+
+
+def read_text(uri: str) -> str:
+    return read_bytes(uri).decode()
+
+
+def write_text(uri: str, text: str) -> None:
+    write_bytes(uri, text.encode())
+
+
+def read_json(uri: str) -> Any:
+    """A JSON document.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(read_bytes(uri))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{uri} is not JSON: {error}") from error
+
+
+def write_json(uri: str, obj: Any) -> None:
+    write_bytes(uri, (json.dumps(obj, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_parquet(uri: str, columns: list[str] | None = None) -> pa.Table:
+    """A Parquet file; folder names such as `bucket=3` add no columns.
+
+    Raises:
+        UserError: the file is missing or is not Parquet.
+    """
+    with explained(uri):
+        filesystem, path = open_fs(uri)
+        try:
+            with filesystem.open_input_file(path) as source:
+                return pq.ParquetFile(source, pre_buffer=True).read(columns)
+        except pa.ArrowInvalid as error:
+            raise UserError(f"{uri} is not a readable Parquet file: {error}") from error
+
+
+def write_parquet(uri: str, table: pa.Table) -> None:
+    """Write a table as zstd-compressed Parquet; the compressed bytes are held in memory."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_bytes(uri, sink.getvalue())
+
+
+def upload_dir(local: str | Path, uri: str) -> None:
+    """Copy a local folder, hidden files too, below a URI."""
+    root = Path(local)
+    names = [str(path.relative_to(root)) for path in sorted(root.rglob("*")) if path.is_file()]
+    _in_threads(lambda name: _copy(str(root / name), join(uri, name)), names)
+
+
+def download_dir(uri: str, local: str | Path) -> None:
+    """Copy everything below a URI into a local folder.
+
+    Raises:
+        UserError: there is nothing at the URI.
+    """
+    with explained(uri):
+        filesystem, path = open_fs(uri)
+        names = [name for name, _ in _walk(filesystem, path)]
+    _in_threads(lambda name: _copy(join(uri, name), str(Path(local) / name)), names)
+
+
+def delete(uri: str) -> None:
+    """Remove a file, or a folder with all that is in it; nothing there is fine."""
+    with explained(uri):
+        filesystem, path = open_fs(uri)
+        kind = filesystem.get_file_info(path).type
+        if kind == pafs.FileType.Directory:
+            filesystem.delete_dir(path)
+        elif kind == pafs.FileType.File:
+            filesystem.delete_file(path)
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn what a user can mend into one clear line; let everything else through."""
+    try:
+        yield
+    except (FileExistsError, UserError):
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{uri}: there is nothing here") from error
+    except PermissionError as error:
+        raise UserError(f"{uri}: no permission to read or write here") from error
+    except (NotADirectoryError, IsADirectoryError) as error:
+        raise UserError(f"{uri}: a file stands where a folder is needed, or a folder where a file is") from error
+    except Exception as error:
+        meaning = s3.meaning(error)
+        if meaning is None:
+            raise
+        raise UserError(f"{uri}: {meaning}") from error
+
+
+def _open_fsspec(uri: str) -> tuple[Any, str]:
+    try:
+        return fsspec.url_to_fs(uri)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{uri}: cannot open this scheme: {error}") from error
+
+
+def _s3_parts(uri: str) -> tuple[str, str]:
+    bucket, _, key = uri.removeprefix("s3://").rstrip("/").partition("/")
+    if not bucket:
+        raise UserError(f"{uri}: an S3 URI names a bucket: s3://BUCKET/FOLDER")
+    return bucket, key
+
+
+def _walk(filesystem: pafs.FileSystem, path: str) -> list[tuple[str, int]]:
+    """Relative names and sizes of all files below a folder, sorted."""
+    infos = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
+    return sorted((info.path[len(path) :].strip("/"), info.size) for info in infos if info.is_file)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "_")) for part in name.split("/"))
+
+
+@contextmanager
+def _sink(uri: str) -> Iterator[Any]:
+    """A stream whose bytes appear at the URI when the block ends well."""
+    if is_local(uri):
+        with _beside(Path(absolute(uri))) as temporary:
+            with open(temporary, "wb") as sink:
+                yield sink
+            os.replace(temporary, absolute(uri))
+        return
+    filesystem, path = open_fs(uri)
+    if not uri.startswith("s3://"):  # S3 has no folders, and a marker object for one confuses other readers
+        filesystem.create_dir(os.path.dirname(path), recursive=True)
+    with filesystem.open_output_stream(path) as sink:
+        yield sink
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A hidden name in the same folder, gone when the block ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _create_local(path: Path, data: bytes) -> None:
+    with _beside(path) as temporary:
+        temporary.write_bytes(data)
+        os.link(temporary, path)
+
+
+def _pieces(source: pa.NativeFile) -> Iterator[bytes]:
+    while piece := source.read(_PIECE):
+        yield piece
+
+
+def _copy(source_uri: str, target_uri: str) -> None:
+    with explained(source_uri):
+        filesystem, path = open_fs(source_uri)
+        with filesystem.open_input_stream(path) as source, explained(target_uri), _sink(target_uri) as sink:
+            for piece in _pieces(source):
+                sink.write(piece)
+
+
+def _in_threads(copy: Callable[[str], None], names: list[str]) -> None:
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(copy, names))

@@ -1,0 +1,136 @@
+"""What happens between steps: logging, validation with early stopping, checkpoints.
+
+All ranks run the same callbacks in the same order, since each may talk to the others.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ray_userrep.errors import DivergedError
+from ray_userrep.training.checkpoint import Checkpoints
+from ray_userrep.training.loop import Callback, Loop
+
+Record = dict[str, Any]
+Sink = Callable[[Record], None]
+
+
+class Log(Callback):
+    """Every `log_every` steps: the losses of each step, the rate, the data wait and the time left.
+
+    Losses stay on the device until then, so that no step waits for them. A non-finite one ends the run.
+    """
+
+    def __init__(self, parts: Sequence[str], tokens_per_step: float, sinks: Sequence[Sink]) -> None:
+        self._parts = parts
+        self._tokens_per_step = tokens_per_step
+        self._sinks = sinks
+        self._pending: list[Tensor] = []
+        self._seconds = 0.0
+        self._waited = 0.0
+
+    def on_start(self, loop: Loop) -> None:
+        self._seconds = loop.state.seconds
+
+    def on_step(self, loop: Loop, loss_P: Tensor) -> None:
+        self._pending.append(loss_P)
+        if loop.state.step % loop.config.log_every == 0 or loop.finished:
+            self.flush(loop)
+
+    def flush(self, loop: Loop) -> None:
+        """Bring the pending losses to the host, check them and hand them out.
+
+        Raises:
+            DivergedError: one of them is not finite; the message names the step.
+        """
+        if not self._pending:
+            return
+        loss_SP = loop.engine.sum(torch.stack(self._pending)).cpu()
+        self._pending = []
+        first = loop.state.step - len(loss_SP) + 1
+        self._refuse_non_finite(loss_SP.sum(1), first)
+        seconds = loop.state.seconds - self._seconds
+        waited = loop.data_wait_seconds - self._waited
+        self._seconds, self._waited = loop.state.seconds, loop.data_wait_seconds
+        rate = len(loss_SP) / max(seconds, 1e-9)
+        record: Record = {
+            "kind": "train",
+            "step": loop.state.step,
+            "total_steps": loop.total_steps,
+            "epoch": loop.state.step / loop.steps_per_epoch,
+            "loss": float(loss_SP.sum(1).mean()),
+            "losses": loss_SP.sum(1).tolist(),
+            "learning_rate": loop.learning_rate,
+            "interactions_per_second": rate * self._tokens_per_step,
+            "data_wait": waited / max(seconds, 1e-9),
+            "seconds": loop.state.seconds,
+            "seconds_left": (loop.total_steps - loop.state.step) / rate,
+        }
+        if len(self._parts) > 1:
+            record |= {f"loss_{part}": float(mean) for part, mean in zip(self._parts, loss_SP.mean(0), strict=True)}
+        for sink in self._sinks:
+            sink(record)
+
+    @staticmethod
+    def _refuse_non_finite(loss_S: Tensor, first: int) -> None:
+        bad = torch.nonzero(~torch.isfinite(loss_S))
+        if len(bad):
+            raise DivergedError(
+                f"the loss was {float(loss_S[bad[0]])} at step {first + int(bad[0])}: training stopped, the last good "
+                "checkpoint is kept; try a lower train.learning_rate or train.clip_norm, or precision fp32"
+            )
+
+
+class Validate(Callback):
+    """Measures the encoder at intervals, keeps the best weights, and stops when it no longer gets better."""
+
+    def __init__(
+        self,
+        measure: Callable[[], dict[str, float]],
+        metric: str,
+        keep_best: Callable[[Loop], None],
+        log: Log,
+        sinks: Sequence[Sink],
+    ) -> None:
+        self._measure = measure
+        self._metric = metric
+        self._keep_best = keep_best
+        self._log = log
+        self._sinks = sinks
+
+    def on_step(self, loop: Loop, loss_P: Tensor) -> None:
+        every = max(1, round(loop.config.eval_every * loop.steps_per_epoch))
+        if loop.state.step % every == 0 or loop.state.step == loop.total_steps:
+            self._validate(loop)
+
+    def _validate(self, loop: Loop) -> None:
+        self._log.flush(loop)
+        loop.engine.model.eval()
+        metrics = self._measure()
+        loop.engine.model.train()
+        state, value = loop.state, metrics[self._metric]
+        if state.best_metric is None or value > state.best_metric:
+            state.best_metric, state.best_step, state.stale_validations = value, state.step, 0
+            self._keep_best(loop)
+        else:
+            state.stale_validations += 1
+            loop.stopped = loop.config.patience is not None and state.stale_validations >= loop.config.patience
+        record = {"kind": "validation", "step": state.step, "seconds": state.seconds, "stopped": loop.stopped} | metrics
+        for sink in self._sinks:
+            sink(record)
+
+
+class Save(Callback):
+    """Writes a checkpoint at intervals and at the end, never one that holds a non-finite loss."""
+
+    def __init__(self, checkpoints: Checkpoints, log: Log) -> None:
+        self._checkpoints = checkpoints
+        self._log = log
+
+    def on_step(self, loop: Loop, loss_P: Tensor) -> None:
+        every = max(1, round(loop.config.checkpoint_every * loop.steps_per_epoch))
+        if loop.state.step % every == 0 or loop.finished:
+            self._log.flush(loop)
+            self._checkpoints.save(loop.engine, loop.state)

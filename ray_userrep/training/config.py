@@ -1,0 +1,54 @@
+"""How a run is trained: steps, optimiser, precision, ZeRO, workers, and when it is measured and saved."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ScheduleConfig(BaseModel):
+    """Learning rate over the run: linear warm-up, then a cosine to the floor, or WSD (stable, then linear decay)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["cosine", "wsd", "constant"] = "cosine"
+    warmup_share: float = Field(0.03, ge=0, lt=1, description="share of all steps spent warming up")
+    decay_share: float = Field(0.2, gt=0, le=1, description="wsd: share of all steps spent decaying at the end")
+    floor: float = Field(0.05, ge=0, le=1, description="last learning rate over the highest one")
+
+
+class ZeroConfig(BaseModel):
+    """What DeepSpeed partitions over the workers, and what it keeps off the device."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stage: Literal[0, 1, 2, 3] = Field(0, description="0 nothing, 1 optimiser states, 2 and gradients, 3 and parameters")
+    offload_optimizer: Literal["none", "cpu"] = Field("none", description="where optimiser states live (stage 1 to 3)")
+    offload_parameters: Literal["none", "cpu"] = Field("none", description="where parameters live (stage 3)")
+    init: bool = Field(False, description="stage 3: partition parameters as they are built, for models that do not fit")
+
+
+class TrainConfig(BaseModel):
+    """The training loop and what it runs on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    epochs: float = Field(12.0, gt=0, description="passes over the plan; a fraction ends inside an epoch")
+    max_steps: int | None = Field(None, ge=1, description="upper bound on optimiser steps")
+    learning_rate: float = Field(3e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip_norm: float = Field(1.0, gt=0, description="bound of the global gradient norm")
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    zero: ZeroConfig = Field(default_factory=ZeroConfig)
+
+    num_workers: int = Field(1, ge=1, description="data-parallel workers")
+    cpus_per_worker: int | None = Field(None, ge=1, description="CPU cores of a worker; empty: all cores over the workers")
+    use_gpu: bool | None = Field(None, description="one GPU a worker; empty: when the cluster has enough of them")
+    max_failures: int = Field(3, ge=0, description="worker failures survived by restarting from the last checkpoint")
+
+    log_every: int = Field(20, ge=1, description="steps between progress lines")
+    eval_every: float = Field(1.0, gt=0, description="epochs between validations")
+    patience: int | None = Field(None, ge=1, description="validations without a better NDCG@10 before stopping")
+    checkpoint_every: float = Field(1.0, gt=0, description="epochs between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1)

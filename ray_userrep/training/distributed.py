@@ -1,0 +1,134 @@
+"""The same fit on a cluster: Ray Train starts the workers, DeepSpeed drives the module on each.
+
+Checkpoints, records and the encoder go to the run folder from the workers themselves, so that a restarted worker
+group, a resumed run and the bare loop all find them in one place; Ray carries only progress back to the caller.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.queue import Queue
+
+from ray_userrep import storage
+from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.errors import DivergedError, UserError
+from ray_userrep.recipe import Recipe
+from ray_userrep.training import zero
+from ray_userrep.training.callbacks import Sink
+from ray_userrep.training.fit import fit
+
+_ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DivergedError": DivergedError}
+
+
+def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sink) -> None:
+    """Train on the recipe's workers; returns when the encoder is in the run folder.
+
+    Raises:
+        UserError: the run cannot be shared by the cluster's nodes, or training was refused or diverged.
+    """
+    _refuse_local_run(run_uri)
+    use_gpu = _use_gpu(recipe)
+    queue = Queue(actor_options={"num_cpus": 0})
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={
+            "recipe": recipe.model_dump_json(),
+            "corpus": (corpus.uri, corpus.manifest.version),
+            "run": run_uri,
+            "queue": queue,
+            "threads": _cpus_per_worker(recipe),
+        },
+        scaling_config=ScalingConfig(
+            num_workers=recipe.train.num_workers,
+            use_gpu=use_gpu,
+            resources_per_worker={"CPU": _cpus_per_worker(recipe)} | ({"GPU": 1} if use_gpu else {}),
+        ),
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        run_config=_run_config(recipe, run_uri),
+    )
+    with _printing(queue, on_record) as refused:
+        trainer.fit()
+    if refused:
+        raise refused[0]
+
+
+def _worker(job: dict[str, Any]) -> None:
+    """What each worker runs; a refusal is reported, not raised, since Ray would start the worker again."""
+    zero.quiet()
+    torch.set_num_threads(job["threads"])
+    recipe = Recipe.model_validate_json(job["recipe"])
+    uri, version = job["corpus"]
+    device = ray.train.torch.get_device()
+    try:
+        fit(
+            recipe,
+            open_corpus(uri, version),
+            job["run"],
+            make_engine=lambda model: zero.ZeroEngine(model, recipe.train, device),
+            on_record=job["queue"].put,
+            build_context=lambda: zero.partitioned_init(recipe.train),
+        )
+    except UserError as error:
+        if ray.train.get_context().get_world_rank() == 0:
+            job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
+
+
+@contextmanager
+def _printing(queue: Queue, on_record: Sink) -> Iterator[list[UserError]]:
+    """Hand the workers' records to the caller as they come; refusals are collected."""
+    refused: list[UserError] = []
+
+    def drain() -> None:
+        while (record := queue.get()) is not None:
+            if record["kind"] == "error":
+                refused.append(_ERRORS[record["type"]](record["message"]))
+            else:
+                on_record(record)
+
+    thread = threading.Thread(target=drain, daemon=True, name="records")
+    thread.start()
+    try:
+        yield refused
+    finally:
+        queue.put(None)
+        thread.join()
+        queue.shutdown()
+
+
+def _run_config(recipe: Recipe, run_uri: str) -> RunConfig:
+    filesystem, path = storage.open_fs(storage.join(run_uri, "ray"))
+    return RunConfig(
+        name="train",
+        storage_path=path,
+        storage_filesystem=filesystem,
+        failure_config=FailureConfig(max_failures=recipe.train.max_failures),
+    )
+
+
+def _cpus_per_worker(recipe: Recipe) -> int:
+    total = int(ray.cluster_resources().get("CPU", os.cpu_count() or 1))
+    return recipe.train.cpus_per_worker or max(1, total // recipe.train.num_workers)
+
+
+def _use_gpu(recipe: Recipe) -> bool:
+    if recipe.train.use_gpu is not None:
+        return recipe.train.use_gpu
+    return ray.cluster_resources().get("GPU", 0) >= recipe.train.num_workers
+
+
+def _refuse_local_run(run_uri: str) -> None:
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+    if storage.is_local(run_uri) and len(nodes) > 1:
+        raise UserError(
+            f"run folder {run_uri} is a local path, but the cluster has {len(nodes)} nodes that cannot all see it: "
+            "name a shared place with --run, such as s3://bucket/runs/name"
+        )

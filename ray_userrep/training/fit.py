@@ -1,0 +1,135 @@
+"""One rank's part of a run, from opened corpus to exported encoder, whatever engine drives it.
+
+The bare loop and every distributed worker call the same function; only how the engine is made differs.
+
+Shapes: V items.
+"""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from ray_userrep import storage
+from ray_userrep.corpus.batch import Batch
+from ray_userrep.corpus.plan import Plan, Position
+from ray_userrep.corpus.splits import Split, resolve
+from ray_userrep.corpus.store import BucketCache, Corpus
+from ray_userrep.corpus.stream import steps, train_counts, train_lengths
+from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
+from ray_userrep.evaluation.histories import read_histories
+from ray_userrep.objectives.build import build_objective
+from ray_userrep.recipe import Recipe
+from ray_userrep.training.callbacks import Log, Record, Save, Sink, Validate
+from ray_userrep.training.checkpoint import Checkpoints
+from ray_userrep.training.loop import Loop, TrainState
+from ray_userrep.training.records import MetricsFile, TensorBoard
+from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare
+from ray_userrep.training.validation import validation_metrics
+
+VALIDATION_METRIC = "ndcg@10"
+EngineFactory = Callable[[TrainModel], Engine]
+
+
+def fit(
+    recipe: Recipe,
+    corpus: Corpus,
+    run_uri: str,
+    make_engine: EngineFactory,
+    on_record: Sink,
+    build_context: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> TrainState:
+    """Train, resuming from the run's newest checkpoint, and export the best encoder to `<run>/encoder`."""
+    split = resolve(recipe.split, corpus.manifest)
+    with build_context():
+        model = build_model(recipe, corpus, split)
+    engine = make_engine(model)
+    lookahead = engine.model.objective.lookahead
+    plan = Plan(train_lengths(corpus, split), recipe.stream, lookahead, recipe.seed)
+    checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints)
+    state = checkpoints.load_latest(engine) or TrainState()
+
+    records = _Records(run_uri, state.step, on_record) if engine.rank == 0 else None
+    sinks: list[Sink] = [] if records is None else [records]
+    log = Log(engine.model.objective.parts, plan.num_tokens / plan.num_batches, sinks)
+    histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users)
+    measure = lambda: validation_metrics(engine, histories, recipe.evaluation)  # noqa: E731
+    validate = Validate(measure, VALIDATION_METRIC, lambda _: _keep_best(engine, run_uri), log, sinks)
+    loop = Loop(engine, recipe.train, plan.num_batches, state, [log, validate, Save(checkpoints, log)])
+    try:
+        source = steps(plan, BucketCache(corpus, recipe.stream.shuffle_buckets), engine.rank, engine.world,
+                       state.position, _preparer(engine, recipe.seed))  # fmt: skip
+        loop.run(source, recipe.stream.prefetch)
+    finally:
+        if records is not None:
+            records.close()
+    export(engine, run_uri)
+    return state
+
+
+def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
+    """Encoder and objective with the recipe's seed: the same weights on every rank."""
+    torch.manual_seed(recipe.seed)
+    encoder = build_encoder(recipe.encoder, corpus.items(), recipe.stream.max_len)
+    counts_V = lambda: train_counts(corpus, split)  # noqa: E731
+    return TrainModel(encoder, build_objective(recipe.objective, counts_V))
+
+
+def export(engine: Engine, run_uri: str) -> None:
+    """Write the best weights so far, gathered from all ranks, as `<run>/encoder`."""
+    if not storage.exists(_best_uri(run_uri)):
+        _keep_best(engine, run_uri)
+    if engine.rank == 0:
+        weights = load_tensors(storage.read_bytes(_best_uri(run_uri)))
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "encoder"
+            engine.model.encoder.save_pretrained(folder, state_dict=weights)
+            storage.upload_dir(str(folder), storage.join(run_uri, "encoder"))
+    engine.barrier()
+
+
+def load_encoder(run_uri: str) -> UserEncoder:
+    """The encoder that a run exported."""
+    return UserEncoder.from_pretrained(storage.join(run_uri, "encoder"))
+
+
+def _best_uri(run_uri: str) -> str:
+    return storage.join(run_uri, "best", "model.safetensors")
+
+
+def _keep_best(engine: Engine, run_uri: str) -> None:
+    weights = engine.encoder_state()
+    if weights is not None:
+        storage.write_bytes(_best_uri(run_uri), save_tensors(_contiguous(weights)))
+
+
+def _contiguous(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.contiguous() for name, value in weights.items()}
+
+
+def _preparer(engine: Engine, seed: int) -> Callable[[list[Batch], Position], Micros]:
+    objective, rank = engine.model.objective, engine.rank
+    return lambda micros, position: prepare(objective, micros, draws_at(seed, position), rank)
+
+
+class _Records:
+    """Everything that takes a run's records, as one sink."""
+
+    def __init__(self, run_uri: str, resumed_step: int, on_record: Sink) -> None:
+        self._file = MetricsFile(run_uri, resumed_step)
+        self._board = TensorBoard(run_uri, resumed_step)
+        self._on_record = on_record
+
+    def __call__(self, record: Record) -> None:
+        self._file(record)
+        self._board(record)
+        self._on_record(record)
+
+    def close(self) -> None:
+        self._file.flush()
+        self._board.close()

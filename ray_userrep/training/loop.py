@@ -1,0 +1,113 @@
+"""The one training loop: takes steps from the plan until the budget is spent, and tells its callbacks.
+
+Everything that is not the step itself (logging, validation, checkpoints) is a callback with named hooks; the loop and
+its state stay small enough to read at once.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ray_userrep.corpus.plan import Position
+from ray_userrep.corpus.stream import Prefetch, Step
+from ray_userrep.training.config import TrainConfig
+from ray_userrep.training.schedule import learning_rate
+from ray_userrep.training.step import Engine, Micros, train_step
+
+
+@dataclass
+class TrainState:
+    """All that a resumed run needs beside the engine's own states."""
+
+    step: int = 0
+    position: Position = Position()
+    seconds: float = 0.0
+    best_metric: float | None = None
+    best_step: int = 0
+    stale_validations: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"position": list(self.position)}
+
+    @staticmethod
+    def from_json(raw: dict[str, Any]) -> "TrainState":
+        return TrainState(**(raw | {"position": Position(*raw["position"])}))
+
+
+class Callback:
+    """Hooks around the loop; each does nothing unless a callback says otherwise."""
+
+    def on_start(self, loop: "Loop") -> None:
+        """Before the first step of this attempt."""
+
+    def on_step(self, loop: "Loop", loss_P: Tensor) -> None:
+        """After each optimiser step, with this rank's share of each part's loss, on the device."""
+
+    def on_end(self, loop: "Loop") -> None:
+        """After the last step, not after an error."""
+
+
+class Loop:
+    """Runs `total_steps` optimiser steps from a state on; a callback ends it early by setting `stopped`."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: TrainConfig,
+        steps_per_epoch: int,
+        state: TrainState,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        self.engine = engine
+        self.config = config
+        self.steps_per_epoch = steps_per_epoch
+        self.total_steps = total_steps(config, steps_per_epoch)
+        self.state = state
+        self.callbacks = callbacks
+        self.stopped = False
+        self.data_wait_seconds = 0.0
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next step."""
+        return learning_rate(self.config.schedule, self.config.learning_rate, self.state.step, self.total_steps)
+
+    @property
+    def finished(self) -> bool:
+        return self.stopped or self.state.step >= self.total_steps
+
+    def run(self, source: Iterator[Step[Micros]], prefetch: int) -> TrainState:
+        """Train until the budget is spent or a callback stops the loop."""
+        for callback in self.callbacks:
+            callback.on_start(self)
+        if not self.finished:
+            steps = Prefetch(source, prefetch)
+            try:
+                self._run(steps)
+            finally:
+                steps.close()
+        for callback in self.callbacks:
+            callback.on_end(self)
+        return self.state
+
+    def _run(self, steps: Prefetch[Step[Micros]]) -> None:
+        began, before = time.perf_counter(), self.state.seconds
+        for step in steps:
+            self.data_wait_seconds = steps.wait_seconds
+            loss_P = train_step(self.engine, step.micros, self.learning_rate)
+            self.state.step += 1
+            self.state.position = step.after
+            self.state.seconds = before + time.perf_counter() - began
+            for callback in self.callbacks:
+                callback.on_step(self, loss_P)
+            if self.finished:
+                return
+
+
+def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
+    """Optimiser steps of a whole run."""
+    steps = max(1, round(config.epochs * steps_per_epoch))
+    return steps if config.max_steps is None else min(steps, config.max_steps)

@@ -1,0 +1,79 @@
+"""Where a run's records go: JSON lines and TensorBoard events in the run folder, a line on the terminal.
+
+An object store cannot append: there the lines are kept and the object is written anew now and then, and at the end.
+"""
+
+import json
+import tempfile
+import time
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from ray_userrep import storage
+
+FILE = "metrics.jsonl"
+_REWRITE_SECONDS = 30.0
+
+
+class MetricsFile:
+    """`<run>/metrics.jsonl`; on resume, records after the checkpoint's step are dropped."""
+
+    def __init__(self, run_uri: str, resumed_step: int) -> None:
+        self._uri = storage.join(run_uri, FILE)
+        self._lines = [json.dumps(r) for r in read_records(run_uri) if r["step"] <= resumed_step]
+        self._written = 0.0
+        self.flush()
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        self._lines.append(json.dumps(record))
+        if time.monotonic() - self._written > _REWRITE_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        storage.write_text(self._uri, "".join(line + "\n" for line in self._lines))
+        self._written = time.monotonic()
+
+
+class TensorBoard:
+    """Event files under `<run>/tensorboard`, copied there when the run ends its attempt."""
+
+    def __init__(self, run_uri: str, resumed_step: int) -> None:
+        self._uri = storage.join(run_uri, "tensorboard")
+        self._scratch = tempfile.TemporaryDirectory()
+        self._writer = SummaryWriter(self._scratch.name, purge_step=resumed_step + 1)
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        for name, value in record.items():
+            if isinstance(value, float):
+                self._writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+
+    def close(self) -> None:
+        self._writer.close()
+        storage.upload_dir(self._scratch.name, self._uri)
+        self._scratch.cleanup()
+
+
+def read_records(run_uri: str) -> list[dict[str, Any]]:
+    """All records of a run so far."""
+    uri = storage.join(run_uri, FILE)
+    return [json.loads(line) for line in storage.read_text(uri).splitlines()] if storage.exists(uri) else []
+
+
+def progress_line(record: dict[str, Any]) -> str:
+    """One record as the line that a person reads."""
+    if record["kind"] == "validation":
+        metrics = "  ".join(f"{k} {v:.4f}" for k, v in record.items() if "@" in k)
+        return f"step {record['step']:>6}  validation  {metrics}" + ("  no longer better: stopping" * record["stopped"])
+    share = record["step"] / record["total_steps"]
+    return (
+        f"step {record['step']:>6}/{record['total_steps']} {share:4.0%}  loss {record['loss']:.4f}  "
+        f"{record['interactions_per_second']:,.0f} interactions/s  data wait {record['data_wait']:.1%}  "
+        f"left {_clock(record['seconds_left'])}"
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,153 @@
+"""The run folder: who owns it, what it was started with, and whether it may be resumed.
+
+A run is named by its URI. The same recipe given the same folder resumes it; anything else is refused before any work.
+A lease in the folder keeps two processes from training into one run; it is renewed while its owner lives.
+"""
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ray_userrep import storage
+from ray_userrep.errors import UserError
+from ray_userrep.recipe import Recipe
+
+RESULT = "result.json"
+_LEASE = "lease.json"
+_LEASE_SECONDS = 60.0
+_PACKAGES = ("ray_userrep", "torch", "ray", "deepspeed", "transformers", "pyarrow", "numpy")
+
+
+def default_uri(recipe: Recipe) -> str:
+    """A fresh local folder for a run that was given no name."""
+    return storage.absolute(f"runs/{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}")
+
+
+def open_run(recipe: Recipe, run_uri: str) -> bool:
+    """Make the folder ready; True if it is resumed.
+
+    Raises:
+        UserError: the folder holds a finished run, or one of another recipe.
+    """
+    recipe_uri = storage.join(run_uri, "recipe.json")
+    if not storage.exists(recipe_uri):
+        storage.write_text(recipe_uri, recipe.model_dump_json(indent=2))
+        storage.write_json(storage.join(run_uri, "environment.json"), environment())
+        return False
+    if storage.exists(storage.join(run_uri, RESULT)):
+        raise UserError(f"run folder {run_uri} holds a finished run: name another with --run")
+    other = Recipe.model_validate_json(storage.read_text(recipe_uri))
+    changed = differences(other.model_dump(mode="json"), recipe.model_dump(mode="json"))
+    if changed:
+        raise UserError(
+            f"run folder {run_uri} is in use by another recipe (it differs in {', '.join(changed[:5])}): "
+            "name another with --run, or resume it with --recipe " + recipe_uri
+        )
+    return True
+
+
+def differences(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the fields in which two resolved recipes differ."""
+    names: list[str] = []
+    for key in sorted(a.keys() | b.keys()):
+        left, right = a.get(key), b.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            names += differences(left, right, f"{prefix}{key}.")
+        elif left != right:
+            names.append(prefix + key)
+    return names
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and hardware: what a reader needs to judge or repeat a figure."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+class Lease:
+    """Exclusive use of a run folder while this process works on it.
+
+    Raises:
+        UserError: another live process holds it.
+    """
+
+    def __init__(self, run_uri: str) -> None:
+        self._uri = storage.join(run_uri, _LEASE)
+        self._owner = {"host": socket.gethostname(), "pid": os.getpid(), "id": uuid.uuid4().hex}
+        self._closed = threading.Event()
+
+    def __enter__(self) -> "Lease":
+        if not self._create():
+            holder = storage.read_json(self._uri)
+            if self._alive(holder):
+                raise UserError(
+                    f"run folder {self._uri.removesuffix('/' + _LEASE)} is in use by process {holder['pid']} on "
+                    f"{holder['host']}: wait for it, or name another with --run"
+                )
+            storage.delete(self._uri)
+            if not self._create():
+                raise UserError(f"run folder {self._uri.removesuffix('/' + _LEASE)} was just taken by another process")
+        self._renewer = threading.Thread(target=self._renew, daemon=True, name="lease")
+        self._renewer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._renewer.join()
+        storage.delete(self._uri)
+
+    def _create(self) -> bool:
+        try:
+            storage.create_exclusive(self._uri, self._content())
+        except FileExistsError:
+            return False
+        return True
+
+    def _content(self) -> bytes:
+        return json.dumps(self._owner | {"renewed": time.time()}).encode()
+
+    def _renew(self) -> None:
+        while not self._closed.wait(_LEASE_SECONDS / 4):
+            storage.write_bytes(self._uri, self._content())
+
+    def _alive(self, holder: dict[str, Any]) -> bool:
+        if holder["host"] == self._owner["host"]:
+            return Path(f"/proc/{holder['pid']}").exists()
+        return time.time() - holder["renewed"] < _LEASE_SECONDS

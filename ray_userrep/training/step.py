@@ -1,0 +1,96 @@
+"""One optimiser step over a global batch: the only place where losses are normalised and gradients asked for.
+
+Micro-batches are summed, never averaged: each part of an objective is divided by its own count over the whole global
+batch, so that cutting the batch into micro-batches, or over workers, does not change what is learned.
+
+Shapes: P parts of the objective.
+"""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ray_userrep.corpus.batch import Batch
+from ray_userrep.corpus.plan import Position
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.objectives.base import Draws, Objective
+
+Views = list[Batch]
+
+
+class TrainModel(nn.Module):
+    """Encoder and objective as one module: what an engine wraps, so that every parameter is used inside its forward."""
+
+    def __init__(self, encoder: UserEncoder, objective: Objective) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.objective = objective
+
+    def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
+        """The normalised loss to differentiate, and the detached sum of each part, `[P]`."""
+        sums_P = self.objective(self.encoder, views).sums_P
+        return (sums_P / counts_P).sum(), sums_P.detach()
+
+
+class Engine(Protocol):
+    """What drives a model on one rank: the bare loop's plain torch, or DeepSpeed."""
+
+    model: TrainModel
+    device: torch.device
+    rank: int
+    world: int
+
+    def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def backward(self, loss: Tensor) -> None: ...
+
+    def step(self, learning_rate: float) -> Tensor | float: ...
+
+    def sum(self, x: Tensor) -> Tensor: ...
+
+    def barrier(self) -> None: ...
+
+    def encoder_state(self) -> dict[str, Tensor] | None: ...
+
+    def save(self, folder: str) -> None: ...
+
+    def load(self, folder: str) -> None: ...
+
+
+class Micros(NamedTuple):
+    """This rank's views of a global batch, one list a micro-batch, and their local counts, `[P]`."""
+
+    views: list[Views]
+    counts_P: Tensor
+    seed: int
+
+
+def prepare(objective: Objective, micros: list[Batch], draws: Draws, rank: int) -> Micros:
+    """Turn windows into what the objective trains on; pure data, done ahead by the reading thread."""
+    views = [objective.views(micro, draws) for micro in micros]
+    counts_P = torch.stack([objective.counts(view) for view in views]).sum(0)
+    return Micros(views, counts_P, draws.dropout_seed(rank))
+
+
+def train_step(engine: Engine, micros: Micros, learning_rate: float) -> Tensor:
+    """Run one optimiser step; returns this rank's share of each part's mean loss, `[P]`, on the device.
+
+    The engine averages gradients over ranks, so the normalised loss is multiplied by their number. Nothing here waits
+    for the device.
+    """
+    torch.manual_seed(micros.seed)  # dropout: a resumed run draws what the uninterrupted one drew
+    counts_P = engine.sum(micros.counts_P.to(engine.device, non_blocking=True)).clamp(min=1)
+    loss_P = torch.zeros_like(counts_P)
+    for views in micros.views:
+        on_device = [view.to(engine.device) for view in views]
+        loss, sums_P = engine.forward(on_device, counts_P)
+        engine.backward(loss * engine.world)
+        loss_P += sums_P / counts_P
+    gradient_norm = engine.step(learning_rate)
+    return loss_P + 0.0 * gradient_norm  # a step whose gradient is not finite has no finite loss either
+
+
+def draws_at(seed: int, position: Position) -> Draws:
+    """The randomness of one global batch."""
+    return Draws(seed, position.epoch, position.batch)

@@ -1,0 +1,108 @@
+"""The engine on a cluster: the same module under DeepSpeed, its states partitioned by ZeRO.
+
+Accumulation is left to the caller (`managed_gradient_accumulation` off): a global batch has as many micro-batches as
+it has, and `step()` is its boundary.
+"""
+
+import os
+from typing import Any
+
+import deepspeed
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ray_userrep.training.bare import adamw
+from ray_userrep.training.config import TrainConfig
+from ray_userrep.training.step import TrainModel, Views
+
+_TAG = "state"
+
+
+def zero_config(config: TrainConfig) -> dict[str, Any]:
+    """DeepSpeed's configuration of a recipe's training; batch sizes are nominal, since the loop owns accumulation."""
+    zero: dict[str, Any] = {"stage": config.zero.stage, "overlap_comm": False}
+    if config.zero.offload_optimizer == "cpu":
+        zero["offload_optimizer"] = {"device": "cpu"}
+    if config.zero.stage == 3:
+        # Small parameters stay whole only where gathering them costs more than it saves; here exactness is worth more.
+        zero["stage3_param_persistence_threshold"] = 0
+        if config.zero.offload_parameters == "cpu":
+            zero["offload_param"] = {"device": "cpu"}
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": config.clip_norm,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "torch_autocast": {"enabled": config.precision == "bf16", "dtype": "bfloat16"},
+        "steps_per_print": 10**9,
+    }
+
+
+class ZeroEngine:
+    """A DeepSpeed engine behind the loop's interface; `torch.distributed` must be up."""
+
+    def __init__(self, model: TrainModel, config: TrainConfig, device: torch.device) -> None:
+        self.rank = dist.get_rank()
+        self.world = dist.get_world_size()
+        self.device = device
+        deepspeed.init_distributed(dist_init_required=False, verbose=False)
+        self._engine, *_ = deepspeed.initialize(
+            model=model, optimizer=adamw(model, config), config=zero_config(config), dist_init_required=False
+        )
+        self.model: TrainModel = self._engine.module
+
+    def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
+        loss, sums_P = self._engine(views, counts_P)
+        return loss, sums_P
+
+    def backward(self, loss: Tensor) -> None:
+        self._engine.backward(loss)
+
+    def step(self, learning_rate: float) -> Tensor | float:
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._engine.step()
+        return self._engine.get_global_grad_norm()
+
+    def sum(self, x: Tensor) -> Tensor:
+        if self.world == 1:
+            return x
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    def barrier(self) -> None:
+        dist.barrier()
+
+    def encoder_state(self) -> dict[str, Tensor] | None:
+        """All encoder weights on rank 0, gathered one parameter at a time; None elsewhere."""
+        state: dict[str, Tensor] = {}
+        for name, value in self.model.encoder.state_dict(keep_vars=True).items():
+            gather = hasattr(value, "ds_id")
+            with deepspeed.zero.GatheredParameters([value], enabled=gather):
+                if self.rank == 0:
+                    state[name] = value.detach().cpu().clone()
+        return state if self.rank == 0 else None
+
+    def save(self, folder: str) -> None:
+        self._engine.save_checkpoint(folder, tag=_TAG, save_latest=False)
+
+    def load(self, folder: str) -> None:
+        path, _ = self._engine.load_checkpoint(folder, tag=_TAG, load_lr_scheduler_states=False)
+        assert path is not None, f"DeepSpeed found no checkpoint in {folder}"
+
+
+def partitioned_init(config: TrainConfig) -> Any:
+    """A context in which parameters are partitioned as they are built (`zero.init`), one module whole at a time."""
+    enabled = config.zero.stage == 3 and config.zero.init
+    return deepspeed.zero.Init(config_dict_or_path=zero_config(config), enabled=enabled)
+
+
+def quiet() -> None:
+    """Keep DeepSpeed's informational log out of the progress lines."""
+    os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
+    deepspeed.utils.logger.setLevel("WARNING")

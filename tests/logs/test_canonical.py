@@ -1,0 +1,130 @@
+"""Canonical rows: every raw row is there once, with its time in UTC and, where it cannot be used, the reason."""
+
+import datetime as dt
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ray_userrep.errors import UserError
+from ray_userrep.logs.canonical import Mapping, canonicalise
+from ray_userrep.logs.times import ISO, TIMESTAMP, parse_timestamps
+
+UTC = dt.UTC
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def mapping(**columns: str) -> Mapping:
+    required = {"user_id": "u", "item_id": "i", "timestamp": "t"}
+    return Mapping({**required, **columns}, pa.int64(), pa.string())
+
+
+def times(values: pa.Array, unit: str = "s", formats: tuple[str, ...] = (ISO,)) -> list[dt.datetime | None]:
+    return parse_timestamps(pa.chunked_array([values]), unit, formats, "t", "f").to_pylist()
+
+
+def test_rows_keep_their_order_and_say_what_is_wrong() -> None:
+    raw = pa.table(
+        {
+            "u": [1, None, 3, 4, 5, 6, None],
+            "i": ["a", "b", "", "d", "e", "f", None],
+            "t": ["2020-01-01", "5", "5", None, "yesterday", "-5", "x"],
+            "unused": [0] * 7,
+        }
+    )
+    table = canonicalise(raw, mapping(), "f.csv", first_row=100)
+    assert table.schema == mapping().schema()
+    assert table["row"].to_pylist() == list(range(100, 107))
+    assert table["reason"].to_pylist() == [
+        None,
+        "missing_user",
+        "missing_item",
+        "missing_timestamp",
+        "bad_timestamp",
+        "negative_timestamp",
+        "missing_user",
+    ]
+    assert table["user_id"].to_pylist() == [1, None, 3, 4, 5, 6, None]
+    assert table["timestamp"][1].as_py() == EPOCH + dt.timedelta(seconds=5)
+
+
+def test_the_readers_own_reason_comes_first() -> None:
+    raw = pa.table({"u": [None, 1], "i": ["a", "b"], "t": [1, 1]})
+    reasons = pa.chunked_array([pa.array(["cancellation", None])])
+    assert canonicalise(raw, mapping(), "f", 0, reasons)["reason"].to_pylist() == ["cancellation", None]
+
+
+def test_optional_columns_have_one_type_wherever_they_come_from() -> None:
+    with_options = mapping(rating="stars", event="what", price="cost")
+    raw = pa.table({"u": [1, 2], "i": ["a", "b"], "t": [1, 2], "stars": ["4.5", "bad"], "what": [3, None]})
+    table = canonicalise(raw, with_options, "f", 0)
+    assert table.schema == with_options.schema()
+    assert table.select(["event", "rating", "price"]).to_pydict() == {
+        "event": ["3", None],
+        "rating": [4.5, None],
+        "price": [None, None],
+    }
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"u": [1], "t": [1]}, r"f\.csv has no column 'i' for item_id; its columns are u, t"),
+        ({"u": [[1]], "i": ["a"], "t": [1]}, r"column 'u' of f\.csv is list"),
+        ({"u": [1], "i": [1.5], "t": [1]}, r"column 'i' of f\.csv holds 1\.5 as an id"),
+        ({"u": [1], "i": ["a"], "t": [[1]]}, r"column 't' of f\.csv is list<.*: timestamps are"),
+        ({"u": [1], "i": ["a"], "t": [1], "r": [[1]]}, r"column 'r' of f\.csv is list<.*should be double"),
+    ],
+)
+def test_wrong_columns_are_named(raw: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        canonicalise(pa.table(raw), mapping(rating="r"), "f.csv", 0)
+
+
+@given(st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)))
+def test_every_spelling_of_a_time_is_the_same_time(moment: dt.datetime) -> None:
+    expected = [moment.replace(tzinfo=UTC)]
+    micros = (expected[0] - EPOCH) // dt.timedelta(microseconds=1)
+    assert times(pa.array([micros]), "us") == expected
+    assert times(pa.array([micros * 1000]), "ns") == expected
+    assert times(pa.array([str(micros)]), "us") == expected
+    assert times(pa.array([moment.isoformat()])) == expected
+    assert times(pa.array([moment.isoformat(" ") + "+00:00"])) == expected
+    assert times(pa.array([moment], pa.timestamp("us"))) == expected
+    assert times(pa.array([moment], pa.timestamp("us", tz="America/New_York"))) == expected
+    whole = [expected[0].replace(microsecond=0)]
+    assert times(pa.array([moment.strftime("%d/%m/%Y %H.%M.%S")]), formats=("%d/%m/%Y %H.%M.%S",)) == whole
+    seconds = int((whole[0] - EPOCH).total_seconds())
+    assert times(pa.array([seconds])) == times(pa.array([float(seconds)])) == times(pa.array([f"{seconds}.0"])) == whole
+    assert times(pa.array([seconds * 1000]), "ms") == whole
+    assert times(pa.array([moment.date()])) == [dt.datetime.combine(moment.date(), dt.time(), UTC)]
+
+
+def test_zones_are_converted() -> None:
+    assert times(pa.array(["2020-01-01T05:00:00+05:00"])) == [dt.datetime(2020, 1, 1, tzinfo=UTC)]
+
+
+def test_formats_are_tried_in_order_and_numbers_only_without_one() -> None:
+    values = pa.array(["2010-12-01 08:26:00", "12/1/2010 8:26", "1291191960", None, "soon"])
+    moment = dt.datetime(2010, 12, 1, 8, 26, tzinfo=UTC)
+    assert times(values, formats=(ISO, "%m/%d/%Y %H:%M")) == [moment, moment, moment, None, None]
+    assert times(values, formats=("%m/%d/%Y %H:%M",)) == [None, moment, None, None, None]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1_600_000_000_000, 2**63 - 1, -(2**63)]),
+        pa.array([2**64 - 2**60], pa.uint64()),
+        pa.array([float("nan"), float("inf"), -float("inf"), 1e18]),
+        pa.array(["1600000000000", "2020-13-01", "99999999999999999999"]),
+        pa.array([None, None]),
+    ],
+    ids=str,
+)
+def test_what_is_no_time_is_null(values: pa.Array) -> None:
+    found = parse_timestamps(pa.chunked_array([values]), "s", (ISO,), "t", "f")
+    assert found.type == TIMESTAMP
+    unusable = [moment is None or moment < EPOCH for moment in found.to_pylist()]
+    assert all(unusable)

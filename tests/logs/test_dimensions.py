@@ -1,0 +1,38 @@
+"""One row an id, chosen by count and then by order, whatever the order of the input."""
+
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ray_userrep.errors import UserError
+from ray_userrep.logs.dimensions import keyed, most_frequent
+
+PAIRS = st.lists(st.tuples(st.sampled_from("abc") | st.none(), st.sampled_from("xyz") | st.none()))
+
+
+@given(PAIRS, st.randoms())
+def test_most_frequent(pairs: list[tuple[str | None, str | None]], random: st.DataObject) -> None:
+    counts = Counter((key, value) for key, value in pairs if key is not None and value is not None)
+    expected = {}
+    for key, value in sorted(counts, key=lambda pair: (-counts[pair], pair[1]), reverse=True):
+        expected[key] = value
+    random.shuffle(pairs)
+    columns = {"k": [key for key, _ in pairs], "v": [value for _, value in pairs]}
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    found = most_frequent(table, "k", "v")
+    assert found["k"].to_pylist() == sorted(expected)
+    assert dict(zip(found["k"].to_pylist(), found["v"].to_pylist(), strict=True)) == expected
+
+
+def test_keyed_takes_the_first_row_of_each_id() -> None:
+    table = pa.table({"text": ["a", "b", "c", "d"], "item_id": ["2", "1", "2", None]})
+    found = keyed(table, "item_id", pa.int64(), "items.csv")
+    assert found.to_pydict() == {"text": ["a", "b"], "item_id": [2, 1]}
+
+
+def test_keyed_refuses_ids_of_another_type() -> None:
+    with pytest.raises(UserError, match=r"'item_id' has ids of mixed type.*'A1' in items\.csv"):
+        keyed(pa.table({"item_id": ["1", "A1"]}), "item_id", pa.int64(), "items.csv")

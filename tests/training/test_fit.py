@@ -1,0 +1,162 @@
+"""A rank's whole part of a run by the bare loop: learning, resuming, stopping, refusing."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ray_userrep import storage
+from ray_userrep.corpus.plan import Position
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.errors import DivergedError, UserError
+from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.checkpoint import Checkpoints
+from ray_userrep.training.fit import fit
+from ray_userrep.training.loop import TrainState
+from ray_userrep.training.records import progress_line, read_records
+
+
+def run(recipe, corpus, run_uri, on_record=lambda record: None):
+    engines = []
+
+    def make(model):
+        engines.append(BareEngine(model, recipe.train, torch.device("cpu")))
+        return engines[-1]
+
+    state = fit(recipe, corpus, str(run_uri), make, on_record)
+    return state, engines[0]
+
+
+def losses(run_uri):
+    return [loss for r in read_records(str(run_uri)) if r["kind"] == "train" for loss in r["losses"]]
+
+
+class Killed(Exception):
+    pass
+
+
+def test_it_learns_and_exports_the_best_encoder(corpus, recipe, tmp_path):
+    state, _ = run(recipe(**{"train.epochs": 8.0}), corpus, tmp_path / "run")
+    curve = losses(tmp_path / "run")
+    assert len(curve) == state.step
+    assert curve[0] == pytest.approx(np.log(60), rel=0.1)
+    assert curve[-1] < 0.6 * curve[0]
+    encoder = UserEncoder.from_pretrained(str(tmp_path / "run" / "encoder"))
+    assert state.best_metric is not None and state.best_metric > 0.3
+    assert encoder.item_table is not None and len(encoder.item_table) == 60
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_run_stopped_mid_epoch_goes_on_as_if_nothing_happened(corpus, recipe, tmp_path, dropout):
+    chosen = recipe(**{"encoder.backbone.dropout": dropout, "train.checkpoint_every": 0.3})
+    _, whole = run(chosen, corpus, tmp_path / "whole")
+    interrupted_at = len(losses(tmp_path / "whole")) * 2 // 3
+
+    def kill(record):
+        if record["step"] >= interrupted_at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(chosen, corpus, tmp_path / "cut", kill)
+    _, resumed = run(chosen, corpus, tmp_path / "cut")
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_micro_batches_do_not_change_what_is_learned(corpus, recipe, tmp_path):
+    run(recipe(), corpus, tmp_path / "one")
+    run(recipe(**{"stream.micro_tokens": 40}), corpus, tmp_path / "many")
+    assert losses(tmp_path / "many") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+
+
+def test_the_seed_decides_everything(corpus, recipe, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(recipe(seed=seed), corpus, tmp_path / name)
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    assert losses(tmp_path / "a") != losses(tmp_path / "c")
+
+
+def test_it_stops_when_validation_no_longer_gets_better(corpus, recipe, tmp_path):
+    chosen = recipe(**{"train.learning_rate": 1e-12, "train.epochs": 30.0, "train.patience": 2})
+    state, _ = run(chosen, corpus, tmp_path / "run")
+    assert state.stale_validations == 2
+    validations = [r for r in read_records(str(tmp_path / "run")) if r["kind"] == "validation"]
+    assert len(validations) < 30 and validations[-1]["stopped"]
+
+
+def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(corpus, recipe, tmp_path):
+    chosen = recipe(**{"train.checkpoint_every": 0.2, "train.log_every": 100, "train.epochs": 3.0})
+
+    run_uri = tmp_path / "run"
+    engines = []
+
+    class Breaking(BareEngine):
+        """One gradient overflows, as a bad batch or a faulty device would make it."""
+
+        steps = 0
+
+        def step(self, learning_rate):
+            self.steps += 1
+            if self.steps == 9:
+                next(self.model.encoder.parameters()).grad[0, 0] = float("inf")
+            return super().step(learning_rate)
+
+    def make(model):
+        engines.append(Breaking(model, chosen.train, torch.device("cpu")))
+        return engines[-1]
+
+    with pytest.raises(DivergedError, match="at step 9"):
+        fit(chosen, corpus, str(run_uri), make, lambda record: None)
+    state = Checkpoints(str(run_uri), 2).load_latest(BareEngine(engines[0].model, chosen.train, torch.device("cpu")))
+    assert state is not None and 0 < state.step < 9
+    assert all(torch.isfinite(p).all() for p in engines[0].model.parameters())
+
+
+def test_a_changed_checkpoint_is_not_opened(corpus, recipe, tmp_path):
+    _, engine = run(recipe(), corpus, tmp_path / "run")
+    checkpoints = Checkpoints(str(tmp_path / "run"), 2)
+    newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
+    with (newest / "state.pt").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UserError, match=r"state\.pt is missing or was changed"):
+        checkpoints.load_latest(engine)
+    shutil.rmtree(newest)
+    older = checkpoints.load_latest(engine)
+    assert older is not None and older.position != Position()
+
+
+def test_a_checkpoint_without_manifest_does_not_exist(corpus, recipe, tmp_path):
+    _, engine = run(recipe(), corpus, tmp_path / "run")
+    for manifest in (tmp_path / "run" / "checkpoints").rglob("manifest.json"):
+        manifest.unlink()
+    assert Checkpoints(str(tmp_path / "run"), 2).load_latest(engine) is None
+
+
+def test_another_number_of_workers_is_refused_by_name(corpus, recipe, tmp_path):
+    _, engine = run(recipe(), corpus, tmp_path / "run")
+    newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1] / "manifest.json"
+    storage.write_json(str(newest), storage.read_json(str(newest)) | {"world": 2})
+    with pytest.raises(UserError, match=r"set train\.num_workers to 2"):
+        Checkpoints(str(tmp_path / "run"), 2).load_latest(engine)
+
+
+def test_only_the_newest_checkpoints_stay(corpus, recipe, tmp_path):
+    run(recipe(**{"train.checkpoint_every": 0.2, "train.keep_checkpoints": 3}), corpus, tmp_path / "run")
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 3
+
+
+def test_records_tell_rate_wait_and_time_left(corpus, recipe, tmp_path):
+    lines = []
+    run(recipe(), corpus, tmp_path / "run", lambda record: lines.append(progress_line(record)))
+    train = next(line for line in lines if "loss" in line)
+    assert all(word in train for word in ("interactions/s", "data wait", "left", "%"))
+    assert any("validation  hr@" in line or "validation  ndcg@" in line for line in lines)
+    assert list(Path(tmp_path / "run" / "tensorboard").glob("events*"))
+
+
+def test_state_survives_json():
+    state = TrainState(step=3, position=Position(1, 2), seconds=1.5, best_metric=0.2, best_step=1)
+    assert TrainState.from_json(state.to_json()) == state
