@@ -8,9 +8,6 @@ import os
 from functools import lru_cache
 
 import pyarrow.fs as pafs
-from botocore.config import Config
-from botocore.exceptions import ClientError
-from botocore.session import get_session
 
 ATTEMPTS = 10  # three, the default, give up on a store that asks to slow down
 
@@ -51,6 +48,11 @@ def create_exclusive(bucket: str, key: str, data: bytes) -> None:
     Raises:
         FileExistsError: somebody was first.
     """
+    # Imported here: loading an encoder needs this module, and no conditional put.
+    from botocore.config import Config
+    from botocore.exceptions import ClientError
+    from botocore.session import get_session
+
     config = Config(
         retries={"max_attempts": ATTEMPTS, "mode": "standard"},
         s3={"addressing_style": "path" if _endpoint() else "auto"},

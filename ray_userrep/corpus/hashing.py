@@ -1,0 +1,24 @@
+"""Stable 64-bit hashes of ids: the same on every machine, in every version, for every block they appear in."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ray_userrep.corpus.draws import mix
+
+
+def hash_ids(ids: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+    """A hash of each id, int64 or string; each distinct id of the array is hashed once."""
+    encoded = ids.combine_chunks().dictionary_encode() if isinstance(ids, pa.ChunkedArray) else ids.dictionary_encode()
+    distinct = encoded.dictionary
+    if pa.types.is_integer(distinct.type):
+        hashes = mix(distinct.to_numpy().astype(np.int64).view(np.uint64))
+    else:
+        hashes = pd.util.hash_array(distinct.to_numpy(zero_copy_only=False), categorize=False)
+    return hashes.view(np.int64)[encoded.indices.to_numpy()]
+
+
+def bucket_of(hashes: NDArray[np.int64], num_buckets: int) -> NDArray[np.int64]:
+    """The bucket of each hash."""
+    return (hashes.view(np.uint64) % np.uint64(num_buckets)).astype(np.int64)

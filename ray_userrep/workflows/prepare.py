@@ -1,0 +1,50 @@
+"""From a log to a corpus, for the job that only prepares and for those that need a corpus to go on."""
+
+import hashlib
+import json
+
+from ray_userrep import storage
+from ray_userrep.corpus.manifest import Manifest
+from ray_userrep.corpus.prepare import prepare
+from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
+from ray_userrep.logs.source import Logs, open_logs
+from ray_userrep.recipe import Recipe
+from ray_userrep.workflows.cluster import connect
+
+
+def run_prepare(recipe: Recipe) -> None:
+    """Prepare the recipe's log and say what came of it."""
+    connect()
+    corpus = open_or_prepare(recipe)
+    print(describe(corpus.manifest))
+    print(f"corpus    {corpus.uri} (version {corpus.manifest.version})")
+
+
+def open_or_prepare(recipe: Recipe) -> Corpus:
+    """The recipe's corpus: opened where one is named without a log, else prepared, unless that was done before."""
+    named = recipe.corpus.uri and storage.absolute(recipe.corpus.uri)
+    if named and recipe.logs.uri is None and newest_version(named) is not None:
+        return open_corpus(named)
+    logs = open_logs(recipe.logs)
+    uri = named or default_uri(recipe, logs)
+    return open_corpus(uri, prepare(logs, recipe.corpus, uri).version)
+
+
+def default_uri(recipe: Recipe, logs: Logs) -> str:
+    """A local folder named by what goes in, so that the same log is prepared once."""
+    key = json.dumps([logs.uri, logs.fingerprint, recipe.corpus.model_dump(exclude={"uri"})])
+    return storage.absolute(f"corpora/{logs.reader}-{hashlib.sha256(key.encode()).hexdigest()[:8]}")
+
+
+def describe(manifest: Manifest) -> str:
+    """The counts of a corpus, aligned."""
+    days = list(manifest.interactions_per_day)
+    rows = {
+        "interactions": f"{manifest.num_interactions:,}",
+        "users": f"{manifest.num_users:,}",
+        "items": f"{manifest.num_items:,}",
+        "days": f"{days[0]} to {days[-1]}",
+        "ties": f"{manifest.num_ties:,} ({manifest.num_duplicates:,} duplicates)",
+    }
+    rows |= {f"  {reason}": f"{count:,} quarantined" for reason, count in manifest.quarantined.items()}
+    return "\n".join(f"{name:22s} {value}" for name, value in rows.items())
