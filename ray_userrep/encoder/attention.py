@@ -27,20 +27,20 @@ class Group(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How a batch's tokens are attended to: jagged as they are, or laid out group after group."""
+    """How a batch's tokens are attended to: group after group, or jagged as they are (no groups)."""
 
     offsets_B1: Tensor
     max_len: int
     causal: bool
-    groups: list[Group]
+    groups: list[Group] | None
     source_P: Tensor  # token of each place; padding repeats its window's last token
     place_T: Tensor  # place of each token
 
 
-def layout_of(offsets_B1: Tensor, max_len: int, causal: bool, half: bool) -> Layout:
-    """Work out a batch's layout; the varlen kernel (`half`, on GPU) needs no groups and no copy to the host."""
-    if half and offsets_B1.is_cuda:
-        return Layout(offsets_B1, max_len, causal, [], offsets_B1, offsets_B1)
+def layout_of(offsets_B1: Tensor, max_len: int, causal: bool, varlen: bool) -> Layout:
+    """Work out a batch's layout; the varlen kernel needs no groups, and no copy of the offsets to the host."""
+    if varlen:
+        return Layout(offsets_B1, max_len, causal, None, offsets_B1, offsets_B1)
     offsets = offsets_B1.cpu().numpy().astype(np.int64)
     lengths, device = np.diff(offsets), offsets_B1.device
     sources, places, groups, before = [np.zeros(0, np.int64)], np.empty(offsets[-1], np.int64), [], 0
@@ -60,13 +60,19 @@ def layout_of(offsets_B1: Tensor, max_len: int, causal: bool, half: bool) -> Lay
     return Layout(offsets_B1, max_len, causal, groups, source_P, torch.from_numpy(places).to(device))
 
 
+def has_varlen(x: Tensor, head_width: int) -> bool:
+    """Whether the varlen kernel takes this input: half precision on GPU, heads a multiple of eight wide."""
+    half = x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type)
+    return x.is_cuda and half and head_width % 8 == 0
+
+
 def attend(qkv_T3HE: Tensor, layout: Layout) -> Tensor:
     """Scaled dot-product attention inside each window, `[T, H, E]`."""
-    if not layout.groups:
+    if layout.groups is None:
         return _varlen(qkv_T3HE, layout)
     qkv_P3HE = qkv_T3HE.index_select(0, layout.source_P)
     sizes = [group.num_windows * group.longest for group in layout.groups]
-    outs = []
+    outs = [qkv_P3HE[:0, 0]]  # so that a batch of empty windows has something to join
     for group, part in zip(layout.groups, qkv_P3HE.split(sizes), strict=True):
         q, k, v = part.unflatten(0, (group.num_windows, group.longest)).permute(2, 0, 3, 1, 4)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=group.visible, is_causal=layout.causal)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.encoder.attention import Layout, attend, layout_of
+from ray_userrep.encoder.attention import Layout, attend, has_varlen, layout_of
 from ray_userrep.encoder.config import TransformerConfig
-from ray_userrep.encoder.layers import Linear, Norm, ZeroLinear
+from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
 
 _ROTARY_BASE = 10_000.0
 
@@ -31,15 +31,14 @@ class Transformer(nn.Module):
 
     def forward(self, x_TD: Tensor, offsets_B1: Tensor, max_len: int) -> Tensor:
         """States of every token, `[T, D]`."""
-        half = torch.is_autocast_enabled(x_TD.device.type) or x_TD.dtype != torch.float32
-        layout = layout_of(offsets_B1, max_len, self.causal, half)
+        layout = layout_of(offsets_B1, max_len, self.causal, has_varlen(x_TD, self.head_width))
         position_T = positions_of(offsets_B1, x_TD.shape[0])
         if self.positions is None:
-            rotation = rotary_table(position_T, self.head_width)
+            turn = rotary_turn(position_T, self.head_width)
         else:
-            x_TD, rotation = x_TD + self.positions(position_T), None
+            x_TD, turn = x_TD + self.positions(position_T), None
         for block in self.blocks:
-            x_TD = block(x_TD, layout, rotation)
+            x_TD = block(x_TD, layout, turn)
         return self.norm(x_TD)
 
 
@@ -63,10 +62,10 @@ class Block(nn.Module):
         self.attention = Attention(width, config.num_heads)
         self.ffn_norm = Norm(width, config.norm)
         self.ffn = SwiGLU(width, config.ffn_mult) if config.ffn == "swiglu" else GELU(width, config.ffn_mult)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
-    def forward(self, x_TD: Tensor, layout: Layout, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
-        x_TD = x_TD + self.dropout(self.attention(self.attention_norm(x_TD), layout, rotation))
+    def forward(self, x_TD: Tensor, layout: Layout, turn: Tensor | None) -> Tensor:
+        x_TD = x_TD + self.dropout(self.attention(self.attention_norm(x_TD), layout, turn))
         return x_TD + self.dropout(self.ffn(self.ffn_norm(x_TD)))
 
 
@@ -79,11 +78,10 @@ class Attention(nn.Module):
         self.qkv = Linear(width, 3 * width)
         self.out = ZeroLinear(width, width)
 
-    def forward(self, x_TD: Tensor, layout: Layout, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, x_TD: Tensor, layout: Layout, turn: Tensor | None) -> Tensor:
         qkv_T3HE = self.qkv(x_TD).unflatten(-1, (3, self.num_heads, -1))
-        if rotation is not None:
-            qk, v = qkv_T3HE.split((2, 1), 1)
-            qkv_T3HE = torch.cat([rotate(qk, *rotation), v], 1)
+        if turn is not None:
+            qkv_T3HE = rotate(qkv_T3HE, turn)
         return self.out(attend(qkv_T3HE, layout).flatten(1))
 
 
@@ -119,14 +117,18 @@ def positions_of(offsets_B1: Tensor, num_tokens: int) -> Tensor:
     return torch.arange(num_tokens, device=offsets_B1.device) - starts_T
 
 
-def rotary_table(position_T: Tensor, head_width: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of each position's angles, `[T, 1, 1, E/2]` (Su et al. 2021, RoFormer, equation 15)."""
+def rotary_turn(position_T: Tensor, head_width: int) -> Tensor:
+    """What rotary positions multiply pairs of q, k and v by, complex, `[T, 3, 1, E/2]` (Su et al. 2021, RoFormer).
+
+    Values are multiplied by one: cheaper than to take them out and put them back.
+    """
     exponent = torch.arange(0, head_width, 2, device=position_T.device) / head_width
     angle = position_T[:, None].float() * _ROTARY_BASE**-exponent
-    return angle.cos()[:, None, None], angle.sin()[:, None, None]
+    turn = torch.polar(torch.ones_like(angle), angle)
+    return torch.stack([turn, turn, torch.ones_like(turn)], 1)[:, :, None]
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair of coordinates, one from either half of the head, by its angle."""
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1).to(x.dtype)
+def rotate(qkv_T3HE: Tensor, turn: Tensor) -> Tensor:
+    """Turn each pair of neighbouring coordinates in its plane."""
+    pairs = torch.view_as_complex(qkv_T3HE.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turn).flatten(-2).to(qkv_T3HE.dtype)

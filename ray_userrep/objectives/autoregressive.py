@@ -29,6 +29,7 @@ class Autoregressive(Objective):
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
         """Inputs are all items of a window but its last, targets all but its first."""
+        assert (batch.lengths() > 0).all(), "an empty window"
         first, last = torch.ones(2, batch.num_tokens, dtype=torch.bool)
         first[batch.offsets_B1[:-1].long()] = False
         last[batch.offsets_B1[1:].long() - 1] = False

@@ -17,10 +17,11 @@ from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import Draws
 
-_CHUNK_LOGITS = 2**20  # about what stays in a core's cache while it is turned from logits into gradients
+# About what stays in a CPU's caches while it is turned from logits into gradients; a GPU wants large products.
+_CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**26}
 _CHUNK_TOKENS = 64  # fewer would read the item table from memory for too little work
 
-NEGATIVES = "negatives"
+NEGATIVES, LOG_EXPECTED = "negatives", "log_expected"
 _NEGATIVE_DRAW = 12
 
 
@@ -46,8 +47,10 @@ class FullSoftmax(ItemSoftmax):
 class SampledSoftmax(ItemSoftmax):
     """Cross-entropy over the target and K negatives shared by the global batch.
 
-    Negatives come from counts to the power alpha, with replacement; their expected number of draws is taken off the
-    scores (Bengio & Senécal 2008), and a negative that is a token's own target is left out for that token.
+    Negatives come from counts to the power alpha, with replacement, and the log of their expected number of draws is
+    taken off their scores (Bengio & Senécal 2008). The target is there for certain, so that nothing is taken off its
+    own, and a negative that is a token's target is left out for that token: the normaliser is unbiased, and the loss
+    goes to full cross-entropy as K grows.
     """
 
     def __init__(self, counts_V: NDArray[np.int64], num_negatives: int, alpha: float) -> None:
@@ -60,13 +63,12 @@ class SampledSoftmax(ItemSoftmax):
     def sample(self, rng: Draws) -> dict[str, Tensor]:
         draws_K = rng.uniforms(_NEGATIVE_DRAW, np.arange(self._num_negatives))
         ids_K = np.searchsorted(self._cdf_V, draws_K, side="right").clip(max=len(self._cdf_V) - 1)
-        return {NEGATIVES: torch.from_numpy(ids_K)}
+        return {NEGATIVES: torch.from_numpy(ids_K), LOG_EXPECTED: self._log_expected_V[ids_K]}
 
     def forward(self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch) -> Tensor:
         negatives_K = view.labels[NEGATIVES]
-        log_expected_V = self._log_expected_V.to(states_TD.device)
-        positive_T = (states_TD * encoder.items(targets_T)).sum(-1).float() - log_expected_V[targets_T]
-        negative_TK = (states_TD @ encoder.items(negatives_K).T).float() - log_expected_V[negatives_K]
+        positive_T = (states_TD.float() * encoder.items(targets_T).float()).sum(-1)
+        negative_TK = (states_TD @ encoder.items(negatives_K).T).float() - view.labels[LOG_EXPECTED]
         negative_TK = negative_TK.masked_fill(targets_T[:, None] == negatives_K, float("-inf"))
         logits = torch.cat([positive_T[:, None], negative_TK], 1)
         return F.cross_entropy(logits, torch.zeros_like(targets_T), reduction="sum")
@@ -83,42 +85,53 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, states_TD: Tensor, table_VD: Tensor, targets_T: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         need_states, need_table, _ = ctx.needs_input_grad
-        half = _autocast_dtype(states_TD)
-        states_TD, table_VD = states_TD.to(half), table_VD.to(half)
+        dtype = _product_dtype(states_TD)
+        states_TD, table_VD = states_TD.to(dtype), table_VD.to(dtype)
         grad_states_TD = torch.empty_like(states_TD) if need_states else None
         grad_table_VD = torch.zeros_like(table_VD, dtype=torch.float32) if need_table else None
         loss = states_TD.new_zeros((), dtype=torch.float32)
-        chunk = max(_CHUNK_TOKENS, _CHUNK_LOGITS // table_VD.shape[0])
-        for first in range(0, states_TD.shape[0], chunk):
+        chunk = max(_CHUNK_TOKENS, _CHUNK_LOGITS[states_TD.device.type] // len(table_VD))
+        buffer_CV = states_TD.new_empty(min(chunk, len(states_TD)), len(table_VD), dtype=torch.float32)
+        for first in range(0, len(states_TD), chunk):
             here = slice(first, first + chunk)
-            h_CD, target_C1 = states_TD[here], targets_T[here, None]
-            logits_CV = (h_CD @ table_VD.T).float()
-            peak_C1 = logits_CV.amax(1, keepdim=True)
-            loss -= (logits_CV.gather(1, target_C1) - peak_C1).sum()
-            share_CV = logits_CV.sub_(peak_C1).exp_()
-            total_C1 = share_CV.sum(1, keepdim=True)
-            loss += total_C1.log().sum()
-            if grad_states_TD is None and grad_table_VD is None:
-                continue
-            share_CV.div_(total_C1).scatter_add_(1, target_C1, torch.full_like(peak_C1, -1.0))
-            share_CV = share_CV.to(half)
+            h_CD = states_TD[here]
+            logits_CV = _product_into(buffer_CV[: len(h_CD)], h_CD, table_VD.T)
+            loss_here, total_C1 = _errors_in_place(logits_CV, targets_T[here, None])
+            loss += loss_here
+            error_CV = logits_CV.to(dtype)
             if grad_states_TD is not None:
-                torch.mm(share_CV, table_VD, out=grad_states_TD[here])
+                torch.mm(error_CV, table_VD, out=grad_states_TD[here]).div_(total_C1)
             if grad_table_VD is not None:
-                _add_product(grad_table_VD, share_CV.T, h_CD)
+                _add_product(grad_table_VD, error_CV.T, (h_CD / total_C1).to(dtype))
         ctx.save_for_backward(grad_states_TD, grad_table_VD)
         return loss
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[no-untyped-def]
-        states_TD, table_VD = ctx.saved_tensors
-        scaled = lambda x: None if x is None else x * grad  # noqa: E731
-        return scaled(states_TD), scaled(table_VD), None
+        # In place: a table's gradient is as large as the table. A second backward is refused by autograd.
+        states_TD, table_VD = (x if x is None else x.mul_(grad) for x in ctx.saved_tensors)
+        return states_TD, table_VD, None
 
 
-def _autocast_dtype(x: Tensor) -> torch.dtype:
+def _errors_in_place(logits_CV: Tensor, target_C1: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn logits into (softmax - one-hot) times a total; returns the summed loss and the total, `[C, 1]`.
+
+    Dividing the narrow products by the total is cheaper than dividing the wide errors.
+    """
+    peak_C1 = logits_CV.amax(1, keepdim=True)
+    own_C1 = logits_CV.gather(1, target_C1) - peak_C1
+    total_C1 = logits_CV.sub_(peak_C1).exp_().sum(1, keepdim=True)
+    logits_CV.scatter_add_(1, target_C1, -total_C1)
+    return (total_C1.log() - own_C1).sum(), total_C1
+
+
+def _product_dtype(x: Tensor) -> torch.dtype:
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+def _product_into(out: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return torch.mm(a, b, out=out) if a.dtype == out.dtype else out.copy_(a @ b)
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:

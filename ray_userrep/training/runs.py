@@ -24,6 +24,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.recipe import Recipe
 
 RESULT = "result.json"
+_RECIPE = "recipe.json"
 _LEASE = "lease.json"
 _LEASE_SECONDS = 60.0
 _PACKAGES = ("ray_userrep", "torch", "ray", "deepspeed", "transformers", "pyarrow", "numpy")
@@ -34,17 +35,19 @@ def default_uri(recipe: Recipe) -> str:
     return storage.absolute(f"runs/{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}")
 
 
-def open_run(recipe: Recipe, run_uri: str) -> bool:
-    """Make the folder ready; True if it is resumed.
+def refuse_other(recipe: Recipe, run_uri: str) -> None:
+    """Refuse a folder that this recipe may neither start nor resume in.
 
     Raises:
-        UserError: the folder holds a finished run, or one of another recipe.
+        UserError: it holds a finished run, one of another recipe, or something that is no run.
     """
-    recipe_uri = storage.join(run_uri, "recipe.json")
+    if not storage.exists(run_uri):
+        return
+    recipe_uri = storage.join(run_uri, _RECIPE)
     if not storage.exists(recipe_uri):
-        storage.write_text(recipe_uri, recipe.model_dump_json(indent=2))
-        storage.write_json(storage.join(run_uri, "environment.json"), environment())
-        return False
+        if any(entry.uri != storage.join(run_uri, _LEASE) for entry in storage.list_files(run_uri)):
+            raise UserError(f"{run_uri} holds files but no run: name another folder with --run")
+        return
     if storage.exists(storage.join(run_uri, RESULT)):
         raise UserError(f"run folder {run_uri} holds a finished run: name another with --run")
     other = Recipe.model_validate_json(storage.read_text(recipe_uri))
@@ -52,9 +55,23 @@ def open_run(recipe: Recipe, run_uri: str) -> bool:
     if changed:
         raise UserError(
             f"run folder {run_uri} is in use by another recipe (it differs in {', '.join(changed[:5])}): "
-            "name another with --run, or resume it with --recipe " + recipe_uri
+            f"name another with --run, or resume it with --recipe {recipe_uri}"
         )
-    return True
+
+
+def open_run(recipe: Recipe, run_uri: str) -> bool:
+    """Make the folder ready, with the lease held; True if it is resumed.
+
+    Raises:
+        UserError: as `refuse_other`.
+    """
+    refuse_other(recipe, run_uri)
+    recipe_uri = storage.join(run_uri, _RECIPE)
+    if storage.exists(recipe_uri):
+        return True
+    storage.write_text(recipe_uri, recipe.model_dump_json(indent=2) + "\n")
+    storage.write_json(storage.join(run_uri, "environment.json"), environment())
+    return False
 
 
 def differences(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> list[str]:

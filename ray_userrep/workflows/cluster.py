@@ -19,3 +19,5 @@ def connect() -> None:
     else:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
+    # A stage says in one line what it did; a task's error comes out as itself.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)

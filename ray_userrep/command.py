@@ -1,0 +1,181 @@
+"""The command line of every job: a recipe by name or file, and any of its fields by dotted path.
+
+Fields come from the config classes themselves, so that a new one needs no second place; values are checked by the
+same models, before any work starts.
+"""
+
+import difflib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from ray_userrep import recipes, storage
+from ray_userrep.errors import UserError
+from ray_userrep.recipe import Recipe
+
+ALIASES = {"logs": "logs.uri", "corpus": "corpus.uri", "reader": "logs.reader"}
+
+
+def run_job(main: Callable[[Recipe], None], doc: str, default: str = "online_retail") -> None:
+    """Run a job whose only input is a recipe; a user's error is one line and exit code 2."""
+    run(lambda argv: main(parse(argv, doc, default)))
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Run a job on the process's arguments; a user's error is one line and exit code 2."""
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def parse(argv: Sequence[str], doc: str, default: str = "online_retail") -> Recipe:
+    """The recipe that the arguments describe.
+
+    Raises:
+        UserError: an unknown recipe, field or value; the message names it and what it takes.
+    """
+    if {"--help", "-h"} & set(argv):
+        print(help_text(doc))
+        sys.exit(0)
+    options = dict(_pairs(argv))
+    recipe = load(options.pop("recipe", default))
+    raw = recipe.model_dump()
+    # Kinds first: choosing another kind of part resets the part, which must not undo its other options.
+    for path, text in sorted(options.items(), key=lambda option: not option[0].endswith(".kind")):
+        _assign(raw, ALIASES.get(path, path), text)
+    return validated(raw)
+
+
+def take(argv: list[str], names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """A job's own arguments taken out of the line, and the rest, which describes the recipe.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    options = dict(_pairs(argv)) if not {"--help", "-h"} & set(argv) else {name: "" for name in names}
+    missing = [name for name in names if name not in options]
+    if missing:
+        raise UserError(f"--{missing[0]} is missing: this job needs {', '.join(f'--{name} URI' for name in names)}")
+    own = {name: options.pop(name) for name in names}
+    rest = argv if {"--help", "-h"} & set(argv) else [f"--{name}={value}" for name, value in options.items()]
+    return own, rest
+
+
+def load(name: str) -> Recipe:
+    """A recipe by name, or from a JSON file at any URI.
+
+    Raises:
+        UserError: neither a recipe nor a file of this name, or the file is not a recipe.
+    """
+    if name in recipes.names():
+        return recipes.recipe(name)
+    if name.endswith(".json"):
+        raw = storage.read_json(name)
+        if not isinstance(raw, dict):
+            raise UserError(f"{name} is not a recipe: it holds a {type(raw).__name__}")
+        return validated(raw)
+    raise UserError(f"unknown recipe {name!r}: it is one of {', '.join(recipes.names())}, or a .json file")
+
+
+def validated(raw: dict[str, Any]) -> Recipe:
+    """A recipe from plain values.
+
+    Raises:
+        UserError: a field is unknown, of the wrong type, or does not go with another; the message names it.
+    """
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"unknown field {where}{_hint(where)}") from None
+        given = "" if first["type"] == "value_error" else f" (given {first['input']!r})"
+        raise UserError(f"{where}: {message}{given}" if where else message) from None
+
+
+def fields(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every settable field with its dotted path."""
+    for name, info in model.model_fields.items():
+        inner = _models(info)
+        if inner:
+            for one in inner:
+                yield from fields(one, f"{prefix}{name}.")
+        else:
+            yield prefix + name, info
+
+
+def help_text(doc: str) -> str:
+    """What `--help` prints."""
+    lines = [doc.strip(), "", f"--recipe NAME|FILE    one of {', '.join(recipes.names())}, or a run's recipe.json"]
+    lines += [f"--{alias} VALUE    short for --{path}" for alias, path in ALIASES.items()]
+    lines += ["", "Every field of the recipe can be set, as in --train.num_workers 8:", ""]
+    seen = set()
+    for path, info in fields():
+        if path not in seen:
+            seen.add(path)
+            default = "" if info.is_required() else f" = {info.get_default(call_default_factory=True)}"
+            lines.append(f"--{path}{default}    {_type_name(info)}{': ' + info.description if info.description else ''}")
+    return "\n".join(lines)
+
+
+def _models(info: FieldInfo) -> list[type[BaseModel]]:
+    """The config classes that a field may hold."""
+    options = [info.annotation, *get_args(info.annotation)]
+    return [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+
+
+def _type_name(info: FieldInfo) -> str:
+    kind = info.annotation
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+
+
+def _pairs(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """`--name value` and `--name=value`."""
+    rest = iter(argv)
+    for word in rest:
+        if not word.startswith("--"):
+            raise UserError(f"{word!r} is not an option: options are --name value; see --help")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            following = next(rest, None)
+            if following is None or following.startswith("--"):
+                raise UserError(f"--{name} needs a value; see --help")
+            value = following
+        yield name, value
+
+
+def _assign(raw: dict[str, Any], path: str, text: str) -> None:
+    *parents, leaf = path.split(".")
+    node: Any = raw
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or path not in {known for known, _ in fields()}:
+        raise UserError(f"unknown field {path}{_hint(path)}")
+    if leaf == "kind" and node[leaf] != text:
+        node.clear()  # another kind of part starts from its own defaults
+    node[leaf] = _value(text)
+
+
+def _value(text: str) -> Any:
+    """JSON where it is JSON (numbers, true, null, lists, objects), else the text itself."""
+    if text in ("none", "None"):
+        return None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _hint(path: str) -> str:
+    known = [name for name, _ in fields()]
+    leaf = path.rsplit(".", 1)[-1]
+    close = difflib.get_close_matches(path, known, 3, 0.6) or [name for name in known if name.split(".")[-1] == leaf]
+    return f": did you mean {' or '.join(dict.fromkeys(close))}?" if close else ": see --help for all fields"

@@ -1,0 +1,23 @@
+"""SASRec: a causal Transformer that predicts each next item (Kang & McAuley, ICDM 2018).
+
+The original's binary loss with one negative is not kept: full cross-entropy over the catalogue is what makes SASRec
+strong (Klenitskiy & Vasilev, RecSys 2023).
+"""
+
+from ray_userrep.corpus.config import StreamConfig
+from ray_userrep.encoder.config import EncoderConfig, IdItemsConfig, TransformerConfig
+from ray_userrep.evaluation.config import EvaluationConfig
+from ray_userrep.recipe import Recipe
+from ray_userrep.training.config import TrainConfig
+
+
+def sasrec() -> Recipe:
+    """Two layers, windows of 200, items of the history not ranked again."""
+    backbone = TransformerConfig(num_layers=2, num_heads=2, positions="learned", ffn="gelu", norm="layer", dropout=0.2)
+    return Recipe(
+        name="sasrec",
+        stream=StreamConfig(max_len=200, batch_tokens=8192),
+        encoder=EncoderConfig(width=64, items=IdItemsConfig(dropout=0.2), backbone=backbone),
+        train=TrainConfig(epochs=60, learning_rate=3e-3, patience=10, eval_every=2),
+        evaluation=EvaluationConfig(exclude_seen=False),
+    )

@@ -1,0 +1,91 @@
+"""One self-contained HTML page from plain data: headings, tables, figures; no scripts, no network.
+
+Figures are drawn by matplotlib as SVG inside the page: larger than a script would be, and readable in twenty years.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+Metric = Mapping[str, float]  # mean, low, high
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2733; --soft: #5c6b7a; --line: #d9e0e7; --paper: #ffffff; --tint: #eef4fb;
+        --accent: #1f6fb2; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4eaf0; --soft: #9aa8b5; --line: #33404d; --paper: #12181f;
+        --tint: #1b2733; --accent: #6cb2ec; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 60rem; padding: 2.5rem 1.5rem 4rem; background: var(--paper); color: var(--ink);
+       font: 16px/1.55 system-ui, sans-serif; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .4rem; }
+h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; }
+p.lead { font-size: 1.1rem; color: var(--ink); margin: .2rem 0 1.2rem; }
+p.note { color: var(--soft); font-size: .9rem; margin: .5rem 0; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .94rem; }
+th, td { text-align: left; padding: .38rem .7rem .38rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { font-weight: 600; color: var(--soft); }
+td.number, th.number { text-align: right; padding-right: 0; padding-left: .9rem; white-space: nowrap; }
+td small { color: var(--soft); }
+tr.ours td { background: var(--tint); font-weight: 600; } tr.ours td:first-child { padding-left: .5rem; }
+div.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: .4rem 2rem; }
+figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; background: #ffffff; border-radius: 6px; }
+figcaption { color: var(--soft); font-size: .9rem; }
+div.scroll { overflow-x: auto; }
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading over HTML that was made by one of the functions here."""
+
+    title: str
+    body: str
+
+
+def page(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """The whole page."""
+    parts = [f"<h2>{_text(section.title)}</h2>\n{section.body}" for section in sections]
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
+        f'<body>\n<h1>{_text(title)}</h1>\n<p class="lead">{_text(lead)}</p>\n' + "\n".join(parts) + "\n</body></html>\n"
+    )
+
+
+def facts(rows: Mapping[str, str]) -> str:
+    """Names and values, one a row."""
+    body = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in rows.items())
+    return f"<table>{body}</table>"
+
+
+def metrics_table(rows: Mapping[str, Mapping[str, Metric]], names: Sequence[str], ours: str, note: str) -> str:
+    """Systems with their metrics and intervals; the row `ours` stands out."""
+    head = "".join(f'<th class="number">{_text(name)}</th>' for name in names)
+    body = ""
+    for system, metrics in rows.items():
+        cells = "".join(f'<td class="number">{_interval(metrics[name])}</td>' for name in names)
+        body += f"<tr{' class=ours' if system == ours else ''}><td>{_text(system)}</td>{cells}</tr>"
+    table = f'<div class="scroll"><table><tr><th>system</th>{head}</tr>{body}</table></div>'
+    return f'{table}<p class="note">{_text(note)}</p>'
+
+
+def neighbours(groups: Mapping[str, Sequence[tuple[str, float]]]) -> str:
+    """Items, each with those whose vectors are nearest and their cosines."""
+    tables = []
+    for item, near in groups.items():
+        rows = "".join(f'<tr><td>{_text(name)}</td><td class="number">{cosine:.2f}</td></tr>' for name, cosine in near)
+        tables.append(f'<table><tr><th>{_text(item)}</th><th class="number">cosine</th></tr>{rows}</table>')
+    return f'<div class="pair">{"".join(f"<div>{table}</div>" for table in tables)}</div>'
+
+
+def figure(svg: str, caption: str) -> str:
+    """A drawing with its caption."""
+    return f"<figure>{svg}<figcaption>{_text(caption)}</figcaption></figure>"
+
+
+def _interval(metric: Metric) -> str:
+    return f"{metric['mean']:.4f} <small>[{metric['low']:.4f}, {metric['high']:.4f}]</small>"
+
+
+def _text(value: str) -> str:
+    return html.escape(str(value))
