@@ -19,7 +19,7 @@ USER_HASH = "user_hash"
 
 
 def partition(batch: pa.Table, build_uri: str, num_buckets: int) -> pa.Table:
-    """Write a batch's good rows by bucket, its item counts and its rejected rows; returns one row that describes them."""
+    """Write a batch's good rows by bucket, its item counts and its rejected rows; returns one row that describes it."""
     name = f"{uuid.uuid4().hex}.parquet"
     bad = pc.is_valid(batch["reason"])
     good = batch.filter(pc.invert(bad)).drop_columns(["reason"])
@@ -32,7 +32,8 @@ def partition(batch: pa.Table, build_uri: str, num_buckets: int) -> pa.Table:
     if good.num_rows:
         report["buckets"] = _write_buckets(good, storage.join(build_uri, "staging"), name, num_buckets)
         report["items"] = storage.join(build_uri, "staging", "items", name)
-        storage.write_parquet(report["items"], good.group_by("item_id").aggregate([("row", "count")]))
+        counts = good.group_by("item_id").aggregate([("row", "count")]).rename_columns(["item_id", "count"])
+        storage.write_parquet(report["items"], counts)
         report["days"] = _counts(good["timestamp"].cast(pa.date32()).cast(pa.string()))
     return pa.table({"report": [json.dumps(report)]})
 
@@ -44,9 +45,9 @@ def _write_buckets(good: pa.Table, staging_uri: str, name: str, num_buckets: int
     by_bucket = good.append_column(USER_HASH, pa.array(hashes)).take(pa.array(order))
     bounds = np.searchsorted(bucket[order], np.arange(num_buckets + 1))
     written = {}
-    for number in np.flatnonzero(np.diff(bounds)):
-        written[int(number)] = storage.join(staging_uri, f"bucket={number:05d}", name)
-        storage.write_parquet(written[int(number)], by_bucket.slice(bounds[number], bounds[number + 1] - bounds[number]))
+    for number in np.flatnonzero(np.diff(bounds)).tolist():
+        written[number] = storage.join(staging_uri, f"bucket={number:05d}", name)
+        storage.write_parquet(written[number], by_bucket.slice(bounds[number], bounds[number + 1] - bounds[number]))
     return written
 
 

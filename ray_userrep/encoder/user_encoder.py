@@ -26,6 +26,7 @@ from ray_userrep.corpus.plan import ranges
 from ray_userrep.encoder.card import model_card
 from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.items import IdItems
+from ray_userrep.encoder.layers import Dropout
 from ray_userrep.encoder.readout import readout
 from ray_userrep.encoder.transformer import Transformer
 from ray_userrep.errors import UserError
@@ -57,7 +58,7 @@ class UserEncoder(PreTrainedModel):
         self.max_len = config.max_len
         self.item_table: ItemTable | None = None
         self.items = IdItems(config.num_items, parts.width)
-        self.dropout = torch.nn.Dropout(parts.items.dropout)
+        self.dropout = Dropout(parts.items.dropout)
         self.backbone = Transformer(parts.backbone, parts.width, config.max_len)
         self._readout = parts.readout
         self.post_init()

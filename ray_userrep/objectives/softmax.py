@@ -18,7 +18,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import Draws
 
 # About what stays in a CPU's caches while it is turned from logits into gradients; a GPU wants large products.
-_CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**26}
+_CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**26}
 _CHUNK_TOKENS = 64  # fewer would read the item table from memory for too little work
 
 NEGATIVES, LOG_EXPECTED = "negatives", "log_expected"
@@ -89,20 +89,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         states_TD, table_VD = states_TD.to(dtype), table_VD.to(dtype)
         grad_states_TD = torch.empty_like(states_TD) if need_states else None
         grad_table_VD = torch.zeros_like(table_VD, dtype=torch.float32) if need_table else None
-        loss = states_TD.new_zeros((), dtype=torch.float32)
-        chunk = max(_CHUNK_TOKENS, _CHUNK_LOGITS[states_TD.device.type] // len(table_VD))
-        buffer_CV = states_TD.new_empty(min(chunk, len(states_TD)), len(table_VD), dtype=torch.float32)
-        for first in range(0, len(states_TD), chunk):
-            here = slice(first, first + chunk)
-            h_CD = states_TD[here]
-            logits_CV = _product_into(buffer_CV[: len(h_CD)], h_CD, table_VD.T)
-            loss_here, total_C1 = _errors_in_place(logits_CV, targets_T[here, None])
-            loss += loss_here
-            error_CV = logits_CV.to(dtype)
-            if grad_states_TD is not None:
-                torch.mm(error_CV, table_VD, out=grad_states_TD[here]).div_(total_C1)
-            if grad_table_VD is not None:
-                _add_product(grad_table_VD, error_CV.T, (h_CD / total_C1).to(dtype))
+        loss = _sum_loss(states_TD, table_VD, targets_T, grad_states_TD, grad_table_VD)
         ctx.save_for_backward(grad_states_TD, grad_table_VD)
         return loss
 
@@ -111,6 +98,27 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         # In place: a table's gradient is as large as the table. A second backward is refused by autograd.
         states_TD, table_VD = (x if x is None else x.mul_(grad) for x in ctx.saved_tensors)
         return states_TD, table_VD, None
+
+
+def _sum_loss(
+    states_TD: Tensor, table_VD: Tensor, targets_T: Tensor, grad_states_TD: Tensor | None, grad_table_VD: Tensor | None
+) -> Tensor:
+    """The summed loss; fills in the gradients that are wanted."""
+    loss = states_TD.new_zeros((), dtype=torch.float32)
+    chunk = max(_CHUNK_TOKENS, _CHUNK_LOGITS[states_TD.device.type] // len(table_VD))
+    buffer_CV = states_TD.new_empty(min(chunk, len(states_TD)), len(table_VD), dtype=torch.float32)
+    for first in range(0, len(states_TD), chunk):
+        here = slice(first, first + chunk)
+        h_CD = states_TD[here]
+        logits_CV = _product_into(buffer_CV[: len(h_CD)], h_CD, table_VD.T)
+        loss_here, total_C1 = _errors_in_place(logits_CV, targets_T[here, None])
+        loss += loss_here
+        error_CV = logits_CV.to(states_TD.dtype)
+        if grad_states_TD is not None:
+            torch.mm(error_CV, table_VD, out=grad_states_TD[here]).div_(total_C1)
+        if grad_table_VD is not None:
+            _add_product(grad_table_VD, error_CV.T, (h_CD / total_C1).to(states_TD.dtype))
+    return loss
 
 
 def _errors_in_place(logits_CV: Tensor, target_C1: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,7 +66,9 @@ class ZeroEngine:
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
         self._engine.step()
-        return self._engine.get_global_grad_norm()
+        norm: Tensor | float | None = self._engine.get_global_grad_norm()
+        # ZeRO-0 does not tell its gradient's norm; what it did to the weights tells as much.
+        return norm if norm is not None else torch.nn.utils.get_total_norm([p.detach() for p in self.model.parameters()])
 
     def sum(self, x: Tensor) -> Tensor:
         if self.world == 1:

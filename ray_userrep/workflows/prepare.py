@@ -3,10 +3,13 @@
 import hashlib
 import json
 
+import ray
+
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.corpus.prepare import prepare
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
+from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.recipe import Recipe
 from ray_userrep.workflows.cluster import connect
@@ -21,13 +24,33 @@ def run_prepare(recipe: Recipe) -> None:
 
 
 def open_or_prepare(recipe: Recipe) -> Corpus:
-    """The recipe's corpus: opened where one is named without a log, else prepared, unless that was done before."""
+    """The recipe's corpus: opened where one is named without a log, else prepared, unless that was done before.
+
+    Raises:
+        UserError: the log cannot be prepared, or the corpus is where only one of several nodes can see it.
+    """
     named = recipe.corpus.uri and storage.absolute(recipe.corpus.uri)
     if named and recipe.logs.uri is None and newest_version(named) is not None:
+        refuse_unshared(named)
         return open_corpus(named)
     logs = open_logs(recipe.logs)
     uri = named or default_uri(recipe, logs)
+    refuse_unshared(uri)
     return open_corpus(uri, prepare(logs, recipe.corpus, uri).version)
+
+
+def refuse_unshared(uri: str) -> None:
+    """Refuse a local folder on a cluster of several nodes: each would write into a folder of its own.
+
+    Raises:
+        UserError: that is the case.
+    """
+    num_nodes = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
+    if storage.is_local(uri) and num_nodes > 1:
+        raise UserError(
+            f"corpus folder {uri} is a local path, but the cluster has {num_nodes} nodes that cannot all see it: "
+            "name a shared place with --corpus, such as s3://bucket/corpora/name"
+        )
 
 
 def default_uri(recipe: Recipe, logs: Logs) -> str:
