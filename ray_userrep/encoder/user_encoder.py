@@ -6,6 +6,7 @@ Being a `PreTrainedModel` gives saving, loading and hubs for free. The item tabl
 Shapes: T tokens, B users, V items, D width.
 """
 
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -85,14 +87,17 @@ class UserEncoder(PreTrainedModel):
     ) -> NDArray[np.float32]:
         """User vectors of raw item ids, newest last, `[B, D]`; only the newest `max_len` known items count.
 
-        Unknown items are left out, or refused with `unknown="error"`; an empty history gives zeros.
+        Unknown items are left out, or refused with `unknown="error"`; an empty history gives zeros. There is no
+        dropout, whatever mode the encoder is in.
 
         Raises:
-            UserError: an unknown item, where those are refused; an encoder without its item table.
+            UserError: an unknown item, where those are refused; ids of another type than the item table's; an encoder
+                without its item table.
         """
         if self.item_table is None:
-            raise UserError("this encoder has no item table: load it from the folder of a run, or use with_items")
-        histories = histories if isinstance(histories, pa.Array) else pa.array(histories, pa.list_(self.item_table.ids.type))
+            raise UserError("this encoder has no item table: load it from the folder of a run, or set item_table")
+        if not isinstance(histories, pa.Array):
+            histories = _as_lists(histories, self.item_table.ids.type)
         indices_N = self.item_table.index_of(histories.flatten())
         if unknown == "error" and (indices_N < 0).any():
             first = histories.flatten()[int(np.argmax(indices_N < 0))].as_py()
@@ -109,14 +114,15 @@ class UserEncoder(PreTrainedModel):
         vectors_BD = np.zeros((len(lengths_B), self.width), np.float32)
         order = np.argsort(kept_B, kind="stable")
         run = np.cumsum(kept_B[order]) // batch_tokens
+        was_training = self.training
+        self.eval()
         for rows in np.split(order, np.flatnonzero(np.diff(run)) + 1):
-            offsets = np.concatenate([[0], np.cumsum(kept_B[rows])]).astype(np.int32)
-            values = indices_N[ranges(ends_B[rows] - kept_B[rows], kept_B[rows])]
-            batch = Batch(
-                torch.from_numpy(values), torch.from_numpy(offsets), torch.from_numpy(rows), int(kept_B[rows].max(initial=0))
-            )
+            offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(kept_B[rows])]).astype(np.int32))
+            values = torch.from_numpy(indices_N[ranges(ends_B[rows] - kept_B[rows], kept_B[rows])])
+            batch = Batch(values, offsets, torch.from_numpy(rows), int(kept_B[rows].max(initial=0)))
             with torch.inference_mode():
                 vectors_BD[rows] = self(batch.to(self.device)).float().cpu().numpy()
+        self.train(was_training)
         return vectors_BD
 
     def with_items(self, table: ItemTable) -> "UserEncoder":
@@ -131,7 +137,7 @@ class UserEncoder(PreTrainedModel):
         state["items.weight"] = torch.where(known[:, None] >= 0, weight[known.clamp(min=0)], weight.mean(0))
         other.load_state_dict(state)
         other.item_table = table
-        return other.train(self.training)
+        return other.to(weight.device, weight.dtype).train(self.training)
 
     def parameters_by_kind(self) -> dict[str, int]:
         """Numbers of parameters: item embedding and backbone."""
@@ -157,18 +163,38 @@ class UserEncoder(PreTrainedModel):
                 storage.download_dir(str(folder), scratch)
                 return cls.from_pretrained(scratch, **kwargs)
         path = Path(storage.absolute(str(folder)))
-        for name in ("config.json", "model.safetensors"):
-            if not (path / name).exists():
-                raise UserError(f"no encoder at {folder}: {name} is missing")
+        _check_folder(path, str(folder))
         table = ItemTable.load(path / _ITEMS)
         try:
-            encoder = super().from_pretrained(str(path), **kwargs)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(f"encoder at {folder} cannot be read: {error}") from error
+            encoder, info = super().from_pretrained(str(path), output_loading_info=True, **kwargs)
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+            raise UserError(f"the encoder at {folder} cannot be read: {str(error).splitlines()[0]}") from error
+        if info["missing_keys"] or info["unexpected_keys"]:
+            wrong = sorted({*info["missing_keys"], *info["unexpected_keys"]})[0]
+            raise UserError(f"the encoder at {folder} is not whole: its weights and config.json disagree on {wrong}")
         if len(table) != encoder.config.num_items:
-            raise UserError(f"encoder at {folder}: {encoder.config.num_items} item vectors but {len(table)} items")
+            raise UserError(f"the encoder at {folder} has {encoder.config.num_items} item vectors but {len(table)} items")
         encoder.item_table = table
         return encoder.eval()
+
+
+def _check_folder(path: Path, named: str) -> None:
+    for name in ("config.json", "model.safetensors"):
+        if not (path / name).exists():
+            raise UserError(f"no encoder at {named}: {name} is missing")
+    try:
+        kind = json.loads((path / "config.json").read_text()).get("model_type")
+    except ValueError as error:
+        raise UserError(f"the encoder at {named} cannot be read: config.json is not JSON ({error})") from error
+    if kind != UserEncoderConfig.model_type:
+        raise UserError(f"the model at {named} is a {kind!r}, not a {UserEncoderConfig.model_type!r}")
+
+
+def _as_lists(histories: Sequence[Sequence[Any]], id_type: pa.DataType) -> pa.ListArray:
+    try:
+        return pa.array(histories, pa.list_(id_type))
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise UserError(f"the encoder's item ids are {id_type}: {error}") from error
 
 
 def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int) -> UserEncoder:

@@ -1,0 +1,53 @@
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ray_userrep.encoder.attention import attend, layout_of
+
+HEADS, WIDTH = 2, 6
+
+
+def plain_attention(qkv: torch.Tensor, causal: bool) -> torch.Tensor:
+    """One window alone, head by head and query by query."""
+    out = torch.empty(qkv.shape[0], HEADS, WIDTH, dtype=qkv.dtype)
+    for head in range(HEADS):
+        q, k, v = qkv[:, 0, head], qkv[:, 1, head], qkv[:, 2, head]
+        for t in range(len(q)):
+            seen = t + 1 if causal else len(q)
+            weights = torch.exp(k[:seen] @ q[t] / WIDTH**0.5)
+            out[t, head] = (weights / weights.sum()) @ v[:seen]
+    return out
+
+
+def offsets_of(lengths: list[int]) -> torch.Tensor:
+    return torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int32)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 20), max_size=12), st.booleans(), st.integers(0, 2**31))
+def test_jagged_attention_is_plain_attention_of_each_window(lengths, causal, seed):
+    torch.manual_seed(seed)
+    offsets = offsets_of(lengths)
+    qkv = torch.randn(int(offsets[-1]), 3, HEADS, WIDTH, dtype=torch.float64, requires_grad=True)
+    layout = layout_of(offsets, max(lengths, default=0), causal, varlen=False)
+    out = attend(qkv, layout)
+    assert out.shape == (int(offsets[-1]), HEADS, WIDTH)
+    (gradient,) = torch.autograd.grad(out.square().sum(), qkv)
+
+    alone = qkv.detach().requires_grad_()
+    expected = torch.cat([alone.new_empty(0, HEADS, WIDTH)] + [
+        plain_attention(alone[low:high], causal) for low, high in zip(offsets[:-1], offsets[1:], strict=True)
+    ])  # fmt: skip
+    (expected_gradient,) = torch.autograd.grad(expected.square().sum(), alone, allow_unused=True)
+    torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(gradient, torch.zeros_like(qkv) if expected_gradient is None else expected_gradient)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=80))
+def test_groups_hold_every_token_once_and_pad_by_an_eighth_at_most(lengths):
+    layout = layout_of(offsets_of(lengths), max(lengths), causal=True, varlen=False)
+    assert torch.equal(layout.source_P[layout.place_T], torch.arange(sum(lengths)))
+    assert sum(group.num_windows for group in layout.groups) == sum(length > 0 for length in lengths)
+    assert len(layout.source_P) <= sum(lengths) * 8 / 7

@@ -1,0 +1,212 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ray_userrep import storage
+from ray_userrep.corpus.batch import Batch
+from ray_userrep.corpus.items import ItemTable
+from ray_userrep.encoder.config import EncoderConfig
+from ray_userrep.encoder.user_encoder import UserEncoder, UserEncoderConfig, build_encoder
+from ray_userrep.errors import UserError
+
+HISTORIES = [["item-3", "item-1"], [], ["item-29"], [f"item-{i}" for i in range(25)]]
+
+
+def indices(histories: list[list[str]]) -> list[list[int]]:
+    return [[int(item.removeprefix("item-")) for item in history] for history in histories]
+
+
+@pytest.fixture
+def folder(make_encoder, tmp_path):
+    make_encoder().save_pretrained(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+@pytest.mark.parametrize("kind", [{}, {"positions": "learned", "norm": "layer", "ffn": "gelu", "causal": False}])
+@pytest.mark.parametrize("readout", ["last", "mean"])
+def test_round_trip(make_encoder, tmp_path, kind, readout):
+    encoder = make_encoder(readout=readout, **kind)
+    encoder.save_pretrained(tmp_path / "e")
+    loaded = UserEncoder.from_pretrained(tmp_path / "e")
+    assert not loaded.training and loaded.item_table.ids == encoder.item_table.ids
+    assert {p.device.type for p in loaded.parameters()} == {"cpu"}
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name])
+    np.testing.assert_array_equal(loaded.encode(HISTORIES), encoder.encode(HISTORIES))
+    card = (tmp_path / "e" / "README.md").read_text()
+    assert "30 items" in card and "width 16" in card
+
+
+def test_weights_gathered_elsewhere_are_what_is_saved(make_encoder, tmp_path):
+    encoder = make_encoder()
+    gathered = {name: value + 1 for name, value in encoder.state_dict().items()}
+    encoder.save_pretrained(tmp_path / "e", state_dict=dict(gathered))
+    loaded = UserEncoder.from_pretrained(tmp_path / "e").state_dict()
+    assert loaded.keys() == gathered.keys()
+    assert all(torch.equal(value, loaded[name]) for name, value in gathered.items())
+
+
+def test_any_uri(folder):
+    storage.upload_dir(str(folder), "memory://models/encoder")
+    there, here = UserEncoder.from_pretrained("memory://models/encoder"), UserEncoder.from_pretrained(folder)
+    np.testing.assert_array_equal(there.encode(HISTORIES), here.encode(HISTORIES))
+
+
+def _without(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def _truncate(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _drop_a_weight(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("backbone.norm.weight")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def _config(**changes):
+    def change(folder):
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return change
+
+
+@pytest.mark.parametrize("spoil, named", [
+    (_without("config.json"), "config.json is missing"),
+    (_without("model.safetensors"), "model.safetensors is missing"),
+    (_without("items/items.arrow"), "items"),
+    (_truncate, "cannot be read"),
+    (_drop_a_weight, "backbone.norm.weight"),
+    (lambda folder: (folder / "config.json").write_text("{"), "not JSON"),
+    (_config(model_type="bert"), "'bert'"),
+    (_config(num_items=31), "cannot be read|item"),
+    (_config(encoder={"width": 16, "depth": 3}), "depth|encoder"),
+    (_config(encoder={"width": 16, "backbone": {"num_layers": 3}}), "backbone.blocks.2"),
+])  # fmt: skip
+def test_a_folder_that_is_no_whole_encoder_is_one_clear_line(folder, spoil, named):
+    spoil(folder)
+    with pytest.raises(UserError, match=named) as caught:
+        UserEncoder.from_pretrained(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="no encoder at"):
+        UserEncoder.from_pretrained(tmp_path / "nowhere")
+
+
+def test_encode_is_forward_of_the_newest_known_items(make_encoder):
+    encoder = make_encoder()
+    windows = [history[-encoder.max_len :] for history in indices(HISTORIES)]
+    expected = encoder(Batch.of(windows)).detach().numpy()
+    np.testing.assert_allclose(encoder.encode(HISTORIES), expected, rtol=1e-5, atol=1e-6)
+    assert encoder.encode(HISTORIES)[1].tolist() == [0.0] * 16
+    for batch_tokens in (1, 5, 13):
+        few = encoder.encode(HISTORIES, batch_tokens=batch_tokens)
+        np.testing.assert_allclose(few, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_encode_takes_arrow_lists_and_nothing_at_all(make_encoder):
+    encoder = make_encoder()
+    lists = pa.array([["gone"], None, *HISTORIES], pa.list_(pa.string()))[2:]
+    np.testing.assert_array_equal(encoder.encode(lists), encoder.encode(HISTORIES))
+    assert encoder.encode([]).shape == (0, 16)
+    assert encoder.encode([[], []]).tolist() == [[0.0] * 16] * 2
+
+
+def test_encode_has_no_dropout_in_training(make_encoder):
+    encoder = make_encoder(dropout=0.5)
+    expected = encoder.encode(HISTORIES)
+    np.testing.assert_array_equal(encoder.train().encode(HISTORIES), expected)
+    assert encoder.training
+
+
+def test_unknown_items_are_left_out_or_refused(make_encoder):
+    encoder = make_encoder()
+    mixed = [["item-3", "new", "item-1"], ["new"]]
+    np.testing.assert_array_equal(encoder.encode(mixed), encoder.encode([["item-3", "item-1"], []]))
+    with pytest.raises(UserError, match="'new'"):
+        encoder.encode(mixed, unknown="error")
+
+
+def test_ids_of_another_type_are_refused(make_encoder):
+    with pytest.raises(UserError, match="string"):
+        make_encoder().encode([[3, 1]])
+    with pytest.raises(UserError, match="int64"):
+        make_encoder().encode(pa.array([[3, 1]]))
+
+
+def test_large_integer_ids_are_exact():
+    ids = [2**53 + 1, 2**53, 7]
+    encoder = build_encoder(EncoderConfig(width=8), ItemTable(pa.table({"item_id": ids, "count": [3, 2, 1]})), 4).eval()
+    expected = encoder(Batch.of([[0, 2], [1]])).detach().numpy()
+    np.testing.assert_allclose(encoder.encode([[2**53 + 1, 7], [2**53]], unknown="error"), expected, rtol=1e-5)
+
+
+def test_an_encoder_without_items_says_so():
+    encoder = UserEncoder(UserEncoderConfig(encoder={"width": 8}, num_items=3))
+    with pytest.raises(UserError, match="item table"):
+        encoder.encode([["a"]])
+
+
+def test_another_catalogue_keeps_shared_items(make_encoder):
+    encoder = make_encoder()
+    other = encoder.with_items(ItemTable(pa.table({"item_id": ["new", "item-4", "item-0"], "count": [1, 1, 1]})))
+    weights = encoder.items.weight
+    torch.testing.assert_close(other.items.weight, torch.stack([weights.mean(0), weights[4], weights[0]]))
+    shared = [["item-4", "item-0"]]
+    np.testing.assert_array_equal(other.encode(shared), encoder.encode(shared))
+    assert other.config.num_items == 3 and encoder.config.num_items == 30
+
+
+def test_fresh_encoders_score_evenly_and_follow_the_seed(table):
+    def build(seed):
+        torch.manual_seed(seed)
+        return build_encoder(EncoderConfig(width=64), table, 12).eval()
+
+    encoder = build(0)
+    scores = encoder(Batch.of([[1, 2], [5]])) @ encoder.items(None).T
+    assert scores.abs().max() < 2 and scores.abs().mean() < 0.5
+    for name, value in build(0).state_dict().items():
+        assert torch.equal(value, encoder.state_dict()[name])
+    assert not torch.equal(build(1).items.weight, encoder.items.weight)
+
+
+def test_a_billion_parameters_on_the_meta_device():
+    table = ItemTable(pa.table({"item_id": np.arange(100_000), "count": np.ones(100_000, np.int64)}))
+    config = EncoderConfig.model_validate({"width": 2048, "backbone": {"num_layers": 24, "num_heads": 16}})
+    with torch.device("meta"):
+        encoder = build_encoder(config, table, 512)
+    counts = encoder.parameters_by_kind()
+    assert counts["embedding"] == 100_000 * 2048
+    assert counts["backbone"] > 1_000_000_000
+    assert sum(counts.values()) == sum(p.numel() for p in encoder.parameters())
+
+
+WITHOUT_RAY = """
+import importlib.abc, json, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("ray", "deepspeed"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import ray_userrep.objectives.build
+from ray_userrep.encoder.user_encoder import UserEncoder
+print(json.dumps(UserEncoder.from_pretrained(sys.argv[1]).encode(json.loads(sys.argv[2])).tolist()))
+"""
+
+
+def test_where_there_is_neither_ray_nor_deepspeed(folder):
+    command = [sys.executable, "-c", WITHOUT_RAY, str(folder), json.dumps(HISTORIES)]
+    vectors = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    np.testing.assert_allclose(vectors, UserEncoder.from_pretrained(folder).encode(HISTORIES), rtol=1e-5, atol=1e-6)

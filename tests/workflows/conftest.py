@@ -1,0 +1,52 @@
+"""A small log as a shop would export it: CSV with text ids, names and a user attribute."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from ray_userrep import storage
+from ray_userrep.command import parse
+
+SMALL = [
+    "--stream.max_len", "8", "--stream.batch_tokens", "256", "--encoder.width", "16", "--corpus.num_buckets", "3",
+    "--train.epochs", "3", "--train.learning_rate", "0.01", "--train.log_every", "5", "--train.cpus_per_worker", "1",
+    "--evaluation.num_bootstrap", "200",
+]  # fmt: skip
+
+
+def _write_log(uri: str, num_users: int = 150, num_items: int = 40, seed: int = 0) -> int:
+    """Users who walk through the catalogue in small steps; returns the number of interactions."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(num_users):
+        walk = (rng.integers(num_items) + np.cumsum(rng.integers(1, 4, rng.integers(3, 25)))) % num_items
+        rows += [(f"u{user}", f"i{item:02d}", 1_600_000_000 + 3600 * step + user) for step, item in enumerate(walk)]
+    _write_csv(f"{uri}/interactions.csv", ["user_id", "item_id", "timestamp"], [rows[i] for i in rng.permutation(len(rows))])
+    _write_csv(f"{uri}/items.csv", ["item_id", "text"], [(f"i{i:02d}", f"thing number {i}") for i in range(num_items)])
+    _write_csv(f"{uri}/users.csv", ["user_id", "country"], [(f"u{u}", "AB"[u % 2]) for u in range(num_users)])
+    return len(rows)
+
+
+def _write_csv(uri: str, header: list[str], rows: list[tuple[object, ...]]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([header, *rows])
+    storage.write_text(uri, text.getvalue())
+
+
+@pytest.fixture
+def small():
+    """A small recipe on a log, a corpus and a run below one place."""
+
+    def recipe(place: str, *more: str):
+        places = ["--logs", f"{place}/log", "--corpus", f"{place}/corpus", "--run", f"{place}/run"]
+        return parse([*places, *SMALL, *more], "")
+
+    return recipe
+
+
+@pytest.fixture
+def write_log():
+    """Writes the small log below a place."""
+    return _write_log

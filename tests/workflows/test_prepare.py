@@ -1,0 +1,66 @@
+"""Which corpus a recipe means, and what a preparation says."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from ray_userrep.corpus.store import newest_version
+from ray_userrep.errors import UserError
+from ray_userrep.recipe import Recipe
+from ray_userrep.workflows.prepare import open_or_prepare, refuse_unshared, run_prepare
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+def write_log(folder, count=40):
+    folder.mkdir(exist_ok=True)
+    rows = {"user_id": [n % 7 for n in range(count)], "item_id": [n % 5 for n in range(count)], "timestamp": range(count)}
+    pq.write_table(pa.table({name: pa.array(values) for name, values in rows.items()}), folder / "log.parquet")
+    return str(folder)
+
+
+def recipe(logs=None, corpus=None, **fields):
+    return Recipe.model_validate({"name": "t", "logs": {"uri": logs}, "corpus": {"uri": corpus, **fields}})
+
+
+def test_a_log_without_a_named_corpus_gets_a_folder_named_by_what_goes_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    logs = write_log(tmp_path / "logs")
+    first, again = (open_or_prepare(recipe(logs)) for _ in range(2))
+    assert first.uri == again.uri and again.manifest.version == 1
+    assert first.uri.startswith(str(tmp_path / "corpora" / "tabular-"))
+    other_layout = open_or_prepare(recipe(logs, num_buckets=3))
+    write_log(tmp_path / "logs", 41)
+    other_log = open_or_prepare(recipe(logs))
+    assert len({first.uri, other_layout.uri, other_log.uri}) == 3
+
+
+def test_a_named_corpus_is_opened_without_its_log(tmp_path):
+    logs, corpus = write_log(tmp_path / "logs"), str(tmp_path / "corpus")
+    prepared = open_or_prepare(recipe(logs, corpus))
+    (tmp_path / "logs" / "log.parquet").unlink()
+    assert open_or_prepare(recipe(None, corpus)).manifest == prepared.manifest
+
+
+def test_a_named_corpus_follows_its_log(tmp_path):
+    logs, corpus = write_log(tmp_path / "logs"), str(tmp_path / "corpus")
+    open_or_prepare(recipe(logs, corpus))
+    write_log(tmp_path / "logs", 41)
+    assert open_or_prepare(recipe(logs, corpus)).manifest.num_interactions == 41
+    assert newest_version(corpus) == 2
+
+
+def test_a_preparation_prints_its_counts_and_its_place(tmp_path, capsys):
+    run_prepare(recipe(write_log(tmp_path / "logs"), str(tmp_path / "corpus")))
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["interactions", "40"] in printed and ["users", "7"] in printed and ["items", "5"] in printed
+    assert ["corpus", str(tmp_path / "corpus"), "(version", "1)"] in printed
+
+
+def test_a_local_corpus_is_refused_where_several_nodes_would_write_it(monkeypatch, tmp_path):
+    node = {"Alive": True, "Resources": {"CPU": 4.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: [node, node, {"Alive": False, "Resources": {}}])
+    with pytest.raises(UserError, match="the cluster has 2 nodes"):
+        open_or_prepare(recipe(write_log(tmp_path / "logs"), str(tmp_path / "corpus")))
+    refuse_unshared("s3://bucket/corpus")

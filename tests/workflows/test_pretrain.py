@@ -1,0 +1,86 @@
+"""The jobs end to end on a small log: on local folders and on a real object store."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ray_userrep import storage
+from ray_userrep.errors import UserError
+from ray_userrep.workflows.embed import run_embed
+from ray_userrep.workflows.evaluate import run_evaluate
+from ray_userrep.workflows.pretrain import run_pretrain
+
+
+
+
+def check_result(result, num_interactions):
+    assert result["counts"]["interactions"] == num_interactions
+    assert set(result["baselines"]) == {"popularity", "recent popularity", "repeat last", "Markov", "co-occurrence"}
+    for row in (result["metrics"], *result["baselines"].values()):
+        metric = row["ndcg@10"]
+        assert 0 <= metric["low"] <= metric["mean"] <= metric["high"] <= 1
+    assert len(result["split_fingerprint"]) == 16
+
+
+def test_everything_on_an_object_store(ray_session, s3_uri, write_log, small, tmp_path, capsys):
+    num_interactions = write_log(f"{s3_uri}/log")
+    recipe = small(s3_uri)
+    run_pretrain(recipe)
+    printed = capsys.readouterr().out
+    assert "NDCG@10" in printed and f"{s3_uri}/run/report.html" in printed
+    result = storage.read_json(f"{s3_uri}/run/result.json")
+    check_result(result, num_interactions)
+    assert result["metrics"]["ndcg@10"]["mean"] > 0.3
+    assert "<svg" in storage.read_text(f"{s3_uri}/run/report.html")
+    assert storage.read_json(f"{s3_uri}/run/recipe.json")["run"] == f"{s3_uri}/run"
+    assert storage.list_files(f"{s3_uri}/run/tensorboard") and storage.exists(f"{s3_uri}/run/metrics.jsonl")
+
+    run_embed(recipe, f"{s3_uri}/run/encoder", f"{s3_uri}/vectors")
+    run_evaluate(recipe, f"{s3_uri}/run/encoder", f"{s3_uri}/evaluation")
+    again = storage.read_json(f"{s3_uri}/evaluation/result.json")
+    assert again["metrics"] == result["metrics"]
+    assert again["split_fingerprint"] == result["split_fingerprint"]
+    check_vectors(s3_uri, tmp_path)
+
+
+def check_vectors(place, tmp_path):
+    """An encoder loaded where there is neither Ray nor DeepSpeed maps raw ids to the vectors that embed wrote."""
+    files = [e.uri for e in storage.list_files(f"{place}/vectors", ".parquet")]
+    written = {row["user_id"]: row["vector"] for file in files for row in storage.read_parquet(file).to_pylist()}
+    log = storage.read_text(f"{place}/log/interactions.csv").split()[1:]
+    histories: dict[str, list[str]] = {}
+    for user, item, _ in sorted((line.split(",") for line in log), key=lambda row: int(row[2])):
+        histories.setdefault(user, []).append(item)
+    assert set(written) == set(histories)
+    (tmp_path / "histories.json").write_text(json.dumps(histories))
+    code = f"""
+import json, sys
+sys.modules["ray"] = sys.modules["deepspeed"] = None
+import numpy as np
+from ray_userrep.encoder.user_encoder import UserEncoder
+histories = json.load(open({str(tmp_path / "histories.json")!r}))
+vectors = UserEncoder.from_pretrained({place + "/run/encoder"!r}).encode(list(histories.values()))
+np.save({str(tmp_path / "vectors.npy")!r}, vectors)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    loaded = np.load(tmp_path / "vectors.npy")
+    np.testing.assert_allclose(loaded, [written[user] for user in histories], atol=1e-5)
+
+
+def test_a_finished_run_is_refused_and_the_corpus_is_used_again(ray_session, write_log, small, tmp_path, capsys):
+    write_log(f"{tmp_path}/log")
+    run_pretrain(small(str(tmp_path), "--train.max_steps", "3"))
+    with pytest.raises(UserError, match="holds a finished run"):
+        run_pretrain(small(str(tmp_path), "--train.max_steps", "3"))
+    capsys.readouterr()
+    run_pretrain(small(str(tmp_path), "--train.max_steps", "3", "--run", f"{tmp_path}/other"))
+    assert "is up to date (version 1)" in capsys.readouterr().out
+    assert pq.read_table(f"{tmp_path}/corpus/{corpus_items(tmp_path)}").num_rows == 40
+
+
+def corpus_items(place):
+    return storage.read_json(f"{place}/corpus/manifests/000001.json")["items"]
