@@ -7,6 +7,7 @@ are left out. The result, with machine, versions, commit and date, goes to bench
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
@@ -84,7 +85,7 @@ def distributed(recipe: Recipe, corpus: Corpus, workers: int) -> dict[str, float
 def rate(run: str) -> dict[str, float]:
     """Medians over the records after warm-up."""
     records = [r for r in read_records(run) if r["kind"] == "train"][WARMUP_RECORDS:]
-    seconds = [b["seconds"] - a["seconds"] for a, b in zip(records, records[1:], strict=False)]
+    seconds = [b["seconds"] - a["seconds"] for a, b in itertools.pairwise(records)]
     steps = records[1]["step"] - records[0]["step"]
     return {
         "interactions_per_second": statistics.median(r["interactions_per_second"] for r in records),

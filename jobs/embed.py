@@ -1,6 +1,6 @@
 """Write the vector of every user of a corpus as Parquet.
 
-    python jobs/embed.py --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]
+python jobs/embed.py --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]
 """
 
 from ray_userrep.command import parse, run, take

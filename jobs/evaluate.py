@@ -1,6 +1,6 @@
 """Measure an encoder on a corpus: full-catalogue ranking with intervals, beside tuned baselines.
 
-    python jobs/evaluate.py --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]
+python jobs/evaluate.py --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]
 """
 
 from ray_userrep.command import parse, run, take

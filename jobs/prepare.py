@@ -1,6 +1,6 @@
 """Prepare a log: validate, quarantine, number the items, sort each user's interactions, publish a corpus version.
 
-    python jobs/prepare.py --logs URI --corpus URI [--reader NAME]
+python jobs/prepare.py --logs URI --corpus URI [--reader NAME]
 """
 
 from ray_userrep.command import run_job

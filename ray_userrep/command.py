@@ -122,7 +122,9 @@ def help_text(doc: str) -> str:
         if path not in seen:
             seen.add(path)
             default = "" if info.is_required() else f" = {info.get_default(call_default_factory=True)}"
-            lines.append(f"--{path}{default}    {_type_name(info)}{': ' + info.description if info.description else ''}")
+            lines.append(
+                f"--{path}{default}    {_type_name(info)}{': ' + info.description if info.description else ''}"
+            )
     return "\n".join(lines)
 
 

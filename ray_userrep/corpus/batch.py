@@ -56,7 +56,9 @@ class Batch:
         """A batch of the given sequences, for a handful of users; the stream builds its batches from columns."""
         lengths = np.fromiter((len(s) for s in sequences), np.int32, len(sequences))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        values = np.concatenate([np.asarray(s, np.int64) for s in sequences]) if len(sequences) else np.zeros(0, np.int64)
+        values = (
+            np.concatenate([np.asarray(s, np.int64) for s in sequences]) if len(sequences) else np.zeros(0, np.int64)
+        )
         users = np.arange(len(sequences), dtype=np.int64) if users is None else users
         return Batch(
             values_T=torch.from_numpy(values),

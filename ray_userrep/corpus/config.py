@@ -21,7 +21,7 @@ class SplitConfig(BaseModel):
 
     rule: Literal["leave_one_out", "global_time"] = Field(
         "leave_one_out",
-        description="leave_one_out: last is test, the one before validation; global_time: two days cut all users at once",
+        description="leave_one_out: last is test, the one before validation; global_time: two days cut all users",
     )
     valid_share: float = Field(0.1, gt=0, lt=0.5, description="global_time: share of interactions in validation")
     test_share: float = Field(0.1, gt=0, lt=0.5, description="global_time: share of interactions in test")

@@ -8,6 +8,7 @@ Shapes: U users of a bucket, W windows.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -109,7 +110,7 @@ class Plan:
             starts_W = np.concatenate([[tokens_before], ends_W[:-1]])
             batch_W = starts_W * self.num_batches // self.num_tokens
             bounds = np.flatnonzero(np.diff(batch_W, prepend=-1, append=-1))
-            for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+            for low, high in pairwise(bounds):
                 yield int(batch_W[low]), windows.take(slice(low, high))
             tokens_before = int(ends_W[-1])
 

@@ -100,8 +100,6 @@ def _global_time(
     return Positions(train_end, valid, test, test_start)
 
 
-def _counts_before(
-    timestamps_N: NDArray[np.int64], offsets_U1: NDArray[np.int64], cut: int
-) -> NDArray[np.int64]:
+def _counts_before(timestamps_N: NDArray[np.int64], offsets_U1: NDArray[np.int64], cut: int) -> NDArray[np.int64]:
     earlier = np.concatenate([[0], np.cumsum(timestamps_N < cut)])
     return earlier[offsets_U1[1:]] - earlier[offsets_U1[:-1]]

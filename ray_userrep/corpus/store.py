@@ -75,7 +75,9 @@ def open_corpus(uri: str, version: int | None = None) -> Corpus:
         raise UserError(f"no corpus at {uri}: prepare one with jobs/prepare.py --logs URI --corpus {uri}")
     raw = storage.read_json(manifest_uri(uri, wanted))
     if raw.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"corpus {uri} has schema {raw.get('schema_version')}, this is {SCHEMA_VERSION}: prepare it again")
+        raise UserError(
+            f"corpus {uri} has schema {raw.get('schema_version')}, this is {SCHEMA_VERSION}: prepare it again"
+        )
     return Corpus(uri, Manifest.model_validate(raw))
 
 

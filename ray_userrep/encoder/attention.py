@@ -86,7 +86,9 @@ def _varlen(qkv_T3HE: Tensor, layout: Layout) -> Tensor:
     offsets, longest = layout.offsets_B1, layout.max_len
     window = (-1, 0) if layout.causal else (-1, -1)
     q, k, v = qkv_T3HE.unbind(1)
-    return varlen_attn(q, k, v, offsets, offsets, longest, longest, window_size=window)
+    out = varlen_attn(q, k, v, offsets, offsets, longest, longest, window_size=window)
+    assert isinstance(out, Tensor)
+    return out
 
 
 def _near_equal(lengths_B: NDArray[np.int64]) -> list[NDArray[np.int64]]:

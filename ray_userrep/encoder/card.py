@@ -32,5 +32,9 @@ baselines is in `recipe.json`, `result.json` and `report.html` of the run that m
 
 def model_card(config: PreTrainedConfig, parameters: dict[str, int]) -> str:
     """Markdown for people who find the folder without the run."""
-    fields: dict[str, Any] = {"width": config.encoder["width"], "max_len": config.max_len, "num_items": config.num_items}
+    fields: dict[str, Any] = {
+        "width": config.encoder["width"],
+        "max_len": config.max_len,
+        "num_items": config.num_items,
+    }
     return _TEMPLATE.format(**fields, **parameters)

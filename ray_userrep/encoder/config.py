@@ -25,7 +25,9 @@ class TransformerConfig(BaseModel):
     causal: bool = Field(True, description="a position sees only itself and what came before")
     positions: Literal["rotary", "learned"] = "rotary"
     ffn: Literal["swiglu", "gelu"] = "swiglu"
-    ffn_mult: float = Field(4.0, gt=0, description="hidden width of the feed-forward over the model's (two thirds of it in SwiGLU)")
+    ffn_mult: float = Field(
+        4.0, gt=0, description="hidden width of the feed-forward over the model's (two thirds of it in SwiGLU)"
+    )
     norm: Literal["rms", "layer"] = "rms"
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches; attention has none")
 
@@ -38,7 +40,9 @@ class EncoderConfig(BaseModel):
     width: int = Field(128, ge=2, description="width of item, position and user vectors")
     items: IdItemsConfig = Field(default_factory=IdItemsConfig)
     backbone: TransformerConfig = Field(default_factory=TransformerConfig)
-    readout: Literal["last", "mean"] = Field("last", description="user vector: the newest position's state, or the mean")
+    readout: Literal["last", "mean"] = Field(
+        "last", description="user vector: the newest position's state, or the mean"
+    )
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "EncoderConfig":

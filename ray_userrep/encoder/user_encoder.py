@@ -104,7 +104,9 @@ class UserEncoder(PreTrainedModel):
             raise UserError(f"item {first!r} is not among the encoder's {len(self.item_table)} items")
         users_N = np.repeat(np.arange(len(histories)), histories.value_lengths().fill_null(0).to_numpy())
         known_N = indices_N >= 0
-        return self._encode_indices(indices_N[known_N], np.bincount(users_N[known_N], minlength=len(histories)), batch_tokens)
+        return self._encode_indices(
+            indices_N[known_N], np.bincount(users_N[known_N], minlength=len(histories)), batch_tokens
+        )
 
     def _encode_indices(
         self, indices_N: NDArray[np.int64], lengths_B: NDArray[np.int64], batch_tokens: int
@@ -144,7 +146,7 @@ class UserEncoder(PreTrainedModel):
         count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
         return {"embedding": count(self.items), "backbone": count(self.backbone)}
 
-    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
         """Write weights, config, item table and model card into a local folder."""
         super().save_pretrained(str(save_directory), **kwargs)
         if self.item_table is not None:
@@ -152,7 +154,7 @@ class UserEncoder(PreTrainedModel):
         (Path(save_directory) / _CARD).write_text(model_card(self.config, self.parameters_by_kind()))
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> "UserEncoder":
+    def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> "UserEncoder":  # type: ignore[override]
         """Load an encoder and its item table from a folder at any URI.
 
         Raises:
@@ -166,14 +168,17 @@ class UserEncoder(PreTrainedModel):
         _check_folder(path, str(folder))
         table = ItemTable.load(path / _ITEMS)
         try:
-            encoder, info = super().from_pretrained(str(path), output_loading_info=True, **kwargs)
+            loaded: Any = super().from_pretrained(str(path), output_loading_info=True, **kwargs)
         except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise UserError(f"the encoder at {folder} cannot be read: {str(error).splitlines()[0]}") from error
-        if info["missing_keys"] or info["unexpected_keys"]:
-            wrong = sorted({*info["missing_keys"], *info["unexpected_keys"]})[0]
-            raise UserError(f"the encoder at {folder} is not whole: its weights and config.json disagree on {wrong}")
+        encoder, info = loaded
+        wrong = sorted({*info["missing_keys"], *info["unexpected_keys"]})
+        if wrong:
+            raise UserError(f"the encoder at {folder} is not whole: its weights and config.json disagree on {wrong[0]}")
         if len(table) != encoder.config.num_items:
-            raise UserError(f"the encoder at {folder} has {encoder.config.num_items} item vectors but {len(table)} items")
+            raise UserError(
+                f"the encoder at {folder} has {encoder.config.num_items} item vectors but {len(table)} items"
+            )
         encoder.item_table = table
         return encoder.eval()
 

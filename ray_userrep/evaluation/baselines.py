@@ -129,7 +129,9 @@ def _recency(histories: Histories, num_items: int) -> sparse.csr_array:
     key = np.repeat(np.arange(len(lengths_B)), lengths_B) * num_items + histories.items_N
     cells, newest = np.unique(key[::-1], return_index=True)
     shape = (len(lengths_B), num_items)
-    return sparse.coo_array((place[::-1][newest].astype(np.float32), (cells // num_items, cells % num_items)), shape).tocsr()
+    return sparse.coo_array(
+        (place[::-1][newest].astype(np.float32), (cells // num_items, cells % num_items)), shape
+    ).tocsr()
 
 
 def _tie_break(train: Sequences, num_items: int) -> NDArray[np.float32]:

@@ -4,7 +4,6 @@ Shapes: U users.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray

@@ -6,6 +6,7 @@ them too. Settings are few and written down in `baselines.FAMILIES`.
 Shapes: U users.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ class Tuned(NamedTuple):
 def tuned_baselines(corpus: Corpus, split: Split, config: EvaluationConfig) -> dict[str, Tuned]:
     """Every baseline family with its best setting."""
     num_items = corpus.manifest.num_items
-    train, train_for_test = (read_train(corpus, split, before) for before in ("valid", "test"))  # type: ignore[arg-type]
+    train, train_for_test = read_train(corpus, split, "valid"), read_train(corpus, split, "test")
     valid = read_histories(corpus, split, "valid", _TUNING_USERS)
     test = read_histories(corpus, split, "test", config.max_users)
     tuned = {}
@@ -46,7 +47,11 @@ def tuned_baselines(corpus: Corpus, split: Split, config: EvaluationConfig) -> d
 
 
 def best_setting(
-    settings: "tuple[Baseline, ...] | list[Baseline]", train: Sequences, valid: Histories, num_items: int, exclude_seen: bool
+    settings: Sequence[Baseline],
+    train: Sequences,
+    valid: Histories,
+    num_items: int,
+    exclude_seen: bool,
 ) -> Baseline:
     """The setting with the highest NDCG@10 on validation; the first of equals."""
     if len(settings) == 1 or valid.num_users == 0:

@@ -17,7 +17,7 @@ TARGETS = "targets"
 
 
 class Autoregressive(Objective):
-    """−Σ log p(next item | items before), over a causal backbone."""
+    """The negative log-likelihood of each item given those before it, over a causal backbone."""
 
     parts = ("next_item",)
     requires_causal = True

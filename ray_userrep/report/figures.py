@@ -39,7 +39,9 @@ def bars(rows: Mapping[str, Mapping[str, float]], x_label: str, ours: str) -> Fi
         reach = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
         axis.barh(place, row["mean"], color=_COLOURS[0] if name == ours else _PALE, height=0.62)
         axis.errorbar(row["mean"], place, xerr=reach, color=_INK, linewidth=1.2, capsize=3)
-        axis.annotate(f"{row['mean']:.3f}", (row["high"], place), (5, 0), textcoords="offset points", va="center", color=_INK)
+        axis.annotate(
+            f"{row['mean']:.3f}", (row["high"], place), (5, 0), textcoords="offset points", va="center", color=_INK
+        )
     axis.set_yticks(range(len(names)), names)
     axis.margins(x=0.1)
     _plain(axis, x_label, "")
@@ -56,10 +58,20 @@ def user_map(xy_U2: NDArray[np.float64], labels: Sequence[str]) -> str:
     for colour, label in zip((_PALE, *_COLOURS), named, strict=False):
         mine = label_U == label
         size, above = (7, 1) if colour == _PALE else (20, 2)
-        axis.scatter(*xy_U2[mine].T, s=size, color=colour, label=f"{label} ({mine.sum():,})", linewidths=0,
-                     rasterized=True, zorder=above)  # fmt: skip
+        axis.scatter(
+            xy_U2[mine, 0],
+            xy_U2[mine, 1],
+            s=size,
+            color=colour,
+            label=f"{label} ({mine.sum():,})",
+            linewidths=0,
+            rasterized=True,
+            zorder=above,
+        )
     axis.set_axis_off()
-    axis.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.4)
+    axis.legend(
+        frameon=False, fontsize=9, labelcolor=_INK, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.4
+    )
     return svg(drawing)
 
 

@@ -48,7 +48,9 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
-        f'<body>\n<h1>{_text(title)}</h1>\n<p class="lead">{_text(lead)}</p>\n' + "\n".join(parts) + "\n</body></html>\n"
+        f'<body>\n<h1>{_text(title)}</h1>\n<p class="lead">{_text(lead)}</p>\n'
+        + "\n".join(parts)
+        + "\n</body></html>\n"
     )
 
 

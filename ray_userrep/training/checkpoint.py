@@ -66,7 +66,9 @@ class Checkpoints:
             for name, expected in manifest["files"].items():
                 path = Path(scratch) / name
                 if not path.exists() or _sha256(path) != expected:
-                    raise UserError(f"checkpoint {uri}: {name} is missing or was changed after it was written: delete {uri}")
+                    raise UserError(
+                        f"checkpoint {uri}: {name} is missing or was changed after it was written: delete {uri}"
+                    )
             engine.load(scratch)
         engine.barrier()
         return TrainState.from_json(manifest["state"])

@@ -21,7 +21,9 @@ class ZeroConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    stage: Literal[0, 1, 2, 3] = Field(0, description="0 nothing, 1 optimiser states, 2 and gradients, 3 and parameters")
+    stage: Literal[0, 1, 2, 3] = Field(
+        0, description="0 nothing, 1 optimiser states, 2 and gradients, 3 and parameters"
+    )
     offload_optimizer: Literal["none", "cpu"] = Field("none", description="where optimiser states live (stage 1 to 3)")
     offload_parameters: Literal["none", "cpu"] = Field("none", description="where parameters live (stage 3)")
     init: bool = Field(False, description="stage 3: partition parameters as they are built, for models that do not fit")
@@ -43,7 +45,9 @@ class TrainConfig(BaseModel):
     zero: ZeroConfig = Field(default_factory=ZeroConfig)
 
     num_workers: int = Field(1, ge=1, description="data-parallel workers")
-    cpus_per_worker: int | None = Field(None, ge=1, description="CPU cores of a worker; empty: all cores over the workers")
+    cpus_per_worker: int | None = Field(
+        None, ge=1, description="CPU cores of a worker; empty: all cores over the workers"
+    )
     use_gpu: bool | None = Field(None, description="one GPU a worker; empty: when the cluster has enough of them")
     max_failures: int = Field(3, ge=0, description="worker failures survived by restarting from the last checkpoint")
 

@@ -111,6 +111,7 @@ def _run_config(recipe: Recipe, run_uri: str) -> RunConfig:
         storage_path=path,
         storage_filesystem=filesystem,
         failure_config=FailureConfig(max_failures=recipe.train.max_failures),
+        worker_runtime_env={"env_vars": zero.INIT_ENVIRONMENT if recipe.train.zero.init else {}},
     )
 
 

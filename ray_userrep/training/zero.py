@@ -18,6 +18,10 @@ from ray_userrep.training.step import TrainModel, Views
 
 _TAG = "state"
 
+# Modules that are built whole and partitioned at once leave holes in the heap; above this size glibc gives freed memory
+# straight back. It slows small steps, so only workers of models that are built partitioned are started with it.
+INIT_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
+
 
 def zero_config(config: TrainConfig) -> dict[str, Any]:
     """DeepSpeed's configuration of a recipe's training; batch sizes are nominal, since the loop owns accumulation."""
@@ -68,7 +72,9 @@ class ZeroEngine:
         self._engine.step()
         norm: Tensor | float | None = self._engine.get_global_grad_norm()
         # ZeRO-0 does not tell its gradient's norm; what it did to the weights tells as much.
-        return norm if norm is not None else torch.nn.utils.get_total_norm([p.detach() for p in self.model.parameters()])
+        return (
+            norm if norm is not None else torch.nn.utils.get_total_norm([p.detach() for p in self.model.parameters()])
+        )
 
     def sum(self, x: Tensor) -> Tensor:
         if self.world == 1:

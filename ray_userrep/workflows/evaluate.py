@@ -50,7 +50,9 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
     split = resolve(recipe.split, manifest)
     test = read_histories(corpus, split, "test", config.max_users)
     if not test.num_users:
-        raise UserError(f"no user of {corpus.uri} has an interaction to test on: split.rule {recipe.split.rule} needs more")
+        raise UserError(
+            f"no user of {corpus.uri} has an interaction to test on: split.rule {recipe.split.rule} needs more"
+        )
     ours = ranks(encoder_scorer(encoder), test, manifest.num_items, config.exclude_seen)
     result: Result = {
         "job": job,
@@ -70,7 +72,9 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
     }
     if config.baselines:
         tuned = tuned_baselines(corpus, split, config)
-        result["baselines"] = {name: summary(one.ranks_U, config) | {"setting": one.setting} for name, one in tuned.items()}
+        result["baselines"] = {
+            name: summary(one.ranks_U, config) | {"setting": one.setting} for name, one in tuned.items()
+        }
         best = max(tuned, key=lambda name: result["baselines"][name][HEADLINE]["mean"])
         result["over_best_baseline"] = {"baseline": best, **comparison(ours, tuned[best].ranks_U, config)}
     return result
@@ -105,4 +109,6 @@ def verdict(result: Result) -> str:
         words = "The best tuned baseline beats the encoder"
     else:
         words = "The encoder and the best tuned baseline cannot be told apart"
-    return f"{words} ({difference['baseline']}): NDCG@10 {interval}, paired over {result['counts']['test_users']:,} users."
+    return (
+        f"{words} ({difference['baseline']}): NDCG@10 {interval}, paired over {result['counts']['test_users']:,} users."
+    )

@@ -29,17 +29,17 @@ def write_report(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, run_uri: 
     name = recipe.name
     rows = {baseline: row for baseline, row in result["baselines"].items()} | {name: result["metrics"]}
     bars = figures.bars({system: row[HEADLINE] for system, row in rows.items()}, "NDCG@10, full catalogue", name)
+    drawn = figure(figures.svg(bars), "Bars are means over test users, whiskers 95 % bootstrap intervals.")
     sections = [
-        Section("Result", figure(figures.svg(bars), "Bars are means over test users, whiskers 95 % bootstrap intervals.")
-                + metrics_table(rows, _METRICS, name, _protocol(recipe, result))),
+        Section("Result", drawn + metrics_table(rows, _METRICS, name, _protocol(recipe, result))),
         Section("Training", _curves(run_uri)),
-        Section("Data", facts(dict(_split_line(line) for line in describe(corpus.manifest).splitlines()))),
-        Section("Run", facts(_run_facts(recipe, run_uri, result))),
-    ]  # fmt: skip
+    ]
     if near := nearest_items(encoder):
-        sections.insert(2, Section("Nearest items by learned vectors", neighbours(near)))
-    if drawn := _user_map(corpus, encoder):
-        sections.insert(3, Section("Users", drawn))
+        sections.append(Section("Nearest items by learned vectors", neighbours(near)))
+    if drawn_users := _user_map(corpus, encoder):
+        sections.append(Section("Users", drawn_users))
+    data = dict(_split_line(line) for line in describe(corpus.manifest).splitlines())
+    sections += [Section("Data", facts(data)), Section("Run", facts(_run_facts(recipe, run_uri, result)))]
     uri = storage.join(run_uri, "report.html")
     storage.write_text(uri, page(f"User encoder: {name}", verdict(result), sections))
     return uri
@@ -56,7 +56,9 @@ def nearest_items(encoder: UserEncoder) -> dict[str, list[tuple[str, float]]]:
     shown = [index for index, text in enumerate(texts) if text][:_ITEMS_SHOWN]
     cosines, found = (vectors_VD[shown] @ vectors_VD.T).topk(_NEIGHBOURS + 1)
     return {
-        texts[item]: [(texts[j] or "?", float(c)) for j, c in zip(found[i], cosines[i], strict=True) if j != item][:_NEIGHBOURS]
+        texts[item]: [(texts[j] or "?", float(c)) for j, c in zip(found[i], cosines[i], strict=True) if j != item][
+            :_NEIGHBOURS
+        ]
         for i, item in enumerate(shown)
     }
 

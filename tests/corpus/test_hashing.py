@@ -15,7 +15,12 @@ def test_the_hashes_of_whole_numbers_are_those_of_splitmix64():
 
 
 def test_the_hashes_of_text_never_change():
-    known = {"": 1760245841805064774, "a": -4496393130729816112, "é": -1537934940950697753, "17850": 7524736792686354159}
+    known = {
+        "": 1760245841805064774,
+        "a": -4496393130729816112,
+        "é": -1537934940950697753,
+        "17850": 7524736792686354159,
+    }
     assert hash_ids(pa.array(list(known))).tolist() == list(known.values())
 
 

@@ -35,7 +35,10 @@ def targets(plan, epoch):
 def test_tiles_train_every_interaction_exactly_once(buckets, lookahead, epoch):
     plan = make_plan(buckets, lookahead)
     expected = Counter(
-        (b, u, position) for b, users in enumerate(buckets) for u, n in enumerate(users) for position in range(lookahead, n)
+        (b, u, position)
+        for b, users in enumerate(buckets)
+        for u, n in enumerate(users)
+        for position in range(lookahead, n)
     )
     assert targets(plan, epoch) == expected
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -46,7 +47,7 @@ def block(events, first_row):
 def logs_of(events, cuts=(), shuffled=None, fingerprint="f", **tables):
     """A log of (user, item, time, reason) rows, cut into blocks that come in another order."""
     bounds = [0, *sorted(cuts), len(events)]
-    blocks = [block(events[low:high], low) for low, high in zip(bounds, bounds[1:], strict=False) if low < high]
+    blocks = [block(events[low:high], low) for low, high in pairwise(bounds) if low < high]
     blocks = [blocks[place] for place in shuffled(len(blocks))] if shuffled else blocks
     tables = {"items": None, "users": None, **tables}
     return Logs("memory:test", "test", fingerprint, ray.data.from_arrow(blocks), **tables)
@@ -103,6 +104,7 @@ def test_a_manifest_counts_what_there_is(tmp_path):
     assert manifest.num_users == len(expected)
     assert manifest.num_items == len({item for _, item, _, _ in EVENTS})
     assert manifest.num_interactions == sum(file.num_interactions for file in manifest.sequences)
+    assert [file.bucket for file in manifest.sequences] == [0, 1, 2]
     assert manifest.quarantined == {"missing_item": 2, "missing_user": 1}
     assert manifest.side_columns == ["rating"]
     rejected = pa.concat_tables([storage.read_parquet(str(tmp_path / file)) for file in manifest.quarantine])
@@ -115,7 +117,9 @@ def test_a_manifest_counts_what_there_is(tmp_path):
 def test_item_columns_and_present_users_are_kept(tmp_path):
     items = pa.table({"text": ["never seen", "two"], "item_id": ["i9", "i2"]})
     users = pa.table({"user_id": [99, 3, 0], "country": ["nowhere", "Chile", "Peru"]})
-    corpus = open_corpus(str(tmp_path), prepare(logs_of(EVENTS, items=items, users=users), CONFIG, str(tmp_path)).version)
+    corpus = open_corpus(
+        str(tmp_path), prepare(logs_of(EVENTS, items=items, users=users), CONFIG, str(tmp_path)).version
+    )
     texts = dict(zip(corpus.items().ids.to_pylist(), corpus.items().texts(), strict=True))
     assert texts == {item: "two" if item == "i2" else None for _, item, _, _ in EVENTS}
     assert corpus.users().to_pylist() == [{"user_id": 3, "country": "Chile"}, {"user_id": 0, "country": "Peru"}]

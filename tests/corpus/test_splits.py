@@ -15,7 +15,8 @@ DAY = 86_400_000_000
 
 def manifest(days, content="c"):
     return Manifest(
-        version=1, created="", source_uri="", reader="", source_fingerprint="", content_fingerprint=content, num_buckets=1,
+        version=1, created="", source_uri="", reader="", source_fingerprint="", content_fingerprint=content,
+        num_buckets=1,
         num_users=1, num_items=1, num_interactions=sum(days.values()), num_ties=0, num_duplicates=0, quarantined={},
         interactions_per_day=days, side_columns=[], items="", users=None, quarantine=[], sequences=[],
     )  # fmt: skip

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -10,7 +12,7 @@ OFFSETS = torch.tensor([0, 3, 3, 4, 9, 9], dtype=torch.int32)
 def test_readout_of_each_window(kind):
     states = torch.randn(9, 4, requires_grad=True)
     out = readout(states, OFFSETS, kind)
-    for user, (low, high) in enumerate(zip(OFFSETS[:-1], OFFSETS[1:], strict=True)):
+    for user, (low, high) in enumerate(pairwise(OFFSETS)):
         window = states[low:high]
         expected = torch.zeros(4) if low == high else window[-1] if kind == "last" else window.mean(0)
         torch.testing.assert_close(out[user], expected)

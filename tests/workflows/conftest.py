@@ -23,7 +23,9 @@ def _write_log(uri: str, num_users: int = 150, num_items: int = 40, seed: int = 
     for user in range(num_users):
         walk = (rng.integers(num_items) + np.cumsum(rng.integers(1, 4, rng.integers(3, 25)))) % num_items
         rows += [(f"u{user}", f"i{item:02d}", 1_600_000_000 + 3600 * step + user) for step, item in enumerate(walk)]
-    _write_csv(f"{uri}/interactions.csv", ["user_id", "item_id", "timestamp"], [rows[i] for i in rng.permutation(len(rows))])
+    _write_csv(
+        f"{uri}/interactions.csv", ["user_id", "item_id", "timestamp"], [rows[i] for i in rng.permutation(len(rows))]
+    )
     _write_csv(f"{uri}/items.csv", ["item_id", "text"], [(f"i{i:02d}", f"thing number {i}") for i in range(num_items)])
     _write_csv(f"{uri}/users.csv", ["user_id", "country"], [(f"u{u}", "AB"[u % 2]) for u in range(num_users)])
     return len(rows)

@@ -15,7 +15,11 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 
 def write_log(folder, count=40):
     folder.mkdir(exist_ok=True)
-    rows = {"user_id": [n % 7 for n in range(count)], "item_id": [n % 5 for n in range(count)], "timestamp": range(count)}
+    rows = {
+        "user_id": [n % 7 for n in range(count)],
+        "item_id": [n % 5 for n in range(count)],
+        "timestamp": range(count),
+    }
     pq.write_table(pa.table({name: pa.array(values) for name, values in rows.items()}), folder / "log.parquet")
     return str(folder)
 

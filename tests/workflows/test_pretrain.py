@@ -15,8 +15,6 @@ from ray_userrep.workflows.evaluate import run_evaluate
 from ray_userrep.workflows.pretrain import run_pretrain
 
 
-
-
 def check_result(result, num_interactions):
     assert result["counts"]["interactions"] == num_interactions
     assert set(result["baselines"]) == {"popularity", "recent popularity", "repeat last", "Markov", "co-occurrence"}

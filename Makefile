@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh clone: `make pretrain` and `make test`.
+#
+# TORCH_INDEX: a package index to take torch from, such as one with builds without CUDA; empty: wherever pip looks.
+# PYTHON:      the interpreter that the environment is made with, 3.11 or newer.
+TORCH_INDEX ?=
+PYTHON ?= python3
+VENV ?= .venv
+RAY_PORT ?= 6379
+DASHBOARD ?= 127.0.0.1:8265
+JOB ?= python jobs/pretrain.py
+
+bin := $(VENV)/bin
+ready := $(VENV)/.ready
+token := RAY_AUTH_MODE=token
+
+.PHONY: pretrain test slow check setup cluster submit stop
+
+pretrain: $(ready)
+	$(bin)/python jobs/pretrain.py
+
+test: check
+	$(bin)/python -m pytest
+
+slow: $(ready)
+	$(bin)/python -m pytest -m slow
+
+check: $(ready)
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+
+setup: $(ready)
+
+# torch comes first and alone, so that the build chosen here satisfies everything that follows. The last line compiles
+# the small helper that DeepSpeed otherwise builds during the first run.
+$(ready): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(bin)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' constraints.txt)
+	$(bin)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	PATH="$(abspath $(bin)):$$PATH" $(bin)/python -c "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder; ShareMemCommBuilder().load()" > $(VENV)/warm.log 2>&1 || cat $(VENV)/warm.log
+	touch $(ready)
+
+# A cluster of one node that asks for a token, and a job submitted to it as to any other.
+cluster: $(ready)
+	$(bin)/ray get-auth-token --generate > /dev/null
+	$(token) $(bin)/ray start --head --port $(RAY_PORT) --dashboard-host 127.0.0.1
+
+submit: $(ready)
+	$(token) RAY_API_SERVER_ADDRESS=http://$(DASHBOARD) $(bin)/ray job submit --working-dir . -- $(JOB)
+
+stop:
+	$(bin)/ray stop
