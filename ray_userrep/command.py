@@ -17,6 +17,7 @@ from ray_userrep import recipes, storage
 from ray_userrep.errors import UserError
 from ray_userrep.recipe import Recipe
 
+_NONE = ("none", "None", "null")
 ALIASES = {"logs": "logs.uri", "corpus": "corpus.uri", "reader": "logs.reader"}
 
 
@@ -97,8 +98,9 @@ def validated(raw: dict[str, Any]) -> Recipe:
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             raise UserError(f"unknown field {where}{_hint(where)}") from None
-        given = "" if first["type"] == "value_error" else f" (given {first['input']!r})"
-        raise UserError(f"{where}: {message}{given}" if where else message) from None
+        raise UserError(
+            message if first["type"] == "value_error" else f"{where}: {message} (given {first['input']!r})"
+        ) from None
 
 
 def fields(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -163,12 +165,13 @@ def _assign(raw: dict[str, Any], path: str, text: str) -> None:
         raise UserError(f"unknown field {path}{_hint(path)}")
     if leaf == "kind" and node[leaf] != text:
         node.clear()  # another kind of part starts from its own defaults
-    node[leaf] = _value(text)
+    is_text = next(info.annotation in (str, str | None) for known, info in fields() if known == path)
+    node[leaf] = text if is_text and text not in _NONE else _value(text)
 
 
 def _value(text: str) -> Any:
     """JSON where it is JSON (numbers, true, null, lists, objects), else the text itself."""
-    if text in ("none", "None"):
+    if text in _NONE:
         return None
     try:
         return json.loads(text)
@@ -179,5 +182,5 @@ def _value(text: str) -> Any:
 def _hint(path: str) -> str:
     known = [name for name, _ in fields()]
     leaf = path.rsplit(".", 1)[-1]
-    close = difflib.get_close_matches(path, known, 3, 0.6) or [name for name in known if name.split(".")[-1] == leaf]
+    close = difflib.get_close_matches(path, known, 1, 0.6) or [name for name in known if name.split(".")[-1] == leaf]
     return f": did you mean {' or '.join(dict.fromkeys(close))}?" if close else ": see --help for all fields"

@@ -154,38 +154,41 @@ class UserEncoder(PreTrainedModel):
         (Path(save_directory) / _CARD).write_text(model_card(self.config, self.parameters_by_kind()))
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> "UserEncoder":  # type: ignore[override]
+    def from_pretrained(cls, folder: str | Path) -> "UserEncoder":  # type: ignore[override]
         """Load an encoder and its item table from a folder at any URI.
 
         Raises:
             UserError: the folder does not hold a whole encoder.
         """
-        if not storage.is_local(str(folder)):
-            with tempfile.TemporaryDirectory() as scratch:
-                storage.download_dir(str(folder), scratch)
-                return cls.from_pretrained(scratch, **kwargs)
-        path = Path(storage.absolute(str(folder)))
-        _check_folder(path, str(folder))
+        named = str(folder)
+        if storage.is_local(named):
+            return cls._from_folder(Path(storage.absolute(named)), named)
+        with tempfile.TemporaryDirectory() as scratch:
+            storage.download_dir(named, scratch)
+            return cls._from_folder(Path(scratch), named)
+
+    @classmethod
+    def _from_folder(cls, path: Path, named: str) -> "UserEncoder":
+        _check_folder(path, named)
         table = ItemTable.load(path / _ITEMS)
         try:
-            loaded: Any = super().from_pretrained(str(path), output_loading_info=True, **kwargs)
+            loaded: Any = super().from_pretrained(str(path), output_loading_info=True, ignore_mismatched_sizes=True)
         except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-            raise UserError(f"the encoder at {folder} cannot be read: {str(error).splitlines()[0]}") from error
+            reason = " ".join(str(error).split())
+            raise UserError(f"the encoder at {named} cannot be read: {reason}") from error
         encoder, info = loaded
-        wrong = sorted({*info["missing_keys"], *info["unexpected_keys"]})
+        wrong = sorted({*info["missing_keys"], *info["unexpected_keys"], *(key for key, *_ in info["mismatched_keys"])})
         if wrong:
-            raise UserError(f"the encoder at {folder} is not whole: its weights and config.json disagree on {wrong[0]}")
+            raise UserError(f"the encoder at {named} is not whole: its weights and config.json disagree on {wrong[0]}")
         if len(table) != encoder.config.num_items:
-            raise UserError(
-                f"the encoder at {folder} has {encoder.config.num_items} item vectors but {len(table)} items"
-            )
+            raise UserError(f"the encoder at {named} is not whole: items/ and config.json disagree on the catalogue")
         encoder.item_table = table
         return encoder.eval()
 
 
 def _check_folder(path: Path, named: str) -> None:
     for name in ("config.json", "model.safetensors"):
-        if not (path / name).exists():
+        if not any(path.glob(f"{name}*")):  # a table beyond 50 GB is saved in parts, with an index
             raise UserError(f"no encoder at {named}: {name} is missing")
     try:
         kind = json.loads((path / "config.json").read_text()).get("model_type")

@@ -123,14 +123,19 @@ class Validate(Callback):
 
 
 class Save(Callback):
-    """Writes a checkpoint at intervals and at the end, never one that holds a non-finite loss."""
+    """Writes a checkpoint at intervals and at the end, never one that holds a non-finite loss.
 
-    def __init__(self, checkpoints: Checkpoints, log: Log) -> None:
+    `before` makes the records so far durable: a checkpoint must not outlive what led to it.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, log: Log, before: Callable[[], None]) -> None:
         self._checkpoints = checkpoints
         self._log = log
+        self._before = before
 
     def on_step(self, loop: Loop, loss_P: Tensor) -> None:
         every = max(1, round(loop.config.checkpoint_every * loop.steps_per_epoch))
         if loop.state.step % every == 0 or loop.finished:
             self._log.flush(loop)
+            self._before()
             self._checkpoints.save(loop.engine, loop.state)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class ScheduleConfig(BaseModel):
@@ -27,6 +27,15 @@ class ZeroConfig(BaseModel):
     offload_optimizer: Literal["none", "cpu"] = Field("none", description="where optimiser states live (stage 1 to 3)")
     offload_parameters: Literal["none", "cpu"] = Field("none", description="where parameters live (stage 3)")
     init: bool = Field(False, description="stage 3: partition parameters as they are built, for models that do not fit")
+
+    @model_validator(mode="after")
+    def _stages(self) -> "ZeroConfig":
+        if self.stage == 0 and self.offload_optimizer != "none":
+            raise ValueError("train.zero.offload_optimizer needs train.zero.stage 1, 2 or 3")
+        if self.stage != 3 and (self.init or self.offload_parameters != "none"):
+            field = "init" if self.init else "offload_parameters"
+            raise ValueError(f"train.zero.{field} needs train.zero.stage 3")
+        return self
 
 
 class TrainConfig(BaseModel):

@@ -60,7 +60,13 @@ def fit(
     histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users)
     measure = lambda: validation_metrics(engine, histories, recipe.evaluation)  # noqa: E731
     validate = Validate(measure, VALIDATION_METRIC, lambda _: _keep_best(engine, run_uri), log, sinks)
-    loop = Loop(engine, recipe.train, plan.num_batches, state, [log, validate, Save(checkpoints, log)])
+    loop = Loop(
+        engine,
+        recipe.train,
+        plan.num_batches,
+        state,
+        [log, validate, Save(checkpoints, log, records.flush if records else lambda: None)],
+    )
     try:
         source = steps(plan, BucketCache(corpus, recipe.stream.shuffle_buckets), engine.rank, engine.world,
                        state.position, _preparer(engine, recipe.seed))  # fmt: skip
@@ -129,6 +135,9 @@ class _Records:
         self._file(record)
         self._board(record)
         self._on_record(record)
+
+    def flush(self) -> None:
+        self._file.flush()
 
     def close(self) -> None:
         self._file.flush()

@@ -1,11 +1,12 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_userrep.encoder.attention import attend, layout_of
+from ray_userrep.encoder.attention import attend, has_varlen, layout_of
 
 HEADS, WIDTH = 2, 6
 
@@ -52,3 +53,21 @@ def test_groups_hold_every_token_once_and_pad_by_an_eighth_at_most(lengths):
     assert torch.equal(layout.source_P[layout.place_T], torch.arange(sum(lengths)))
     assert sum(group.num_windows for group in layout.groups) == sum(length > 0 for length in lengths)
     assert len(layout.source_P) <= sum(lengths) * 8 / 7
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the varlen kernel needs a GPU")
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_varlen_kernel_agrees_with_the_groups(causal):
+    torch.manual_seed(0)
+    lengths = [5, 1, 64, 0, 33]
+    offsets = offsets_of(lengths).cuda()
+    qkv = torch.randn(sum(lengths), 3, 2, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    assert has_varlen(qkv, 64)
+    outs = [attend(qkv, layout_of(offsets, 64, causal, varlen)) for varlen in (True, False)]
+    gradients = [torch.autograd.grad(out.float().square().sum(), qkv)[0] for out in outs]
+    torch.testing.assert_close(*outs, rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(*gradients, rtol=5e-2, atol=5e-2)
+
+
+def test_the_varlen_kernel_is_left_alone_on_cpu():
+    assert not has_varlen(torch.zeros(1, dtype=torch.bfloat16), 64)

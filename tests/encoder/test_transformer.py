@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.transformer import rotary_turn, rotate
-from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.encoder.user_encoder import UserEncoder, UserEncoderConfig
 
 SEQUENCES = [[3], [1, 2, 3, 4, 5, 6, 7], [9, 9], [29, 0, 28, 1, 27, 2, 26, 3, 25, 4, 24, 5], [8, 7, 6]]
 KINDS = [
@@ -118,8 +118,6 @@ def test_any_windows_empty_and_single_ones_too(sequences):
 
 
 def _encoder_of_hypothesis() -> UserEncoder:
-    from ray_userrep.encoder.user_encoder import UserEncoderConfig
-
     torch.manual_seed(0)
     encoder = UserEncoder(UserEncoderConfig(encoder={"width": 16}, num_items=30, max_len=12)).eval()
     with torch.no_grad():
@@ -140,3 +138,11 @@ def test_rotary_products_depend_on_distance_only(first, second, shift):
         return (turned[0, 0] * turned[1, 1]).sum()
 
     torch.testing.assert_close(product([first, second]), product([first + shift, second + shift]), rtol=1e-3, atol=1e-3)
+
+
+def test_half_precision_stays_near(make_encoder):
+    encoder = make_encoder()
+    exact = encoder.states(Batch.of(SEQUENCES))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = encoder.states(Batch.of(SEQUENCES))
+    assert (half.float() - exact).norm() < 0.03 * exact.norm()

@@ -81,6 +81,12 @@ def _config(**changes):
     return change
 
 
+def _shorten_the_table(folder):
+    table = ItemTable.load(folder / "items").table.slice(1)
+    (folder / "items" / "items.arrow").unlink()
+    ItemTable(table).save(folder / "items")
+
+
 @pytest.mark.parametrize("spoil, named", [
     (_without("config.json"), "config.json is missing"),
     (_without("model.safetensors"), "model.safetensors is missing"),
@@ -89,8 +95,9 @@ def _config(**changes):
     (_drop_a_weight, "backbone.norm.weight"),
     (lambda folder: (folder / "config.json").write_text("{"), "not JSON"),
     (_config(model_type="bert"), "'bert'"),
-    (_config(num_items=31), "cannot be read|item"),
-    (_config(encoder={"width": 16, "depth": 3}), "depth|encoder"),
+    (_config(num_items=31), "items.weight"),
+    (_shorten_the_table, "items/ and config.json"),
+    (_config(encoder={"width": 16, "depth": 3}), "depth"),
     (_config(encoder={"width": 16, "backbone": {"num_layers": 3}}), "backbone.blocks.2"),
 ])  # fmt: skip
 def test_a_folder_that_is_no_whole_encoder_is_one_clear_line(folder, spoil, named):
@@ -103,6 +110,13 @@ def test_a_folder_that_is_no_whole_encoder_is_one_clear_line(folder, spoil, name
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="no encoder at"):
         UserEncoder.from_pretrained(tmp_path / "nowhere")
+
+
+def test_an_error_names_the_uri_that_was_given(folder):
+    (folder / "config.json").unlink()
+    storage.upload_dir(str(folder), "memory://models/spoilt")
+    with pytest.raises(UserError, match="memory://models/spoilt"):
+        UserEncoder.from_pretrained("memory://models/spoilt")
 
 
 def test_encode_is_forward_of_the_newest_known_items(make_encoder):

@@ -1,0 +1,75 @@
+"""The command line: every field by path, and one clear error for what cannot be."""
+
+import pytest
+
+from ray_userrep import recipes, storage
+from ray_userrep.command import load, parse, take
+from ray_userrep.errors import UserError
+
+
+def test_fields_and_aliases_are_set_by_path():
+    recipe = parse(
+        ["--recipe", "sasrec", "--logs", "s3://bucket/log", "--reader", "movielens", "--train.num_workers", "8",
+         "--train.learning_rate=1e-4", "--train.patience", "none", "--logs.columns", '{"user_id": "Invoice"}',
+         "--evaluation.ks", "[5]", "--evaluation.exclude_seen", "true"], ""
+    )  # fmt: skip
+    assert (recipe.name, recipe.logs.uri, recipe.logs.reader) == ("sasrec", "s3://bucket/log", "movielens")
+    assert (recipe.train.num_workers, recipe.train.learning_rate, recipe.train.patience) == (8, 1e-4, None)
+    assert recipe.logs.columns == {"user_id": "Invoice"}
+    assert (recipe.evaluation.ks, recipe.evaluation.exclude_seen) == ((5,), True)
+
+
+def test_another_kind_of_part_starts_from_its_own_defaults_in_any_order():
+    recipe = parse(["--objective.softmax.num_negatives", "64", "--objective.softmax.kind", "sampled"], "")
+    assert recipe.objective.softmax.model_dump() == {"kind": "sampled", "num_negatives": 64, "alpha": 0.75}
+
+
+def test_text_that_looks_like_a_number_stays_text_where_text_is_wanted():
+    assert parse(["--run", "2024", "--logs", "7"], "").run == "2024"
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_run_s_recipe_is_accepted_back(name, tmp_path):
+    recipe = load(name)
+    storage.write_text(str(tmp_path / "recipe.json"), recipe.model_dump_json())
+    assert parse(["--recipe", str(tmp_path / "recipe.json")], "") == recipe
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--train.num_wokers", "2"], r"unknown field train\.num_wokers: did you mean train\.num_workers\?"),
+        (["--num_workers", "2"], r"unknown field num_workers: did you mean train\.num_workers"),
+        (["--train.num_workers", "two"], r"train\.num_workers: .*integer.*'two'"),
+        (["--train.zero.stage", "4"], r"train\.zero\.stage: .*0, 1, 2 or 3.*4"),
+        (["--train.precision", "fp8"], r"train\.precision: .*'fp32' or 'bf16'"),
+        (["--recipe", "bert"], r"unknown recipe 'bert': it is one of online_retail, sasrec"),
+        (["--encoder.backbone.causal", "false"], r"needs encoder\.backbone\.causal"),
+        (["--stream.batch_tokens", "10"], r"stream\.batch_tokens 10 is smaller than stream\.max_len 64"),
+        (["--encoder.width", "30", "--encoder.backbone.num_heads", "4"], r"encoder.*width 30 .* 4 heads"),
+        (["--train.zero.init", "true"], r"train\.zero\.init.*stage 3"),
+        (["--train.zero.offload_optimizer", "cpu"], r"train\.zero\.offload_optimizer.*stage"),
+        (["pretrain"], r"'pretrain' is not an option"),
+        (["--train.epochs"], r"--train\.epochs needs a value"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(argv, message):
+    with pytest.raises(UserError, match=message) as caught:
+        parse(argv, "")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_recipe_file_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(UserError, match=r"a\.json is not JSON"):
+        load(str(tmp_path / "a.json"))
+    (tmp_path / "b.json").write_text('{"name": "x", "trian": {}}')
+    with pytest.raises(UserError, match="unknown field trian: did you mean"):
+        load(str(tmp_path / "b.json"))
+
+
+def test_a_job_s_own_arguments_are_taken_and_missed_by_name():
+    own, rest = take(["--encoder", "a", "--seed", "3", "--output=b"], ["encoder", "output"])
+    assert (own, parse(rest, "").seed) == ({"encoder": "a", "output": "b"}, 3)
+    with pytest.raises(UserError, match="--output is missing"):
+        take(["--encoder", "a"], ["encoder", "output"])
