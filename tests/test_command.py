@@ -63,8 +63,8 @@ def test_a_broken_recipe_file_is_refused(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(UserError, match=r"a\.json is not JSON"):
         load(str(tmp_path / "a.json"))
-    (tmp_path / "b.json").write_text('{"name": "x", "trian": {}}')
-    with pytest.raises(UserError, match="unknown field trian: did you mean"):
+    (tmp_path / "b.json").write_text('{"name": "x", "train": {"epoch": 1}}')
+    with pytest.raises(UserError, match=r"unknown field train\.epoch: did you mean train\.epochs"):
         load(str(tmp_path / "b.json"))
 
 

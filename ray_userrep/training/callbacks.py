@@ -23,10 +23,10 @@ class Log(Callback):
     Losses stay on the device until then, so that no step waits for them. A non-finite one ends the run.
     """
 
-    def __init__(self, parts: Sequence[str], tokens_per_step: float, sinks: Sequence[Sink]) -> None:
+    def __init__(self, parts: Sequence[str], tokens_per_step: float, sink: Sink) -> None:
         self._parts = parts
         self._tokens_per_step = tokens_per_step
-        self._sinks = sinks
+        self._sink = sink
         self._pending: list[Tensor] = []
         self._seconds = 0.0
         self._waited = 0.0
@@ -70,8 +70,7 @@ class Log(Callback):
         }
         if len(self._parts) > 1:
             record |= {f"loss_{part}": float(mean) for part, mean in zip(self._parts, loss_SP.mean(0), strict=True)}
-        for sink in self._sinks:
-            sink(record)
+        self._sink(record)
 
     @staticmethod
     def _refuse_non_finite(loss_S: Tensor, first: int) -> None:
@@ -90,15 +89,15 @@ class Validate(Callback):
         self,
         measure: Callable[[], dict[str, float]],
         metric: str,
-        keep_best: Callable[[Loop], None],
+        keep_best: Callable[[], None],
         log: Log,
-        sinks: Sequence[Sink],
+        sink: Sink,
     ) -> None:
         self._measure = measure
         self._metric = metric
         self._keep_best = keep_best
         self._log = log
-        self._sinks = sinks
+        self._sink = sink
 
     def on_step(self, loop: Loop, loss_P: Tensor) -> None:
         every = max(1, round(loop.config.eval_every * loop.steps_per_epoch))
@@ -113,13 +112,12 @@ class Validate(Callback):
         state, value = loop.state, metrics[self._metric]
         if state.best_metric is None or value > state.best_metric:
             state.best_metric, state.best_step, state.stale_validations = value, state.step, 0
-            self._keep_best(loop)
+            self._keep_best()
         else:
             state.stale_validations += 1
             loop.stopped = loop.config.patience is not None and state.stale_validations >= loop.config.patience
         record = {"kind": "validation", "step": state.step, "seconds": state.seconds, "stopped": loop.stopped} | metrics
-        for sink in self._sinks:
-            sink(record)
+        self._sink(record)
 
 
 class Save(Callback):

@@ -6,7 +6,7 @@ Shapes: V items.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.plan import Plan, Position
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import BucketCache, Corpus
-from ray_userrep.corpus.stream import steps, train_counts, train_lengths
+from ray_userrep.corpus.stream import Step, steps, train_counts, train_lengths
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.objectives.build import build_objective
@@ -49,33 +49,40 @@ def fit(
     with build_context():
         model = build_model(recipe, corpus, split)
     engine = make_engine(model)
-    lookahead = engine.model.objective.lookahead
-    plan = Plan(train_lengths(corpus, split), recipe.stream, lookahead, recipe.seed)
+    plan = Plan(train_lengths(corpus, split), recipe.stream, engine.model.objective.lookahead, recipe.seed)
     checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints)
     state = checkpoints.load_latest(engine) or TrainState()
-
-    records = _Records(run_uri, state.step, on_record) if engine.rank == 0 else None
-    sinks: list[Sink] = [] if records is None else [records]
-    log = Log(engine.model.objective.parts, plan.num_tokens / plan.num_batches, sinks)
-    histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users)
-    measure = lambda: validation_metrics(engine, histories, recipe.evaluation)  # noqa: E731
-    validate = Validate(measure, VALIDATION_METRIC, lambda _: _keep_best(engine, run_uri), log, sinks)
-    loop = Loop(
-        engine,
-        recipe.train,
-        plan.num_batches,
-        state,
-        [log, validate, Save(checkpoints, log, records.flush if records else lambda: None)],
-    )
-    try:
-        source = steps(plan, BucketCache(corpus, recipe.stream.shuffle_buckets), engine.rank, engine.world,
-                       state.position, _preparer(engine, recipe.seed))  # fmt: skip
-        loop.run(source, recipe.stream.prefetch)
-    finally:
-        if records is not None:
-            records.close()
+    with _Records(run_uri, state.step, on_record if engine.rank == 0 else None) as records:
+        log = Log(engine.model.objective.parts, plan.num_tokens / plan.num_batches, records)
+        validate = _validation(recipe, corpus, split, engine, run_uri, log, records)
+        callbacks = [log, validate, Save(checkpoints, log, records.flush)]
+        loop = Loop(engine, recipe.train, plan.num_batches, state, callbacks)
+        loop.run(_source(recipe, corpus, plan, engine, state.position), recipe.stream.prefetch)
     export(engine, run_uri)
     return state
+
+
+def _validation(
+    recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, run_uri: str, log: Log, records: Sink
+) -> Validate:
+    histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users)
+    return Validate(
+        measure=lambda: validation_metrics(engine, histories, recipe.evaluation),
+        metric=VALIDATION_METRIC,
+        keep_best=lambda: _keep_best(engine, run_uri),
+        log=log,
+        sink=records,
+    )
+
+
+def _source(recipe: Recipe, corpus: Corpus, plan: Plan, engine: Engine, position: Position) -> Iterator[Step[Micros]]:
+    objective, rank = engine.model.objective, engine.rank
+    buckets = BucketCache(corpus, recipe.stream.shuffle_buckets)
+
+    def prepared(micros: list[Batch], here: Position) -> Micros:
+        return prepare(objective, micros, draws_at(recipe.seed, here), rank)
+
+    return steps(plan, buckets, rank, engine.world, position, prepared)
 
 
 def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
@@ -118,27 +125,31 @@ def _contiguous(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.contiguous() for name, value in weights.items()}
 
 
-def _preparer(engine: Engine, seed: int) -> Callable[[list[Batch], Position], Micros]:
-    objective, rank = engine.model.objective, engine.rank
-    return lambda micros, position: prepare(objective, micros, draws_at(seed, position), rank)
-
-
 class _Records:
-    """Everything that takes a run's records, as one sink."""
+    """Everything that takes a run's records, as one sink; on ranks that keep none it does nothing."""
 
-    def __init__(self, run_uri: str, resumed_step: int, on_record: Sink) -> None:
-        self._file = MetricsFile(run_uri, resumed_step)
-        self._board = TensorBoard(run_uri, resumed_step)
+    def __init__(self, run_uri: str, resumed_step: int, on_record: Sink | None) -> None:
+        self._run_uri = run_uri
+        self._resumed_step = resumed_step
         self._on_record = on_record
 
+    def __enter__(self) -> "_Records":
+        if self._on_record is not None:
+            self._file = MetricsFile(self._run_uri, self._resumed_step)
+            self._board = TensorBoard(self._run_uri, self._resumed_step)
+        return self
+
     def __call__(self, record: Record) -> None:
-        self._file(record)
-        self._board(record)
-        self._on_record(record)
+        if self._on_record is not None:
+            self._file(record)
+            self._board(record)
+            self._on_record(record)
 
     def flush(self) -> None:
-        self._file.flush()
+        if self._on_record is not None:
+            self._file.flush()
 
-    def close(self) -> None:
-        self._file.flush()
-        self._board.close()
+    def __exit__(self, *_: object) -> None:
+        if self._on_record is not None:
+            self._file.flush()
+            self._board.close()

@@ -20,7 +20,7 @@ from ray_userrep.training.records import read_records
 from ray_userrep.workflows.evaluate import Result, verdict
 from ray_userrep.workflows.prepare import describe
 
-_MAP_USERS, _ITEMS_SHOWN, _NEIGHBOURS = 1500, 6, 5
+_MAP_USERS, _ITEMS_SHOWN, _NEIGHBOURS = 1000, 6, 5
 _METRICS = ("hr@10", HEADLINE, "mrr@10")
 
 

@@ -14,7 +14,8 @@ from ray_userrep import storage
 ROOT = Path(__file__).parents[2]
 TRAINING = [
     "--stream.max_len", "8", "--stream.batch_tokens", "128", "--encoder.width", "16", "--corpus.num_buckets", "2",
-    "--train.epochs", "20", "--train.log_every", "1", "--train.checkpoint_every", "3.3", "--train.eval_every", "5", "--train.cpus_per_worker", "1",
+    "--train.epochs", "20", "--train.log_every", "1", "--train.checkpoint_every", "3.3",
+    "--train.eval_every", "5", "--train.cpus_per_worker", "1",
     "--evaluation.num_bootstrap", "100",
 ]  # fmt: skip
 

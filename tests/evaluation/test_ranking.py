@@ -1,0 +1,67 @@
+"""Ranks against a stable sort of every row, metrics against an independent library."""
+
+import ir_measures
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from ir_measures import RR, Qrel, ScoredDoc, Success, nDCG
+
+from ray_userrep.evaluation import ranking
+from ray_userrep.evaluation.data import Histories
+from ray_userrep.evaluation.metrics import per_user
+from ray_userrep.evaluation.ranking import ranks
+
+NUM_ITEMS = 23
+
+
+def slow_rank(scores, target, seen, exclude_seen):
+    """Sort all items by falling score, equal ones by index, and look the target up."""
+    items = [i for i in range(len(scores)) if i == target or not (exclude_seen and i in seen)]
+    return sorted(items, key=lambda i: (-scores[i], i)).index(target) + 1
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+@pytest.mark.parametrize("levels", [3, 10**6])
+def test_ranks_are_those_of_a_stable_sort(random_histories, monkeypatch, exclude_seen, levels):
+    monkeypatch.setattr(ranking, "_CHUNK_SCORES", 5 * NUM_ITEMS)  # several chunks, the last one shorter
+    histories = random_histories(32, NUM_ITEMS)
+    table = np.random.default_rng(1).integers(0, levels, (32, NUM_ITEMS)).astype(np.float32)
+    row_of = {user: row for row, user in enumerate(histories.users_U)}
+    scorer = lambda part: torch.from_numpy(table[[row_of[u] for u in part.users_U]])  # noqa: E731
+    found = ranks(scorer, histories, NUM_ITEMS, exclude_seen)
+    for user in range(32):
+        seen = set(histories.items_N[histories.offsets_U1[user] : histories.offsets_U1[user + 1]])
+        assert found[user] == slow_rank(table[user], histories.targets_U[user], seen, exclude_seen)
+
+
+def test_a_score_that_is_no_number_is_an_error(random_histories):
+    scorer = lambda part: torch.full((part.num_users, NUM_ITEMS), float("nan"))  # noqa: E731
+    with pytest.raises(FloatingPointError):
+        ranks(scorer, random_histories(4, NUM_ITEMS), NUM_ITEMS, False)
+
+
+def test_metrics_are_those_of_ir_measures():
+    rng = np.random.default_rng(0)
+    scores, targets = rng.random((40, 60)), rng.integers(0, 60, 40)
+    found = (scores > scores[np.arange(40), targets][:, None]).sum(1) + 1
+    qrels = [Qrel(str(u), str(t), 1) for u, t in enumerate(targets)]
+    run = [ScoredDoc(str(u), str(i), scores[u, i]) for u in range(40) for i in range(60)]
+    ours = per_user(found, (5, 20))
+    for k in (5, 10, 20):
+        theirs = ir_measures.calc_aggregate([nDCG @ k, Success @ k, RR @ k], qrels, run)
+        assert ours[f"ndcg@{k}"].mean() == pytest.approx(theirs[nDCG @ k])
+        assert ours[f"hr@{k}"].mean() == pytest.approx(theirs[Success @ k])
+        assert ours[f"mrr@{k}"].mean() == pytest.approx(theirs[RR @ k])
+
+
+@given(st.permutations(range(9)))
+def test_the_order_of_users_changes_nothing_but_the_order(order):
+    rng = np.random.default_rng(3)
+    table = rng.random((9, NUM_ITEMS))
+    none = np.zeros(0, np.int64)
+    histories = Histories(none, none, np.zeros(10, np.int64), np.arange(9), targets_U=rng.integers(0, NUM_ITEMS, 9))
+    scorer = lambda part: torch.from_numpy(table[part.users_U])  # noqa: E731
+    whole = ranks(scorer, histories, NUM_ITEMS, False)
+    assert np.array_equal(ranks(scorer, histories.take(np.array(order)), NUM_ITEMS, False), whole[order])

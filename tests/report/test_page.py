@@ -1,0 +1,70 @@
+"""The page: whole, self-contained, safe to open."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+
+from ray_userrep.report import figures
+from ray_userrep.report.page import Section, facts, figure, metrics_table, neighbours, page
+
+METRIC = {"mean": 0.2, "low": 0.19, "high": 0.21}
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.seen, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+
+def whole():
+    rng = np.random.default_rng(0)
+    rows = {"popularity": {"ndcg@10": METRIC}, "ours <1>": {"ndcg@10": METRIC}}
+    bars = figures.bars({name: row["ndcg@10"] for name, row in rows.items()}, "NDCG@10", "ours <1>")
+    return page(
+        "A & B",
+        "verdict",
+        [
+            Section("Result", figure(figures.svg(bars), "c") + metrics_table(rows, ["ndcg@10"], "ours <1>", "note")),
+            Section("Near", neighbours({"<script>alert(1)</script>": [("cup", 0.91)]})),
+            Section("Map", figure(figures.user_map(rng.normal(size=(50, 2)), ["UK"] * 40 + ["FR"] * 10), "users")),
+            Section("Curves", figure(figures.curves({"loss": {"a": ([1, 2], [3, 2])}}, "epoch"), "")),
+            Section("Facts", facts({"users": "4,339"})),
+        ],
+    )
+
+
+def test_it_needs_nothing_from_anywhere():
+    text = whole()
+    tags = Tags(text).seen
+    assert not [tag for tag, _ in tags if tag in ("script", "link", "iframe")]
+    sources = [
+        value for _, attributes in tags for name, value in attributes.items() if name in ("src", "href", "xlink:href")
+    ]
+    assert all(value.startswith(("#", "data:")) for value in sources)
+    assert not re.search(r"url\(\s*['\"]?https?:", text)
+
+
+def test_names_are_shown_not_run():
+    text = whole()
+    assert "&lt;script&gt;alert(1)" in text and "<script>alert" not in text
+    assert "A &amp; B" in text and "ours &lt;1&gt;" in text
+
+
+def test_tables_hold_means_with_their_intervals():
+    assert "0.2000 <small>[0.1900, 0.2100]</small>" in whole()
+    assert "<tr class=ours><td>ours &lt;1&gt;" in whole()
+
+
+def test_figures_are_the_same_for_the_same_data():
+    assert whole() == whole()
+
+
+def test_the_commonest_label_stays_pale_and_rare_ones_are_joined():
+    labels = ["UK"] * 50 + [f"country {i}" for i in range(20) for _ in range(2)]
+    drawn = figures.user_map(np.random.default_rng(0).normal(size=(90, 2)), labels)
+    assert drawn.startswith("<svg") and figures._PALE in drawn

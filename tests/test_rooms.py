@@ -1,0 +1,66 @@
+"""The house's rules: which room may import which, and what runs without Ray and DeepSpeed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "ray_userrep"
+
+# From the ground up: a room imports itself and the rooms before it.
+ROOMS = [
+    "errors", "s3", "storage", "logs", "corpus", "encoder", "objectives", "evaluation", "training.config", "recipe",
+    "recipes", "command", "training", "embedding", "report", "workflows",
+]  # fmt: skip
+RAY = {"logs", "corpus", "training/distributed.py", "embedding", "workflows"}
+NO_RAY_IN_CORPUS = {f"corpus/{name}.py" for name in ("plan", "batch", "items", "draws", "splits", "store", "stream")}
+DEEPSPEED = {"training/zero.py"}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return ".".join(parts[:2]) if ".".join(parts[:2]) in ROOMS else parts[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_rooms_below_it(path):
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    if name == "__init__":
+        return
+    mine = room(name)
+    for module in imports(path):
+        if module.startswith("ray_userrep."):
+            other = room(module.removeprefix("ray_userrep."))
+            assert ROOMS.index(other) <= ROOMS.index(mine), f"{name} imports {module}"
+            assert mine != "report" or other == "report", "the report knows nothing of the rest"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_ray_and_deepspeed_stay_where_they_belong(path):
+    place = path.relative_to(PACKAGE).as_posix()
+    used = {module.split(".")[0] for module in imports(path)}
+    may_ray = (place in RAY or place.split("/")[0] in RAY) and place not in NO_RAY_IN_CORPUS
+    assert "ray" not in used or may_ray
+    assert "deepspeed" not in used or place in DEEPSPEED
+
+
+def test_the_plain_rooms_import_where_there_is_neither():
+    plain = ["encoder.user_encoder", "objectives.build", "evaluation.tuning", "recipe", "recipes", "command",
+             "training.step", "training.loop", "training.bare", "training.fit", "report.page", "report.figures"]  # fmt: skip
+    code = "import sys; sys.modules.update(ray=None, deepspeed=None)\n" + "".join(
+        f"import ray_userrep.{name}\n" for name in plain
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,76 @@
+"""Who may use a run folder: one process, one recipe, until it is finished."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ray_userrep import storage
+from ray_userrep.errors import UserError
+from ray_userrep.training import runs
+from ray_userrep.training.distributed import _refuse_local_run
+
+
+def test_a_run_is_started_once_and_resumed_by_the_same_recipe_only(recipe, tmp_path):
+    uri = str(tmp_path / "run")
+    assert runs.open_run(recipe(), uri) is False
+    assert runs.open_run(recipe(), uri) is True
+    with pytest.raises(UserError, match=r"another recipe \(it differs in seed, train\.epochs\)"):
+        runs.open_run(recipe(seed=3, **{"train.epochs": 7.0}), uri)
+    storage.write_json(f"{uri}/{runs.RESULT}", {})
+    with pytest.raises(UserError, match="finished run"):
+        runs.open_run(recipe(), uri)
+
+
+def test_a_folder_of_something_else_is_not_written_into(recipe, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="holds files but no run"):
+        runs.refuse_other(recipe(), str(tmp_path))
+
+
+def test_a_live_process_keeps_its_run_and_a_dead_one_does_not(tmp_path):
+    uri = str(tmp_path / "run")
+    with runs.Lease(uri):
+        with pytest.raises(UserError, match=f"in use by process {os.getpid()}"), runs.Lease(uri):
+            pass
+        assert storage.exists(f"{uri}/lease.json")
+    assert not storage.exists(f"{uri}/lease.json")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    lease = {"host": socket.gethostname(), "pid": dead.pid, "id": "x", "renewed": 0}
+    storage.write_bytes(f"{uri}/lease.json", json.dumps(lease).encode())
+    with runs.Lease(uri):
+        pass
+
+
+def test_two_processes_cannot_take_a_run_on_an_object_store(s3_uri):
+    with runs.Lease(f"{s3_uri}/run"), pytest.raises(UserError, match="in use by process"), runs.Lease(f"{s3_uri}/run"):
+        pass
+
+
+def test_a_lease_of_another_machine_ends_when_it_is_no_longer_renewed(tmp_path):
+    uri = str(tmp_path / "run")
+    lease = {"host": "elsewhere", "pid": 1, "id": "x", "renewed": time.time()}
+    storage.write_bytes(f"{uri}/lease.json", json.dumps(lease).encode())
+    with pytest.raises(UserError, match="on elsewhere"), runs.Lease(uri):
+        pass
+    storage.write_bytes(f"{uri}/lease.json", json.dumps(lease | {"renewed": time.time() - 3600}).encode())
+    with runs.Lease(uri):
+        pass
+
+
+def test_a_local_run_is_refused_where_nodes_cannot_share_it(monkeypatch):
+    nodes = [{"Alive": True, "Resources": {"CPU": 4.0}}] * 2
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    with pytest.raises(UserError, match="2 nodes that cannot all see it"):
+        _refuse_local_run("/data/run")
+    _refuse_local_run("s3://bucket/run")
+
+
+def test_the_environment_says_what_a_reader_needs():
+    environment = runs.environment()
+    assert environment["versions"]["torch"] and environment["processor"] and environment["cores"]
