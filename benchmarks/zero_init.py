@@ -74,7 +74,7 @@ def _rank(rank: int, init: bool, folder: str) -> None:
     row = {
         "peak_bytes": peak,
         "engine_peak_bytes": engine_peak,
-        "parameters": _backbone_parameters(engine.model.encoder),
+        "parameters": engine.model.encoder.parameters_by_kind()["backbone"],
         "equal": equal,
     }
     (Path(folder) / f"{rank}.json").write_text(json.dumps(row))
@@ -94,10 +94,6 @@ def _exports_equal(encoder: UserEncoder, state: dict[str, torch.Tensor], folder:
     encoder.save_pretrained(Path(folder) / "encoder", state_dict=state)
     loaded, whole = UserEncoder.from_pretrained(Path(folder) / "encoder"), large_encoder()
     return all(torch.equal(a, b) for a, b in zip(loaded.parameters(), whole.parameters(), strict=True))
-
-
-def _backbone_parameters(encoder: UserEncoder) -> int:
-    return sum(getattr(p, "ds_numel", p.numel()) for p in encoder.backbone.parameters())
 
 
 def _high_water() -> int:

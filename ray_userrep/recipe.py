@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ray_userrep.corpus.config import CorpusConfig, SplitConfig, StreamConfig
+from ray_userrep.embedding.config import EmbeddingConfig
 from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.logs.config import LogsConfig
@@ -26,6 +27,7 @@ class Recipe(BaseModel):
     objective: AutoregressiveConfig = Field(default_factory=AutoregressiveConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
 
     @model_validator(mode="after")
     def _combinations(self) -> "Recipe":

@@ -143,8 +143,7 @@ class UserEncoder(PreTrainedModel):
 
     def parameters_by_kind(self) -> dict[str, int]:
         """Numbers of parameters: item embedding and backbone."""
-        count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
-        return {"embedding": count(self.items), "backbone": count(self.backbone)}
+        return {"embedding": _count(self.items), "backbone": _count(self.backbone)}
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
         """Write weights, config, item table and model card into a local folder."""
@@ -184,6 +183,11 @@ class UserEncoder(PreTrainedModel):
             raise UserError(f"the encoder at {named} is not whole: items/ and config.json disagree on the catalogue")
         encoder.item_table = table
         return encoder.eval()
+
+
+def _count(module: torch.nn.Module) -> int:
+    # A parameter that ZeRO-3 partitions is empty between uses and keeps its real size beside it.
+    return sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in module.parameters())
 
 
 def _check_folder(path: Path, named: str) -> None:

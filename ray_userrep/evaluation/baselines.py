@@ -88,7 +88,9 @@ FAMILIES: dict[str, Sequence[Baseline]] = {
     ),
     "co-occurrence": tuple(
         ItemToItem(window, True, last, decay, damping)
-        for window, (last, decay), damping in product((3, 10), ((2, 0.5), (5, 0.7), (10, 0.8)), (0.0, 0.25, 0.5))
+        for window, (last, decay), damping in product(
+            (3, 10), ((1, 1.0), (2, 0.3), (5, 0.7), (10, 0.8)), (0.0, 0.25, 0.5)
+        )
     ),
 }
 

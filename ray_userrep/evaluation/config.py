@@ -1,6 +1,6 @@
 """What is measured, over whom, and how sure the figures are."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
 class EvaluationConfig(BaseModel):
@@ -8,7 +8,7 @@ class EvaluationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ks: tuple[int, ...] = Field((5, 10, 20), description="cut-offs; 10 is always measured")
+    ks: tuple[PositiveInt, ...] = Field((5, 10, 20), description="cut-offs; 10 is always measured")
     exclude_seen: bool = Field(False, description="rank only items new to the user; off where repeats are legitimate")
     num_bootstrap: int = Field(1000, ge=100, description="resamples of the users behind every interval")
     confidence: float = Field(0.95, gt=0, lt=1)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ray_userrep.corpus.plan import ranges
+from ray_userrep.errors import UserError
 from ray_userrep.evaluation.data import Histories
 
 Scorer = Callable[[Histories], Tensor]  # scores of all items for each user, [B, V]
@@ -25,7 +26,7 @@ def ranks(scorer: Scorer, histories: Histories, num_items: int, exclude_seen: bo
     `exclude_seen`, items of the history do not compete; the target always does.
 
     Raises:
-        FloatingPointError: a score is not a number.
+        UserError: a score is not finite.
     """
     chunk = max(1, _CHUNK_SCORES // num_items)
     found = [np.zeros(0, np.int64)]
@@ -36,6 +37,9 @@ def ranks(scorer: Scorer, histories: Histories, num_items: int, exclude_seen: bo
 
 
 def _ranks(scores_BV: Tensor, histories: Histories, exclude_seen: bool) -> NDArray[np.int64]:
+    # Before masking, which could hide it; one sum instead of a mask as large as the scores.
+    if not torch.isfinite(scores_BV.sum()):
+        raise UserError("a score is not finite: the model has diverged; train it again with a lower learning rate")
     device = scores_BV.device
     target_B1 = torch.from_numpy(histories.targets_U).to(device)[:, None]
     target_score_B1 = scores_BV.gather(1, target_B1)
@@ -46,8 +50,6 @@ def _ranks(scores_BV: Tensor, histories: Histories, exclude_seen: bool) -> NDArr
     above_B = (scores_BV > target_score_B1).sum(1)
     items_V = torch.arange(scores_BV.shape[1], device=device)
     tied_before_B = ((scores_BV == target_score_B1) & (items_V < target_B1)).sum(1)
-    if torch.isnan(scores_BV.sum()):
-        raise FloatingPointError("a score is not a number: the model has diverged")
     return (1 + above_B + tied_before_B).cpu().numpy()
 
 

@@ -22,7 +22,7 @@ from ray_userrep.evaluation.histories import read_histories, read_train
 from ray_userrep.evaluation.metrics import ndcg
 from ray_userrep.evaluation.ranking import ranks
 
-_TUNING_USERS = 2000
+_TUNING_USERS = 5000
 
 
 class Tuned(NamedTuple):

@@ -53,6 +53,7 @@ def fit(
     checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints)
     state = checkpoints.load_latest(engine) or TrainState()
     with _Records(run_uri, state.step, on_record if engine.rank == 0 else None) as records:
+        records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind())
         log = Log(engine.model.objective.parts, plan.num_tokens / plan.num_batches, records)
         validate = _validation(recipe, corpus, split, engine, run_uri, log, records)
         callbacks = [log, validate, Save(checkpoints, log, records.flush)]

@@ -62,6 +62,8 @@ def read_records(run_uri: str) -> list[dict[str, Any]]:
 
 def progress_line(record: dict[str, Any]) -> str:
     """One record as the line that a person reads."""
+    if record["kind"] == "model":
+        return "parameters  " + "  ".join(f"{k} {v:,}" for k, v in record.items() if k not in ("kind", "step"))
     if record["kind"] == "validation":
         metrics = "  ".join(f"{k} {v:.4f}" for k, v in record.items() if "@" in k)
         return f"step {record['step']:>6}  validation  {metrics}" + ("  no longer better: stopping" * record["stopped"])

@@ -1,7 +1,6 @@
 """User vectors of a whole corpus, as Parquet at any URI."""
 
 from ray_userrep import storage
-from ray_userrep.embedding.config import EmbeddingConfig
 from ray_userrep.embedding.export import export_vectors
 from ray_userrep.recipe import Recipe
 from ray_userrep.workflows.cluster import connect
@@ -12,6 +11,6 @@ def run_embed(recipe: Recipe, encoder_uri: str, output_uri: str) -> None:
     """Encode every user of the recipe's corpus and say where the vectors are."""
     connect()
     corpus = open_or_prepare(recipe)
-    summary = export_vectors(storage.absolute(encoder_uri), corpus, storage.absolute(output_uri), EmbeddingConfig())
+    summary = export_vectors(storage.absolute(encoder_uri), corpus, storage.absolute(output_uri), recipe.embedding)
     print(f"vectors   {summary['users']:,} users, width {summary['width']}")
     print(f"output    {storage.absolute(output_uri)}")

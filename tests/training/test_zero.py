@@ -36,12 +36,19 @@ def thirty_steps(recipe, **changes):
 
 
 @pytest.mark.parametrize(
-    ("workers", "stage", "init"),
-    [(1, 0, False), (2, 0, False), (2, 1, False), (2, 2, False), (2, 3, False), (2, 3, True)],
+    ("workers", "stage", "more"),
+    [
+        (1, 0, {}),
+        (2, 0, {}),
+        (2, 1, {}),
+        (2, 2, {"train.zero.offload_optimizer": "cpu"}),
+        (2, 3, {}),
+        (2, 3, {"train.zero.init": True}),
+    ],
 )
-def test_every_stage_trains_as_the_bare_loop_does(ray_session, corpus, recipe, bare, tmp_path, workers, stage, init):
+def test_every_stage_trains_as_the_bare_loop_does(ray_session, corpus, recipe, bare, tmp_path, workers, stage, more):
     chosen = thirty_steps(recipe, **{
-        "train.num_workers": workers, "train.cpus_per_worker": 1, "train.zero.stage": stage, "train.zero.init": init,
+        "train.num_workers": workers, "train.cpus_per_worker": 1, "train.zero.stage": stage, **more,
     })  # fmt: skip
     expected, encoder = bare(chosen)
     fit_distributed(chosen, corpus, str(tmp_path / "run"), lambda record: None)
