@@ -47,10 +47,11 @@ def _ranks(scores_BV: Tensor, histories: Histories, exclude_seen: bool) -> NDArr
         user_N = np.repeat(np.arange(histories.num_users), histories.lengths_U)
         seen = torch.from_numpy(user_N).to(device), torch.from_numpy(histories.items_N).to(device)
         scores_BV = scores_BV.index_put(seen, scores_BV.new_tensor(float("-inf")))
-    above_B = (scores_BV > target_score_B1).sum(1)
     items_V = torch.arange(scores_BV.shape[1], device=device)
-    tied_before_B = ((scores_BV == target_score_B1) & (items_V < target_B1)).sum(1)
-    return (1 + above_B + tied_before_B).cpu().numpy()
+    tied_BV = (scores_BV == target_score_B1) & (items_V < target_B1)
+    ahead_BV = (scores_BV > target_score_B1) | tied_BV
+    # Summed as int32: the default for booleans is twice as slow.
+    return 1 + ahead_BV.sum(1, dtype=torch.int32).cpu().numpy().astype(np.int64)
 
 
 def newest(histories: Histories, max_len: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ir_measures import RR, Qrel, ScoredDoc, Success, nDCG
 
+from ray_userrep.errors import UserError
 from ray_userrep.evaluation import ranking
 from ray_userrep.evaluation.data import Histories
 from ray_userrep.evaluation.metrics import per_user
@@ -36,10 +37,14 @@ def test_ranks_are_those_of_a_stable_sort(random_histories, monkeypatch, exclude
         assert found[user] == slow_rank(table[user], histories.targets_U[user], seen, exclude_seen)
 
 
-def test_a_score_that_is_no_number_is_an_error(random_histories):
-    scorer = lambda part: torch.full((part.num_users, NUM_ITEMS), float("nan"))  # noqa: E731
-    with pytest.raises(FloatingPointError):
-        ranks(scorer, random_histories(4, NUM_ITEMS), NUM_ITEMS, False)
+@pytest.mark.parametrize("exclude_seen", [False, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_that_is_not_finite_is_an_error_even_where_masked(value, exclude_seen):
+    seen = np.array([5])
+    histories = Histories(seen, seen, np.array([0, 1]), np.zeros(1, np.int64), targets_U=seen)
+    scorer = lambda part: torch.zeros(part.num_users, NUM_ITEMS).index_fill(1, torch.from_numpy(seen), value)  # noqa: E731
+    with pytest.raises(UserError, match="diverged"):
+        ranks(scorer, histories, NUM_ITEMS, exclude_seen)
 
 
 def test_metrics_are_those_of_ir_measures():

@@ -1,0 +1,32 @@
+"""Ranking with an encoder against the vectors it gives for raw ids."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from ray_userrep.corpus.items import ItemTable
+from ray_userrep.encoder.config import EncoderConfig
+from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.evaluation.encoder_ranks import encoder_scorer
+from ray_userrep.evaluation.ranking import ranks
+
+NUM_ITEMS, MAX_LEN = 25, 4
+
+
+def test_scores_are_products_of_user_and_item_vectors(random_histories):
+    torch.manual_seed(0)
+    table = ItemTable(pa.table({"item_id": np.arange(NUM_ITEMS) * 10, "count": np.ones(NUM_ITEMS, np.int64)}))
+    config = EncoderConfig.model_validate({"width": 16, "backbone": {"num_heads": 2}})
+    encoder = build_encoder(config, table, MAX_LEN).eval()
+    histories = random_histories(20, NUM_ITEMS)
+    bounds = zip(histories.offsets_U1, histories.offsets_U1[1:], strict=False)
+    lists = [(histories.items_N[first:last] * 10).tolist() for first, last in bounds]
+    assert max(map(len, lists)) > MAX_LEN
+    expected = encoder.encode(lists) @ encoder.items(None).detach().numpy().T
+    scores = encoder_scorer(encoder)(histories)
+    assert not scores.requires_grad
+    assert scores.numpy() == pytest.approx(expected, abs=1e-5)
+    best = np.argsort(-scores.numpy(), axis=1, kind="stable")
+    places = (best == histories.targets_U[:, None]).argmax(1) + 1
+    assert ranks(encoder_scorer(encoder), histories, NUM_ITEMS, False).tolist() == places.tolist()
