@@ -13,8 +13,9 @@ class IdItems(nn.Module):
 
     def __init__(self, num_items: int, width: int) -> None:
         super().__init__()
-        # Small against the unit variance that norms restore: scores start near zero, the loss near log V.
-        self.weight = nn.Parameter(torch.randn(num_items, width) * 0.02)
+        # Rows of unit length. Smaller ones move by many times their size in the first steps: items that occur together
+        # collapse, and the encoder finds the right neighbourhood but no longer the item.
+        self.weight = nn.Parameter(torch.randn(num_items, width) * width**-0.5)
 
     def forward(self, ids: Tensor | None) -> Tensor:
         """Vectors of the given indices, `[..., D]`; of the whole catalogue for None, `[V, D]`."""

@@ -71,7 +71,7 @@ class UserEncoder(PreTrainedModel):
     def states(self, batch: Batch) -> Tensor:
         """The state after each interaction, `[T, D]`; windows are at most `max_len` long."""
         assert batch.max_len <= self.max_len, f"a window of {batch.max_len} for an encoder of {self.max_len}"
-        # Item vectors are small, for the scores' sake; the backbone's residual stream wants unit variance.
+        # Item vectors start with unit length, for the scores' sake; the residual stream wants unit variance.
         x_TD = self.items(batch.values_T) * self.width**0.5
         return self.backbone(self.dropout(x_TD), batch.offsets_B1, batch.max_len)
 

@@ -12,5 +12,5 @@ def online_retail() -> Recipe:
         name="online_retail",
         stream=StreamConfig(max_len=64, batch_tokens=2048),
         encoder=EncoderConfig(width=128),
-        train=TrainConfig(epochs=10, learning_rate=3e-3),
+        train=TrainConfig(epochs=12, learning_rate=3e-3),
     )

@@ -16,8 +16,8 @@ def sasrec() -> Recipe:
     backbone = TransformerConfig(num_layers=2, num_heads=2, positions="learned", ffn="gelu", norm="layer", dropout=0.2)
     return Recipe(
         name="sasrec",
-        stream=StreamConfig(max_len=200, batch_tokens=8192),
+        stream=StreamConfig(max_len=200, batch_tokens=4096),
         encoder=EncoderConfig(width=64, items=IdItemsConfig(dropout=0.2), backbone=backbone),
-        train=TrainConfig(epochs=60, learning_rate=3e-3, patience=10, eval_every=2),
-        evaluation=EvaluationConfig(exclude_seen=False),
+        train=TrainConfig(epochs=30, learning_rate=3e-3, patience=6),
+        evaluation=EvaluationConfig(exclude_seen=True),
     )
