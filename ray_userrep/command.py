@@ -21,13 +21,23 @@ _NONE = ("none", "None", "null")
 ALIASES = {"logs": "logs.uri", "corpus": "corpus.uri", "reader": "logs.reader"}
 
 
-def run_job(main: Callable[[Recipe], None], doc: str, default: str = "online_retail") -> None:
-    """Run a job whose only input is a recipe; a user's error is one line and exit code 2."""
-    run(lambda argv: main(parse(argv, doc, default)))
+def run_job(main: Callable[[Recipe], None], doc: str) -> None:
+    """Run a job whose only input is a recipe."""
+    _run(lambda argv: main(parse(argv, doc)))
 
 
-def run(main: Callable[[list[str]], None]) -> None:
-    """Run a job on the process's arguments; a user's error is one line and exit code 2."""
+def run_encoder_job(main: Callable[[Recipe, str, str], None], doc: str) -> None:
+    """Run a job that takes a recipe for its data, `--encoder URI` and `--output URI`."""
+
+    def taken(argv: list[str]) -> None:
+        own, rest = take(argv, ("encoder", "output"))
+        main(parse(rest, doc), own["encoder"], own["output"])
+
+    _run(taken)
+
+
+def _run(main: Callable[[list[str]], None]) -> None:
+    """Run on the process's arguments; a user's error is one line and exit code 2."""
     try:
         main(sys.argv[1:])
     except UserError as error:

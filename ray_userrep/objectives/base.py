@@ -5,6 +5,7 @@ Sums and counts are kept apart up to the step, where each part is divided by its
 Shapes: P parts of the objective.
 """
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -40,21 +41,21 @@ class LossSum(NamedTuple):
     sums_P: Tensor
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """A pretraining loss; it owns its heads, never the encoder."""
 
     parts: tuple[str, ...]
     requires_causal: bool | None = None
     lookahead: int = 0
 
+    @abstractmethod
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
         """What the encoder is shown, with targets in `side`; pure data work, done on the host ahead of the step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def counts(self, views: list[Batch]) -> Tensor:
         """How many terms each part sums, float32, `[P]`; nothing for a filler of weight 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, encoder: UserEncoder, views: list[Batch]) -> LossSum:
         """The summed losses of the views."""
-        raise NotImplementedError

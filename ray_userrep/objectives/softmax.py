@@ -7,6 +7,8 @@ softmax makes scores for the drawn items only and pays with variance.
 Shapes: T tokens, D width, V items, K negatives, C tokens of a chunk.
 """
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,16 +27,16 @@ NEGATIVES, LOG_EXPECTED = "negatives", "log_expected"
 _NEGATIVE_DRAW = 12
 
 
-class ItemSoftmax(nn.Module):
+class ItemSoftmax(nn.Module, ABC):
     """The loss of predicting items from states."""
 
     def sample(self, rng: Draws) -> dict[str, Tensor]:
         """What is drawn once a global batch and travels with its views."""
         return {}
 
+    @abstractmethod
     def forward(self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch) -> Tensor:
         """Summed negative log-likelihood, float32."""
-        raise NotImplementedError
 
 
 class FullSoftmax(ItemSoftmax):
