@@ -70,7 +70,8 @@ def _from_text(text: pa.ChunkedArray, unit: str, formats: tuple[str, ...]) -> pa
         found = pc.coalesce(_from_integers(whole, unit), _from_floats(fraction, unit))
         text = _where(pc.and_(pc.is_null(whole), pc.is_null(fraction)), text)
     for format in formats:
-        open_text = _where(pc.is_null(found), text)
+        # Without a digit it is no time, though pandas reads "today" as one.
+        open_text = _where(pc.and_(pc.is_null(found), pc.match_substring_regex(text, r"\d")), text)
         if open_text.null_count < len(open_text):
             parsed = pd.to_datetime(open_text.to_pandas(), format=format, errors="coerce", utc=True)
             times = pa.chunked_array([pa.Array.from_pandas(parsed)])

@@ -82,3 +82,35 @@ def test_a_finished_run_is_refused_and_the_corpus_is_used_again(ray_session, wri
 
 def corpus_items(place):
     return storage.read_json(f"{place}/corpus/manifests/000001.json")["items"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "/log: there is nothing here"),
+        ("user_id,item_id,timestamp\n", "the log is empty"),
+        ("user_id,item,timestamp\na,b,1\n", "no column 'item_id'"),
+        ("user_id,item_id,timestamp\na,b,yesterday\nb,c,today\n", "no timestamp can be read"),
+        ("user_id,item_id,timestamp\na,b,1\nb,c,2\n", "no user in .* has two interactions"),
+    ],
+)
+def test_a_bad_log_is_one_clear_line_and_nothing_is_left(ray_session, small, tmp_path, text, message):
+    if text is not None:
+        storage.write_text(f"{tmp_path}/log/interactions.csv", text)
+    with pytest.raises(UserError, match=f"(?i){message}") as caught:
+        run_pretrain(small(str(tmp_path)))
+    assert "\n" not in str(caught.value)
+    assert not storage.exists(f"{tmp_path}/run")
+    assert not [path for path in (tmp_path / "corpus").rglob("*") if path.is_file()]
+
+
+def test_a_missing_bucket_is_named(ray_session, s3_uri, small):
+    with pytest.raises(UserError, match="no-such-bucket-here"):
+        run_pretrain(small("s3://no-such-bucket-here"))
+
+
+def test_a_run_that_diverges_names_the_step_and_stays_unfinished(ray_session, write_log, small, tmp_path):
+    write_log(f"{tmp_path}/log")
+    with pytest.raises(UserError, match=r"the loss was (nan|inf) at step \d+"):
+        run_pretrain(small(str(tmp_path), "--train.learning_rate", "1e20", "--train.clip_norm", "1e30"))
+    assert not storage.exists(f"{tmp_path}/run/result.json") and not storage.exists(f"{tmp_path}/run/lease.json")
