@@ -8,10 +8,11 @@ import difflib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from ray_userrep import recipes, storage
 from ray_userrep.errors import UserError
@@ -103,14 +104,7 @@ def validated(raw: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            raise UserError(f"unknown field {where}{_hint(where)}") from None
-        raise UserError(
-            message if first["type"] == "value_error" else f"{where}: {message} (given {first['input']!r})"
-        ) from None
+        raise UserError(_explained(error.errors()[0], raw)) from None
 
 
 def fields(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -138,6 +132,31 @@ def help_text(doc: str) -> str:
                 f"--{path}{default}    {_type_name(info)}{': ' + info.description if info.description else ''}"
             )
     return "\n".join(lines)
+
+
+def _explained(error: ErrorDetails, raw: dict[str, Any]) -> str:
+    """One line that names the field and what it takes."""
+    where, kind = _place(error["loc"], raw)
+    if error["type"] == "extra_forbidden":
+        known = where in {name for name, _ in fields()}
+        return f"{where} does not go with kind {kind}" if known else f"unknown field {where}{_hint(where)}"
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    given = "" if error["type"] == "missing" else f" (given {error['input']!r})"
+    return f"{where}: {error['msg']}{given}"
+
+
+def _place(loc: Sequence[int | str], raw: Any) -> tuple[str, str | None]:
+    """The dotted path of an error, and the kind of the part it is in where that part comes in several kinds."""
+    parts: list[str] = []
+    kind = None
+    for part in loc:
+        if isinstance(raw, dict) and part not in raw and raw.get("kind") == part:
+            kind = str(part)  # the checker's own mark of the kind, which is no field
+            continue
+        parts.append(str(part))
+        raw = raw.get(part) if isinstance(raw, dict) else None
+    return ".".join(parts), kind
 
 
 def _models(info: FieldInfo) -> list[type[BaseModel]]:
@@ -175,12 +194,14 @@ def _assign(raw: dict[str, Any], path: str, text: str) -> None:
         raise UserError(f"unknown field {path}{_hint(path)}")
     if leaf == "kind" and node[leaf] != text:
         node.clear()  # another kind of part starts from its own defaults
-    is_text = next(info.annotation in (str, str | None) for known, info in fields() if known == path)
-    node[leaf] = text if is_text and text not in _NONE else _value(text)
+    node[leaf] = _value(text, next(info.annotation for known, info in fields() if known == path))
 
 
-def _value(text: str) -> Any:
-    """JSON where it is JSON (numbers, true, null, lists, objects), else the text itself."""
+def _value(text: str, kind: Any) -> Any:
+    """The text where the field takes it as it is, else what it says as JSON (numbers, true, null, lists, objects)."""
+    is_choice = get_origin(kind) is Literal and text in get_args(kind)
+    if is_choice or kind is str or (kind == str | None and text not in _NONE):
+        return text
     if text in _NONE:
         return None
     try:

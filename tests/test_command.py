@@ -24,6 +24,11 @@ def test_another_kind_of_part_starts_from_its_own_defaults_in_any_order():
     assert recipe.objective.softmax.model_dump() == {"kind": "sampled", "num_negatives": 64, "alpha": 0.75}
 
 
+def test_none_is_a_choice_where_it_is_one_and_nothing_where_it_is_not():
+    recipe = parse(["--train.zero.stage", "1", "--train.zero.offload_optimizer", "none", "--run", "none"], "")
+    assert (recipe.train.zero.offload_optimizer, recipe.run) == ("none", None)
+
+
 def test_text_that_looks_like_a_number_stays_text_where_text_is_wanted():
     assert parse(["--run", "2024", "--logs", "7"], "").run == "2024"
 
@@ -49,6 +54,11 @@ def test_a_run_s_recipe_is_accepted_back(name, tmp_path):
         (["--encoder.width", "30", "--encoder.backbone.num_heads", "4"], r"encoder.*width 30 .* 4 heads"),
         (["--train.zero.init", "true"], r"train\.zero\.init.*stage 3"),
         (["--train.zero.offload_optimizer", "cpu"], r"train\.zero\.offload_optimizer.*stage"),
+        (["--objective.softmax.num_negatives", "64"], r"^objective\.softmax\.num_negatives .* kind full$"),
+        (
+            ["--objective.softmax.kind", "sampled", "--objective.softmax.num_negatives", "x"],
+            r"^objective\.softmax\.num_negatives: .*integer.*'x'",
+        ),
         (["pretrain"], r"'pretrain' is not an option"),
         (["--train.epochs"], r"--train\.epochs needs a value"),
     ],

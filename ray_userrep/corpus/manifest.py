@@ -35,7 +35,7 @@ class Manifest(BaseModel):
     source_uri: str
     reader: str
     source_fingerprint: str  # of the logs config and the source files' names and sizes
-    content_fingerprint: str  # of the published rows: two corpora with equal content compare
+    content_fingerprint: str  # of users, items, order and times: two corpora that share it compare
     num_buckets: int
     num_users: int
     num_items: int

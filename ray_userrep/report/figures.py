@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 _INK, _SOFT, _GRID = "#1c2733", "#5c6b7a", "#e3e8ed"
 _COLOURS = ("#1f6fb2", "#d9772b", "#2a9d6f", "#b5417b", "#7a5cc4", "#c2a11f", "#3aa6b9", "#8a5a3c")
 _PALE = "#cbd5df"
+_THEMED = {_INK: "--ink", _SOFT: "--soft", _GRID: "--line", _PALE: "--pale"}
 
 Curve = tuple[Sequence[float], Sequence[float]]
 
@@ -55,23 +56,18 @@ def user_map(xy_U2: NDArray[np.float64], labels: Sequence[str]) -> str:
     label_U = np.array([label if label in named else "other" for label in labels])
     drawing = Figure(figsize=(9, 6), layout="constrained")
     axis = drawing.subplots()
-    for colour, label in zip((_PALE, *_COLOURS), named, strict=False):
-        mine = label_U == label
-        size, above = (7, 1) if colour == _PALE else (20, 2)
-        axis.scatter(
-            xy_U2[mine, 0],
-            xy_U2[mine, 1],
-            s=size,
-            color=colour,
-            label=f"{label} ({mine.sum():,})",
-            linewidths=0,
-            rasterized=True,
-            zorder=above,
-        )
+    for colour, label in zip((_SOFT, *_COLOURS, _SOFT), dict.fromkeys([*named, "other"]), strict=False):
+        x, y = xy_U2[label_U == label].T
+        if not len(x):
+            continue
+        # Half transparent, not light: pale on a white page and dim on a dark one.
+        size, above, alpha = (9, 1, 0.35) if label == named[0] else (20, 2, 1.0)
+        name = f"{label} ({len(x):,})".replace("$", r"\$")  # a label is no formula
+        axis.scatter(x, y, size, colour, alpha=alpha, label=name, linewidths=0, rasterized=True, zorder=above)
     axis.set_axis_off()
-    axis.legend(
-        frameon=False, fontsize=9, labelcolor=_INK, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.4
-    )
+    legend = axis.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    for handle in legend.legend_handles:
+        handle.set_sizes([36])
     return svg(drawing)
 
 
@@ -91,10 +87,12 @@ def _plain(axis: "mpl.axes.Axes", x_label: str, y_label: str) -> None:
 
 
 def svg(drawing: Figure) -> str:
-    """A figure as SVG to put into a page."""
+    """A figure as SVG to put into a page, whose style says the colours of ink, lines and pale surfaces."""
     buffer = io.StringIO()
     # Glyphs as outlines: the page looks the same on a machine without the font.
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": "report"}):
-        drawing.savefig(buffer, format="svg", dpi=110, metadata={"Date": None})
+        drawing.savefig(buffer, format="svg", dpi=110, metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
+    for colour, variable in _THEMED.items():
+        text = text.replace(colour, f"var({variable}, {colour})")
     return text[text.index("<svg") :]

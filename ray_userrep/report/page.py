@@ -11,9 +11,9 @@ Metric = Mapping[str, float]  # mean, low, high
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2733; --soft: #5c6b7a; --line: #d9e0e7; --paper: #ffffff; --tint: #eef4fb;
-        --accent: #1f6fb2; }
+        --pale: #cbd5df; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4eaf0; --soft: #9aa8b5; --line: #33404d; --paper: #12181f;
-        --tint: #1b2733; --accent: #6cb2ec; } }
+        --tint: #1b2733; --pale: #46545f; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 60rem; padding: 2.5rem 1.5rem 4rem; background: var(--paper); color: var(--ink);
        font: 16px/1.55 system-ui, sans-serif; }
@@ -26,9 +26,9 @@ th, td { text-align: left; padding: .38rem .7rem .38rem 0; border-bottom: 1px so
 th { font-weight: 600; color: var(--soft); }
 td.number, th.number { text-align: right; padding-right: 0; padding-left: .9rem; white-space: nowrap; }
 td small { color: var(--soft); }
-tr.ours td { background: var(--tint); font-weight: 600; } tr.ours td:first-child { padding-left: .5rem; }
+td.best { font-weight: 700; } td.best small { font-weight: 400; } tr.ours td { background: var(--tint); } tr.ours td:first-child { padding-left: .5rem; }
 div.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: .4rem 2rem; }
-figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; background: #ffffff; border-radius: 6px; }
+figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; }
 figcaption { color: var(--soft); font-size: .9rem; }
 div.scroll { overflow-x: auto; }
 """
@@ -61,11 +61,15 @@ def facts(rows: Mapping[str, str]) -> str:
 
 
 def metrics_table(rows: Mapping[str, Mapping[str, Metric]], names: Sequence[str], ours: str, note: str) -> str:
-    """Systems with their metrics and intervals; the row `ours` stands out."""
+    """Systems with their metrics and intervals; the row `ours` is tinted, the best mean of each metric bold."""
+    best = {name: max(metrics[name]["mean"] for metrics in rows.values()) for name in names}
     head = "".join(f'<th class="number">{_text(name)}</th>' for name in names)
     body = ""
     for system, metrics in rows.items():
-        cells = "".join(f'<td class="number">{_interval(metrics[name])}</td>' for name in names)
+        cells = "".join(
+            f'<td class="number{" best" if metrics[name]["mean"] == best[name] else ""}">{_interval(metrics[name])}</td>'
+            for name in names
+        )
         body += f"<tr{' class=ours' if system == ours else ''}><td>{_text(system)}</td>{cells}</tr>"
     table = f'<div class="scroll"><table><tr><th>system</th>{head}</tr>{body}</table></div>'
     return f'{table}<p class="note">{_text(note)}</p>'

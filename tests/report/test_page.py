@@ -4,6 +4,8 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
+from matplotlib.axes import Axes
 
 from ray_userrep.report import figures
 from ray_userrep.report.page import Section, facts, figure, metrics_table, neighbours, page
@@ -60,11 +62,50 @@ def test_tables_hold_means_with_their_intervals():
     assert "<tr class=ours><td>ours &lt;1&gt;" in whole()
 
 
+def test_the_best_of_each_metric_is_bold_whoever_it_is():
+    low = {"mean": 0.1, "low": 0.09, "high": 0.11}
+    rows = {"theirs": {"hr": METRIC, "mrr": low}, "ours": {"hr": low, "mrr": METRIC}}
+    table = metrics_table(rows, ["hr", "mrr"], "ours", "")
+    assert re.findall(r'<td class="number( best)?">0\.(\d)', table) == [
+        (" best", "2"),
+        ("", "1"),
+        ("", "1"),
+        (" best", "2"),
+    ]
+
+
+def test_figures_take_the_colours_of_the_page_they_are_in():
+    text = whole()
+    used = set(re.findall(r"var\((--\w+)", text))
+    assert used == set(re.findall(r"(--\w+): #", text)) and "--ink" in used
+    drawings = text[text.index("<figure>") :]
+    assert not re.search(rf"(?<!, ){figures._INK}", drawings)
+
+
 def test_figures_are_the_same_for_the_same_data():
     assert whole() == whole()
 
 
-def test_the_commonest_label_stays_pale_and_rare_ones_are_joined():
+def drawn_groups(monkeypatch, labels):
+    seen, scatter = {}, Axes.scatter
+
+    def spy(self, x, y, *rest, label, alpha, **style):
+        seen[label] = (len(x), alpha)
+        return scatter(self, x, y, *rest, label=label, alpha=alpha, **style)
+
+    monkeypatch.setattr(Axes, "scatter", spy)
+    assert figures.user_map(np.random.default_rng(0).normal(size=(len(labels), 2)), labels).startswith("<svg")
+    return seen
+
+
+def test_every_user_is_drawn_rare_labels_joined_and_only_the_commonest_pale(monkeypatch):
     labels = ["UK"] * 50 + [f"country {i}" for i in range(20) for _ in range(2)]
-    drawn = figures.user_map(np.random.default_rng(0).normal(size=(90, 2)), labels)
-    assert drawn.startswith("<svg") and figures._PALE in drawn
+    seen = drawn_groups(monkeypatch, labels)
+    assert sum(count for count, _ in seen.values()) == len(labels)
+    assert seen["other (24)"] == (24, 1.0) and len(seen) == 10
+    assert [label for label, (_, alpha) in seen.items() if alpha < 1] == ["UK (50)"]
+
+
+@pytest.mark.parametrize("label", ["$x$ and $\\bad{$", "other", "<b>"])
+def test_any_label_can_be_drawn(monkeypatch, label):
+    assert sum(count for count, _ in drawn_groups(monkeypatch, [label, label, "b"]).values()) == 3
