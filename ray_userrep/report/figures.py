@@ -65,9 +65,9 @@ def user_map(xy_U2: NDArray[np.float64], labels: Sequence[str]) -> str:
         name = f"{label} ({len(x):,})".replace("$", r"\$")  # a label is no formula
         axis.scatter(x, y, size, colour, alpha=alpha, label=name, linewidths=0, rasterized=True, zorder=above)
     axis.set_axis_off()
-    legend = axis.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    for handle in legend.legend_handles:
-        handle.set_sizes([36])
+    axis.legend(
+        frameon=False, fontsize=9, labelcolor=_INK, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.4
+    )
     return svg(drawing)
 
 

@@ -26,7 +26,8 @@ th, td { text-align: left; padding: .38rem .7rem .38rem 0; border-bottom: 1px so
 th { font-weight: 600; color: var(--soft); }
 td.number, th.number { text-align: right; padding-right: 0; padding-left: .9rem; white-space: nowrap; }
 td small { color: var(--soft); }
-td.best { font-weight: 700; } td.best small { font-weight: 400; } tr.ours td { background: var(--tint); } tr.ours td:first-child { padding-left: .5rem; }
+td.best { font-weight: 700; } td.best small { font-weight: 400; }
+tr.ours td { background: var(--tint); } tr.ours td:first-child { padding-left: .5rem; }
 div.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: .4rem 2rem; }
 figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; }
 figcaption { color: var(--soft); font-size: .9rem; }
@@ -66,10 +67,8 @@ def metrics_table(rows: Mapping[str, Mapping[str, Metric]], names: Sequence[str]
     head = "".join(f'<th class="number">{_text(name)}</th>' for name in names)
     body = ""
     for system, metrics in rows.items():
-        cells = "".join(
-            f'<td class="number{" best" if metrics[name]["mean"] == best[name] else ""}">{_interval(metrics[name])}</td>'
-            for name in names
-        )
+        marks = {name: " best" if metrics[name]["mean"] == best[name] else "" for name in names}
+        cells = "".join(f'<td class="number{marks[name]}">{_interval(metrics[name])}</td>' for name in names)
         body += f"<tr{' class=ours' if system == ours else ''}><td>{_text(system)}</td>{cells}</tr>"
     table = f'<div class="scroll"><table><tr><th>system</th>{head}</tr>{body}</table></div>'
     return f'{table}<p class="note">{_text(note)}</p>'
