@@ -7,7 +7,7 @@ from ray_userrep.embedding.config import EmbeddingConfig
 from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.logs.config import LogsConfig
-from ray_userrep.objectives.config import AutoregressiveConfig
+from ray_userrep.objectives.config import AutoregressiveConfig, ObjectiveConfig
 from ray_userrep.training.config import TrainConfig
 
 
@@ -24,15 +24,16 @@ class Recipe(BaseModel):
     split: SplitConfig = Field(default_factory=SplitConfig)
     stream: StreamConfig = Field(default_factory=StreamConfig)
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
-    objective: AutoregressiveConfig = Field(default_factory=AutoregressiveConfig)
+    objective: ObjectiveConfig = Field(default_factory=AutoregressiveConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
 
     @model_validator(mode="after")
     def _combinations(self) -> "Recipe":
-        if not self.encoder.backbone.causal:
-            raise ValueError("objective.kind autoregressive needs encoder.backbone.causal: true")
+        refusal = self.objective.refusal(self.encoder)
+        if refusal is not None:
+            raise ValueError(refusal)
         if self.stream.batch_tokens < self.stream.max_len:
             raise ValueError(
                 f"stream.batch_tokens {self.stream.batch_tokens} is smaller than stream.max_len {self.stream.max_len}: "

@@ -9,6 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+TIMESTAMPS = "timestamps"  # side column: microseconds since the epoch
+START = "start"  # label: place of a window's first item in the user's sequence
+MASK, CLS = -1, -2  # values that are no items: a hidden one, and the place where a window is summed up
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -65,4 +69,5 @@ class Batch:
             offsets_B1=torch.from_numpy(offsets),
             users_B=torch.from_numpy(users),
             max_len=int(lengths.max(initial=0)),
+            labels={START: torch.zeros(len(sequences), dtype=torch.int64)},
         )

@@ -49,6 +49,26 @@ class ItemTable:
         """Item texts where the log has them."""
         return self.table.column("text").to_pylist() if "text" in self.table.column_names else None
 
+    def categories(self) -> pa.ListArray | None:
+        """The categories of each item where the log has them; text is split at `|`."""
+        if "category" not in self.table.column_names:
+            return None
+        column = self.table.column("category").combine_chunks()
+        return column if pa.types.is_list(column.type) else pc.split_pattern(column, "|")
+
+    def prices(self) -> NDArray[np.float64] | None:
+        """The price of each item where the log has them, NaN where it is not known."""
+        if "price" not in self.table.column_names:
+            return None
+        return self.table.column("price").cast(pa.float64()).fill_null(np.nan).to_numpy()
+
+    def text_vectors(self) -> NDArray[np.float32] | None:
+        """The text vector of each item where they were made, zeros for an item without text, `[V, E]`."""
+        if "text_vector" not in self.table.column_names:
+            return None
+        column = self.table.column("text_vector").combine_chunks()
+        return column.flatten().to_numpy().reshape(len(self), -1)
+
     def save(self, folder: str | Path) -> None:
         """Write the table into a local folder."""
         Path(folder).mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ A bucket is decoded whole: that costs its size in memory once and makes every la
 Shapes: U users of a bucket, N their interactions.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_userrep import storage
+from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest
 from ray_userrep.errors import UserError
@@ -26,6 +28,7 @@ class Bucket(NamedTuple):
     offsets_U1: NDArray[np.int64]
     items_N: NDArray[np.int64]
     timestamps_N: NDArray[np.int64]
+    side_N: dict[str, NDArray[np.generic]]  # codes of text columns (0 for none), values of numeric ones (NaN for none)
 
     @property
     def lengths_U(self) -> NDArray[np.int64]:
@@ -48,16 +51,17 @@ class Corpus:
         path = self.manifest.users
         return None if path is None else storage.read_parquet(storage.join(self.uri, path))
 
-    def bucket(self, number: int) -> Bucket:
-        """One bucket, decoded."""
-        columns = ["user_id", "user_hash", "items", "timestamps"]
+    def bucket(self, number: int, side: Sequence[str] = ()) -> Bucket:
+        """One bucket, decoded, with the side columns that are wanted and there."""
+        wanted = [name for name in side if name in self.manifest.side_columns]
+        columns = ["user_id", "user_hash", "items", "timestamps", *wanted]
         tables = [
             storage.read_parquet(storage.join(self.uri, f.path), columns)
             for f in self.manifest.sequences
             if f.bucket == number
         ]
         assert len(tables) <= 1, "a base corpus has one file a bucket"
-        return _decode(tables[0]) if tables else _empty_bucket(self.items().ids.type)
+        return _decode(tables[0], wanted) if tables else _empty_bucket(self.items().ids.type)
 
     def buckets(self) -> range:
         return range(self.manifest.num_buckets)
@@ -94,7 +98,7 @@ def manifest_uri(uri: str, version: int) -> str:
     return storage.join(uri, "manifests", f"{version:06d}.json")
 
 
-def _decode(table: pa.Table) -> Bucket:
+def _decode(table: pa.Table, side: Sequence[str]) -> Bucket:
     items = table.column("items").combine_chunks()
     timestamps = table.column("timestamps").combine_chunks()
     return Bucket(
@@ -103,19 +107,27 @@ def _decode(table: pa.Table) -> Bucket:
         offsets_U1=items.offsets.to_numpy().astype(np.int64),
         items_N=items.values.to_numpy(),
         timestamps_N=timestamps.values.to_numpy(),
+        side_N={name: _side(table.column(name).combine_chunks().values) for name in side},
     )
+
+
+def _side(values: pa.Array) -> NDArray[np.generic]:
+    if pa.types.is_floating(values.type) or pa.types.is_integer(values.type):
+        return values.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+    known = ~values.is_null().to_numpy(zero_copy_only=False)
+    return np.where(known, hash_ids(values.cast(pa.string()).fill_null("")), 0)
 
 
 def _empty_bucket(user_type: pa.DataType) -> Bucket:
     none = np.zeros(0, np.int64)
-    return Bucket(pa.array([], user_type), none, np.zeros(1, np.int64), none, none)
+    return Bucket(pa.array([], user_type), none, np.zeros(1, np.int64), none, none, {})
 
 
 class BucketCache:
     """Keeps the buckets in use decoded; what falls out is read again when it is needed."""
 
-    def __init__(self, corpus: Corpus, size: int) -> None:
-        self._read = lru_cache(maxsize=size)(corpus.bucket)
+    def __init__(self, corpus: Corpus, size: int, side: Sequence[str] = ()) -> None:
+        self._read = lru_cache(maxsize=size)(lambda number: corpus.bucket(number, side))
 
     def __getitem__(self, number: int) -> Bucket:
         return self._read(number)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ray_userrep.corpus.batch import Batch
+from ray_userrep.corpus.batch import START, TIMESTAMPS, Batch
 from ray_userrep.corpus.plan import MicroBatch, Plan, Position, ranges, rank_slice
 from ray_userrep.corpus.splits import Split
 from ray_userrep.corpus.store import BucketCache, Corpus
@@ -56,20 +56,26 @@ def gather(buckets: BucketCache, micro: MicroBatch) -> Batch:
     """Read a micro-batch's windows out of the decoded buckets, in their order."""
     windows = micro.windows
     offsets_B1 = np.concatenate([[0], np.cumsum(windows.length_W)])
-    values_T = np.empty(offsets_B1[-1], np.int64)
+    values_T, times_T = np.empty((2, offsets_B1[-1]), np.int64)
+    side_T: dict[str, NDArray[np.generic]] = {}
     users_B = np.empty(len(windows.row_W), np.int64)
     for number in np.unique(windows.bucket_W):
         bucket = buckets[int(number)]
         here = np.flatnonzero(windows.bucket_W == number)
         row, length = windows.row_W[here], windows.length_W[here]
         source = ranges(bucket.offsets_U1[row] + windows.start_W[here], length)
-        values_T[ranges(offsets_B1[here], length)] = bucket.items_N[source]
+        place = ranges(offsets_B1[here], length)
+        values_T[place], times_T[place] = bucket.items_N[source], bucket.timestamps_N[source]
+        for name, column_N in bucket.side_N.items():
+            side_T.setdefault(name, np.zeros(len(values_T), column_N.dtype))[place] = column_N[source]
         users_B[here] = bucket.user_hash_U[row]
     return Batch(
         values_T=torch.from_numpy(values_T),
         offsets_B1=torch.from_numpy(offsets_B1.astype(np.int32)),
         users_B=torch.from_numpy(users_B),
         max_len=int(windows.length_W.max()),
+        labels={START: torch.from_numpy(windows.start_W)},
+        side={TIMESTAMPS: torch.from_numpy(times_T)} | {k: torch.from_numpy(v) for k, v in side_T.items()},
         weight=micro.weight,
     )
 

@@ -75,7 +75,7 @@ class _Embedder:
             yield self._encode_bucket(int(number))
 
     def _encode_bucket(self, number: int) -> pa.Table:
-        buckets = BucketCache(self._corpus, 1)
+        buckets = BucketCache(self._corpus, 1, self._encoder.side_columns)
         bucket = buckets[number]
         windows = newest_windows(number, bucket.lengths_U, self._encoder.max_len)
         vectors_UD = np.empty((len(windows.row_W), self._encoder.width), np.float32)

@@ -1,8 +1,11 @@
 """What an encoder is made of; its JSON is stored with the weights."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from ray_userrep.encoder.fields import FieldName
+from ray_userrep.encoder.readout import ReadoutKind
 
 
 class IdItemsConfig(BaseModel):
@@ -11,7 +14,54 @@ class IdItemsConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["id"] = "id"
-    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the item vectors that enter the backbone")
+    start: Literal["random", "text"] = Field("random", description="first vectors: drawn, or made from text vectors")
+
+
+class TextItemsConfig(BaseModel):
+    """Frozen text vectors through a trained projection."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["text"] = "text"
+    hidden: int = Field(0, ge=0, description="hidden width of a network beside the linear map; 0: none")
+
+
+class SideItemsConfig(BaseModel):
+    """Categories and price of the item table."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["side"] = "side"
+    num_rows: int = Field(1024, ge=1, description="rows that categories are hashed into")
+
+
+class HashedItemsConfig(BaseModel):
+    """A shared table that each item takes a few rows of, for catalogues too large for a vector an item."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["hashed"] = "hashed"
+    num_rows: int = Field(2**17, ge=1)
+    num_hashes: int = Field(2, ge=1)
+
+
+ItemPartConfig = Annotated[
+    IdItemsConfig | TextItemsConfig | SideItemsConfig | HashedItemsConfig, Field(discriminator="kind")
+]
+
+
+class SumItemsConfig(BaseModel):
+    """The sum of several embedders."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["sum"] = "sum"
+    parts: list[ItemPartConfig] = Field(min_length=2)
+
+
+ItemsConfig = Annotated[
+    IdItemsConfig | TextItemsConfig | SideItemsConfig | HashedItemsConfig | SumItemsConfig, Field(discriminator="kind")
+]
 
 
 class TransformerConfig(BaseModel):
@@ -29,7 +79,60 @@ class TransformerConfig(BaseModel):
         4.0, gt=0, description="hidden width of the feed-forward over the model's (two thirds of it in SwiGLU)"
     )
     norm: Literal["rms", "layer"] = "rms"
+    gated: bool = Field(False, description="each branch is multiplied by a gate of its input, as in LiGR and eSASRec")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches; attention has none")
+
+
+class HSTUConfig(BaseModel):
+    """Pointwise gated attention with relative position and time (HSTU)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["hstu"] = "hstu"
+    num_layers: int = Field(2, ge=1)
+    num_heads: int = Field(2, ge=1)
+    causal: bool = Field(True, description="a position sees only itself and what came before")
+    time_bias: bool = Field(True, description="attention also looks at the time between two interactions")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
+
+
+class CNNConfig(BaseModel):
+    """Dilated convolutions (NextItNet; bidirectional as in GRec)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["cnn"] = "cnn"
+    num_blocks: int = Field(4, ge=1, description="residual blocks of two convolutions, the second twice as dilated")
+    dilations: tuple[PositiveInt, ...] = Field((1, 4), min_length=1, description="dilation of each block, in turn")
+    causal: bool = Field(True, description="a position sees only itself and what came before")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
+
+
+class GRUConfig(BaseModel):
+    """Gated recurrent units (GRU4Rec); causal by nature."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["gru"] = "gru"
+    num_layers: int = Field(1, ge=1)
+    causal: Literal[True] = True
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
+
+
+class MeanConfig(BaseModel):
+    """The mean of the items so far and a small network: the floor for every other backbone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["mean"] = "mean"
+    num_layers: int = Field(1, ge=0, description="layers of the network; 0: the mean itself")
+    causal: bool = Field(True, description="the mean of a position and what came before, or of the whole window")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
+
+
+BackboneConfig = Annotated[
+    TransformerConfig | HSTUConfig | CNNConfig | GRUConfig | MeanConfig, Field(discriminator="kind")
+]
 
 
 class EncoderConfig(BaseModel):
@@ -38,16 +141,28 @@ class EncoderConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     width: int = Field(128, ge=2, description="width of item, position and user vectors")
-    items: IdItemsConfig = Field(default_factory=IdItemsConfig)
-    backbone: TransformerConfig = Field(default_factory=TransformerConfig)
-    readout: Literal["last", "mean"] = Field(
-        "last", description="user vector: the newest position's state, or the mean"
+    items: ItemsConfig = Field(default_factory=IdItemsConfig)
+    context: tuple[FieldName, ...] = Field(
+        (), description="what else of each interaction the encoder sees: gap, hour, event, category, price"
     )
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the vectors that enter the backbone")
+    backbone: BackboneConfig = Field(default_factory=TransformerConfig)
+    readout: ReadoutKind = Field(
+        "last", description="user vector: the newest position's state, the mean, or that of a token put at the end"
+    )
+
+    def part_kinds(self) -> set[str]:
+        """The kinds of item embedders in use."""
+        parts = self.items.parts if isinstance(self.items, SumItemsConfig) else [self.items]
+        return {"text" if isinstance(part, IdItemsConfig) and part.start == "text" else part.kind for part in parts}
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "EncoderConfig":
+        if not isinstance(self.backbone, TransformerConfig | HSTUConfig):
+            return self
         heads = self.backbone.num_heads
-        if self.width % heads or (self.backbone.positions == "rotary" and (self.width // heads) % 2):
+        rotary = isinstance(self.backbone, TransformerConfig) and self.backbone.positions == "rotary"
+        if self.width % heads or (rotary and (self.width // heads) % 2):
             raise ValueError(
                 f"encoder.width {self.width} must split into encoder.backbone.num_heads {heads} heads of even width"
             )

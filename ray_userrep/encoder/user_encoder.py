@@ -22,15 +22,17 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ray_userrep import storage
-from ray_userrep.corpus.batch import Batch
+from ray_userrep.corpus.batch import TIMESTAMPS, Batch
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.plan import ranges
+from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.card import model_card
 from ray_userrep.encoder.config import EncoderConfig
-from ray_userrep.encoder.items import IdItems
+from ray_userrep.encoder.context import Context
+from ray_userrep.encoder.fields import FIELDS
+from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.layers import Dropout
-from ray_userrep.encoder.readout import readout
-from ray_userrep.encoder.transformer import Transformer
+from ray_userrep.encoder.readout import APPENDED, append, readout
 from ray_userrep.errors import UserError
 
 _ITEMS, _CARD = "items", "README.md"
@@ -38,13 +40,15 @@ transformers_logging.disable_progress_bar()  # a bar for one small file is noise
 
 
 class UserEncoderConfig(PreTrainedConfig):
-    """The encoder's config tree, the size of its catalogue and the longest window, as transformers stores them."""
+    """The encoder's config tree, its catalogue's sizes and the longest window, as transformers stores them."""
 
     model_type = "user_encoder"
 
     encoder: dict[str, Any] | None = None
     num_items: int = 0
+    text_width: int = 0
     max_len: int = 64
+    hides_items: bool = False  # whether it was trained with some items hidden, and has a vector for those
 
 
 class UserEncoder(PreTrainedModel):
@@ -53,31 +57,59 @@ class UserEncoder(PreTrainedModel):
     config_class = UserEncoderConfig
     base_model_prefix = "encoder"
 
-    def __init__(self, config: UserEncoderConfig) -> None:
+    def __init__(self, config: UserEncoderConfig, table: ItemTable | None = None) -> None:
         super().__init__(config)
         parts = EncoderConfig.model_validate(config.encoder or {})
         self.width = parts.width
         self.max_len = config.max_len
-        self.item_table: ItemTable | None = None
-        self.items = IdItems(config.num_items, parts.width)
-        self.dropout = Dropout(parts.items.dropout)
-        self.backbone = Transformer(parts.backbone, parts.width, config.max_len)
-        self._readout = parts.readout
+        self.readout = parts.readout
+        self._item_table: ItemTable | None = None
+        appended = parts.readout in APPENDED
+        self.items = build_items(parts.items, config.num_items, parts.width, config.text_width, table)
+        self.special = SpecialTokens(parts.width) if appended or config.hides_items else None
+        self.side_columns = tuple(FIELDS[name].column for name in parts.context if FIELDS[name].column != TIMESTAMPS)
+        self.context = Context(parts.context, parts.width) if parts.context else None
+        self.dropout = Dropout(parts.dropout)
+        self.backbone = build_backbone(parts.backbone, parts.width, config.max_len + appended)
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
         """Nothing: every leaf drew its weights as it was built."""
 
+    @property
+    def item_table(self) -> ItemTable | None:
+        """The catalogue: ids, and what item embedders want to know of each item."""
+        return self._item_table
+
+    @item_table.setter
+    def item_table(self, table: ItemTable) -> None:
+        self._item_table = table
+        self.items.attach(table)
+
     def states(self, batch: Batch) -> Tensor:
-        """The state after each interaction, `[T, D]`; windows are at most `max_len` long."""
-        assert batch.max_len <= self.max_len, f"a window of {batch.max_len} for an encoder of {self.max_len}"
+        """The state after each interaction, `[T, D]`; windows are at most `max_len` long beside a token at the end."""
+        longest = self.max_len + (self.readout in APPENDED)
+        assert batch.max_len <= longest, f"a window of {batch.max_len} for an encoder of {longest}"
         # Item vectors start with unit length, for the scores' sake; the residual stream wants unit variance.
-        x_TD = self.items(batch.values_T) * self.width**0.5
-        return self.backbone(self.dropout(x_TD), batch.offsets_B1, batch.max_len)
+        x_TD = self._vectors(batch.values_T) * self.width**0.5
+        if self.context is not None:
+            x_TD = x_TD + self.context(batch)
+        return self.backbone(self.dropout(x_TD), batch)
+
+    def _vectors(self, values_T: Tensor) -> Tensor:
+        if self.special is None:
+            return self.items(values_T)
+        return torch.where(values_T[:, None] < 0, self.special(values_T), self.items(values_T.clamp(min=0)))
 
     def forward(self, batch: Batch) -> Tensor:
         """User vectors, `[B, D]`."""
-        return readout(self.states(batch), batch.offsets_B1, self._readout)
+        if self.readout in APPENDED:
+            batch = append(batch, APPENDED[self.readout])
+        return self.pooled(batch)
+
+    def pooled(self, batch: Batch) -> Tensor:
+        """User vectors of windows that hold the token read out already, where there is one, `[B, D]`."""
+        return readout(self.states(batch), batch.offsets_B1, self.readout)
 
     def encode(
         self,
@@ -131,19 +163,19 @@ class UserEncoder(PreTrainedModel):
         """A copy over another catalogue: shared ids keep their vectors, new ones get the mean vector."""
         if self.item_table is None:
             raise UserError("this encoder has no item table: its items cannot be told from the new ones")
-        config = UserEncoderConfig(**(self.config.to_dict() | {"num_items": len(table)}))
-        other = UserEncoder(config)
-        state = self.state_dict()
-        known = torch.from_numpy(self.item_table.index_of(table.ids))
-        weight = state["items.weight"]
-        state["items.weight"] = torch.where(known[:, None] >= 0, weight[known.clamp(min=0)], weight.mean(0))
-        other.load_state_dict(state)
+        other = UserEncoder(UserEncoderConfig(**(self.config.to_dict() | {"num_items": len(table)})))
         other.item_table = table
-        return other.to(weight.device, weight.dtype).train(self.training)
+        index_V = torch.from_numpy(self.item_table.index_of(table.ids)).to(self.device)
+        other.to(device=self.device, dtype=self.dtype)  # type: ignore[call-arg]
+        other.items.inherit(self.items, index_V)
+        rest = {name: value for name, value in self.state_dict().items() if not name.startswith("items.")}
+        other.load_state_dict(rest | {f"items.{name}": value for name, value in other.items.state_dict().items()})
+        return other.train(self.training)
 
     def parameters_by_kind(self) -> dict[str, int]:
-        """Numbers of parameters: item embedding and backbone."""
-        return {"embedding": _count(self.items), "backbone": _count(self.backbone)}
+        """Numbers of parameters: what turns interactions into vectors, and the backbone."""
+        backbone = _count(self.backbone)
+        return {"embedding": _count(self) - backbone, "backbone": backbone}
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
         """Write weights, config, item table and model card into a local folder."""
@@ -185,6 +217,17 @@ class UserEncoder(PreTrainedModel):
         return encoder.eval()
 
 
+class SpecialTokens(torch.nn.Module):
+    """Vectors for a hidden item and for the token that sums a window up."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(2, width) * width**-0.5)
+
+    def forward(self, values_T: Tensor) -> Tensor:
+        return torch.nn.functional.embedding((-values_T - 1).clamp(min=0), self.weight)
+
+
 def _count(module: torch.nn.Module) -> int:
     # A parameter that ZeRO-3 partitions is empty between uses and keeps its real size beside it.
     return sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in module.parameters())
@@ -209,8 +252,20 @@ def _as_lists(histories: Sequence[Sequence[Any]], id_type: pa.DataType) -> pa.Li
         raise UserError(f"the encoder's item ids are {id_type}: {error}") from error
 
 
-def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int) -> UserEncoder:
-    """A fresh encoder over an item table."""
-    encoder = UserEncoder(UserEncoderConfig(encoder=config.model_dump(), num_items=len(table), max_len=max_len))
+def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int, hides_items: bool = False) -> UserEncoder:
+    """A fresh encoder over an item table; `hides_items` where it will be shown windows with hidden items.
+
+    Raises:
+        UserError: the table lacks what the item embedder is made from.
+    """
+    vectors = table.text_vectors() if "text" in config.part_kinds() else None
+    stored = UserEncoderConfig(
+        encoder=config.model_dump(mode="json"),
+        num_items=len(table),
+        text_width=0 if vectors is None else vectors.shape[1],
+        max_len=max_len,
+        hides_items=hides_items,
+    )
+    encoder = UserEncoder(stored, table)
     encoder.item_table = table
     return encoder

@@ -4,7 +4,7 @@ Shapes: U users, N interactions of all of them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Self
 
 import numpy as np
@@ -15,12 +15,16 @@ from ray_userrep.corpus.plan import ranges
 
 @dataclass(frozen=True)
 class Sequences:
-    """Users' interactions end to end: item indices and times (us), oldest first; `users_U` are stable hashes."""
+    """Users' interactions end to end: item indices, times (us) and side columns, oldest first.
+
+    `users_U` are stable hashes.
+    """
 
     items_N: NDArray[np.int64]
     times_N: NDArray[np.int64]
     offsets_U1: NDArray[np.int64]
     users_U: NDArray[np.int64]
+    side_N: dict[str, NDArray[np.generic]] = field(default_factory=dict, kw_only=True)
 
     @property
     def num_users(self) -> int:
@@ -36,15 +40,20 @@ class Sequences:
         kept = ranges(self.offsets_U1[rows], lengths)
         per_user = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name[-2:] == "_U"}
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return type(self)(items_N=self.items_N[kept], times_N=self.times_N[kept], offsets_U1=offsets, **per_user)
+        side = {name: column[kept] for name, column in self.side_N.items()}
+        return type(self)(
+            items_N=self.items_N[kept], times_N=self.times_N[kept], offsets_U1=offsets, side_N=side, **per_user
+        )
 
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
         """Users of several parts, end to end."""
         lengths = np.concatenate([part.lengths_U for part in parts])
-        names = [f.name for f in fields(cls) if f.name != "offsets_U1"]
+        names = [f.name for f in fields(cls) if f.name not in ("offsets_U1", "side_N")]
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        return cls(offsets_U1=np.concatenate([[0], np.cumsum(lengths)]), **columns)
+        filled = [part for part in parts if part.num_users] or parts[:1]
+        side = {name: np.concatenate([part.side_N[name] for part in filled]) for name in filled[0].side_N}
+        return cls(offsets_U1=np.concatenate([[0], np.cumsum(lengths)]), side_N=side, **columns)
 
 
 @dataclass(frozen=True)

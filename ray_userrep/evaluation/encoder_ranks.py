@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ray_userrep.corpus.batch import Batch
+from ray_userrep.corpus.batch import TIMESTAMPS, Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.evaluation.data import Histories
+from ray_userrep.evaluation.data import Histories, Sequences
 from ray_userrep.evaluation.ranking import Scorer, newest
 
 
@@ -17,15 +17,21 @@ def encoder_scorer(encoder: UserEncoder) -> Scorer:
     """Scores all items for each history; gradients are not kept."""
 
     def scores(histories: Histories) -> Tensor:
-        items, offsets = newest(histories, encoder.max_len)
-        batch = Batch(
-            torch.from_numpy(items),
-            torch.from_numpy(offsets),
-            torch.from_numpy(histories.users_U),
-            int(np.diff(offsets).max(initial=0)),
-        ).to(encoder.device)
+        batch = as_batch(newest(histories, encoder.max_len)).to(encoder.device)
         # Not inference mode: parameters gathered under it (ZeRO-3) could not be trained on afterwards.
         with torch.no_grad():
             return encoder(batch).float() @ encoder.items(None).float().T
 
     return scores
+
+
+def as_batch(sequences: Sequences) -> Batch:
+    """Sequences as what an encoder is given."""
+    columns = {TIMESTAMPS: sequences.times_N} | sequences.side_N
+    return Batch(
+        torch.from_numpy(sequences.items_N),
+        torch.from_numpy(sequences.offsets_U1.astype(np.int32)),
+        torch.from_numpy(sequences.users_U),
+        int(sequences.lengths_U.max(initial=0)),
+        side={name: torch.from_numpy(column) for name, column in columns.items()},
+    )

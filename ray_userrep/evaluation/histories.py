@@ -4,6 +4,7 @@ All users measured are held in memory as flat arrays; `max_users` bounds them, c
 every worker measures the same ones.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,9 +18,12 @@ from ray_userrep.evaluation.data import Histories, Sequences
 Part = Literal["valid", "test"]
 
 
-def read_histories(corpus: Corpus, split: Split, part: Part, max_users: int | None) -> Histories:
+def read_histories(
+    corpus: Corpus, split: Split, part: Part, max_users: int | None, side: Sequence[str] = ()
+) -> Histories:
     """The users with a target in this part of the split, each with everything before the target."""
-    histories = Histories.concat([_histories(corpus.bucket(number), split, part) for number in corpus.buckets()])
+    buckets = (corpus.bucket(number, side) for number in corpus.buckets())
+    histories = Histories.concat([_histories(bucket, split, part) for bucket in buckets])
     if max_users is None or histories.num_users <= max_users:
         return histories
     return histories.take(np.sort(np.argsort(histories.users_U.view(np.uint64), kind="stable")[:max_users]))
@@ -36,7 +40,9 @@ def _histories(bucket: Bucket, split: Split, part: Part) -> Histories:
     rows = np.flatnonzero(target_U != NONE)
     targets = bucket.items_N[bucket.offsets_U1[rows] + target_U[rows]]
     known = _head(bucket, rows, target_U[rows])
-    return Histories(known.items_N, known.times_N, known.offsets_U1, known.users_U, targets_U=targets)
+    return Histories(
+        known.items_N, known.times_N, known.offsets_U1, known.users_U, targets_U=targets, side_N=known.side_N
+    )
 
 
 def _train(bucket: Bucket, split: Split, before: Part) -> Sequences:
@@ -48,4 +54,5 @@ def _train(bucket: Bucket, split: Split, before: Part) -> Sequences:
 def _head(bucket: Bucket, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Sequences:
     kept = ranges(bucket.offsets_U1[rows], lengths)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Sequences(bucket.items_N[kept], bucket.timestamps_N[kept], offsets, bucket.user_hash_U[rows])
+    side = {name: column[kept] for name, column in bucket.side_N.items()}
+    return Sequences(bucket.items_N[kept], bucket.timestamps_N[kept], offsets, bucket.user_hash_U[rows], side_N=side)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ray_userrep.corpus.plan import ranges
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.data import Histories
+from ray_userrep.evaluation.data import Histories, Sequences
 
 Scorer = Callable[[Histories], Tensor]  # scores of all items for each user, [B, V]
 
@@ -54,8 +54,10 @@ def _ranks(scores_BV: Tensor, histories: Histories, exclude_seen: bool) -> NDArr
     return 1 + ahead_BV.sum(1, dtype=torch.int32).cpu().numpy().astype(np.int64)
 
 
-def newest(histories: Histories, max_len: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The newest items of each history and their offsets."""
-    kept = np.minimum(histories.lengths_U, max_len)
-    items = histories.items_N[ranges(histories.offsets_U1[1:] - kept, kept)]
-    return items, np.concatenate([[0], np.cumsum(kept)]).astype(np.int32)
+def newest(histories: Histories, max_len: int) -> Sequences:
+    """The newest interactions of each history."""
+    lengths = np.minimum(histories.lengths_U, max_len)
+    kept = ranges(histories.offsets_U1[1:] - lengths, lengths)
+    side = {name: column[kept] for name, column in histories.side_N.items()}
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return Sequences(histories.items_N[kept], histories.times_N[kept], offsets, histories.users_U, side_N=side)

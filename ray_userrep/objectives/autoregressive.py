@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.objectives.base import Draws, LossSum, Objective
+from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
 from ray_userrep.objectives.softmax import ItemSoftmax
 
 TARGETS = "targets"
@@ -20,7 +20,6 @@ class Autoregressive(Objective):
     """The negative log-likelihood of each item given those before it, over a causal backbone."""
 
     parts = ("next_item",)
-    requires_causal = True
     lookahead = 1
 
     def __init__(self, softmax: ItemSoftmax) -> None:
@@ -34,21 +33,22 @@ class Autoregressive(Objective):
         first[batch.offsets_B1[:-1].long()] = False
         last[batch.offsets_B1[1:].long() - 1] = False
         shift_B1 = torch.arange(batch.num_users + 1, dtype=batch.offsets_B1.dtype)
+        targets_T = batch.values_T[first]
         side = {name: column[last] for name, column in batch.side.items()}
         view = replace(
             batch,
             values_T=batch.values_T[last],
             offsets_B1=batch.offsets_B1 - shift_B1,
             max_len=batch.max_len - 1,
-            side=side | {TARGETS: batch.values_T[first]},
-            labels=batch.labels | self.softmax.sample(rng),
+            side=side | {TARGETS: targets_T},
+            labels=batch.labels | self.softmax.sample(rng, targets_T),
         )
         return [view]
 
     def counts(self, views: list[Batch]) -> Tensor:
         return torch.tensor([view.num_tokens * view.weight for view in views])
 
-    def forward(self, encoder: UserEncoder, views: list[Batch]) -> LossSum:
+    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
         (view,) = views
         loss = self.softmax(encoder.states(view), view.side[TARGETS], encoder, view)
         return LossSum((loss * view.weight)[None])

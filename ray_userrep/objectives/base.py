@@ -6,14 +6,16 @@ Shapes: P parts of the objective.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.batch import Batch
+from ray_userrep.corpus.batch import START, Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
 
 _DROPOUT = 11
@@ -30,6 +32,19 @@ class Draws(NamedTuple):
         """Uniform numbers in [0, 1), one for each counter."""
         return draws.uniforms(purpose, self.seed, self.epoch, self.batch, counter)
 
+    def token_uniforms(self, purpose: int, batch: Batch) -> Tensor:
+        """A uniform number for each token, by user and place in the user's sequence, whatever batch it is in."""
+        lengths_B = batch.lengths()
+        place_T = torch.arange(batch.num_tokens) - batch.offsets_B1[:-1].long().repeat_interleave(lengths_B)
+        place_T += batch.labels[START].repeat_interleave(lengths_B)
+        users_T = batch.users_B.repeat_interleave(lengths_B)
+        return torch.from_numpy(draws.uniforms(purpose, self.seed, self.epoch, users_T.numpy(), place_T.numpy()))
+
+    def window_uniforms(self, purpose: int, batch: Batch) -> Tensor:
+        """A uniform number for each window, by user and place in the user's sequence."""
+        keys = batch.users_B.numpy(), batch.labels[START].numpy()
+        return torch.from_numpy(draws.uniforms(purpose, self.seed, self.epoch, *keys))
+
     def dropout_seed(self, rank: int) -> int:
         """Seed of the library generator that dropout draws from on a rank."""
         return draws.seed_of(_DROPOUT, self.seed, self.epoch, self.batch, rank)
@@ -41,11 +56,26 @@ class LossSum(NamedTuple):
     sums_P: Tensor
 
 
+Gather = Callable[[Tensor], tuple[Tensor, int]]
+"""From this rank's rows to the rows of all ranks, with gradients, and where this rank's own begin."""
+
+
+def alone(rows: Tensor) -> tuple[Tensor, int]:
+    """The gather of a rank that has no others."""
+    return rows, 0
+
+
 class Objective(nn.Module, ABC):
-    """A pretraining loss; it owns its heads, never the encoder."""
+    """A pretraining loss; it owns its heads, never the encoder.
+
+    `weights` says how much each part's mean counts in the loss; `lookahead` is how many items a window carries beyond
+    what the encoder is shown.
+    """
 
     parts: tuple[str, ...]
-    requires_causal: bool | None = None
+    weights: tuple[float, ...] = (1.0,)
+    num_views: int = 1
+    side_columns: tuple[str, ...] = ()
     lookahead: int = 0
 
     @abstractmethod
@@ -57,5 +87,5 @@ class Objective(nn.Module, ABC):
         """How many terms each part sums, float32, `[P]`; nothing for a filler of weight 0."""
 
     @abstractmethod
-    def forward(self, encoder: UserEncoder, views: list[Batch]) -> LossSum:
+    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
         """The summed losses of the views."""

@@ -1,8 +1,14 @@
-"""Which objective is pretrained with, and which item softmax it uses."""
+"""Which objective is pretrained with, and which item softmax it uses.
+
+Each config says what it cannot be combined with, so that a recipe is refused before any work starts.
+"""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from ray_userrep.encoder.config import EncoderConfig, MeanConfig
+from ray_userrep.encoder.fields import FieldName
 
 
 class FullSoftmaxConfig(BaseModel):
@@ -14,13 +20,18 @@ class FullSoftmaxConfig(BaseModel):
 
 
 class SampledSoftmaxConfig(BaseModel):
-    """Cross-entropy over sampled negatives, corrected for how they were sampled."""
+    """A loss over sampled negatives: softmax corrected for how they were sampled, BCE or gBCE."""
 
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["sampled"] = "sampled"
     num_negatives: int = Field(1024, ge=1, description="negatives shared by a global batch, drawn with replacement")
-    alpha: float = Field(0.75, ge=0, le=1, description="negatives follow training counts to this power; 0 is uniform")
+    sampler: Literal["counts", "log_uniform", "in_batch", "mixed"] = Field(
+        "counts", description="by training counts, by rank, from the batch's targets, or half counts and half batch"
+    )
+    alpha: float = Field(0.75, ge=0, le=1, description="counts, mixed: counts to this power; 0 is uniform")
+    loss: Literal["softmax", "bce", "gbce"] = "softmax"
+    calibration: float = Field(0.75, ge=0, le=1, description="gbce: t, from 0 (plain bce) to 1 (calibrated in full)")
 
 
 SoftmaxConfig = Annotated[FullSoftmaxConfig | SampledSoftmaxConfig, Field(discriminator="kind")]
@@ -33,3 +44,96 @@ class AutoregressiveConfig(BaseModel):
 
     kind: Literal["autoregressive"] = "autoregressive"
     softmax: SoftmaxConfig = Field(default_factory=FullSoftmaxConfig)
+
+    def hides_items(self) -> bool:
+        return False
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if not encoder.backbone.causal:
+            return "objective.kind autoregressive needs encoder.backbone.causal: true"
+        if encoder.readout not in ("last", "mean"):
+            return (
+                f"objective.kind autoregressive never trains the token of encoder.readout {encoder.readout}: use last"
+            )
+        return None
+
+
+class AutoencodingConfig(BaseModel):
+    """Predict hidden items of a window from the others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["autoencoding"] = "autoencoding"
+    softmax: SoftmaxConfig = Field(default_factory=FullSoftmaxConfig)
+    mask_rate: float = Field(0.2, gt=0, lt=1, description="share of a window's items that are hidden, at least one")
+    last_rate: float = Field(0.1, ge=0, le=1, description="share of windows of which only the last item is hidden")
+    heads: tuple[FieldName, ...] = Field((), description="fields of hidden interactions that are predicted as well")
+    head_weight: float = Field(0.1, gt=0, description="weight of each of those")
+
+    def hides_items(self) -> bool:
+        return True
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if encoder.readout == "last":
+            return "objective.kind autoencoding predicts from encoder.readout mask, cls or mean, not last"
+        shown = sorted(set(self.heads) & set(encoder.context))
+        if shown and set(shown) & {"gap", "hour"}:
+            return f"objective.heads {shown[0]} would be predicted from encoder.context {shown[0]}: drop one of them"
+        return None
+
+
+class ContrastiveConfig(BaseModel):
+    """Tell two looks at the same window from looks at other users' windows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["contrastive"] = "contrastive"
+    views: Literal["subsequences", "mask", "permute"] = "subsequences"
+    share: float = Field(0.6, gt=0, lt=1, description="share of a window that is kept, hidden or permuted")
+    temperature: float = Field(0.1, gt=0)
+    num_negatives: int | None = Field(None, ge=1, description="windows of the batch told apart; empty: all of them")
+
+    def hides_items(self) -> bool:
+        return self.views == "mask"
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if encoder.readout == "mask":
+            return "objective.kind contrastive compares user vectors: encoder.readout must be last, mean or cls"
+        blind = isinstance(encoder.backbone, MeanConfig) and (not encoder.backbone.causal or encoder.readout == "last")
+        if self.views == "permute" and blind:
+            return "objective.views permute does not change what encoder.backbone.kind mean sees: use another view"
+        return None
+
+
+class PartConfig(BaseModel):
+    """One objective of a weighted sum."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    weight: float = Field(gt=0)
+    objective: Annotated[AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig, Field(discriminator="kind")]
+
+
+class WeightedConfig(BaseModel):
+    """Several objectives over the same windows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["weighted"] = "weighted"
+    parts: list[PartConfig] = Field(min_length=2)
+
+    def hides_items(self) -> bool:
+        return any(part.objective.hides_items() for part in self.parts)
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        reasons = [part.objective.refusal(encoder) for part in self.parts]
+        return next((reason for reason in reasons if reason is not None), None)
+
+
+ObjectiveConfig = Annotated[
+    AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | WeightedConfig, Field(discriminator="kind")
+]

@@ -1,19 +1,15 @@
-"""The item softmax: full cross-entropy in chunks, and sampled softmax with logQ correction.
+"""The item softmax, and its full form: cross-entropy over the whole catalogue in chunks.
 
-Full cross-entropy makes the logits of a few tokens at a time and turns them into gradients at once, so that memory
-grows with the table, not with tokens times items; the price is that gradients are made in the forward pass. Sampled
-softmax makes scores for the drawn items only and pays with variance.
+The logits of a few tokens at a time are made and turned into gradients at once, so that memory grows with the table,
+not with tokens times items; the price is that gradients are made in the forward pass.
 
-Shapes: T tokens, D width, V items, K negatives, C tokens of a chunk.
+Shapes: T tokens, D width, V items, C tokens of a chunk.
 """
 
 from abc import ABC, abstractmethod
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
@@ -23,15 +19,12 @@ from ray_userrep.objectives.base import Draws
 _CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**26}
 _CHUNK_TOKENS = 64  # fewer would read the item table from memory for too little work
 
-NEGATIVES, LOG_EXPECTED = "negatives", "log_expected"
-_NEGATIVE_DRAW = 12
-
 
 class ItemSoftmax(nn.Module, ABC):
     """The loss of predicting items from states."""
 
-    def sample(self, rng: Draws) -> dict[str, Tensor]:
-        """What is drawn once a global batch and travels with its views."""
+    def sample(self, rng: Draws, targets_T: Tensor) -> dict[str, Tensor]:
+        """What is drawn for the given targets and travels with their view."""
         return {}
 
     @abstractmethod
@@ -44,36 +37,6 @@ class FullSoftmax(ItemSoftmax):
 
     def forward(self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch) -> Tensor:
         return chunked_cross_entropy(states_TD, encoder.items(None), targets_T)
-
-
-class SampledSoftmax(ItemSoftmax):
-    """Cross-entropy over the target and K negatives shared by the global batch.
-
-    Negatives come from counts to the power alpha, with replacement, and the log of their expected number of draws is
-    taken off their scores (Bengio & Senécal 2008). The target is there for certain, so that nothing is taken off its
-    own, and a negative that is a token's target is left out for that token: the normaliser is unbiased, and the loss
-    goes to full cross-entropy as K grows.
-    """
-
-    def __init__(self, counts_V: NDArray[np.int64], num_negatives: int, alpha: float) -> None:
-        super().__init__()
-        weight_V = np.maximum(counts_V, 1).astype(np.float64) ** alpha
-        self._cdf_V = np.cumsum(weight_V / weight_V.sum())
-        self._log_expected_V = torch.from_numpy(np.log(weight_V / weight_V.sum() * num_negatives)).float()
-        self._num_negatives = num_negatives
-
-    def sample(self, rng: Draws) -> dict[str, Tensor]:
-        draws_K = rng.uniforms(_NEGATIVE_DRAW, np.arange(self._num_negatives))
-        ids_K = np.searchsorted(self._cdf_V, draws_K, side="right").clip(max=len(self._cdf_V) - 1)
-        return {NEGATIVES: torch.from_numpy(ids_K), LOG_EXPECTED: self._log_expected_V[ids_K]}
-
-    def forward(self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch) -> Tensor:
-        negatives_K = view.labels[NEGATIVES]
-        positive_T = (states_TD.float() * encoder.items(targets_T).float()).sum(-1)
-        negative_TK = (states_TD @ encoder.items(negatives_K).T).float() - view.labels[LOG_EXPECTED]
-        negative_TK = negative_TK.masked_fill(targets_T[:, None] == negatives_K, float("-inf"))
-        logits = torch.cat([positive_T[:, None], negative_TK], 1)
-        return F.cross_entropy(logits, torch.zeros_like(targets_T), reduction="sum")
 
 
 def chunked_cross_entropy(states_TD: Tensor, table_VD: Tensor, targets_T: Tensor) -> Tensor:

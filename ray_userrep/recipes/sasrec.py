@@ -5,7 +5,7 @@ strong (Klenitskiy & Vasilev, RecSys 2023).
 """
 
 from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import EncoderConfig, IdItemsConfig, TransformerConfig
+from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
 from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.recipe import Recipe
 from ray_userrep.training.config import TrainConfig
@@ -17,7 +17,7 @@ def sasrec() -> Recipe:
     return Recipe(
         name="sasrec",
         stream=StreamConfig(max_len=200, batch_tokens=4096),
-        encoder=EncoderConfig(width=64, items=IdItemsConfig(dropout=0.2), backbone=backbone),
+        encoder=EncoderConfig(width=64, backbone=backbone),
         train=TrainConfig(epochs=30, learning_rate=3e-3, patience=6),
         evaluation=EvaluationConfig(exclude_seen=True),
     )

@@ -23,7 +23,7 @@ from ray_userrep.corpus.store import BucketCache, Corpus
 from ray_userrep.corpus.stream import Step, steps, train_counts, train_lengths
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.evaluation.histories import read_histories
-from ray_userrep.objectives.build import build_objective
+from ray_userrep.objectives.build import Data, build_objective
 from ray_userrep.recipe import Recipe
 from ray_userrep.training.callbacks import Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
@@ -66,7 +66,8 @@ def fit(
 def _validation(
     recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, run_uri: str, log: Log, records: Sink
 ) -> Validate:
-    histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users)
+    side = engine.model.encoder.side_columns
+    histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users, side)
     return Validate(
         measure=lambda: validation_metrics(engine, histories, recipe.evaluation),
         metric=VALIDATION_METRIC,
@@ -78,7 +79,8 @@ def _validation(
 
 def _source(recipe: Recipe, corpus: Corpus, plan: Plan, engine: Engine, position: Position) -> Iterator[Step[Micros]]:
     objective, rank = engine.model.objective, engine.rank
-    buckets = BucketCache(corpus, recipe.stream.shuffle_buckets)
+    side = {*engine.model.encoder.side_columns, *objective.side_columns}
+    buckets = BucketCache(corpus, recipe.stream.shuffle_buckets, sorted(side))
 
     def prepared(micros: list[Batch], here: Position) -> Micros:
         return prepare(objective, micros, draws_at(recipe.seed, here), rank)
@@ -89,9 +91,10 @@ def _source(recipe: Recipe, corpus: Corpus, plan: Plan, engine: Engine, position
 def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
     """Encoder and objective with the recipe's seed: the same weights on every rank."""
     torch.manual_seed(recipe.seed)
-    encoder = build_encoder(recipe.encoder, corpus.items(), recipe.stream.max_len)
-    counts_V = lambda: train_counts(corpus, split)  # noqa: E731
-    return TrainModel(encoder, build_objective(recipe.objective, counts_V))
+    items = corpus.items()
+    encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items())
+    data = Data(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
+    return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data))
 
 
 def export(engine: Engine, run_uri: str) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.plan import Position
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.objectives.base import Draws, Objective
+from ray_userrep.objectives.base import Draws, Gather, Objective, alone
 
 Views = list[Batch]
 
@@ -26,11 +26,13 @@ class TrainModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.objective = objective
+        self.gather: Gather = alone  # an engine of several ranks puts its own here
 
     def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
         """The normalised loss to differentiate, and the detached sum of each part, `[P]`."""
-        sums_P = self.objective(self.encoder, views).sums_P
-        return (sums_P / counts_P).sum(), sums_P.detach()
+        sums_P = self.objective(self.encoder, views, self.gather).sums_P
+        weights_P = sums_P.new_tensor(self.objective.weights)
+        return (sums_P / counts_P * weights_P).sum(), sums_P.detach()
 
 
 class Engine(Protocol):

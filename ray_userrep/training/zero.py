@@ -58,6 +58,8 @@ class ZeroEngine:
             model=model, optimizer=adamw(model, config), config=zero_config(config), dist_init_required=False
         )
         self.model: TrainModel = self._engine.module
+        if self.world > 1:
+            self.model.gather = gather_rows
 
     def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
         loss, sums_P = self._engine(views, counts_P)
@@ -114,3 +116,33 @@ def quiet() -> None:
     """Keep DeepSpeed's informational log out of the progress lines."""
     os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
     deepspeed.utils.logger.setLevel("WARNING")
+
+
+class _AllGather(torch.autograd.Function):
+    """Rows of all ranks, end to end; ranks may have different numbers of rows."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, sizes: list[int]) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.sizes = sizes
+        longest = max(sizes)
+        padded = torch.cat([rows, rows.new_zeros(longest - len(rows), *rows.shape[1:])])
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded.contiguous())
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
+        total = grad.contiguous()
+        dist.all_reduce(total)
+        own = total.split(ctx.sizes)[dist.get_rank()]
+        return own, None
+
+
+def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
+    """The rows of all ranks, with gradients, and where this rank's begin."""
+    own = torch.tensor([len(rows)], device=rows.device)
+    counts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, own)
+    sizes = [int(count) for count in counts]
+    joined: Tensor = _AllGather.apply(rows, sizes)
+    return joined, sum(sizes[: dist.get_rank()])

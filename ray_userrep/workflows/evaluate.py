@@ -48,7 +48,7 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
     encoder = on_corpus(encoder, corpus)
     config, manifest = recipe.evaluation, corpus.manifest
     split = resolve(recipe.split, manifest)
-    test = read_histories(corpus, split, "test", config.max_users)
+    test = read_histories(corpus, split, "test", config.max_users, encoder.side_columns)
     if not test.num_users:
         raise UserError(
             f"no user of {corpus.uri} has an interaction to test on: split.rule {recipe.split.rule} needs more"

@@ -24,7 +24,7 @@ def make_encoder(table: ItemTable) -> Callable[..., UserEncoder]:
 
     def make(width: int = 16, readout: str = "last", **backbone: object) -> UserEncoder:
         torch.manual_seed(0)
-        fields = {"width": width, "readout": readout, "backbone": {"num_heads": 2} | backbone}
+        fields = {"width": width, "readout": readout, "backbone": {"kind": "transformer", "num_heads": 2} | backbone}
         encoder = build_encoder(EncoderConfig.model_validate(fields), table, MAX_LEN).eval()
         with torch.no_grad():
             for parameter in encoder.parameters():

@@ -5,10 +5,10 @@ from ray_userrep.encoder.config import EncoderConfig
 
 
 @pytest.mark.parametrize("fields, named", [
-    ({"width": 10, "backbone": {"num_heads": 4}}, "num_heads"),
-    ({"width": 6, "backbone": {"num_heads": 2}}, "even width"),
+    ({"width": 10, "backbone": {"kind": "transformer", "num_heads": 4}}, "num_heads"),
+    ({"width": 6, "backbone": {"kind": "transformer", "num_heads": 2}}, "even width"),
     ({"widht": 8}, "widht"),
-    ({"backbone": {"num_layers": 0}}, "num_layers"),
+    ({"backbone": {"kind": "transformer", "num_layers": 0}}, "num_layers"),
 ])  # fmt: skip
 def test_what_cannot_be_built_is_refused_by_name(fields, named):
     with pytest.raises(ValidationError, match=named):
@@ -16,9 +16,14 @@ def test_what_cannot_be_built_is_refused_by_name(fields, named):
 
 
 def test_learned_positions_need_no_even_heads():
-    assert EncoderConfig.model_validate({"width": 6, "backbone": {"positions": "learned"}}).width == 6
+    assert (
+        EncoderConfig.model_validate({"width": 6, "backbone": {"kind": "transformer", "positions": "learned"}}).width
+        == 6
+    )
 
 
 def test_json_round_trip():
-    config = EncoderConfig.model_validate({"width": 32, "backbone": {"causal": False, "ffn": "gelu"}})
+    config = EncoderConfig.model_validate(
+        {"width": 32, "backbone": {"kind": "transformer", "causal": False, "ffn": "gelu"}}
+    )
     assert EncoderConfig.model_validate_json(config.model_dump_json()) == config

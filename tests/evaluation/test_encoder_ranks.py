@@ -17,7 +17,7 @@ NUM_ITEMS, MAX_LEN = 25, 4
 def test_scores_are_products_of_user_and_item_vectors(random_histories):
     torch.manual_seed(0)
     table = ItemTable(pa.table({"item_id": np.arange(NUM_ITEMS) * 10, "count": np.ones(NUM_ITEMS, np.int64)}))
-    config = EncoderConfig.model_validate({"width": 16, "backbone": {"num_heads": 2}})
+    config = EncoderConfig.model_validate({"width": 16, "backbone": {"kind": "transformer", "num_heads": 2}})
     encoder = build_encoder(config, table, MAX_LEN).eval()
     histories = random_histories(20, NUM_ITEMS)
     bounds = zip(histories.offsets_U1, histories.offsets_U1[1:], strict=False)

@@ -14,9 +14,11 @@ from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.objectives.autoregressive import TARGETS, Autoregressive
 from ray_userrep.objectives.base import Draws
-from ray_userrep.objectives.build import build_objective
+from ray_userrep.objectives.build import Data, build_objective
 from ray_userrep.objectives.config import AutoregressiveConfig
-from ray_userrep.objectives.softmax import FullSoftmax, SampledSoftmax
+from ray_userrep.objectives.sampled import SampledSoftmax
+from ray_userrep.objectives.samplers import by_counts
+from ray_userrep.objectives.softmax import FullSoftmax
 
 WINDOWS = [[3, 1, 4, 1], [5], [9, 2, 6, 5, 3, 5], [8, 9]]
 DRAWS = Draws(0, 0, 0)
@@ -55,7 +57,7 @@ def test_the_loss_is_that_of_each_next_item(encoder):
     assert objective.counts(views).tolist() == [3 + 0 + 5 + 1]
 
 
-@pytest.mark.parametrize("softmax", [FullSoftmax(), SampledSoftmax(np.arange(10), 32, 0.75)])
+@pytest.mark.parametrize("softmax", [FullSoftmax(), SampledSoftmax(by_counts(np.arange(10), 0.75), 32)])
 @pytest.mark.parametrize("windows, weight", [(WINDOWS, 1.0), (WINDOWS, 0.0), ([[4], [2]], 1.0)])
 def test_every_parameter_gets_a_finite_gradient(encoder, softmax, windows, weight):
     """Fillers and windows without targets too: ranks that skip a parameter leave the others waiting."""
@@ -71,16 +73,6 @@ def test_every_parameter_gets_a_finite_gradient(encoder, softmax, windows, weigh
         assert loss.item() == 0 and objective.counts(views).item() == 0
 
 
-def test_a_fresh_encoder_knows_nothing(encoder):
-    torch.manual_seed(0)
-    table = ItemTable(pa.table({"item_id": np.arange(2000), "count": np.ones(2000, np.int64)}))
-    fresh = build_encoder(EncoderConfig(width=128), table, 64)
-    objective = Autoregressive(FullSoftmax())
-    views = objective.views(Batch.of(list(np.random.default_rng(0).integers(0, 2000, (40, 65)))), DRAWS)
-    loss = objective(fresh, views).sums_P / objective.counts(views)
-    assert loss.item() == pytest.approx(np.log(2000), rel=0.02)
-
-
 @pytest.mark.parametrize("kind, expected", [("full", FullSoftmax), ("sampled", SampledSoftmax)])
 def test_build_counts_items_only_where_needed(kind, expected):
     counted = []
@@ -89,9 +81,11 @@ def test_build_counts_items_only_where_needed(kind, expected):
         counted.append(True)
         return np.ones(10, np.int64)
 
-    objective = build_objective(AutoregressiveConfig.model_validate({"softmax": {"kind": kind}}), counts)
+    config = AutoregressiveConfig.model_validate({"softmax": {"kind": kind}})
+    table = ItemTable(pa.table({"item_id": np.arange(10), "count": np.ones(10, np.int64)}))
+    objective = build_objective(config, EncoderConfig(), Data(table, (), counts))
     assert isinstance(objective.softmax, expected) and len(counted) == (kind == "sampled")
-    assert objective.requires_causal and objective.lookahead == 1
+    assert objective.lookahead == 1
 
 
 def test_a_few_steps_learn_a_cycle(encoder):

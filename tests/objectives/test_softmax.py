@@ -2,20 +2,12 @@ import importlib.util
 import itertools
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 import torch
-from scipy import stats
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import Batch
-from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig
-from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.objectives import softmax
-from ray_userrep.objectives.base import Draws
-from ray_userrep.objectives.softmax import LOG_EXPECTED, NEGATIVES, FullSoftmax, SampledSoftmax, chunked_cross_entropy
+from ray_userrep.objectives.softmax import chunked_cross_entropy
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "cross_entropy.py"
 
@@ -100,108 +92,3 @@ def test_memory_stays_far_below_the_plain_loss():
     assert chunked["peak_bytes"] < 0.1 * whole["peak_bytes"]
     largest = benchmark.measure("chunked", 1_000_000, 128)
     assert largest["peak_bytes"] - largest["table_bytes"] < 512 * 2**20
-
-
-NUM_ITEMS = 12
-COUNTS = np.array([400, 200, 100, 60, 30, 20, 10, 5, 3, 2, 1, 0])
-
-
-@pytest.fixture
-def encoder() -> UserEncoder:
-    torch.manual_seed(0)
-    table = ItemTable(pa.table({"item_id": range(NUM_ITEMS), "count": COUNTS}))
-    encoder = build_encoder(EncoderConfig(width=8), table, 6).eval()
-    with torch.no_grad():
-        encoder.items.weight.normal_(std=0.6)
-    return encoder
-
-
-def sampled_loss(encoder, states, targets, num_negatives, batch, alpha=0.75, corrected=True):
-    loss = SampledSoftmax(COUNTS, num_negatives, alpha)
-    drawn = loss.sample(Draws(0, 0, batch))
-    if not corrected:
-        drawn[LOG_EXPECTED] = torch.full((num_negatives,), float(np.log(num_negatives / NUM_ITEMS)))
-    view = Batch.of([[0]])
-    view.labels.update(drawn)
-    return loss(states, targets, encoder, view)
-
-
-def states_and_targets():
-    torch.manual_seed(1)
-    return torch.randn(6, 8), torch.tensor([0, 0, 3, 5, 11, 1])
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.75, 1.0])
-def test_sampled_softmax_goes_to_the_full_one(encoder, alpha):
-    """With very many draws the normaliser is the catalogue's, and so are loss and gradient."""
-    states, targets = states_and_targets()
-    sampled = sampled_loss(encoder, states, targets, 400_000, 0, alpha)
-    full = FullSoftmax()(states, targets, encoder, Batch.of([[0]]))
-    torch.testing.assert_close(sampled, full, rtol=1e-2, atol=0)
-    ours, expected = (torch.autograd.grad(loss, encoder.items.weight)[0] for loss in (sampled, full))
-    assert (ours - expected).norm() < 2e-2 * expected.norm()
-
-
-def test_the_correction_makes_the_normaliser_unbiased(encoder):
-    """Over many batches of few draws the mean normaliser is the catalogue's; without the correction it is far off."""
-    states, targets = (x[2:] for x in states_and_targets())
-    scores = states @ encoder.items(None).T
-    own = scores.gather(1, targets[:, None])[:, 0]
-    expected = (scores.logsumexp(1) - own).exp()
-
-    def normalisers(corrected):
-        drawn = []
-        for batch in range(500):
-            with torch.no_grad():
-                each = [
-                    sampled_loss(encoder, states[i, None], targets[i, None], 16, batch, corrected=corrected).exp()
-                    for i in range(len(targets))
-                ]
-            drawn.append(torch.stack(each))
-        return torch.stack(drawn)
-
-    found = normalisers(True)
-    error = found.std(0) / len(found) ** 0.5
-    assert ((found.mean(0) - expected).abs() < 4 * error).all()
-    wrong = normalisers(False)
-    assert ((wrong.mean(0) - expected).abs() > 10 * wrong.std(0) / len(wrong) ** 0.5).any()
-
-
-def test_a_negative_that_is_the_target_is_left_out(encoder):
-    states, targets = states_and_targets()
-    loss = SampledSoftmax(COUNTS, 3, 1.0)
-    view = Batch.of([[0]])
-    view.labels.update({NEGATIVES: torch.tensor([3, 7, 3]), LOG_EXPECTED: torch.zeros(3)})
-    scores = states @ encoder.items(None).T
-    expected = torch.zeros(())
-    for row, target in zip(scores, targets.tolist(), strict=True):
-        others = [row[item] for item in (3, 7, 3) if item != target]
-        expected = expected + torch.stack([row[target], *others]).logsumexp(0) - row[target]
-    torch.testing.assert_close(loss(states, targets, encoder, view), expected)
-
-
-def test_where_all_negatives_are_the_target_there_is_nothing_to_learn(encoder):
-    states = torch.randn(2, 8, requires_grad=True)
-    view = Batch.of([[0]])
-    view.labels.update({NEGATIVES: torch.tensor([4, 4]), LOG_EXPECTED: torch.zeros(2)})
-    loss = SampledSoftmax(COUNTS, 2, 1.0)(states, torch.tensor([4, 4]), encoder, view)
-    loss.backward()
-    assert loss == 0 and torch.equal(states.grad, torch.zeros(2, 8))
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
-def test_negatives_follow_counts_to_the_power(alpha):
-    """An item that was never counted is drawn as one counted once, so that every item can be learned against."""
-    sampled = SampledSoftmax(COUNTS, 50_000, alpha)
-    drawn = sampled.sample(Draws(3, 1, 4))
-    weight = np.maximum(COUNTS, 1) ** alpha
-    share = weight / weight.sum()
-    found = np.bincount(drawn[NEGATIVES].numpy(), minlength=NUM_ITEMS)
-    assert stats.chisquare(found, share * 50_000).pvalue > 1e-3
-    np.testing.assert_allclose(drawn[LOG_EXPECTED].numpy(), np.log(share * 50_000)[drawn[NEGATIVES].numpy()], rtol=1e-5)
-
-
-def test_negatives_depend_on_the_position_alone():
-    make = lambda: SampledSoftmax(COUNTS, 64, 0.75)  # noqa: E731
-    first, again, later = (make().sample(Draws(0, 2, batch))[NEGATIVES] for batch in (5, 5, 6))
-    assert torch.equal(first, again) and not torch.equal(first, later)

@@ -56,7 +56,7 @@ def small_recipe(**changes: object) -> Recipe:
         "stream.batch_tokens": 128,
         "encoder.width": 16,
         "encoder.backbone.dropout": 0.0,
-        "encoder.items.dropout": 0.0,
+        "encoder.dropout": 0.0,
         "train.epochs": 2.0,
         "train.log_every": 5,
         "train.learning_rate": 1e-2,

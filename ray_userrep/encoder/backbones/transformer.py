@@ -11,14 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.encoder.attention import Layout, attend, has_varlen, layout_of
+from ray_userrep.corpus.batch import Batch
+from ray_userrep.encoder.backbones.attention import Layout, attend, has_varlen, layout_of
+from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.config import TransformerConfig
 from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
 
 _ROTARY_BASE = 10_000.0
 
 
-class Transformer(nn.Module):
+class Transformer(Backbone):
     """Blocks of attention and feed-forward between residual connections, and a norm at the end."""
 
     def __init__(self, config: TransformerConfig, width: int, max_len: int) -> None:
@@ -29,10 +31,10 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config, width) for _ in range(config.num_layers))
         self.norm = Norm(width, config.norm)
 
-    def forward(self, x_TD: Tensor, offsets_B1: Tensor, max_len: int) -> Tensor:
+    def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
         """States of every token, `[T, D]`."""
-        layout = layout_of(offsets_B1, max_len, self.causal, has_varlen(x_TD, self.head_width))
-        position_T = positions_of(offsets_B1, x_TD.shape[0])
+        layout = layout_of(batch.offsets_B1, batch.max_len, self.causal, has_varlen(x_TD, self.head_width))
+        position_T = positions_of(batch.offsets_B1, x_TD.shape[0])
         if self.positions is None:
             turn = rotary_turn(position_T, self.head_width)
         else:
@@ -54,7 +56,7 @@ class Positions(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+    """x + attention(norm(x)), then x + feed-forward(norm(x)); a gate is the sigmoid of a map of x (LiGR)."""
 
     def __init__(self, config: TransformerConfig, width: int) -> None:
         super().__init__()
@@ -62,11 +64,17 @@ class Block(nn.Module):
         self.attention = Attention(width, config.num_heads)
         self.ffn_norm = Norm(width, config.norm)
         self.ffn = SwiGLU(width, config.ffn_mult) if config.ffn == "swiglu" else GELU(width, config.ffn_mult)
+        self.attention_gate = Linear(width, width) if config.gated else None
+        self.ffn_gate = Linear(width, width) if config.gated else None
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x_TD: Tensor, layout: Layout, turn: Tensor | None) -> Tensor:
-        x_TD = x_TD + self.dropout(self.attention(self.attention_norm(x_TD), layout, turn))
-        return x_TD + self.dropout(self.ffn(self.ffn_norm(x_TD)))
+        x_TD = x_TD + self._gated(x_TD, self.attention(self.attention_norm(x_TD), layout, turn), self.attention_gate)
+        return x_TD + self._gated(x_TD, self.ffn(self.ffn_norm(x_TD)), self.ffn_gate)
+
+    def _gated(self, x_TD: Tensor, branch_TD: Tensor, gate: nn.Module | None) -> Tensor:
+        branch_TD = self.dropout(branch_TD)
+        return branch_TD if gate is None else branch_TD * gate(x_TD).sigmoid()
 
 
 class Attention(nn.Module):

@@ -1,6 +1,6 @@
 import torch
 
-from ray_userrep.encoder.items import IdItems
+from ray_userrep.encoder.items.id import IdItems
 
 
 def test_ids_pick_rows_and_none_is_the_catalogue():

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_userrep.encoder.attention import attend, has_varlen, layout_of
+from ray_userrep.encoder.backbones.attention import attend, has_varlen, layout_of
 
 HEADS, WIDTH = 2, 6
 

@@ -1,0 +1,22 @@
+"""What a backbone is: item vectors of jagged windows go in, a state for every token comes out.
+
+A backbone is given the whole batch, not its offsets alone, so that those which look at time find it there.
+
+Shapes: T tokens, D width.
+"""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from ray_userrep.corpus.batch import Batch
+
+
+class Backbone(nn.Module, ABC):
+    """Mixes the tokens of each window, never those of two; causal where a state depends on no later token."""
+
+    causal: bool
+
+    @abstractmethod
+    def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
+        """States of every token, `[T, D]`."""

@@ -1,0 +1,24 @@
+"""From a backbone's config to the backbone."""
+
+from ray_userrep.encoder.backbones.base import Backbone
+from ray_userrep.encoder.backbones.cnn import DilatedCNN
+from ray_userrep.encoder.backbones.gru import GRU
+from ray_userrep.encoder.backbones.hstu import HSTU
+from ray_userrep.encoder.backbones.mean import Mean
+from ray_userrep.encoder.backbones.transformer import Transformer
+from ray_userrep.encoder.config import BackboneConfig, CNNConfig, GRUConfig, HSTUConfig, MeanConfig
+
+
+def build_backbone(config: BackboneConfig, width: int, max_len: int) -> Backbone:
+    """The backbone with its first weights, for windows of at most `max_len`."""
+    match config:
+        case HSTUConfig():
+            return HSTU(config, width, max_len)
+        case CNNConfig():
+            return DilatedCNN(config, width)
+        case GRUConfig():
+            return GRU(config, width)
+        case MeanConfig():
+            return Mean(config, width)
+        case _:
+            return Transformer(config, width, max_len)

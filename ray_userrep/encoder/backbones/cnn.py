@@ -1,0 +1,66 @@
+"""Dilated convolutions over jagged windows: few layers see far, and all places are worked on at once.
+
+A convolution gathers each token's taps and multiplies them in one product: no window is padded, at the price of a copy
+of the input for each tap.
+
+Shapes: T tokens, D width, K taps.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ray_userrep.corpus.batch import Batch
+from ray_userrep.encoder.backbones.base import Backbone
+from ray_userrep.encoder.backbones.transformer import positions_of
+from ray_userrep.encoder.config import CNNConfig
+from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
+
+_CAUSAL, _CENTRED = (0, 1, 2), (-1, 0, 1)  # how many dilations back each tap lies
+
+
+class DilatedCNN(Backbone):
+    """Residual blocks of NextItNet (Yuan et al., WSDM 2019); with centred taps the encoder of GRec (WWW 2020)."""
+
+    def __init__(self, config: CNNConfig, width: int) -> None:
+        super().__init__()
+        self.causal = config.causal
+        dilations = [config.dilations[i % len(config.dilations)] for i in range(config.num_blocks)]
+        self.blocks = nn.ModuleList(Block(width, dilation, config) for dilation in dilations)
+        self.norm = Norm(width, "layer")
+
+    def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
+        num_tokens = x_TD.shape[0]
+        place_T = positions_of(batch.offsets_B1, num_tokens)
+        length_T = torch.repeat_interleave(batch.lengths(), batch.lengths(), output_size=num_tokens)
+        for block in self.blocks:
+            x_TD = block(x_TD, place_T, length_T)
+        return self.norm(x_TD)
+
+
+class Block(nn.Module):
+    """x + conv(relu(norm(conv(relu(norm(x)))))), the second convolution twice as dilated."""
+
+    def __init__(self, width: int, dilation: int, config: CNNConfig) -> None:
+        super().__init__()
+        self._taps = _CAUSAL if config.causal else _CENTRED
+        self._dilation = dilation
+        self.first_norm, self.second_norm = Norm(width, "layer"), Norm(width, "layer")
+        self.first = Linear(len(self._taps) * width, width)
+        self.second = ZeroLinear(len(self._taps) * width, width)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x_TD: Tensor, place_T: Tensor, length_T: Tensor) -> Tensor:
+        h_TD = self._convolve(self.first_norm(x_TD), self.first, self._dilation, place_T, length_T)
+        h_TD = self._convolve(self.second_norm(h_TD), self.second, 2 * self._dilation, place_T, length_T)
+        return x_TD + self.dropout(h_TD)
+
+    def _convolve(self, x_TD: Tensor, map: nn.Module, dilation: int, place_T: Tensor, length_T: Tensor) -> Tensor:
+        back_K = torch.tensor(self._taps, device=x_TD.device) * dilation
+        source_TK = place_T[:, None] - back_K
+        is_inside_TK = (source_TK >= 0) & (source_TK < length_T[:, None])
+        token_TK = torch.arange(len(x_TD), device=x_TD.device)[:, None] - back_K
+        padded_TD = torch.cat([F.relu(x_TD), x_TD.new_zeros(1, x_TD.shape[1])])
+        taps_TKD = padded_TD.index_select(0, torch.where(is_inside_TK, token_TK, len(x_TD)).flatten())
+        out: Tensor = map(taps_TKD.view(len(x_TD), -1))
+        return out

@@ -1,0 +1,58 @@
+"""Gated recurrent units over jagged windows, as torch packs them: no padding, but one step after the other.
+
+Shapes: T tokens, D width, B windows.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from ray_userrep.corpus.batch import Batch
+from ray_userrep.encoder.backbones.base import Backbone
+from ray_userrep.encoder.backbones.transformer import positions_of
+from ray_userrep.encoder.config import GRUConfig
+from ray_userrep.encoder.layers import Dropout, Norm, ZeroLinear
+
+
+class GRU(Backbone):
+    """GRU4Rec's recurrence (Hidasi et al., ICLR 2016) between residual connections."""
+
+    causal = True
+
+    def __init__(self, config: GRUConfig, width: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, config.dropout) for _ in range(config.num_layers))
+        self.norm = Norm(width, "layer")
+
+    def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
+        packed_T, sizes_L = _packing(batch)
+        x_TD = x_TD[packed_T]
+        for block in self.blocks:
+            x_TD = block(x_TD, sizes_L)
+        out_TD = torch.empty_like(x_TD).index_copy(0, packed_T, x_TD)
+        return self.norm(out_TD)
+
+
+class Block(nn.Module):
+    """x + map(gru(norm(x)))."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = Norm(width, "layer")
+        self.gru = nn.GRU(width, width)
+        self.out = ZeroLinear(width, width)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x_TD: Tensor, sizes_L: Tensor) -> Tensor:
+        states, _ = self.gru(PackedSequence(self.norm(x_TD), sizes_L))
+        return x_TD + self.dropout(self.out(states.data))
+
+
+def _packing(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Tokens by place and then by falling length of their window, and how many windows reach each place."""
+    lengths_B = batch.lengths()
+    rank_B = torch.argsort(torch.argsort(-lengths_B, stable=True))
+    place_T = positions_of(batch.offsets_B1, batch.num_tokens)
+    rank_T = torch.repeat_interleave(rank_B, lengths_B, output_size=batch.num_tokens)
+    packed_T = torch.argsort(place_T.long() * len(lengths_B) + rank_T)
+    return packed_T, torch.bincount(place_T, minlength=1).cpu()

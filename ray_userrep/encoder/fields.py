@@ -1,0 +1,63 @@
+"""Side information of interactions as small whole numbers: what the encoder may look at and objectives may predict.
+
+Buckets are fixed, not fitted: an encoder reads another log as it reads its own, at the price of some empty buckets.
+Code 0 says that nothing is known.
+
+Shapes: T tokens.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ray_userrep.corpus.batch import TIMESTAMPS, Batch
+
+FieldName = Literal["gap", "hour", "event", "category", "price"]
+
+_SECOND, _HOUR, _WEEK_HOURS = 10**6, 3600 * 10**6, 168
+_EPOCH_HOUR = 3 * 24  # 1970 began on a Thursday; hours of the week count from Monday
+PRICE_SIZE, _GAP_SIZE, _EVENT_SIZE, _CATEGORY_SIZE = 48, 32, 64, 1024
+
+
+class Field(NamedTuple):
+    """How many codes there are, which stored column they come from, and how."""
+
+    size: int
+    column: str
+    codes: Callable[[Batch], Tensor]
+
+
+def price_codes(price: Tensor) -> Tensor:
+    """Two buckets to each doubling of the price; negative and unknown prices are unknown."""
+    known = price >= 0
+    code = 1 + (2 * torch.log2(1 + torch.where(known, price, 0).double())).long()
+    return torch.where(known, code.clamp(max=PRICE_SIZE - 1), 0)
+
+
+def _gap(batch: Batch) -> Tensor:
+    """Doublings of the seconds since the window's interaction before; 0 for its first."""
+    times_T = batch.side[TIMESTAMPS]
+    seconds_T = torch.cat([times_T.new_zeros(1), times_T.diff()])[: len(times_T)] // _SECOND
+    code_T = 1 + torch.log2(1 + seconds_T.clamp(min=0).double()).long()
+    is_first_T = torch.zeros(len(times_T) + 1, dtype=torch.bool, device=times_T.device)
+    is_first_T[batch.offsets_B1.long()] = True
+    return torch.where(is_first_T[:-1], 0, code_T.clamp(max=_GAP_SIZE - 1))
+
+
+def _hour(batch: Batch) -> Tensor:
+    return 1 + (batch.side[TIMESTAMPS] // _HOUR + _EPOCH_HOUR) % _WEEK_HOURS
+
+
+def _hashed(name: str, size: int) -> Callable[[Batch], Tensor]:
+    return lambda batch: torch.where(batch.side[name] == 0, 0, 1 + batch.side[name] % (size - 1))
+
+
+FIELDS: dict[FieldName, Field] = {
+    "gap": Field(_GAP_SIZE, TIMESTAMPS, _gap),
+    "hour": Field(1 + _WEEK_HOURS, TIMESTAMPS, _hour),
+    "event": Field(_EVENT_SIZE, "event", _hashed("event", _EVENT_SIZE)),
+    "category": Field(_CATEGORY_SIZE, "category", _hashed("category", _CATEGORY_SIZE)),
+    "price": Field(PRICE_SIZE, "price", lambda batch: price_codes(batch.side["price"])),
+}

@@ -1,0 +1,44 @@
+"""From an item embedder's config to the embedder."""
+
+import torch
+
+from ray_userrep.corpus.items import ItemTable
+from ray_userrep.encoder.config import HashedItemsConfig, IdItemsConfig, ItemsConfig, SumItemsConfig, TextItemsConfig
+from ray_userrep.encoder.items.base import ItemEmbedder
+from ray_userrep.encoder.items.hashed import HashedItems
+from ray_userrep.encoder.items.id import IdItems, start_from_text
+from ray_userrep.encoder.items.side import SideItems
+from ray_userrep.encoder.items.sum import SumItems
+from ray_userrep.encoder.items.text import TextItems
+from ray_userrep.errors import UserError
+
+
+def build_items(
+    config: ItemsConfig, num_items: int, width: int, text_width: int, table: ItemTable | None
+) -> ItemEmbedder:
+    """The embedder with its first weights, which may come from a table's texts; it is not yet attached to one.
+
+    Raises:
+        UserError: there are no text vectors to start from.
+    """
+    match config:
+        case SumItemsConfig(parts=parts):
+            return SumItems([build_items(part, num_items, width, text_width, table) for part in parts])
+        case TextItemsConfig(hidden=hidden):
+            return TextItems(text_width, width, hidden)
+        case HashedItemsConfig(num_rows=num_rows, num_hashes=num_hashes):
+            return HashedItems(num_rows, num_hashes, width)
+        case IdItemsConfig(start=start):
+            return IdItems(num_items, width, _start(table, width) if start == "text" else None)
+        case _:
+            return SideItems(config.num_rows, width)
+
+
+def _start(table: ItemTable | None, width: int) -> torch.Tensor | None:
+    """First rows from texts; None where trained weights are about to be loaded over them."""
+    if table is None:
+        return None
+    vectors = table.text_vectors()
+    if vectors is None:
+        raise UserError("encoder.items.start text needs text vectors: the item table has none")
+    return start_from_text(torch.from_numpy(vectors.copy()), width)

@@ -1,0 +1,47 @@
+"""Items by their texts: frozen text vectors through a trained projection, so that a new item needs no training.
+
+Shapes: V items, D width, E width of text vectors, F hidden width.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ray_userrep.corpus.items import ItemTable
+from ray_userrep.encoder.items.base import ItemEmbedder, ItemFeatures
+from ray_userrep.encoder.layers import ZeroLinear
+from ray_userrep.errors import UserError
+
+
+class TextItems(ItemEmbedder):
+    """A linear map of the text vector less a trained centre, and a small network beside it that starts at zero.
+
+    Texts of one shop resemble each other; what they share says nothing, and the centre takes it off (the parametric
+    whitening of UniSRec, Hou et al., KDD 2022, eq. 2).
+    """
+
+    def __init__(self, text_width: int, width: int, hidden: int) -> None:
+        super().__init__()
+        self.centre = nn.Parameter(torch.zeros(text_width))
+        self.weight = nn.Parameter(torch.randn(width, text_width) * width**-0.5)
+        self.up = nn.Linear(text_width, hidden) if hidden else None
+        self.down = ZeroLinear(hidden, width) if hidden else None
+
+    def forward(self, ids: Tensor | None) -> Tensor:
+        vectors_VE = self._vectors.on(self.weight.device)
+        x = (vectors_VE if ids is None else vectors_VE[ids]).to(self.weight.dtype) - self.centre
+        out = F.linear(x, self.weight)
+        return out if self.up is None or self.down is None else out + self.down(F.gelu(self.up(x)))
+
+    def attach(self, table: ItemTable) -> None:
+        """Take the text vectors.
+
+        Raises:
+            UserError: the table has none, or of another width.
+        """
+        vectors = table.text_vectors()
+        if vectors is None:
+            raise UserError("encoder.items.kind text needs text vectors: the item table has none")
+        if vectors.shape[1] != len(self.centre):
+            raise UserError(f"text vectors are {vectors.shape[1]} wide, the encoder was trained on {len(self.centre)}")
+        self._vectors = ItemFeatures(torch.from_numpy(vectors.copy()))

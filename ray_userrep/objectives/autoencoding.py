@@ -1,0 +1,123 @@
+"""Masked items: some interactions of a window are hidden and predicted from those that are left.
+
+What predicts them is the encoder's readout: each hidden place its own item (`mask`, as in BERT4Rec), or one user
+vector all of them (`cls`, `mean`), which makes the vector that is used later the one that is trained.
+
+Shapes: B windows, T tokens, M hidden tokens, P parts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ray_userrep.corpus.batch import MASK, TIMESTAMPS, Batch
+from ray_userrep.encoder.fields import FIELDS, FieldName
+from ray_userrep.encoder.layers import ZeroLinear
+from ray_userrep.encoder.readout import APPENDED, ReadoutKind, append
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.objectives.autoregressive import TARGETS
+from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
+from ray_userrep.objectives.softmax import ItemSoftmax
+
+_PLACE, _WINDOW = "hidden", "hidden_window"
+_HIDE_DRAW, _LAST_DRAW = 14, 15
+
+
+class SideHead(nn.Module):
+    """Predicts a field of the hidden interaction; codes come from its item where the log does not record them."""
+
+    def __init__(self, name: FieldName, width: int, item_codes_V: Tensor | None) -> None:
+        super().__init__()
+        self.name = name
+        stored = FIELDS[name].column
+        self.column = stored if item_codes_V is None and stored != TIMESTAMPS else None
+        self.map = ZeroLinear(width, FIELDS[name].size)
+        self._item_codes_V = item_codes_V
+
+    def codes(self, batch: Batch, place_M: Tensor) -> Tensor:
+        """Codes of the hidden interactions, 0 where nothing is known, `[M]`."""
+        if self._item_codes_V is not None:
+            return self._item_codes_V[batch.values_T[place_M]]
+        return FIELDS[self.name].codes(batch)[place_M]
+
+    def forward(self, states_MD: Tensor, codes_M: Tensor) -> Tensor:
+        """Summed cross-entropy over what is known, float32."""
+        return F.cross_entropy(self.map(states_MD).float(), codes_M, ignore_index=0, reduction="sum")
+
+
+class Autoencoding(Objective):
+    """The negative log-likelihood of hidden items, and of fields of their side information."""
+
+    def __init__(
+        self,
+        softmax: ItemSoftmax,
+        heads: Sequence[SideHead],
+        readout: ReadoutKind,
+        mask_rate: float,
+        last_rate: float,
+        head_weight: float,
+    ) -> None:
+        super().__init__()
+        self.softmax = softmax
+        self.heads = nn.ModuleList(heads)
+        self.parts = ("hidden_item", *(f"hidden_{head.name}" for head in heads))
+        self.weights = (1.0, *(head_weight for _ in heads))
+        self.side_columns = tuple(head.column for head in heads if head.column is not None)
+        self._names = [head.name for head in heads]
+        self._readout: ReadoutKind = readout
+        self._mask_rate, self._last_rate = mask_rate, last_rate
+
+    def views(self, batch: Batch, rng: Draws) -> list[Batch]:
+        """Hidden items become `MASK`, and what else would give them away becomes unknown."""
+        is_hidden_T = self._hidden(batch, rng)
+        place_M = is_hidden_T.nonzero()[:, 0]
+        targets_M = batch.values_T[place_M]
+        window_M = torch.arange(batch.num_users).repeat_interleave(batch.lengths())[place_M]
+        labels = {_PLACE: place_M, _WINDOW: window_M, TARGETS: targets_M}
+        labels |= {head.name: head.codes(batch, place_M) for head in self._side_heads()}
+        view = replace(hide(batch, is_hidden_T), labels=batch.labels | labels | self.softmax.sample(rng, targets_M))
+        # The token that is read out comes last; for `mask` it is in the window already.
+        return [append(view, APPENDED["cls"]) if self._readout == "cls" else view]
+
+    def counts(self, views: list[Batch]) -> Tensor:
+        (view,) = views
+        known = [len(view.labels[TARGETS]), *(int((view.labels[name] > 0).sum()) for name in self._names)]
+        return torch.tensor(known, dtype=torch.float32) * view.weight
+
+    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
+        (view,) = views
+        if self._readout == "mask":
+            states_MD = encoder.states(view)[view.labels[_PLACE]]
+        else:
+            states_MD = encoder.pooled(view)[view.labels[_WINDOW]]
+        sums = [self.softmax(states_MD, view.labels[TARGETS], encoder, view)]
+        sums += [head(states_MD, view.labels[head.name]) for head in self._side_heads()]
+        return LossSum(torch.stack(sums) * view.weight)
+
+    def _hidden(self, batch: Batch, rng: Draws) -> Tensor:
+        """A share of each window's items, at least one; of some windows only the last, as when one is asked for."""
+        draw_T = rng.token_uniforms(_HIDE_DRAW, batch)
+        lengths_B, last_B = batch.lengths(), batch.offsets_B1[1:].long() - 1
+        window_T = torch.arange(batch.num_users).repeat_interleave(lengths_B)
+        lowest_B = torch.full((batch.num_users,), 2.0, dtype=draw_T.dtype)
+        lowest_B = lowest_B.scatter_reduce(0, window_T, draw_T, "amin")
+        is_hidden_T = (draw_T < self._mask_rate) | (draw_T == lowest_B[window_T])
+        only_last_B = rng.window_uniforms(_LAST_DRAW, batch) < self._last_rate
+        is_hidden_T &= ~only_last_B[window_T]
+        is_hidden_T[last_B[only_last_B]] = True
+        return is_hidden_T
+
+    def _side_heads(self) -> list[SideHead]:
+        return [head for head in self.heads if isinstance(head, SideHead)]
+
+
+def hide(batch: Batch, is_hidden_T: Tensor) -> Batch:
+    """The batch with some items hidden, and their side columns unknown but for the time."""
+    side = {}
+    for name, column_T in batch.side.items():
+        unknown = float("nan") if column_T.is_floating_point() else 0
+        side[name] = column_T if name == TIMESTAMPS else column_T.masked_fill(is_hidden_T, unknown)
+    return replace(batch, values_T=batch.values_T.masked_fill(is_hidden_T, MASK), side=side)
