@@ -62,5 +62,5 @@ class Block(nn.Module):
         token_TK = torch.arange(len(x_TD), device=x_TD.device)[:, None] - back_K
         padded_TD = torch.cat([F.relu(x_TD), x_TD.new_zeros(1, x_TD.shape[1])])
         taps_TKD = padded_TD.index_select(0, torch.where(is_inside_TK, token_TK, len(x_TD)).flatten())
-        out: Tensor = map(taps_TKD.view(len(x_TD), -1))
+        out: Tensor = map(taps_TKD.view(len(x_TD), len(self._taps) * x_TD.shape[1]))
         return out

@@ -25,6 +25,8 @@ class GRU(Backbone):
         self.norm = Norm(width, "layer")
 
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
+        if batch.num_tokens == 0:
+            return self.norm(x_TD)
         packed_T, sizes_L = _packing(batch)
         x_TD = x_TD[packed_T]
         for block in self.blocks:

@@ -1,0 +1,131 @@
+"""What is hidden, and the loss against one window at a time."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from ray_userrep.corpus.batch import CLS, MASK, START, TIMESTAMPS, Batch
+from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
+from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.objectives.autoencoding import Autoencoding
+from ray_userrep.objectives.autoregressive import TARGETS
+from ray_userrep.objectives.base import Draws
+from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.config import AutoencodingConfig
+from ray_userrep.objectives.softmax import FullSoftmax
+
+WINDOWS = [[3, 1, 4, 1, 5], [9], [2, 6, 5, 3, 5, 8], [7, 9]]
+DRAWS = Draws(0, 0, 0)
+
+
+def objective(readout="mask", mask_rate=0.4, last_rate=0.2):
+    return Autoencoding(FullSoftmax(), [], readout, mask_rate, last_rate, 0.1)
+
+
+def timed(windows):
+    batch = Batch.of(windows)
+    return replace(batch, side={TIMESTAMPS: torch.arange(batch.num_tokens) * 3_600_000_000})
+
+
+@given(st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=9), min_size=1, max_size=6), st.integers(0, 5))
+def test_hidden_items_are_the_targets_and_every_window_has_one(windows, epoch):
+    batch = timed(windows)
+    (view,) = objective().views(batch, Draws(0, epoch, 0))
+    is_hidden = view.values_T == MASK
+    assert torch.equal(batch.values_T[is_hidden], view.labels[TARGETS])
+    assert torch.equal(batch.values_T[~is_hidden], view.values_T[~is_hidden])
+    assert all(is_hidden[low:high].any() for low, high in pairwise(batch.offsets_B1.tolist()))
+    assert torch.equal(view.side[TIMESTAMPS], batch.side[TIMESTAMPS])
+
+
+def test_what_is_hidden_depends_on_user_place_and_epoch_alone():
+    batch = timed(WINDOWS)
+    (view,) = objective().views(batch, DRAWS)
+    (alone,) = objective().views(
+        replace(timed(WINDOWS[2:3]), users_B=batch.users_B[2:3], labels={START: batch.labels[START][2:3]}),
+        Draws(0, 0, 7),
+    )
+    assert torch.equal(alone.values_T, view.values_T[6:12])
+    (later,) = objective().views(batch, Draws(0, 1, 0))
+    assert not torch.equal(view.values_T, later.values_T)
+
+
+def test_shares_are_those_asked_for():
+    batch = timed([[1] * 50] * 400)
+    (view,) = objective(mask_rate=0.2, last_rate=0.3).views(batch, DRAWS)
+    is_hidden = (view.values_T == MASK).view(400, 50)
+    only_last = (is_hidden.sum(1) == 1) & is_hidden[:, -1]
+    assert only_last.float().mean().item() == pytest.approx(0.3, abs=0.06)
+    assert is_hidden[~only_last].float().mean().item() == pytest.approx(0.2, abs=0.02)
+
+
+@pytest.mark.parametrize("readout", ["mask", "cls", "mean"])
+def test_the_loss_is_that_of_each_hidden_item(table, readout):
+    torch.manual_seed(0)
+    config = EncoderConfig(width=16, readout=readout, backbone=TransformerConfig(causal=False))
+    encoder = build_encoder(config, table, 6, hides_items=True).eval()
+    chosen = objective(readout)
+    (view,) = chosen.views(timed(WINDOWS), DRAWS)
+    assert (view.values_T == CLS).sum() == (4 if readout == "cls" else 0)
+    expected, number = torch.zeros(()), 0
+    for window, (low, high) in zip(WINDOWS, pairwise(view.offsets_B1.tolist()), strict=True):
+        values = view.values_T[low:high]
+        states = encoder.states(Batch.of([values.tolist()]))
+        for place in (values == MASK).nonzero()[:, 0].tolist():
+            state = {"mask": states[place], "cls": states[-1], "mean": states.mean(0)}[readout]
+            expected = expected - (encoder.items(None) @ state).log_softmax(0)[window[place]]
+            number += 1
+    torch.testing.assert_close(chosen(encoder, [view]).sums_P, expected[None])
+    assert chosen.counts([view]).tolist() == [number]
+
+
+def test_heads_predict_what_is_known_of_hidden_items(table):
+    encoder = EncoderConfig(width=16, readout="mask", backbone=TransformerConfig(causal=False))
+    config = AutoencodingConfig(heads=("category", "price", "hour"), mask_rate=0.5)
+    chosen = build_objective(config, encoder, Data(table, (), lambda: np.ones(20, np.int64)))
+    (view,) = chosen.views(timed([[3, 5, 0, 4, 8, 3]]), DRAWS)
+    hidden = view.labels[TARGETS].tolist()
+    category, price = view.labels["category"], view.labels["price"]
+    assert [int(c) > 0 for c in category] == [item != 3 for item in hidden]
+    assert [int(p) > 0 for p in price] == [item != 5 for item in hidden]
+    where = {item: code for item, code in zip(hidden, category.tolist(), strict=True)}
+    assert all(where[a] == where[b] for a in where for b in where if a % 4 == b % 4 and 3 not in (a, b))
+    assert chosen.parts == ("hidden_item", "hidden_category", "hidden_price", "hidden_hour")
+    counts = chosen.counts([view]).tolist()
+    assert counts == [len(hidden), sum(i != 3 for i in hidden), sum(i != 5 for i in hidden), len(hidden)]
+    built = build_encoder(encoder, table, 6, hides_items=True)
+    sums = chosen(built, [view]).sums_P
+    # Heads start at zero: every code is equally likely.
+    torch.testing.assert_close(sums[3], torch.tensor(len(hidden) * np.log(169), dtype=torch.float32))
+
+
+def test_a_hidden_item_is_not_given_away_by_its_price(table):
+    batch = timed(WINDOWS)
+    batch = replace(batch, side=batch.side | {"price": batch.values_T.double(), "event": batch.values_T + 1})
+    (view,) = objective().views(batch, DRAWS)
+    is_hidden = view.values_T == MASK
+    assert view.side["price"][is_hidden].isnan().all() and (view.side["event"][is_hidden] == 0).all()
+    assert torch.equal(view.side["price"][~is_hidden], batch.side["price"][~is_hidden])
+
+
+def test_a_few_steps_learn_a_cycle(table):
+    torch.manual_seed(0)
+    config = EncoderConfig(width=16, readout="mask", dropout=0, backbone=TransformerConfig(causal=False, dropout=0))
+    encoder, chosen = build_encoder(config, table, 6, hides_items=True), objective(last_rate=0.5)
+    optimiser = torch.optim.AdamW(encoder.parameters(), 1e-2)
+    windows = [[(start + i) % 20 for i in range(6)] for start in range(20)]
+    for epoch in range(80):
+        views = chosen.views(timed(windows), Draws(0, epoch, 0))
+        loss = chosen(encoder, views).sums_P.sum() / chosen.counts(views).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    scores = encoder(Batch.of([[0, 1, 2, 3], [16, 17, 18]])) @ encoder.items(None).T
+    assert scores.argmax(-1).tolist() == [4, 19]
+    assert F.cross_entropy(scores, torch.tensor([4, 19])) < 1.0
