@@ -29,9 +29,9 @@ def read_histories(
     return histories.take(np.sort(np.argsort(histories.users_U.view(np.uint64), kind="stable")[:max_users]))
 
 
-def read_train(corpus: Corpus, split: Split, before: Part) -> Sequences:
+def read_train(corpus: Corpus, split: Split, before: Part, side: Sequence[str] = ()) -> Sequences:
     """All users' interactions that are known before a part's targets: what a baseline may count."""
-    return Sequences.concat([_train(corpus.bucket(number), split, before) for number in corpus.buckets()])
+    return Sequences.concat([_train(corpus.bucket(number, side), split, before) for number in corpus.buckets()])
 
 
 def _histories(bucket: Bucket, split: Split, part: Part) -> Histories:

@@ -54,7 +54,7 @@ def _ranks(scores_BV: Tensor, histories: Histories, exclude_seen: bool) -> NDArr
     return 1 + ahead_BV.sum(1, dtype=torch.int32).cpu().numpy().astype(np.int64)
 
 
-def newest(histories: Histories, max_len: int) -> Sequences:
+def newest(histories: Sequences, max_len: int) -> Sequences:
     """The newest interactions of each history."""
     lengths = np.minimum(histories.lengths_U, max_len)
     kept = ranges(histories.offsets_U1[1:] - lengths, lengths)

@@ -16,7 +16,7 @@ from ray_userrep.encoder.backbones.transformer import positions_of
 from ray_userrep.encoder.config import CNNConfig
 from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
 
-_CAUSAL, _CENTRED = (0, 1, 2), (-1, 0, 1)  # how many dilations back each tap lies
+_TAPS = 3
 
 
 class DilatedCNN(Backbone):
@@ -43,11 +43,11 @@ class Block(nn.Module):
 
     def __init__(self, width: int, dilation: int, config: CNNConfig) -> None:
         super().__init__()
-        self._taps = _CAUSAL if config.causal else _CENTRED
+        self._newest = 0 if config.causal else -1  # how many dilations back the newest tap lies
         self._dilation = dilation
         self.first_norm, self.second_norm = Norm(width, "layer"), Norm(width, "layer")
-        self.first = Linear(len(self._taps) * width, width)
-        self.second = ZeroLinear(len(self._taps) * width, width)
+        self.first = Linear(_TAPS * width, width)
+        self.second = ZeroLinear(_TAPS * width, width)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x_TD: Tensor, place_T: Tensor, length_T: Tensor) -> Tensor:
@@ -56,11 +56,12 @@ class Block(nn.Module):
         return x_TD + self.dropout(h_TD)
 
     def _convolve(self, x_TD: Tensor, map: nn.Module, dilation: int, place_T: Tensor, length_T: Tensor) -> Tensor:
-        back_K = torch.tensor(self._taps, device=x_TD.device) * dilation
+        # Made on the device: a list copied there would make the host wait, once a convolution.
+        back_K = (torch.arange(_TAPS, device=x_TD.device) + self._newest) * dilation
         source_TK = place_T[:, None] - back_K
         is_inside_TK = (source_TK >= 0) & (source_TK < length_T[:, None])
         token_TK = torch.arange(len(x_TD), device=x_TD.device)[:, None] - back_K
         padded_TD = torch.cat([F.relu(x_TD), x_TD.new_zeros(1, x_TD.shape[1])])
         taps_TKD = padded_TD.index_select(0, torch.where(is_inside_TK, token_TK, len(x_TD)).flatten())
-        out: Tensor = map(taps_TKD.view(len(x_TD), len(self._taps) * x_TD.shape[1]))
+        out: Tensor = map(taps_TKD.view(len(x_TD), _TAPS * x_TD.shape[1]))
         return out

@@ -1,5 +1,8 @@
 """The floor: the mean of the items so far through a small network, blind to their order.
 
+Sums grow by doubling spans inside each window: more additions than one running sum over the whole batch, which would
+carry the rounding of every window into those behind it.
+
 Shapes: T tokens, D width.
 """
 
@@ -33,14 +36,21 @@ class Mean(Backbone):
         return self.norm(x_TD)
 
     def _mean(self, x_TD: Tensor, batch: Batch) -> Tensor:
-        num_tokens, lengths_B = x_TD.shape[0], batch.lengths()
-        # In double precision: sums over the whole batch lose what single precision cannot hold.
-        sums_TD = torch.cat([x_TD.new_zeros(1, x_TD.shape[1], dtype=torch.float64), x_TD.double().cumsum(0)])
-        begin_T = torch.repeat_interleave(batch.offsets_B1[:-1], lengths_B, output_size=num_tokens).long()
+        place_T = positions_of(batch.offsets_B1, x_TD.shape[0])
+        sums_TD = _running_sums(x_TD.to(torch.promote_types(x_TD.dtype, torch.float32)), place_T, batch.max_len)
+        means_TD = (sums_TD / (place_T + 1)[:, None]).to(x_TD.dtype)
         if self.causal:
-            end_T = torch.arange(1, num_tokens + 1, device=x_TD.device)
-            count_T = positions_of(batch.offsets_B1, num_tokens) + 1
-        else:
-            end_T = torch.repeat_interleave(batch.offsets_B1[1:], lengths_B, output_size=num_tokens).long()
-            count_T = torch.repeat_interleave(lengths_B, lengths_B, output_size=num_tokens)
-        return ((sums_TD[end_T] - sums_TD[begin_T]) / count_T[:, None]).to(x_TD.dtype)
+            return means_TD
+        newest_B = batch.offsets_B1[1:] - 1
+        newest_T = torch.repeat_interleave(newest_B, batch.lengths(), output_size=x_TD.shape[0])
+        return means_TD.index_select(0, newest_T)
+
+
+def _running_sums(x_TD: Tensor, place_T: Tensor, max_len: int) -> Tensor:
+    """Each token's sum over its window so far (Hillis and Steele 1986); a span doubles until it covers any window."""
+    span = 1
+    while span < max_len:
+        before_TD = torch.where((place_T >= span)[span:, None], x_TD[:-span], 0)
+        x_TD = torch.cat([x_TD[:span], x_TD[span:] + before_TD])
+        span *= 2
+    return x_TD
