@@ -16,6 +16,8 @@ from ray_userrep.training.loop import Callback, Loop
 Record = dict[str, Any]
 Sink = Callable[[Record], None]
 
+_DIVERGED = 1.5  # times the first losses
+
 
 class Log(Callback):
     """Every `log_every` steps: the losses of each step, the rate, the data wait and the time left.
@@ -23,13 +25,16 @@ class Log(Callback):
     Losses stay on the device until then, so that no step waits for them. A non-finite one ends the run.
     """
 
-    def __init__(self, parts: Sequence[str], tokens_per_step: float, sink: Sink) -> None:
+    def __init__(self, parts: Sequence[str], weights: Sequence[float], tokens_per_step: float, sink: Sink) -> None:
         self._parts = parts
+        self._weights_P = torch.tensor(weights)
         self._tokens_per_step = tokens_per_step
         self._sink = sink
         self._pending: list[Tensor] = []
         self._seconds = 0.0
         self._waited = 0.0
+        self._first: float | None = None
+        self._diverged = False
 
     def on_start(self, loop: Loop) -> None:
         self._seconds = loop.state.seconds
@@ -50,7 +55,9 @@ class Log(Callback):
         loss_SP = loop.engine.sum(torch.stack(self._pending)).cpu()
         self._pending = []
         first = loop.state.step - len(loss_SP) + 1
-        self._refuse_non_finite(loss_SP.sum(1), first)
+        loss_S = loss_SP @ self._weights_P
+        self._refuse_non_finite(loss_S, first)
+        self._note_divergence(loss_S, loop)
         seconds = loop.state.seconds - self._seconds
         waited = loop.data_wait_seconds - self._waited
         self._seconds, self._waited = loop.state.seconds, loop.data_wait_seconds
@@ -60,8 +67,8 @@ class Log(Callback):
             "step": loop.state.step,
             "total_steps": loop.total_steps,
             "epoch": loop.state.step / loop.steps_per_epoch,
-            "loss": float(loss_SP.sum(1).mean()),
-            "losses": loss_SP.sum(1).tolist(),
+            "loss": float(loss_S.mean()),
+            "losses": loss_S.tolist(),
             "learning_rate": loop.learning_rate,
             "interactions_per_second": rate * self._tokens_per_step,
             "data_wait": waited / max(seconds, 1e-9),
@@ -72,12 +79,23 @@ class Log(Callback):
             record |= {f"loss_{part}": float(mean) for part, mean in zip(self._parts, loss_SP.mean(0), strict=True)}
         self._sink(record)
 
-    @staticmethod
-    def _refuse_non_finite(loss_S: Tensor, first: int) -> None:
+    def _note_divergence(self, loss_S: Tensor, loop: Loop) -> None:
+        """Record, once, that the loss has gone far above where it began: training goes on, and the run says so."""
+        mean = float(loss_S.mean())
+        self._first = mean if self._first is None else self._first
+        if mean > _DIVERGED * self._first and not self._diverged:
+            self._diverged = True
+            self._sink({"kind": "diverged", "step": loop.state.step, "loss": mean, "first_loss": self._first})
+
+    def _refuse_non_finite(self, loss_S: Tensor, first: int) -> None:
         bad = torch.nonzero(~torch.isfinite(loss_S))
         if len(bad):
+            step = first + int(bad[0])
+            self._sink(
+                {"kind": "diverged", "step": step, "loss": str(float(loss_S[bad[0]])), "first_loss": self._first}
+            )
             raise DivergedError(
-                f"the loss was {float(loss_S[bad[0]])} at step {first + int(bad[0])}: training stopped, the last good "
+                f"the loss was {float(loss_S[bad[0]])} at step {step}: training stopped, the last good "
                 "checkpoint is kept; try a lower train.learning_rate or train.clip_norm, or precision fp32"
             )
 

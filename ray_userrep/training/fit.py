@@ -54,7 +54,8 @@ def fit(
     state = checkpoints.load_latest(engine) or TrainState()
     with _Records(run_uri, state.step, on_record if engine.rank == 0 else None) as records:
         records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind())
-        log = Log(engine.model.objective.parts, plan.num_tokens / plan.num_batches, records)
+        objective = engine.model.objective
+        log = Log(objective.parts, objective.weights, plan.num_tokens / plan.num_batches, records)
         validate = _validation(recipe, corpus, split, engine, run_uri, log, records)
         callbacks = [log, validate, Save(checkpoints, log, records.flush)]
         loop = Loop(engine, recipe.train, plan.num_batches, state, callbacks)

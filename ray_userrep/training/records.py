@@ -14,6 +14,7 @@ from ray_userrep import storage
 
 FILE = "metrics.jsonl"
 _REWRITE_SECONDS = 30.0
+_LARGE_TABLE, _DWARFS = 10**7, 20  # parameters; times the backbone
 
 
 class MetricsFile:
@@ -63,7 +64,9 @@ def read_records(run_uri: str) -> list[dict[str, Any]]:
 def progress_line(record: dict[str, Any]) -> str:
     """One record as the line that a person reads."""
     if record["kind"] == "model":
-        return "parameters  " + "  ".join(f"{k} {v:,}" for k, v in record.items() if k not in ("kind", "step"))
+        return _parameters_line(record["embedding"], record["backbone"])
+    if record["kind"] == "diverged":
+        return f"step {record['step']:>6}  diverged: the loss is {record['loss']}, it began at {record['first_loss']}"
     if record["kind"] == "validation":
         metrics = "  ".join(f"{k} {v:.4f}" for k, v in record.items() if "@" in k)
         return f"step {record['step']:>6}  validation  {metrics}" + ("  no longer better: stopping" * record["stopped"])
@@ -72,6 +75,16 @@ def progress_line(record: dict[str, Any]) -> str:
         f"step {record['step']:>6}/{record['total_steps']} {share:4.0%}  loss {record['loss']:.4f}  "
         f"{record['interactions_per_second']:,.0f} interactions/s  data wait {record['data_wait']:.1%}  "
         f"left {_clock(record['seconds_left'])}"
+    )
+
+
+def _parameters_line(embedding: int, backbone: int) -> str:
+    line = f"parameters  embedding {embedding:,}  backbone {backbone:,}"
+    if embedding < _LARGE_TABLE or embedding < _DWARFS * backbone:
+        return line
+    return (
+        f"{line}\nwarning   the item table is {embedding / max(1, backbone):.0f} times the backbone, and every worker "
+        "exchanges all of its gradient at every step: encoder.items.kind hashed or text makes it small"
     )
 
 

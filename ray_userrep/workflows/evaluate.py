@@ -15,6 +15,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
 from ray_userrep.evaluation.histories import read_histories
+from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import ranks
 from ray_userrep.evaluation.table import HEADLINE, comparison, format_table, summary
 from ray_userrep.evaluation.tuning import tuned_baselines
@@ -61,6 +62,7 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
         "seed": recipe.seed,
         "metrics": summary(ours, config),
         "baselines": {},
+        "profile": measure_profile(corpus, split, encoder, config),
         "parameters": encoder.parameters_by_kind(),
         "counts": {
             "interactions": manifest.num_interactions,
@@ -94,7 +96,16 @@ def on_corpus(encoder: UserEncoder, corpus: Corpus) -> UserEncoder:
 def printed(result: Result) -> str:
     """The table and the verdict that a job prints."""
     rows = {name: row for name, row in result["baselines"].items()} | {result["recipe"]["name"]: result["metrics"]}
-    return format_table(rows, ["hr@10", HEADLINE, "mrr@10"]) + "\n" + verdict(result)
+    lines = [format_table(rows, ["hr@10", HEADLINE, "mrr@10"]), verdict(result)]
+    lines += [profile_line(name, attribute) for name, attribute in result["profile"].items()]
+    return "\n".join(lines)
+
+
+def profile_line(name: str, attribute: dict[str, Any]) -> str:
+    """What a linear model reads of one attribute from the vectors, beside item counts where those were measured."""
+    headline, metrics = attribute["headline"], attribute["metrics"]
+    figures = [f"{system} {metrics[system][headline]['mean']:.3f}" for system in metrics if headline in metrics[system]]
+    return f"profile   {name}: {headline} " + ", ".join(figures)
 
 
 def verdict(result: Result) -> str:

@@ -34,6 +34,8 @@ def write_report(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, run_uri: 
         Section("Result", drawn + metrics_table(rows, _METRICS, name, _protocol(recipe, result))),
         Section("Training", _curves(run_uri)),
     ]
+    if result["profile"]:
+        sections.append(Section("What the vectors say about users", _profile(result)))
     if near := nearest_items(encoder):
         sections.append(Section("Nearest items by learned vectors", neighbours(near)))
     if drawn_users := _user_map(corpus, encoder):
@@ -70,6 +72,20 @@ def _protocol(recipe: Recipe, result: Result) -> str:
         f"{result['counts']['test_users']:,} users; split {result['split_fingerprint']}. "
         "Baselines are tuned on validation. Brackets: 95 % bootstrap intervals over users."
     )
+
+
+def _profile(result: Result) -> str:
+    rows = {}
+    for name, attribute in result["profile"].items():
+        systems = {
+            system: m[attribute["headline"]] for system, m in attribute["metrics"].items() if attribute["headline"] in m
+        }
+        told = [f"{system} {m['mean']:.3f} [{m['low']:.3f}, {m['high']:.3f}]" for system, m in systems.items()]
+        users = attribute["users"]
+        rows[f"{name} ({attribute['headline']})"] = (
+            f"{', '.join(told)}; {users['train']:,} users fitted, {users['test']:,} asked"
+        )
+    return facts(rows)
 
 
 def _curves(run_uri: str) -> str:

@@ -69,3 +69,16 @@ def test_partitioned_workers_go_on_as_if_nothing_happened(ray_session, corpus, r
     shutil.rmtree(newest)  # what a crash before the last checkpoint leaves
     fit_distributed(chosen, corpus, str(tmp_path / "run"), lambda record: None)
     assert curve(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_negatives_of_both_workers_are_the_joint_batch_s(ray_session, corpus, recipe, bare, tmp_path, stage):
+    """In-batch negatives are gathered with gradients: two workers learn what one learns from the whole batch."""
+    chosen = recipe(**{
+        "objective": {"kind": "contrastive", "views": "subsequences"}, "train.max_steps": STEPS, "train.epochs": 30.0,
+        "train.num_workers": 2, "train.cpus_per_worker": 1, "train.zero.stage": stage,
+    })  # fmt: skip
+    expected, _ = bare(chosen)
+    fit_distributed(chosen, corpus, str(tmp_path / "run"), lambda record: None)
+    assert len(expected) == STEPS and expected[-1] < expected[0]
+    np.testing.assert_allclose(curve(tmp_path / "run"), expected, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""What the base class promises of every backbone: windows never mix, and a causal state knows nothing of what follows."""
+"""The promise of every backbone: windows never mix, and a causal state knows nothing of what follows it."""
 
 from dataclasses import replace
 

@@ -1,0 +1,88 @@
+"""Reading attributes out of vectors: planted signals are found, noise is not, and figures are scikit-learn's."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import r2_score, roc_auc_score
+
+from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.evaluation.data import Sequences
+from ray_userrep.evaluation.profile import _auc, _measure, _r2, count_features, read_attributes
+
+NUM_USERS = 800
+HASHES = hash_ids(pa.array(np.arange(NUM_USERS)))
+
+
+def users(**columns) -> pa.Table:
+    return pa.table({"user_id": np.arange(NUM_USERS)} | columns)
+
+
+def told(signal, **columns):
+    """The measured attributes when vectors hold the signal among noise."""
+    rng = np.random.default_rng(0)
+    vectors = np.column_stack([signal, rng.normal(size=(NUM_USERS, 5))])
+    features = {"encoder": vectors, "item counts": rng.normal(size=(NUM_USERS, 4))}
+    return {a.name: _measure(a, features, 0.95) for a in read_attributes(users(**columns), HASHES)}
+
+
+def test_a_planted_class_is_read_and_a_random_one_is_not():
+    rng = np.random.default_rng(1)
+    country = rng.integers(0, 3, NUM_USERS)
+    coin = rng.integers(0, 2, NUM_USERS)
+    found = told(np.eye(3)[country] * 3 + rng.normal(size=(NUM_USERS, 3)), country=country.astype(str), coin=coin)
+    country_metrics = found["country"]["metrics"]
+    assert country_metrics["encoder"]["auc"]["low"] > 0.9 and found["country"]["over_item_counts"]["low"] > 0.3
+    assert country_metrics["encoder"]["accuracy"]["low"] > country_metrics["majority"]["accuracy"]["mean"]
+    coin_auc = found["coin"]["metrics"]["encoder"]["auc"]
+    assert coin_auc["low"] < 0.5 < coin_auc["high"]
+    assert found["coin"]["users"]["train"] + found["coin"]["users"]["test"] == NUM_USERS
+
+
+def test_a_planted_quantity_is_read():
+    age = np.random.default_rng(2).normal(40, 10, NUM_USERS)
+    found = told(age + np.random.default_rng(3).normal(size=NUM_USERS), age=age)["age"]
+    assert found["headline"] == "r2" and found["metrics"]["encoder"]["r2"]["low"] > 0.9
+    assert found["metrics"]["item counts"]["r2"]["high"] < 0.1
+
+
+def test_attributes_that_say_nothing_are_left_out():
+    rare = ["x"] * (NUM_USERS - 3) + ["y"] * 3
+    zips = [f"{i:05d}" for i in range(NUM_USERS)]
+    sparse = [i % 2 if i < 60 else None for i in range(NUM_USERS)]
+    table = users(constant=["a"] * NUM_USERS, rare=rare, zip=zips, sparse=sparse, good=np.arange(NUM_USERS) % 2)
+    assert [a.name for a in read_attributes(table, HASHES)] == ["good"]
+
+
+def test_users_are_split_by_their_hash_whoever_else_is_there():
+    whole = read_attributes(users(good=np.arange(NUM_USERS) % 2), HASHES)[0]
+    some = read_attributes(users(good=np.arange(NUM_USERS) % 2), HASHES[200:])[0]
+    tests = dict(zip(HASHES[whole.rows_U], whole.is_test_U, strict=True))
+    assert all(tests[h] == t for h, t in zip(HASHES[200:][some.rows_U], some.is_test_U, strict=True))
+    assert whole.is_test_U.mean() == pytest.approx(0.2, abs=0.05)
+    values = dict(zip(HASHES[whole.rows_U], whole.values_U, strict=True))
+    assert all(values[h] == i % 2 for i, h in enumerate(HASHES))
+
+
+@given(st.integers(0, 10**6), st.integers(2, 6))
+def test_auc_is_scikit_learn_s(seed, num_classes):
+    rng = np.random.default_rng(seed)
+    truth = np.concatenate([np.arange(num_classes), rng.integers(0, num_classes, 40)])
+    scores = rng.dirichlet(np.ones(num_classes), len(truth)).round(2)
+    scores /= scores.sum(1, keepdims=True)
+    expected = np.mean([roc_auc_score(truth == c, scores[:, c]) for c in range(num_classes)])
+    assert _auc(truth.astype(float), scores) == pytest.approx(expected)
+
+
+def test_r2_is_scikit_learn_s():
+    truth, predicted = np.random.default_rng(0).normal(size=(2, 50))
+    assert _r2(truth, predicted) == pytest.approx(r2_score(truth, predicted))
+
+
+def test_item_counts_tell_users_with_equal_items_from_others():
+    items = np.array([0, 1, 0, 1, 5, 6, 5, 6, 6])
+    histories = Sequences(items, items, np.array([0, 2, 4, 6, 9]), np.arange(4))
+    x = count_features(histories, 8)
+    assert np.allclose(x[0], x[1], atol=1e-6) and not np.allclose(x[2], x[3], atol=1e-3)
+    assert abs(x[0] @ x[2]) < 1e-6
