@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import ray
 import torch
+from objectives_page import write_page
 
 from ray_userrep import storage
 from ray_userrep.command import validated
@@ -28,8 +29,8 @@ from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
-from ray_userrep.evaluation.histories import read_histories
-from ray_userrep.evaluation.profile import measure_profile
+from ray_userrep.evaluation.histories import read_histories, read_train
+from ray_userrep.evaluation.profile import count_features, measure_attribute, measure_profile, read_attributes
 from ray_userrep.evaluation.ranking import ranks
 from ray_userrep.evaluation.table import summary
 from ray_userrep.recipe import Recipe
@@ -147,6 +148,15 @@ def ranking(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> dict[str, d
     return summary(found, recipe.evaluation)
 
 
+def item_counts(corpus: Corpus) -> dict[str, float]:
+    """What a linear model reads of each attribute from the users' item counts."""
+    histories = read_train(corpus, resolve(online_retail().split, corpus.manifest), "test")
+    features = {"item counts": count_features(histories, corpus.manifest.num_items)}
+    attributes = read_attributes(corpus.users(), histories.users_U)
+    measured = {attribute.name: measure_attribute(attribute, features, 0.95) for attribute in attributes}
+    return {name: one["metrics"]["item counts"]["auc"]["mean"] for name, one in measured.items()}
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--ml1m", default="../shared/data/ml-1m/ml-1m")
@@ -155,7 +165,8 @@ def main() -> None:
     options = arguments.parse_args()
     connect()
     logs = {"ml-1m": options.ml1m, "online_retail": None}
-    waiting = {}
+    waiting: dict[Any, Cell] = {}
+    counts: dict[str, dict[str, float]] = {}
     for data, uri in logs.items():
         raw = online_retail().model_dump()
         corpus = open_or_prepare(validated(raw | {"logs": raw["logs"] | {"uri": uri}}))
@@ -163,13 +174,15 @@ def main() -> None:
             result_uri = storage.absolute(storage.join(options.runs, f"{options.tokens}", f"{cell.key}.json"))
             if not storage.exists(result_uri):
                 waiting[run_cell.remote(cell, options.tokens, corpus.uri, result_uri)] = cell
+        counts[data] = item_counts(corpus)
     finish(waiting)
     results = [
         storage.read_json(entry.uri)
         for entry in storage.list_files(storage.absolute(storage.join(options.runs, f"{options.tokens}")), ".json")
     ]
-    report = {"environment": environment(), "tokens": options.tokens, "width": WIDTH, "cells": results}
-    (RESULTS / "objectives.json").write_text(json.dumps(report, indent=1) + "\n")
+    report = {"environment": environment(), "tokens": options.tokens, "width": WIDTH, "item_counts": counts}
+    (RESULTS / "objectives.json").write_text(json.dumps(report | {"cells": results}, indent=1) + "\n")
+    write_page()
 
 
 def finish(waiting: dict[Any, Cell]) -> None:

@@ -74,7 +74,7 @@ def measure_profile(corpus: Corpus, split: Split, encoder: UserEncoder, config: 
     attributes = read_attributes(users, histories.users_U)
     if config.baselines and attributes:
         features["item counts"] = count_features(histories, corpus.manifest.num_items)
-    return {attribute.name: _measure(attribute, features, config.confidence) for attribute in attributes}
+    return {attribute.name: measure_attribute(attribute, features, config.confidence) for attribute in attributes}
 
 
 def user_vectors(encoder: UserEncoder, histories: Sequences) -> Features:
@@ -137,7 +137,8 @@ def _is_quantity(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
 
 
-def _measure(attribute: Attribute, features: dict[str, Features], confidence: float) -> dict[str, Any]:
+def measure_attribute(attribute: Attribute, features: dict[str, Features], confidence: float) -> dict[str, Any]:
+    """The attribute's metrics for each kind of features, aligned with the users, with bootstrap intervals."""
     truth_U = attribute.values_U[attribute.is_test_U]
     predicted = {name: _fit_predict(attribute, x_UD[attribute.rows_U]) for name, x_UD in features.items()}
     measures: dict[str, Callable[..., float]] = (
@@ -163,7 +164,7 @@ def _measure(attribute: Attribute, features: dict[str, Features], confidence: fl
         "users": {"train": int((~attribute.is_test_U).sum()), "test": int(attribute.is_test_U.sum())},
         "metrics": metrics,
     }
-    if "item counts" in metrics:
+    if {"encoder", "item counts"} <= set(metrics):
         difference = metrics["encoder"][headline]["mean"] - metrics["item counts"][headline]["mean"]
         paired = drawn["encoder"][headline] - drawn["item counts"][headline]
         result["over_item_counts"] = _interval(difference, paired, confidence)

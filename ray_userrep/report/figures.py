@@ -30,6 +30,20 @@ def curves(panels: Mapping[str, Mapping[str, Curve]], x_label: str) -> str:
     return svg(drawing)
 
 
+def scatter(panels: Mapping[str, Mapping[str, Curve]], x_label: str, y_label: str) -> Figure:
+    """A panel for each data set, a colour for each named group of points."""
+    drawing = Figure(figsize=(9, 4.2), layout="constrained")
+    axes = np.atleast_1d(drawing.subplots(1, len(panels)))
+    names = list(dict.fromkeys(name for groups in panels.values() for name in groups))
+    for axis, (title, groups) in zip(axes, panels.items(), strict=True):
+        for name, (x, y) in groups.items():
+            axis.scatter(x, y, 26, _COLOURS[names.index(name) % len(_COLOURS)], label=name, linewidths=0, alpha=0.85)
+        _plain(axis, x_label, y_label)
+        axis.set_title(title, color=_INK, fontsize=11, loc="left")
+    axes[-1].legend(frameon=False, fontsize=9, labelcolor=_INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return drawing
+
+
 def bars(rows: Mapping[str, Mapping[str, float]], x_label: str, ours: str) -> Figure:
     """Horizontal bars with intervals, the largest on top."""
     names = sorted(rows, key=lambda name: rows[name]["mean"])

@@ -9,7 +9,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.evaluation.data import Sequences
-from ray_userrep.evaluation.profile import _auc, _measure, _r2, count_features, read_attributes
+from ray_userrep.evaluation.profile import _auc, _r2, count_features, measure_attribute, read_attributes
 
 NUM_USERS = 800
 HASHES = hash_ids(pa.array(np.arange(NUM_USERS)))
@@ -24,7 +24,7 @@ def told(signal, **columns):
     rng = np.random.default_rng(0)
     vectors = np.column_stack([signal, rng.normal(size=(NUM_USERS, 5))])
     features = {"encoder": vectors, "item counts": rng.normal(size=(NUM_USERS, 4))}
-    return {a.name: _measure(a, features, 0.95) for a in read_attributes(users(**columns), HASHES)}
+    return {a.name: measure_attribute(a, features, 0.95) for a in read_attributes(users(**columns), HASHES)}
 
 
 def test_a_planted_class_is_read_and_a_random_one_is_not():
