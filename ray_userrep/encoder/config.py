@@ -151,6 +151,10 @@ class EncoderConfig(BaseModel):
         "last", description="user vector: the newest position's state, the mean, or that of a token put at the end"
     )
 
+    def needs_text(self) -> bool:
+        """Whether items are made from text vectors."""
+        return "text" in self.part_kinds()
+
     def part_kinds(self) -> set[str]:
         """The kinds of item embedders in use."""
         parts = self.items.parts if isinstance(self.items, SumItemsConfig) else [self.items]

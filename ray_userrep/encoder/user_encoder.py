@@ -258,7 +258,7 @@ def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int, hides_i
     Raises:
         UserError: the table lacks what the item embedder is made from.
     """
-    vectors = table.text_vectors() if "text" in config.part_kinds() else None
+    vectors = table.text_vectors() if config.needs_text() else None
     stored = UserEncoderConfig(
         encoder=config.model_dump(mode="json"),
         num_items=len(table),

@@ -21,6 +21,7 @@ from ray_userrep.corpus.plan import Plan, Position
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import BucketCache, Corpus
 from ray_userrep.corpus.stream import Step, steps, train_counts, train_lengths
+from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.objectives.build import Data, build_objective
@@ -92,7 +93,7 @@ def _source(recipe: Recipe, corpus: Corpus, plan: Plan, engine: Engine, position
 def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
     """Encoder and objective with the recipe's seed: the same weights on every rank."""
     torch.manual_seed(recipe.seed)
-    items = corpus.items()
+    items = items_with_text(corpus, recipe.text) if recipe.encoder.needs_text() else corpus.items()
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items())
     data = Data(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
     return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data))

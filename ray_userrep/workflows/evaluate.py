@@ -9,8 +9,11 @@ from typing import Any
 import torch
 
 from ray_userrep import storage
+from ray_userrep.corpus.config import TextConfig
+from ray_userrep.corpus.encode_text import ensure_text_vectors
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
+from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
@@ -46,7 +49,7 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
     Raises:
         UserError: the encoder's items are not the corpus's, or no user has a test item.
     """
-    encoder = on_corpus(encoder, corpus)
+    encoder = on_corpus(encoder, corpus, recipe.text)
     config, manifest = recipe.evaluation, corpus.manifest
     split = resolve(recipe.split, manifest)
     test = read_histories(corpus, split, "test", config.max_users, encoder.side_columns)
@@ -82,13 +85,16 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
     return result
 
 
-def on_corpus(encoder: UserEncoder, corpus: Corpus) -> UserEncoder:
+def on_corpus(encoder: UserEncoder, corpus: Corpus, text: TextConfig) -> UserEncoder:
     """The encoder over the corpus's items, on the device that is there."""
     items = corpus.items()
     if encoder.item_table is None or not encoder.item_table.ids.equals(items.ids):
         known = int((encoder.item_table.index_of(items.ids) >= 0).sum()) if encoder.item_table is not None else 0
-        if not known:
+        if not known and not encoder.config.text_width:
             raise UserError(f"the encoder knows none of the {len(items)} items of {corpus.uri}: is it of another log?")
+        if encoder.config.text_width:
+            ensure_text_vectors(corpus, text)
+            items = items_with_text(corpus, text)
         encoder = encoder.with_items(items)
     return encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -6,6 +6,7 @@ import json
 import ray
 
 from ray_userrep import storage
+from ray_userrep.corpus.encode_text import ensure_text_vectors
 from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.corpus.prepare import prepare
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
@@ -26,9 +27,18 @@ def run_prepare(recipe: Recipe) -> None:
 def open_or_prepare(recipe: Recipe) -> Corpus:
     """The recipe's corpus: opened where one is named without a log, else prepared, unless that was done before.
 
+    Item texts are encoded where the recipe's encoder reads them.
+
     Raises:
         UserError: the log cannot be prepared, or the corpus is where only one of several nodes can see it.
     """
+    corpus = _open_or_prepare(recipe)
+    if recipe.encoder.needs_text():
+        ensure_text_vectors(corpus, recipe.text)
+    return corpus
+
+
+def _open_or_prepare(recipe: Recipe) -> Corpus:
     named = recipe.corpus.uri and storage.absolute(recipe.corpus.uri)
     if named and recipe.logs.uri is None and newest_version(named) is not None:
         refuse_unshared(named)

@@ -102,7 +102,9 @@ def _interactions(lines: pa.Table) -> pa.Table:
 
 
 def _items(by_stem: dict[str, FileEntry], attributes: list[str], kind: pa.DataType) -> pa.Table:
-    maps: dict[str, dict[str, str]] = next((json.loads(read_text(by_stem[name].uri)) for name in _NAMES if name in by_stem), {})
+    maps: dict[str, dict[str, str]] = next(
+        (json.loads(read_text(by_stem[name].uri)) for name in _NAMES if name in by_stem), {}
+    )
     of_item: dict[str, list[Any]] = json.loads(read_text(by_stem[attributes[0]].uri))
     names = maps.get("id2attribute", {})
     if len(names) != len({attribute for own in of_item.values() for attribute in own}):

