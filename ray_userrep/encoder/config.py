@@ -45,6 +45,14 @@ class HashedItemsConfig(BaseModel):
     num_hashes: int = Field(2, ge=1)
 
 
+class RowItemsConfig(BaseModel):
+    """One trained vector an item whose gradients are only the rows used; needs a sampled softmax."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["rows"] = "rows"
+
+
 ItemPartConfig = Annotated[
     IdItemsConfig | TextItemsConfig | SideItemsConfig | HashedItemsConfig, Field(discriminator="kind")
 ]
@@ -60,7 +68,8 @@ class SumItemsConfig(BaseModel):
 
 
 ItemsConfig = Annotated[
-    IdItemsConfig | TextItemsConfig | SideItemsConfig | HashedItemsConfig | SumItemsConfig, Field(discriminator="kind")
+    IdItemsConfig | TextItemsConfig | SideItemsConfig | HashedItemsConfig | RowItemsConfig | SumItemsConfig,
+    Field(discriminator="kind"),
 ]
 
 

@@ -31,6 +31,7 @@ from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.context import Context
 from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.items.build import build_items
+from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.layers import Dropout
 from ray_userrep.encoder.readout import APPENDED, append, readout
 from ray_userrep.errors import UserError
@@ -230,7 +231,8 @@ class SpecialTokens(torch.nn.Module):
 
 def _count(module: torch.nn.Module) -> int:
     # A parameter that ZeRO-3 partitions is empty between uses and keeps its real size beside it.
-    return sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in module.parameters())
+    tables = [child.weight for child in module.modules() if isinstance(child, RowItems)]
+    return sum(getattr(weight, "ds_numel", weight.numel()) for weight in [*module.parameters(), *tables])
 
 
 def _check_folder(path: Path, named: str) -> None:

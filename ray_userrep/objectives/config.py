@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ray_userrep.encoder.config import EncoderConfig, MeanConfig
+from ray_userrep.encoder.config import EncoderConfig, MeanConfig, RowItemsConfig
 from ray_userrep.encoder.fields import FieldName
 
 
@@ -37,6 +37,12 @@ class SampledSoftmaxConfig(BaseModel):
 SoftmaxConfig = Annotated[FullSoftmaxConfig | SampledSoftmaxConfig, Field(discriminator="kind")]
 
 
+def _softmax_refusal(softmax: SoftmaxConfig, encoder: EncoderConfig) -> str | None:
+    if isinstance(softmax, FullSoftmaxConfig) and isinstance(encoder.items, RowItemsConfig):
+        return "encoder.items.kind rows trains only the rows that are used: objective.softmax.kind must be sampled"
+    return None
+
+
 class AutoregressiveConfig(BaseModel):
     """Predict each next item from what came before it."""
 
@@ -50,6 +56,8 @@ class AutoregressiveConfig(BaseModel):
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
+        if reason := _softmax_refusal(self.softmax, encoder):
+            return reason
         if not encoder.backbone.causal:
             return "objective.kind autoregressive needs encoder.backbone.causal: true"
         if encoder.readout not in ("last", "mean"):
@@ -76,6 +84,8 @@ class AutoencodingConfig(BaseModel):
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
+        if reason := _softmax_refusal(self.softmax, encoder):
+            return reason
         if encoder.readout == "last":
             return "objective.kind autoencoding predicts from encoder.readout mask, cls or mean, not last"
         shown = sorted(set(self.heads) & set(encoder.context))

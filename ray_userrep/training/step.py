@@ -15,6 +15,7 @@ from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.plan import Position
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import Draws, Gather, Objective, alone
+from ray_userrep.training.rows import RowAdam, row_tables
 
 Views = list[Batch]
 
@@ -22,10 +23,11 @@ Views = list[Batch]
 class TrainModel(nn.Module):
     """Encoder and objective as one module: what an engine wraps, so that every parameter is used inside its forward."""
 
-    def __init__(self, encoder: UserEncoder, objective: Objective) -> None:
+    def __init__(self, encoder: UserEncoder, objective: Objective, betas: tuple[float, float] = (0.9, 0.98)) -> None:
         super().__init__()
         self.encoder = encoder
         self.objective = objective
+        self.row_optimizers = nn.ModuleList(RowAdam(table, betas) for table in row_tables(encoder))
         self.gather: Gather = alone  # an engine of several ranks puts its own here
 
     def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,6 +35,12 @@ class TrainModel(nn.Module):
         sums_P = self.objective(self.encoder, views, self.gather).sums_P
         weights_P = sums_P.new_tensor(self.objective.weights)
         return (sums_P / counts_P * weights_P).sum(), sums_P.detach()
+
+    def step_rows(self, learning_rate: float, world: int) -> None:
+        """Update the tables that are no parameters."""
+        for optimizer in self.row_optimizers:
+            assert isinstance(optimizer, RowAdam)
+            optimizer.step(learning_rate, world, self.gather)
 
 
 class Engine(Protocol):
@@ -90,6 +98,7 @@ def train_step(engine: Engine, micros: Micros, learning_rate: float) -> Tensor:
         engine.backward(loss * engine.world)
         loss_P += sums_P / counts_P
     gradient_norm = engine.step(learning_rate)
+    engine.model.step_rows(learning_rate, engine.world)
     return loss_P + 0.0 * gradient_norm  # a step whose gradient is not finite has no finite loss either
 
 

@@ -4,19 +4,25 @@ Accumulation is left to the caller (`managed_gradient_accumulation` off): a glob
 it has, and `step()` is its boundary.
 """
 
+import contextlib
 import os
+import time
+from pathlib import Path
 from typing import Any
 
 import deepspeed
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.utils.cpp_extension import get_default_build_root
 
 from ray_userrep.training.bare import adamw
 from ray_userrep.training.config import TrainConfig
 from ray_userrep.training.step import TrainModel, Views
 
 _TAG = "state"
+_HELPER = "deepspeed_shm_comm"
+_BUILD_SECONDS = 300.0  # far above what building it takes
 
 # Modules that are built whole and partitioned at once leave holes in the heap; above this size glibc gives freed memory
 # straight back. It slows small steps, so only workers of models that are built partitioned are started with it.
@@ -110,6 +116,15 @@ def partitioned_init(config: TrainConfig) -> Any:
     """A context in which parameters are partitioned as they are built (`zero.init`), one module whole at a time."""
     enabled = config.zero.stage == 3 and config.zero.init
     return deepspeed.zero.Init(config_dict_or_path=zero_config(config), enabled=enabled)
+
+
+def drop_stale_build_lock() -> None:
+    """Remove what a worker killed while it built DeepSpeed's helper left behind: all later ones would wait for it."""
+    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
+    for lock in root.rglob(f"{_HELPER}/lock"):
+        with contextlib.suppress(FileNotFoundError):  # another worker was faster
+            if time.time() - lock.stat().st_mtime > _BUILD_SECONDS:
+                lock.unlink()
 
 
 def quiet() -> None:

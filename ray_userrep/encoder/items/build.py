@@ -3,10 +3,18 @@
 import torch
 
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import HashedItemsConfig, IdItemsConfig, ItemsConfig, SumItemsConfig, TextItemsConfig
+from ray_userrep.encoder.config import (
+    HashedItemsConfig,
+    IdItemsConfig,
+    ItemsConfig,
+    RowItemsConfig,
+    SumItemsConfig,
+    TextItemsConfig,
+)
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.items.hashed import HashedItems
 from ray_userrep.encoder.items.id import IdItems, start_from_text
+from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.items.side import SideItems
 from ray_userrep.encoder.items.sum import SumItems
 from ray_userrep.encoder.items.text import TextItems
@@ -28,6 +36,8 @@ def build_items(
             return TextItems(text_width, width, hidden)
         case HashedItemsConfig(num_rows=num_rows, num_hashes=num_hashes):
             return HashedItems(num_rows, num_hashes, width)
+        case RowItemsConfig():
+            return RowItems(num_items, width)
         case IdItemsConfig(start=start):
             return IdItems(num_items, width, _start(table, width) if start == "text" else None)
         case _:

@@ -12,6 +12,7 @@ from ray_userrep.encoder.config import (
     EncoderConfig,
     HashedItemsConfig,
     IdItemsConfig,
+    RowItemsConfig,
     SideItemsConfig,
     SumItemsConfig,
     TextItemsConfig,
@@ -51,6 +52,7 @@ KINDS = [
     TextItemsConfig(hidden=8),
     SideItemsConfig(num_rows=16),
     HashedItemsConfig(num_rows=32, num_hashes=2),
+    RowItemsConfig(),
     SumItemsConfig(parts=[IdItemsConfig(start="text"), TextItemsConfig(), SideItemsConfig(num_rows=16)]),
 ]
 every_kind = pytest.mark.parametrize("items", KINDS, ids=lambda c: c.model_dump_json()[:40])
