@@ -181,7 +181,7 @@ def main() -> None:
         for entry in storage.list_files(storage.absolute(storage.join(options.runs, f"{options.tokens}")), ".json")
     ]
     report = {"environment": environment(), "tokens": options.tokens, "width": WIDTH, "item_counts": counts}
-    (RESULTS / "objectives.json").write_text(json.dumps(report | {"cells": results}, indent=1) + "\n")
+    (RESULTS / "objectives.json").write_text(json.dumps(report | {"cells": results}) + "\n")
     write_page()
 
 

@@ -90,8 +90,8 @@ def table(rows: list[Row]) -> str:
     shown = {}
     for row in ordered:
         profile = {f"{name} auc": row["profile"][name]["metrics"]["encoder"]["auc"] for name in attributes}
-        shown[_key(row)] = {name: row["ranking"][name] for name in ("hr@10", "ndcg@10")} | profile
-    names = ["hr@10", "ndcg@10", *(f"{name} auc" for name in attributes)]
+        shown[_key(row)] = {"ndcg@10": row["ranking"]["ndcg@10"]} | profile
+    names = ["ndcg@10", *(f"{name} auc" for name in attributes)]
     return metrics_table(shown, names, "", "Brackets: 95 % bootstrap intervals over users.")
 
 
