@@ -1,11 +1,13 @@
 """Encoding item texts with a frozen language model, in Ray Data actors, once for each corpus and model.
 
-The whole catalogue's vectors pass through the driver, which holds the item table anyway; they are written in one piece,
-so that a reader finds all of them or none.
+The whole catalogue's vectors pass through the driver, block by block, into one array beside the item table; they are
+written in one piece, so that a reader finds all of them or none. One text is encoded ahead of all others: what is wrong
+with a model is then one clear error, for the price of loading it once more.
 
 Shapes: V items, N texts of a batch, L tokens, E width of text vectors.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 import torch
+from numpy.typing import NDArray
+from ray.data import ActorPoolStrategy
+from ray.exceptions import RayTaskError
 from transformers import AutoModel, AutoTokenizer
 
 from ray_userrep import storage
@@ -29,29 +34,55 @@ def ensure_text_vectors(corpus: Corpus, config: TextConfig) -> None:
     """Encode the texts of a corpus, unless that was done before; says how many items have none.
 
     Raises:
-        UserError: the log has no texts, or the model cannot be loaded.
+        UserError: the log has no texts, or the model cannot be loaded or does not encode text.
     """
     texts = texts_of(corpus.items())
     uri = vectors_uri(corpus, texts, config)
     if storage.exists(uri):
         return
-    model = model_path(config)
     there = pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), False)
     rows = pa.table({"row": pa.array(np.arange(len(texts))), "text": texts}).filter(there)
+    if not rows.num_rows:
+        raise UserError(f"the text of all {len(texts):,} items of {corpus.uri} is empty: there is nothing to encode")
+    model = model_path(config)
+    num_gpus = int(ray.cluster_resources().get("GPU", 0))
+    width = _width(model, config.max_tokens, rows["text"][0].as_py(), num_gpus)
     print(f"text      encoding {rows.num_rows:,} texts, {len(texts) - rows.num_rows:,} items have none", flush=True)
-    encoded = (
-        ray.data.from_arrow(rows)
-        .repartition(max(1, -(-rows.num_rows // _ROWS_PER_TASK)))
-        .map_batches(
-            TextEncoder,
-            fn_constructor_args=(model, config.max_tokens),
-            batch_size=config.batch_size,
-            batch_format="pyarrow",
-            concurrency=(1, max(1, int(ray.cluster_resources().get("CPU", 1)))),
-        )
+    encoded = _encoded(rows, model, config, num_gpus)
+    vectors_VE = _aligned(encoded.iter_batches(batch_size=None, batch_format="pyarrow"), len(texts), width)
+    storage.write_parquet(uri, pa.table({TEXT_VECTOR: _rows_of(vectors_VE)}))
+
+
+def _width(model: str, max_tokens: int, text: str, num_gpus: int) -> int:
+    """The width of the model's vectors, tried out on one text.
+
+    Raises:
+        UserError: the model cannot be loaded or does not encode text.
+    """
+    attempt = ray.remote(lambda: TextEncoder(model, max_tokens).encode([text]).shape[1])
+    try:
+        return int(ray.get(attempt.options(num_gpus=min(num_gpus, 1)).remote()))
+    except RayTaskError as error:
+        cause = (str(error.cause).strip() or repr(error.cause)).splitlines()[0].rstrip(" .:")
+        raise UserError(
+            f"text.encoder {model!r} cannot be used: {cause}; name a transformers text encoder that is here or can be "
+            "downloaded"
+        ) from error
+
+
+def _encoded(rows: pa.Table, model: str, config: TextConfig, num_gpus: int) -> ray.data.Dataset:
+    """Row numbers and vectors, in any order; actors have a GPU each where the cluster has some."""
+    num_cpus = int(ray.cluster_resources().get("CPU", 1))
+    rows = rows.take(pc.sort_indices(pc.utf8_length(rows["text"])))  # texts of like length need little padding
+    texts = ray.data.from_arrow(rows).repartition(-(-rows.num_rows // _ROWS_PER_TASK))
+    return texts.map_batches(
+        TextEncoder,
+        fn_constructor_args=(model, config.max_tokens),
+        batch_size=config.batch_size,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(min_size=1, max_size=max(1, num_gpus or num_cpus)),
+        num_gpus=min(num_gpus, 1),
     )
-    parts = [ray.get(ref) for ref in encoded.to_arrow_refs()]
-    storage.write_parquet(uri, _aligned(pa.concat_tables(parts), len(texts)))
 
 
 def model_path(config: TextConfig) -> str:
@@ -76,21 +107,19 @@ class TextEncoder:
     """An actor with a model: the mean of the last states of a text's tokens, scaled to length one."""
 
     def __init__(self, model: str, max_tokens: int) -> None:
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
-            loaded: Any = AutoModel.from_pretrained(model)
-        except (OSError, ValueError) as error:
-            raise UserError(f"text.encoder {model!r} cannot be loaded: {error}") from error
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
+        loaded: Any = AutoModel.from_pretrained(model)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = loaded.eval().to(self._device)
-        self._max_tokens = max_tokens
+        # A longer text than the model has positions for is cut, not an error of its embedding table.
+        positions = getattr(loaded.config, "max_position_embeddings", None) or max_tokens
+        self._max_tokens = min(max_tokens, self._tokenizer.model_max_length, positions)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         vectors_NE = self.encode(batch.column("text").to_pylist())
-        values = pa.FixedSizeListArray.from_arrays(pa.array(vectors_NE.ravel()), vectors_NE.shape[1])
-        return pa.table({"row": batch.column("row"), TEXT_VECTOR: values})
+        return pa.table({"row": batch.column("row"), TEXT_VECTOR: _rows_of(vectors_NE)})
 
-    def encode(self, texts: list[str]) -> np.ndarray:
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """Vectors of the texts, float32, `[N, E]`."""
         tokens = self._tokenizer(
             texts, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
@@ -99,14 +128,18 @@ class TextEncoder:
             states_NLE = self._model(**tokens).last_hidden_state
         is_token_NL1 = tokens["attention_mask"][..., None]
         mean_NE = (states_NLE * is_token_NL1).sum(1) / is_token_NL1.sum(1).clamp(min=1)
-        vectors_NE: np.ndarray = torch.nn.functional.normalize(mean_NE, dim=1).float().cpu().numpy()
+        vectors_NE: NDArray[np.float32] = torch.nn.functional.normalize(mean_NE, dim=1).float().cpu().numpy()
         return vectors_NE
 
 
-def _aligned(encoded: pa.Table, num_items: int) -> pa.Table:
-    """One row an item, zeros for those without text."""
-    vectors = encoded.column(TEXT_VECTOR).combine_chunks()
-    width = vectors.type.list_size
+def _aligned(parts: Iterable[pa.Table], num_items: int, width: int) -> NDArray[np.float32]:
+    """One row an item, zeros for those without text, `[V, E]`."""
     vectors_VE = np.zeros((num_items, width), np.float32)
-    vectors_VE[encoded.column("row").to_numpy()] = vectors.flatten().to_numpy().reshape(-1, width)
-    return pa.table({TEXT_VECTOR: pa.FixedSizeListArray.from_arrays(pa.array(vectors_VE.ravel()), width)})
+    for part in parts:
+        vectors = part.column(TEXT_VECTOR).combine_chunks()
+        vectors_VE[part.column("row").to_numpy()] = vectors.flatten().to_numpy().reshape(-1, width)
+    return vectors_VE
+
+
+def _rows_of(vectors: NDArray[np.float32]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])

