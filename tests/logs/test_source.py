@@ -33,7 +33,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def test_readers_are_modules() -> None:
-    assert reader_names() == ["movielens", "online_retail", "tabular"]
+    assert reader_names() == ["movielens", "online_retail", "s3rec", "tabular"]
 
 
 @pytest.mark.parametrize("where", ["local", "s3"])
@@ -154,7 +154,7 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, content: str | None, config
 
 def test_files_that_no_reader_knows(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"no reader knows the files in .*notes\.xlsx.*movielens, online_retail, tabular"
+        UserError, match=r"no reader knows the files in .*notes\.xlsx.*movielens, online_retail, s3rec, tabular"
     ):
         open_logs(LogsConfig(uri=bad(tmp_path, "x", "notes.xlsx")))
 
