@@ -40,10 +40,11 @@ $(ready): pyproject.toml constraints.txt
 	PATH="$(abspath $(bin)):$$PATH" $(bin)/python -c "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder; ShareMemCommBuilder().load()" > $(VENV)/warm.log 2>&1 || cat $(VENV)/warm.log
 	touch $(ready)
 
-# A cluster of one node that asks for a token, and a job submitted to it as to any other.
+# A cluster of one node that asks for a token, and a job submitted to it as to any other. Its jobs find `python` where the
+# node was started from.
 cluster: $(ready)
 	$(bin)/ray get-auth-token --generate > /dev/null
-	$(token) $(bin)/ray start --head --port $(RAY_PORT) --dashboard-host 127.0.0.1
+	PATH="$(abspath $(bin)):$$PATH" $(token) $(bin)/ray start --head --port $(RAY_PORT) --dashboard-host 127.0.0.1
 
 submit: $(ready)
 	$(token) RAY_API_SERVER_ADDRESS=http://$(DASHBOARD) $(bin)/ray job submit --working-dir . -- $(JOB)

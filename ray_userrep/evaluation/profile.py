@@ -21,7 +21,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import rankdata
 from sklearn.decomposition import TruncatedSVD
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.hashing import hash_ids
@@ -40,6 +40,7 @@ _TEST_DRAW, _TUNING_DRAW, _RESAMPLE_SEED, _NUM_RESAMPLES = 30, 31, 0, 200
 _COUNT_COMPONENTS = 128
 _LOGISTIC_C, _RIDGE_ALPHA = (0.003, 0.03, 0.3), (1.0, 30.0, 1000.0)
 _BATCH_USERS = 256
+_COUNTS = "item counts"
 
 Features = NDArray[np.float64]
 Metric = dict[str, float]
@@ -73,7 +74,7 @@ def measure_profile(corpus: Corpus, split: Split, encoder: UserEncoder, config: 
     features = {"encoder": user_vectors(encoder, histories)}
     attributes = read_attributes(users, histories.users_U)
     if config.baselines and attributes:
-        features["item counts"] = count_features(histories, corpus.manifest.num_items)
+        features[_COUNTS] = count_features(histories, corpus.manifest.num_items)
     return {attribute.name: measure_attribute(attribute, features, config.confidence) for attribute in attributes}
 
 
@@ -90,14 +91,18 @@ def user_vectors(encoder: UserEncoder, histories: Sequences) -> Features:
 
 
 def count_features(histories: Sequences, num_items: int) -> Features:
-    """Leading singular vectors of each user's log counts of items, `[U, D]`."""
+    """Leading singular vectors of each user's log counts of items, with one scale for all of them, `[U, D]`.
+
+    Rows have unit length before, so that busy users do not take up the leading vectors; the singular values stay, since
+    equal scales would let the smallest ones, mostly noise, speak as loudly as the largest.
+    """
     ones = np.ones(len(histories.items_N))
     counts = csr_matrix((ones, histories.items_N, histories.offsets_U1), shape=(histories.num_users, num_items))
     counts.sum_duplicates()
     counts.data = np.log1p(counts.data)
     components = min(_COUNT_COMPONENTS, num_items - 1, histories.num_users - 1)
-    reduced: Features = TruncatedSVD(components, random_state=0).fit_transform(counts)
-    return reduced
+    reduced: Features = TruncatedSVD(components, random_state=0).fit_transform(normalize(counts))
+    return reduced / reduced.std()
 
 
 def read_attributes(users: pa.Table, hashes_U: NDArray[np.int64]) -> list[Attribute]:
@@ -116,7 +121,10 @@ def read_attributes(users: pa.Table, hashes_U: NDArray[np.int64]) -> list[Attrib
 
 
 def _attribute(name: str, column: pa.Array, rows: NDArray[np.int64], hashes_U: NDArray[np.int64]) -> Attribute | None:
-    rows, column = rows[column.is_valid().to_numpy(zero_copy_only=False)], column.drop_null()
+    if pa.types.is_nested(column.type):
+        return None  # a list is neither a class nor a quantity
+    known = _is_known(column)
+    rows, column = rows[known.to_numpy(zero_copy_only=False)], column.filter(known)
     encoded = column.dictionary_encode()
     codes, labels = encoded.indices.to_numpy(), encoded.dictionary
     if len(labels) > _MAX_CLASSES and _is_quantity(column.type):
@@ -133,6 +141,11 @@ def _attribute(name: str, column: pa.Array, rows: NDArray[np.int64], hashes_U: N
     return Attribute(name, rows, values, classes, draws.uniforms(_TEST_DRAW, hashes_U[rows]) < _TEST_SHARE)
 
 
+def _is_known(column: pa.Array) -> pa.Array:
+    """Neither null nor a number that is not finite, which is how pandas and numpy write a missing one."""
+    return pc.is_finite(column).fill_null(False) if pa.types.is_floating(column.type) else column.is_valid()
+
+
 def _is_quantity(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
 
@@ -140,7 +153,10 @@ def _is_quantity(kind: pa.DataType) -> bool:
 def measure_attribute(attribute: Attribute, features: dict[str, Features], confidence: float) -> dict[str, Any]:
     """The attribute's metrics for each kind of features, aligned with the users, with bootstrap intervals."""
     truth_U = attribute.values_U[attribute.is_test_U]
-    predicted = {name: _fit_predict(attribute, x_UD[attribute.rows_U]) for name, x_UD in features.items()}
+    predicted = {
+        name: _fit_predict(attribute, x_UD[attribute.rows_U], standardise=name != _COUNTS)
+        for name, x_UD in features.items()
+    }
     measures: dict[str, Callable[..., float]] = (
         {"accuracy": _accuracy, "auc": _auc} if attribute.classes else {"r2": _r2}
     )
@@ -164,18 +180,19 @@ def measure_attribute(attribute: Attribute, features: dict[str, Features], confi
         "users": {"train": int((~attribute.is_test_U).sum()), "test": int(attribute.is_test_U.sum())},
         "metrics": metrics,
     }
-    if {"encoder", "item counts"} <= set(metrics):
-        difference = metrics["encoder"][headline]["mean"] - metrics["item counts"][headline]["mean"]
-        paired = drawn["encoder"][headline] - drawn["item counts"][headline]
+    if {"encoder", _COUNTS} <= set(metrics):
+        difference = metrics["encoder"][headline]["mean"] - metrics[_COUNTS][headline]["mean"]
+        paired = drawn["encoder"][headline] - drawn[_COUNTS][headline]
         result["over_item_counts"] = _interval(difference, paired, confidence)
     return result
 
 
-def _fit_predict(attribute: Attribute, x_UD: Features) -> NDArray[np.float64]:
+def _fit_predict(attribute: Attribute, x_UD: Features, standardise: bool) -> NDArray[np.float64]:
     """Class probabilities of the test users, `[U, C]`, or their values, `[U]`; the penalty is chosen on others."""
     train = np.flatnonzero(~attribute.is_test_U)
     is_tuning = draws.uniforms(_TUNING_DRAW, attribute.rows_U[train]) < _TUNING_SHARE
-    x_UD = StandardScaler().fit(x_UD[train]).transform(x_UD)
+    if standardise:
+        x_UD = StandardScaler().fit(x_UD[train]).transform(x_UD)
     y_U = attribute.values_U
     fit, tune = train[~is_tuning], train[is_tuning]
     penalties = _LOGISTIC_C if attribute.classes else _RIDGE_ALPHA

@@ -55,6 +55,21 @@ def test_attributes_that_say_nothing_are_left_out():
     assert [a.name for a in read_attributes(table, HASHES)] == ["good"]
 
 
+@pytest.mark.parametrize("missing", [np.nan, np.inf])
+def test_a_number_that_is_not_finite_is_a_missing_one(missing):
+    age = np.random.default_rng(2).normal(40, 10, NUM_USERS)
+    holes = np.where(np.arange(NUM_USERS) % 5 == 0, missing, age)
+    nulls = [None if user % 5 == 0 else value for user, value in enumerate(age)]
+    assert told(age, age=holes) == told(age, age=nulls)
+    flag = np.where(np.arange(NUM_USERS) % 5 == 0, missing, np.arange(NUM_USERS) % 2)
+    assert read_attributes(users(flag=flag), HASHES)[0].classes == ["1.0", "0.0"]  # in order of appearance
+
+
+def test_an_attribute_that_is_a_list_or_a_record_is_left_out():
+    table = users(tags=[["a", "b"]] * NUM_USERS, place=[{"city": "x"}] * NUM_USERS, good=np.arange(NUM_USERS) % 2)
+    assert [a.name for a in read_attributes(table, HASHES)] == ["good"]
+
+
 def test_users_are_split_by_their_hash_whoever_else_is_there():
     whole = read_attributes(users(good=np.arange(NUM_USERS) % 2), HASHES)[0]
     some = read_attributes(users(good=np.arange(NUM_USERS) % 2), HASHES[200:])[0]
