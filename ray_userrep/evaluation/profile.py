@@ -209,7 +209,7 @@ def _fit_predict(attribute: Attribute, x_UD: Features, standardise: bool) -> NDA
 
 
 def _model(attribute: Attribute, penalty: float) -> Any:
-    return LogisticRegression(C=penalty, max_iter=300) if attribute.classes else Ridge(alpha=penalty)
+    return LogisticRegression(C=penalty, max_iter=2000) if attribute.classes else Ridge(alpha=penalty)
 
 
 def _score(model: Any, x_UD: Features, y_U: NDArray[np.float64]) -> float:
