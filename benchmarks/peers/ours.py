@@ -9,6 +9,7 @@ Shapes: P parts of the objective.
 import statistics
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def train(job: dict[str, Any], data: Data, clock: Clock) -> dict[str, Any]:
     raise AssertionError("training ended before its time")
 
 
-class Observer:
+class Observer(ABC):
     """What is told of each step of the bare loop; it ends training with `Enough`."""
 
     def on_model(self, model: TrainModel) -> None:
@@ -73,9 +74,9 @@ class Observer:
     def on_step(self, targets: int) -> None:
         """After each step."""
 
+    @abstractmethod
     def result(self) -> dict[str, Any]:
         """What was found."""
-        raise NotImplementedError
 
 
 class Observed(BareEngine):
