@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ray_userrep.corpus.batch import TIMESTAMPS, Batch
-from ray_userrep.encoder.backbones.attention import Layout, layout_of
+from ray_userrep.encoder.backbones.attention import Group, Layout, layout_of
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.config import HSTUConfig
 from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
 
 _TIME_BUCKETS = 64
+_HIDDEN = -1e4  # a score whose silu, and its derivative, are zero exactly
 _BUCKETS_PER_DOUBLING = 2
 _SECOND = 10**6
 
@@ -65,22 +66,23 @@ class Unit(nn.Module):
         outs = [vqk_P3HE[:0, 0].flatten(1)]
         for group, part, bucket_GSS in zip(layout.groups, vqk_P3HE.split(sizes), buckets, strict=True):
             v, q, k = part.unflatten(0, (group.num_windows, group.longest)).permute(2, 0, 3, 1, 4)
-            scores_GHSS = (q @ k.transpose(-1, -2)) * k.shape[-1] ** -0.5 + self._bias(group.longest, bucket_GSS)
-            weights_GHSS = F.silu(scores_GHSS) / self._max_len
-            if self._causal:
-                weights_GHSS = weights_GHSS.tril()
-            elif group.visible is not None:
-                weights_GHSS = weights_GHSS * group.visible
-            outs.append((weights_GHSS @ v).transpose(1, 2).flatten(2).flatten(0, 1))
+            # Scales go on q and v, and what is hidden into the bias: a pass over all pairs costs as much as a product.
+            scores_GHSS = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + self._bias(group, bucket_GSS)
+            outs.append((F.silu(scores_GHSS) @ (v / self._max_len)).transpose(1, 2).flatten(2).flatten(0, 1))
         return torch.cat(outs).index_select(0, layout.place_T)
 
-    def _bias(self, longest: int, bucket_GSS: Tensor | None) -> Tensor:
+    def _bias(self, group: Group, bucket_GSS: Tensor | None) -> Tensor:
         """The bias of each pair by how far back the second lies, in places and in time, `[G or 1, 1, S, S]`."""
-        place_S = torch.arange(longest, device=self.position_bias.device)
-        bias = self.position_bias[place_S[:, None] - place_S + self._max_len - 1][None]
+        place_S = torch.arange(group.longest, device=self.position_bias.device)
+        behind_SS = place_S[:, None] - place_S
+        bias = self.position_bias[behind_SS + self._max_len - 1][None, None]
+        if self._causal:
+            bias = bias.masked_fill(behind_SS < 0, _HIDDEN)
+        elif group.visible is not None:
+            bias = bias.masked_fill(~group.visible, _HIDDEN)
         if self.time_bias is not None and bucket_GSS is not None:
-            bias = bias + self.time_bias[bucket_GSS]
-        return bias[:, None]
+            bias = bias + self.time_bias[bucket_GSS][:, None]
+        return bias
 
 
 def _time_buckets(times_T: Tensor, layout: Layout) -> list[Tensor | None]:
