@@ -14,10 +14,10 @@ def esasrec() -> Recipe:
         name="esasrec",
         stream=StreamConfig(max_len=200, batch_tokens=4096),
         encoder=EncoderConfig(
-            width=128,
+            width=64,
             backbone=TransformerConfig(gated=True),
         ),
         objective=AutoregressiveConfig(softmax=SampledSoftmaxConfig(sampler="mixed", num_negatives=1024, alpha=0.0)),
-        train=TrainConfig(epochs=30, learning_rate=2e-3, patience=6),
+        train=TrainConfig(epochs=24, learning_rate=2e-3, patience=6),
         evaluation=EvaluationConfig(exclude_seen=True),
     )
