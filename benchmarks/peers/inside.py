@@ -22,7 +22,7 @@ def look(cases: list[Case], rows: dict[str, dict[str, Row]], run: Runner) -> tup
         row["flops_per_second"] = row["flops_per_target"] * row["targets_per_second"]
         row["share_of_peak"] = row["flops_per_second"] / peak
         row["step_ms"] = profiles[case.name] = profiled["step_ms"]
-        print(f"{case.name:24s} {row['share_of_peak']:.1%} of {peak / 1e9:,.0f} GFLOP/s", flush=True)
+        print(f"{case.name:34s} {row['share_of_peak']:.1%} of {peak / 1e9:,.0f} GFLOP/s", flush=True)
     return peak, picture(profiles)
 
 

@@ -73,7 +73,7 @@ def measured(case: Case, systems: Sequence[str], repeats: int, run: Runner) -> d
             if not runs or runs[-1]["outcome"] == "ok":
                 load = os.getloadavg()[0]  # of the last minute, in which the run before had its threads
                 runs.append(_run(name, case.job, seen, run) | {"load_before": load})
-                print(f"{case.name:24s} {name:18s} {told(runs[-1])}   (load {load:.1f})", flush=True)
+                print(f"{case.name:34s} {name:18s} {told(runs[-1])}   (load {load:.1f})", flush=True)
     return {name: _summary(runs) for name, runs in seen.items()}
 
 
