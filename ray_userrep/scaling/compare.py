@@ -1,4 +1,4 @@
-"""Is it a power law at all? Rival forms compared by AICc and by the error on the largest runs, which none was fitted to.
+"""Is it a power law at all? Rival forms compared by AICc, and by the error on the largest runs when held out.
 
 The information criterion is that of Laplace errors of ln(loss), which the Huber loss with a small δ is the likelihood
 of: outliers count for what they count in the fit.

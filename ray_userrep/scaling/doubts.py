@@ -1,4 +1,4 @@
-"""What is wrong with points, or with a law fitted to them: said in words, so that no table of numbers looks too sure."""
+"""What is wrong with points, or with a law fitted to them, in words: no table of numbers should look too sure."""
 
 import numpy as np
 
@@ -13,6 +13,7 @@ _COLLINEAR = 0.995
 _TINY_FLOOR = 0.01  # E over the lowest loss
 _FAR = 5.0  # robust standard deviations
 _SPREAD_C = 1.25
+_FAR_BUDGET = 100.0
 
 
 def usable_axes(points: Points) -> tuple[Axis, ...]:
@@ -39,7 +40,7 @@ def of_points(points: Points, axes: tuple[Axis, ...]) -> list[str]:
     repeated = points.epochs > 1.0 + 1e-9
     if repeated.any():
         doubts.append(
-            f"{int(repeated.sum())} points saw their data more than once (up to {np.nanmax(points.epochs):.3g} epochs): "
+            f"{int(repeated.sum())} points saw data more than once (up to {np.nanmax(points.epochs):.3g} epochs): "
             "repeated interactions teach less than new ones, and this law takes them for new"
         )
     per_nd = points.C / (points.N * points.D)
@@ -89,9 +90,8 @@ def of_comparison(law: Fit, best: Rival | None) -> list[str]:
 def of_budget(points: Points, budget: float) -> list[str]:
     """Doubts about an optimum far from the points."""
     beyond = budget / points.C.max()
-    return (
-        [f"budget {budget:.3g} is {beyond:.3g} times the largest run: far beyond what was seen"] if beyond > 100 else []
-    )
+    far = beyond > _FAR_BUDGET
+    return [f"budget {budget:.3g} is {beyond:.3g} times the largest run: far beyond what was seen"] if far else []
 
 
 def _few(points: Points, axes: tuple[Axis, ...]) -> list[str]:

@@ -1,9 +1,9 @@
 """The minimiser: many robust fits of one form at once, and a last polish of the best.
 
-A fit minimises the summed Huber loss of log residuals with δ = 1e-3 (Hoffmann et al. 2022, appendix D.3). Far starts and
-resampled points are worked on together by a damped Gauss-Newton iteration on reweighted residuals, some fifty
-matrix products for all of them; what is reported is polished by BFGS with the analytic gradient and tight tolerances.
-The sum matters: with a mean, tolerances are met at the start and nothing is fitted (Besiroglu et al. 2024).
+A fit minimises the summed Huber loss of log residuals with δ = 1e-3 (Hoffmann et al. 2022, appendix D.3). Starts and
+resampled points are worked on together by a damped Gauss-Newton iteration on reweighted residuals, a few products of
+matrices for all of them; what is reported is polished by BFGS with the analytic gradient and tight tolerances. The
+sum matters: with a mean, tolerances are met at the start and nothing is fitted (Besiroglu et al. 2024).
 
 Shapes: S fits at once, P points, K parameters.
 """
@@ -15,7 +15,7 @@ from ray_userrep.scaling.forms import Form, Logs
 from ray_userrep.scaling.points import Floats
 
 DELTA = 1e-3
-_TRIED, _KEPT, _POLISHED = 600, 48, 8  # starts that each stage takes over from the one before
+_TRIED, _KEPT, _POLISHED = 600, 48, 2  # starts that each stage takes over from the one before
 _SHORT, _LONG = 12, 120  # iterations
 _CHUNK = 2**21  # numbers in a Jacobian
 
@@ -67,7 +67,7 @@ def _polish(form: Form, theta_K: Floats, logs: Logs, target_P: Floats) -> tuple[
             theta_K,
             jac=True,
             method="BFGS",
-            options={"gtol": 1e-12, "maxiter": 1000},
+            options={"gtol": 1e-12, "maxiter": 400},
         )
     return (found.x, float(found.fun)) if found.fun <= start else (theta_K, start)
 
