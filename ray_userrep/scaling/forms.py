@@ -224,8 +224,9 @@ class LogLinear(Form):
 
     def log_loss(self, theta_SK: Floats, logs: Logs) -> tuple[Floats, Floats]:
         design_PK = np.stack([np.ones_like(logs["N"]), *(-logs[axis] for axis in self.axes)], -1)
-        value_SP = np.maximum(theta_SK @ design_PK.T, _LOWEST)
-        return np.log(value_SP), design_PK / value_SP[..., None]
+        value_SP = theta_SK @ design_PK.T
+        slope_SP = np.where(value_SP > _LOWEST, 1 / np.maximum(value_SP, _LOWEST), 0.0)
+        return np.log(np.maximum(value_SP, _LOWEST)), design_PK * slope_SP[..., None]
 
     def starts(self) -> Floats:
         return np.array([[1.0, *gains] for gains in product((0.0, 0.02, 0.1), repeat=len(self.axes))])

@@ -93,4 +93,4 @@ def test_draws_have_converged(make_points):
     weight_RP = np.random.default_rng(0).exponential(size=(50, len(points)))
     target_P = np.log(points.loss) - centre.log_loss
     longer, _ = fit_from(LAW, fitted.draws_RK, points.logs(centre), target_P[None], weight_RP, 400)
-    assert np.abs(longer - fitted.draws_RK).max(0) == pytest.approx(0, abs=0.1 * fitted.draws_RK.std(0).max())
+    assert ((longer - fitted.draws_RK).std(0) < 0.05 * fitted.draws_RK.std(0)).all()
