@@ -22,7 +22,8 @@ def usable_axes(points: Points) -> tuple[Axis, ...]:
     Raises:
         UserError: the points differ in nothing that a law could be about.
     """
-    axes = tuple(name for name in ("N", "D") if _num_values(points.axis(name)) >= _MIN_VALUES)
+    both: tuple[Axis, Axis] = ("N", "D")
+    axes = tuple(name for name in both if _num_values(points.axis(name)) >= _MIN_VALUES)
     if not axes:
         counts = " and ".join(f"{_num_values(points.axis(name))} of {name}" for name in ("N", "D"))
         raise UserError(f"the points have {counts}: a law needs at least {_MIN_VALUES} different values of one of them")
@@ -67,10 +68,11 @@ def of_fit(fitted: Fit, constants: dict[str, Estimate]) -> list[str]:
     for name in ("α", "β", "γ"):
         if name in constants and not (min(constants[name].value, constants[name].low) > 0):
             doubts.append(f"{name} is not told apart from 0: the points do not show that the loss falls along its axis")
-    residuals = fitted.log_residuals()
-    usual = 1.4826 * np.median(np.abs(residuals))
-    far = np.abs(residuals) > np.maximum(_FAR * usual, 1e-6)
-    if far.any() and num_points > num_parameters + 2:
+    errors = np.abs(fitted.log_residuals())
+    # A robust fit goes through as many points as it has constants: those say nothing of the scatter.
+    scatter = 1.4826 * np.median(np.sort(errors)[num_parameters:]) if num_points > num_parameters else np.inf
+    far = errors > max(_FAR * scatter, 1e-6)
+    if far.any() and has_intervals(fitted.form, num_points):
         lines = ", ".join(str(line) for line in fitted.points.lines[far][:10])
         doubts.append(f"{int(far.sum())} points lie far off the law (line {lines}): are they broken runs?")
     return doubts
@@ -96,7 +98,8 @@ def of_budget(points: Points, budget: float) -> list[str]:
 
 def _few(points: Points, axes: tuple[Axis, ...]) -> list[str]:
     doubts = []
-    for name in ("N", "D"):
+    both: tuple[Axis, Axis] = ("N", "D")
+    for name in both:
         values = points.axis(name)
         decades = float(np.log10(values.max() / values.min()))
         if _num_values(values) < _MIN_VALUES and name not in axes:

@@ -87,7 +87,7 @@ def bootstrapped(fitted: Fit, num_draws: int = NUM_DRAWS, seed: int = 0) -> Fit:
         return fitted
     weight_RP = np.random.default_rng(seed).exponential(size=(num_draws, len(points)))
     target_P = np.log(points.loss) - fitted.centre.log_loss
-    start_RK = np.repeat(fitted.theta_K[None], num_draws, 0)
+    start_RK = np.repeat(form.revived(fitted.theta_K)[None], num_draws, 0)
     logs = points.logs(fitted.centre)
     draws_RK, _ = fit_from(form, start_RK, logs, target_P[None], weight_RP, _ITERATIONS)
     return replace(fitted, draws_RK=draws_RK)

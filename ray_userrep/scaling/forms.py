@@ -19,6 +19,7 @@ Logs = Mapping[Axis, Floats]
 _SHARES = (0.02, 0.1, 0.3, 0.6, 0.9)
 _EXPONENTS = (0.03, 0.1, 0.2, 0.35, 0.5, 0.8, 1.2, 2.0)
 _SHARPNESS = 2.0  # of a break: most of it happens within a factor of e to each side
+_ALIVE = 0.03  # of a term over the mean loss
 _LOWEST = 1e-9  # a loss, over the mean loss, below which a form that can turn negative is cut off
 
 
@@ -41,6 +42,10 @@ class Form(ABC):
     @abstractmethod
     def constants(self, theta_SK: Floats, centre: Centre) -> dict[str, Floats]:
         """The constants of the formula in the units of the points, `[S]` each."""
+
+    def revived(self, theta_K: Floats) -> Floats:
+        """The parameters where a fit to other points may start: at nothing that it could not come back from, `[K]`."""
+        return theta_K
 
 
 class Term(Protocol):
@@ -174,6 +179,12 @@ class SumOfTerms(Form):
                 for mix in mixes
             ]
         )
+
+    def revived(self, theta_K: Floats) -> Floats:
+        """No term is smaller than some percent of the loss: one that vanished has no gradient left."""
+        lowest_K = np.full(len(theta_K), -np.inf)
+        lowest_K[[place.start for place in self._places]] = np.log(_ALIVE)
+        return np.maximum(theta_K, lowest_K)
 
     def constants(self, theta_SK: Floats, centre: Centre) -> dict[str, Floats]:
         named: dict[str, Floats] = {}

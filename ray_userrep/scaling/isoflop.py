@@ -52,7 +52,7 @@ def valleys(points: Points) -> list[Valley]:
 
 def envelope(points: Points) -> NDArray[np.int64]:
     """Rows of the runs that no run of as little compute or less beats, by rising compute."""
-    order = np.lexsort((points.loss, points.C))
+    order = np.lexsort((points.loss, np.log(points.C).round(6)))  # of one budget the best comes first
     best = np.minimum.accumulate(points.loss[order])
     is_new = np.concatenate([[True], best[1:] < best[:-1]])
     return order[is_new]

@@ -7,7 +7,7 @@ Shapes: P points.
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -66,8 +66,8 @@ class Points:
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "Points":
         """Some of the points."""
-        columns = (self.N, self.D, self.loss, self.C, self.epochs, self.lines)
-        return Points(*(column[rows] for column in columns), self.flops_per_nd, self.has_c)
+        n, d, loss, c, epochs = (column[rows] for column in (self.N, self.D, self.loss, self.C, self.epochs))
+        return replace(self, N=n, D=d, loss=loss, C=c, epochs=epochs, lines=self.lines[rows])
 
     @staticmethod
     def of(
@@ -113,8 +113,7 @@ def read_points(path: str | Path) -> Points:
     if epochs is None and "unique" in columns:
         epochs = columns["D"] / columns["unique"]
     points = Points.of(columns["N"], columns["D"], columns["loss"], columns.get("C"), epochs)
-    lines = np.array([line for line, _ in numbered])
-    return Points(*(points.N, points.D, points.loss, points.C, points.epochs, lines), points.flops_per_nd, points.has_c)
+    return replace(points, lines=np.array([line for line, _ in numbered]))
 
 
 def _header(rows: list[list[str]], path: str | Path) -> dict[str, int]:

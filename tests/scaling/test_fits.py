@@ -83,6 +83,12 @@ def test_too_few_points_have_no_intervals(make_points):
     assert np.isnan(bootstrapped(fit(LAW, points)).constants()["α"].low)
 
 
+def test_a_floor_that_vanished_in_the_fit_comes_back_in_draws(make_points):
+    fitted = bootstrapped(fit(LAW, make_points(seed=4, truth=lambda n, d: 20 / n**0.2 + 100 / d**0.25)), 100)
+    floor = fitted.constants()["E"]
+    assert floor.value < 1e-3 and floor.low < 1e-3 and floor.high > 0.1
+
+
 def test_a_draw_that_is_no_number_widens_the_interval():
     assert estimate(1.0, np.array([0.9, 1.0, 1.1, np.nan])).low == -np.inf
 

@@ -82,7 +82,8 @@ def test_doubts_about_the_points_are_said(make_points):
 
 
 def test_doubts_about_the_law_are_said(make_points):
-    assert "E is not told apart from 0" in said(make_points(truth=lambda n, d: 20 / n**0.2 + 100 / d**0.25))
+    no_floor = make_points(seed=4, truth=lambda n, d: 20 / n**0.2 + 100 / d**0.25)
+    assert "E is not told apart from 0" in said(no_floor)
     points = make_points(noise=0.002)
     points.loss[5] *= 1.5
     assert f"far off the law (line {points.lines[5]})" in said(points)
