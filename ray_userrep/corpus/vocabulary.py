@@ -72,7 +72,7 @@ class Vocabulary:
 def cuts(buckets: list[Counted]) -> list[Id]:
     """Ids that cut the entries of all buckets into ranges of about equal size."""
     samples: list[Any] = sorted(sample for bucket in buckets for sample in bucket.samples)
-    return sorted(set(samples[_RANGE_SLICES::_RANGE_SLICES]))
+    return sorted(set(samples[_RANGE_SLICES::_RANGE_SLICES]) - {samples[0]})  # nothing comes before the first id
 
 
 def count_range(number: int, low: Id | None, high: Id | None, buckets: list[Counted], build_uri: str) -> dict[str, Any]:
