@@ -24,7 +24,7 @@ from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.memory import PEAK
 from ray_userrep.corpus.partition import partition
 from ray_userrep.corpus.sequences import sort_bucket, write_bucket
-from ray_userrep.corpus.stages import Build, Progress, Report, plain_errors, run_tasks
+from ray_userrep.corpus.stages import Build, Progress, Report, begin, plain_errors, run_tasks
 from ray_userrep.corpus.store import manifest_uri, newest_version
 from ray_userrep.corpus.users import write_users
 from ray_userrep.corpus.vocabulary import Counted, Vocabulary, count_range, cuts, number_items, write_items
@@ -51,9 +51,9 @@ def prepare(logs: Logs, config: CorpusConfig, uri: str) -> Manifest:
     if there is not None:
         print(f"prepare   {uri} is up to date (version {there.version})", flush=True)
         return there
-    build = Build(uri, key)
+    build = begin(uri, key)
     try:
-        manifest = _manifest(logs, key, build, uri)
+        manifest = build_version(logs, config, uri, build)
     except _Useless:
         build.drop()
         raise
@@ -97,8 +97,13 @@ def _up_to_date(key: dict[str, Any], uri: str) -> Manifest | None:
     return Manifest.model_validate(there) if key.items() <= there.items() else None
 
 
-def _manifest(logs: Logs, key: dict[str, Any], build: Build, uri: str) -> Manifest:
-    """Write every file of a version below the build folder; returns the manifest that names them, not yet numbered."""
+def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> Manifest:
+    """Write every file of a version below the build folder; returns the manifest that names them, not yet numbered.
+
+    Raises:
+        UserError: no row of the log can be used, or no user has two interactions.
+    """
+    key = _key(logs, config)
     parts = build.stage("partition", lambda: _partition(logs, key["num_buckets"], build.uri))
     buckets = build.stage("sort", lambda: _sort(parts, key, build.uri))["reports"]
     vocabulary = _vocabulary(build, buckets)

@@ -57,7 +57,7 @@ def write_bucket(bucket: int, place: int, staged: str, build_uri: str, vocabular
     lists = pa.ListArray.from_arrays(codes.offsets, items)
     sequences = sequences.set_column(sequences.column_names.index("items"), "items", lists)
     storage.write_parquet(storage.join(build_uri, path), sequences, dictionary=_repetitive(sequences.schema))
-    return {"bucket": bucket, "path": path, **_report(sequences)}
+    return {"bucket": bucket, "path": path, **summarise(sequences)}
 
 
 def group(rows: pa.Table, ids: pa.Array, cap: int | None = None) -> pa.Table:
@@ -124,7 +124,8 @@ def _repetitive(schema: pa.Schema) -> list[str] | bool:
     return [f"{field.name}.list.element" for field in schema if field.type == pa.list_(pa.string())] or False
 
 
-def _report(sequences: pa.Table) -> dict[str, Any]:
+def summarise(sequences: pa.Table) -> dict[str, Any]:
+    """Counts of sequences and a digest of what they hold."""
     items, times = (sequences[name].combine_chunks() for name in ("items", "timestamps"))
     offsets_U1, items_N, times_N = (values.to_numpy() for values in (items.offsets, items.values, times.values))
     tied_N = _tied(times_N, offsets_U1)

@@ -28,14 +28,10 @@ Report = dict[str, Any]
 class Build:
     """A folder of a version that is not published yet, and the stages that were finished in it."""
 
-    def __init__(self, corpus_uri: str, key: dict[str, Any]) -> None:
-        """Begin a build, or continue the one that was left unfinished with the same key."""
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        self._note = storage.join(corpus_uri, "unfinished", f"{digest[:16]}.json")
-        with suppress(FileExistsError):
-            storage.create_exclusive(self._note, json.dumps({"folder": f"data/{uuid.uuid4().hex[:12]}"}).encode())
-        self.folder: str = storage.read_json(self._note)["folder"]
-        self.uri = storage.join(corpus_uri, self.folder)
+    def __init__(self, corpus_uri: str, folder: str, note: str | None = None) -> None:
+        """A build in a folder of a corpus, with the note that leads to it, if one does."""
+        self.folder, self._note = folder, note
+        self.uri = storage.join(corpus_uri, folder)
         self.finished = 0
         self.peak_bytes: dict[str, int] = {}
 
@@ -55,16 +51,26 @@ class Build:
 
     def drop(self) -> None:
         """Forget the build with all that it wrote."""
-        storage.delete(self._note)
+        self.settle()
         storage.delete(self.uri)
 
     def settle(self) -> None:
         """Make the build one that nobody continues: it is about to be published."""
-        storage.delete(self._note)
+        if self._note is not None:
+            storage.delete(self._note)
 
     def clean(self) -> None:
         """Remove what only later stages needed."""
         storage.delete(storage.join(self.uri, "staging"))
+
+
+def begin(corpus_uri: str, key: dict[str, Any]) -> Build:
+    """A new build, or the one that was left unfinished with the same key."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    note = storage.join(corpus_uri, "unfinished", f"{digest[:16]}.json")
+    with suppress(FileExistsError):
+        storage.create_exclusive(note, json.dumps({"folder": f"data/{uuid.uuid4().hex[:12]}"}).encode())
+    return Build(corpus_uri, storage.read_json(note)["folder"], note)
 
 
 def run_tasks(stage: str, calls: Sequence[tuple[Any, ...]], sizes: Sequence[int]) -> Report:
