@@ -162,11 +162,21 @@ def read_parquet(uri: str, columns: list[str] | None = None) -> pa.Table:
             raise UserError(f"{uri} is not a readable Parquet file: {error}") from error
 
 
-def write_parquet(uri: str, table: pa.Table) -> None:
-    """Write a table as zstd-compressed Parquet; the compressed bytes are held in memory."""
+def write_parquet(uri: str, table: pa.Table, dictionary: bool | list[str] = True) -> None:
+    """Write a table as zstd-compressed Parquet; the compressed bytes are held in memory.
+
+    `dictionary` names the leaf columns that repeat few values, or says it of all or none.
+    """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", use_dictionary=dictionary)
     write_bytes(uri, sink.getvalue())
+
+
+@contextmanager
+def parquet_writer(uri: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Write a Parquet file table by table, a row group each; it appears when the block ends well."""
+    with explained(uri), _sink(uri) as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        yield writer
 
 
 def upload_dir(local: str | Path, uri: str) -> None:

@@ -11,7 +11,14 @@ class CorpusConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     uri: str | None = Field(None, description="folder of the corpus; empty: corpora/ here, named by what went in")
-    num_buckets: int = Field(8, ge=1, description="hash buckets of users; one bucket must fit in memory")
+    num_buckets: int | None = Field(
+        None,
+        ge=1,
+        description="hash buckets of users, each sorted in memory; empty: by the size of the log, at least 8",
+    )
+    max_user_interactions: int | None = Field(
+        None, ge=2, description="newest interactions of a user that are kept, older ones are counted; empty: all"
+    )
 
 
 class TextConfig(BaseModel):

@@ -42,6 +42,8 @@ class Manifest(BaseModel):
     num_interactions: int
     num_ties: int  # interactions that share user and timestamp with the one before
     num_duplicates: int  # interactions equal to the one before in user, item and timestamp
+    max_user_interactions: int | None = None  # the newest of a user that were kept
+    num_capped: int = 0  # older ones that were left out; quarantined and days count the log as it is
     quarantined: dict[str, int]  # reason -> rows
     interactions_per_day: dict[str, int]  # ISO date -> interactions
     side_columns: list[str]  # aligned list columns of the sequences beside items and timestamps
@@ -49,3 +51,4 @@ class Manifest(BaseModel):
     users: str | None
     quarantine: list[str]
     sequences: list[SequenceFile]
+    peak_bytes: dict[str, int] = {}  # stage of the preparation -> the most memory that one of its tasks took

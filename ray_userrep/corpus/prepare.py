@@ -1,162 +1,220 @@
-"""From a log to a corpus version, in Ray Data: partition by user hash, count the vocabulary, sort each bucket, publish.
+"""From a log to a corpus version: partition by user hash, sort each bucket, count the vocabulary, write, publish.
 
-Two passes over storage (rows into buckets, buckets into sequences) instead of one shuffle: memory is bounded by a
-bucket, no row passes through the driver, and a version appears in one atomic step or not at all.
+The log is streamed once by Ray Data; what follows are plain tasks on staged files, one a bucket or a range of ids.
+Rows are written twice and read twice instead of shuffled, and no process holds more than a batch, a bucket or a range:
+the driver sees counts of files, days, reasons and frequencies. A version appears in one atomic step or not at all.
 """
 
 import hashlib
 import json
-import time
-import uuid
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
-import ray.data
 
 from ray_userrep import storage
 from ray_userrep.corpus.config import CorpusConfig
-from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
+from ray_userrep.corpus.memory import PEAK
 from ray_userrep.corpus.partition import partition
-from ray_userrep.corpus.sequences import build_bucket
+from ray_userrep.corpus.sequences import sort_bucket, write_bucket
+from ray_userrep.corpus.stages import Build, Progress, Report, begin, plain_errors, run_tasks
 from ray_userrep.corpus.store import manifest_uri, newest_version
-from ray_userrep.corpus.vocabulary import describe, merge_counts
+from ray_userrep.corpus.users import write_users
+from ray_userrep.corpus.vocabulary import Counted, Vocabulary, count_range, cuts, number_items, write_items
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs
 
-_BATCH_ROWS = 1_000_000  # in one task's memory; each batch leaves a file in every bucket
-_Reports = list[dict[str, Any]]
+_BATCH_ROWS = 1_000_000  # in one task's memory; each batch leaves a file
+_SLICE_ROWS = 1_000  # of a batch in each bucket, at least: below, requests cost more than rows
+_BYTES_PER_BUCKET = 16 * 2**20  # of the log: 0.3 to 3 million rows, by its format
+_MIN_BUCKETS, _MAX_BUCKETS = 8, 4096
 
 
 def prepare(logs: Logs, config: CorpusConfig, uri: str) -> Manifest:
     """Publish a corpus version of a log at a URI; one that is there already, of the same log, is returned as it is.
 
+    What a run finished before it died is not done again.
+
     Raises:
         UserError: no row of the log can be used, or no user has two interactions.
     """
     uri = storage.absolute(uri)  # tasks have working directories of their own
-    there = _up_to_date(logs, config, uri)
+    key = _key(logs, config)
+    there = _up_to_date(key, uri)
     if there is not None:
         print(f"prepare   {uri} is up to date (version {there.version})", flush=True)
         return there
-    build = f"data/{uuid.uuid4().hex[:12]}"
+    build = begin(uri, key)
     try:
-        manifest = _build(logs, config, uri, build)
-    except BaseException:
-        storage.delete(storage.join(uri, build))
+        manifest = build_version(logs, config, uri, build)
+    except _Useless:
+        build.drop()
         raise
+    except BaseException:
+        if not build.finished:
+            build.drop()
+        raise
+    build.settle()
     # From here on the build is kept whatever happens: a publication that seems to fail may have gone through.
-    storage.delete(storage.join(uri, build, "staging"))
-    return _publish(uri, manifest)
+    published = _publish(uri, manifest)
+    build.clean()
+    return published
 
 
-def _up_to_date(logs: Logs, config: CorpusConfig, uri: str) -> Manifest | None:
+class _Useless(UserError):
+    """A log of which no corpus can be made, however often that is tried."""
+
+
+def num_buckets_of(num_bytes: int) -> int:
+    """How many buckets suit a log of this size: their memory is bounded, and slices do not become tiny."""
+    return min(max(-(-num_bytes // _BYTES_PER_BUCKET), _MIN_BUCKETS), _MAX_BUCKETS)
+
+
+def _key(logs: Logs, config: CorpusConfig) -> dict[str, Any]:
+    """What a version is made from, in the manifest's words."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "source_uri": logs.uri,
+        "source_fingerprint": logs.fingerprint,
+        "num_buckets": config.num_buckets or num_buckets_of(logs.num_bytes),
+        "max_user_interactions": config.max_user_interactions,
+    }
+
+
+def _up_to_date(key: dict[str, Any], uri: str) -> Manifest | None:
     """The newest version, where it was made from this log in this layout."""
     newest = newest_version(uri)
     if newest is None:
         return None
     there = storage.read_json(manifest_uri(uri, newest))
-    wanted = {
-        "schema_version": SCHEMA_VERSION,
-        "source_uri": logs.uri,
-        "source_fingerprint": logs.fingerprint,
-        "num_buckets": config.num_buckets,
-    }
-    return Manifest.model_validate(there) if wanted.items() <= there.items() else None
+    return Manifest.model_validate(there) if key.items() <= there.items() else None
 
 
-def _build(logs: Logs, config: CorpusConfig, uri: str, build: str) -> Manifest:
-    """Write every file of a version below the build folder; returns the manifest that names them, not yet numbered."""
-    build_uri = storage.join(uri, build)
-    parts = _partition(logs, config, build_uri)
-    items = _vocabulary(parts, logs, build_uri)
-    buckets = _sequences(parts, items, logs, build_uri)
-    quarantine = [part["quarantine"].removeprefix(f"{uri}/") for part in parts if part["quarantine"]]
+def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> Manifest:
+    """Write every file of a version below the build folder; returns the manifest that names them, not yet numbered.
+
+    Raises:
+        UserError: no row of the log can be used, or no user has two interactions.
+    """
+    key = _key(logs, config)
+    parts = build.stage("partition", lambda: _partition(logs, key["num_buckets"], build.uri))
+    buckets = build.stage("sort", lambda: _sort(parts, key, build.uri))["reports"]
+    vocabulary = _vocabulary(build, buckets)
+    items, *written = build.stage("write", lambda: _write(buckets, vocabulary, logs, build.uri))["reports"]
     return Manifest(
+        **key,
         version=0,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        source_uri=logs.uri,
         reader=logs.reader,
-        source_fingerprint=logs.fingerprint,
-        content_fingerprint=_fingerprint(items, buckets),
-        num_buckets=config.num_buckets,
-        num_users=_sum(buckets, "num_users"),
-        num_items=items.num_rows,
-        num_interactions=_sum(buckets, "num_interactions"),
-        num_ties=_sum(buckets, "num_ties"),
-        num_duplicates=_sum(buckets, "num_duplicates"),
-        quarantined=dict(sorted(_total(part["reasons"] for part in parts).items())),
-        interactions_per_day=dict(sorted(_total(part["days"] for part in parts).items())),
-        side_columns=buckets[0]["side_columns"],
-        items=f"{build}/items.parquet",
-        users=f"{build}/users.parquet" if _write_users(logs.users, buckets, build_uri) else None,
-        quarantine=sorted(quarantine),
-        sequences=[_sequence_file(bucket, build) for bucket in buckets],
+        content_fingerprint=_fingerprint(items, written),
+        num_users=_sum(written, "num_users"),
+        num_items=len(vocabulary),
+        num_interactions=_sum(written, "num_interactions"),
+        num_ties=_sum(written, "num_ties"),
+        num_duplicates=_sum(written, "num_duplicates"),
+        num_capped=_sum(buckets, "num_capped"),
+        quarantined=parts["reasons"],
+        interactions_per_day=parts["days"],
+        side_columns=written[0]["side_columns"],
+        items=f"{build.folder}/items.parquet",
+        users=_users(logs.users, written, key["num_buckets"], build),
+        quarantine=sorted(file.removeprefix(f"{uri}/") for file in parts["quarantine"]),
+        sequences=[_sequence_file(bucket, build.folder) for bucket in written],
+        peak_bytes=build.peak_bytes,
     )
 
 
-def _partition(logs: Logs, config: CorpusConfig, build_uri: str) -> _Reports:
-    began = time.perf_counter()
-    task = partial(partition, build_uri=build_uri, num_buckets=config.num_buckets)
-    parts = _reports(logs.interactions.map_batches(task, batch_format="pyarrow", batch_size=_BATCH_ROWS))
-    rows, reasons = _sum(parts, "rows"), _total(part["reasons"] for part in parts)
-    if not rows:
+def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
+    """Stream the log into a file a batch, a slice a bucket; what the tasks say is added up as it comes."""
+    task = partial(partition, build_uri=build_uri, num_buckets=num_buckets)
+    batch_rows = max(_BATCH_ROWS, num_buckets * _SLICE_ROWS)
+    dataset = logs.interactions.map_batches(task, batch_format="pyarrow", batch_size=batch_rows)
+    progress, files, quarantine = Progress("partition"), list[tuple[int, str]](), list[str]()
+    bucket_rows, peak = np.zeros(num_buckets, np.int64), 0
+    reasons, days = Counter[str](), Counter[str]()
+    with plain_errors():
+        for row in dataset.iter_rows():
+            part = json.loads(row["report"])
+            reasons.update(part["reasons"])
+            days.update(part["days"])
+            peak = max(peak, part[PEAK])
+            quarantine += [part["quarantine"]] if part["quarantine"] else []
+            if part["file"]:
+                files.append((part["first_row"], part["file"]))
+                bucket_rows += np.array(part["bucket_rows"])
+            progress.add(part["rows"])
+    if not files:
         listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-        raise UserError(f"nothing in {logs.uri} can be used: {listed or 'it has no rows'}")
-    _say("partition", began, f"{rows:,} interactions, {reasons.total():,} quarantined", rows + reasons.total())
-    return parts
+        raise _Useless(f"nothing in {logs.uri} can be used: {listed or 'it has no rows'}")
+    progress.end(f"{bucket_rows.sum():,} interactions, {reasons.total():,} quarantined")
+    return {
+        "files": [file for _, file in sorted(files)],  # rows in order are sorted faster
+        "bucket_rows": bucket_rows.tolist(),
+        "reasons": dict(sorted(reasons.items())),
+        "days": dict(sorted(days.items())),
+        "quarantine": quarantine,
+        PEAK: peak,
+    }
 
 
-def _vocabulary(parts: _Reports, logs: Logs, build_uri: str) -> pa.Table:
-    began = time.perf_counter()
-    items = describe(merge_counts([part["items"] for part in parts if part["items"]]), logs.items)
-    storage.write_parquet(storage.join(build_uri, "items.parquet"), items)
-    _say("vocabulary", began, f"{items.num_rows:,} items")
-    return items
+def _sort(parts: Report, key: dict[str, Any], build_uri: str) -> Report:
+    """Sort and group each bucket that has users."""
+    files, sizes = ray.put(parts["files"]), parts["bucket_rows"]
+    numbers = [number for number, rows in enumerate(sizes) if rows]
+    cap = key["max_user_interactions"]
+    calls = [(sort_bucket, number, files, build_uri, cap) for number in numbers]
+    found = run_tasks("sort", calls, [sizes[number] for number in numbers])
+    if max(bucket["longest"] for bucket in found["reports"]) < 2:
+        raise _Useless(
+            f"no user in {key['source_uri']} has two interactions: nothing to learn; see logs.columns for user_id"
+        )
+    return found
 
 
-def _sequences(parts: _Reports, items: pa.Table, logs: Logs, build_uri: str) -> _Reports:
-    """Turn each bucket's part files into one file of sequences; buckets without users have none."""
-    began = time.perf_counter()
-    files: dict[int, list[str]] = {}
-    for part in parts:
-        for bucket, file in part["buckets"].items():
-            files.setdefault(int(bucket), []).append(file)
-    tasks = ray.data.from_items(
-        [{"bucket": bucket, "parts": files[bucket]} for bucket in files], override_num_blocks=len(files)
-    )
-    task = partial(build_bucket, build_uri=build_uri, ids=ray.put(items["item_id"].combine_chunks()))
-    buckets = _reports(tasks.map_batches(task, batch_format="pyarrow", batch_size=1))
-    if max(bucket["longest"] for bucket in buckets) < 2:
-        raise UserError(f"no user in {logs.uri} has two interactions: nothing to learn; see logs.columns for user_id")
-    told = f"{_sum(buckets, 'num_users'):,} users in {len(buckets)} buckets"
-    _say("sequences", began, told, _sum(buckets, "num_interactions"))
-    return sorted(buckets, key=lambda report: report["bucket"])
+def _vocabulary(build: Build, buckets: list[Report]) -> Vocabulary:
+    """Count the items of all buckets, range by range, and number them."""
+    counted = [Counted(bucket["items"], bucket["num_distinct"], bucket["samples"]) for bucket in buckets]
+    bounds = [None, *cuts(counted), None]
+    size = sum(bucket.num_distinct for bucket in counted) // (len(bounds) - 1)
+    shared = ray.put(counted)
+    calls = [(count_range, number, low, high, shared, build.uri) for number, (low, high) in enumerate(pairwise(bounds))]
+    return number_items(build.stage("count", lambda: run_tasks("count", calls, [size] * len(calls)))["reports"])
 
 
-def _write_users(users: pa.Table | None, buckets: _Reports, build_uri: str) -> bool:
-    """Write the attributes of the users who are in the corpus; whether the log has any."""
+def _write(buckets: list[Report], vocabulary: Vocabulary, logs: Logs, build_uri: str) -> Report:
+    """Write the item table and every bucket's sequences; the report of the items comes first."""
+    shared = ray.put(vocabulary)
+    calls: list[tuple[Any, ...]] = [
+        (write_items, shared, ray.put(logs.items), storage.join(build_uri, "items.parquet")),
+        *(
+            (write_bucket, bucket["bucket"], place, bucket["sequences"], build_uri, shared)
+            for place, bucket in enumerate(buckets)
+        ),
+    ]
+    return run_tasks("write", calls, [0, *(bucket["num_interactions"] for bucket in buckets)])
+
+
+def _users(users: pa.Table | None, written: list[Report], num_buckets: int, build: Build) -> str | None:
+    """Write the attributes of the users who are in the corpus; the file, where the log has any."""
     if users is None:
-        return False
-    files = [storage.join(build_uri, bucket["path"]) for bucket in buckets]
-    present = pa.chunked_array([storage.read_parquet(file, ["user_id"])["user_id"].combine_chunks() for file in files])
-    ids = users["user_id"].cast(present.type)
-    storage.write_parquet(
-        storage.join(build_uri, "users.parquet"), users.filter(pc.is_in(ids, value_set=present.combine_chunks()))
-    )
-    return True
+        return None
+    files = {bucket["bucket"]: storage.join(build.uri, bucket["path"]) for bucket in written}
+    call = (write_users, ray.put(users), files, num_buckets, storage.join(build.uri, "users.parquet"))
+    build.stage("users", lambda: run_tasks("users", [call], [len(users)]))
+    return f"{build.folder}/users.parquet"
 
 
-def _sequence_file(bucket: dict[str, Any], build: str) -> SequenceFile:
+def _sequence_file(bucket: Report, folder: str) -> SequenceFile:
     return SequenceFile(
         bucket=bucket["bucket"],
-        path=f"{build}/{bucket['path']}",
+        path=f"{folder}/{bucket['path']}",
         num_users=bucket["num_users"],
         num_interactions=bucket["num_interactions"],
     )
@@ -174,36 +232,10 @@ def _publish(uri: str, manifest: Manifest) -> Manifest:
             version += 1
 
 
-def _reports(dataset: ray.data.Dataset) -> _Reports:
-    """What the tasks of a stage say of their work; a user's error comes out of a task as itself."""
-    try:
-        return [json.loads(row["report"]) for row in dataset.take_all()]
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if type(cause) is UserError:  # Ray's wrapper of a task's error is a subclass of that error, too
-                raise cause from None
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        raise
-
-
-def _fingerprint(items: pa.Table, buckets: _Reports) -> str:
+def _fingerprint(items: Report, buckets: list[Report]) -> str:
     """Of ids, order and times, which decide what is predicted; equal however the log was cut into files and blocks."""
-    digest = hashlib.sha256(hash_ids(items["item_id"]).data)
-    for bucket in buckets:
-        digest.update(bucket["content"].encode())
-    return digest.hexdigest()[:16]
+    return hashlib.sha256("".join(part["content"] for part in (items, *buckets)).encode()).hexdigest()[:16]
 
 
-def _sum(reports: _Reports, field: str) -> int:
+def _sum(reports: Iterable[Report], field: str) -> int:
     return sum(report[field] for report in reports)
-
-
-def _total(counts: Iterable[dict[str, int]]) -> Counter[str]:
-    return sum((Counter(count) for count in counts), Counter())
-
-
-def _say(stage: str, began: float, told: str, num_rows: int | None = None) -> None:
-    seconds = time.perf_counter() - began
-    rate = f" ({num_rows / seconds:,.0f} rows/s)" if num_rows is not None else ""
-    print(f"prepare   {stage:12s} {seconds:6.1f} s  {told}{rate}", flush=True)

@@ -48,7 +48,10 @@ class Reader(Protocol):
 
 
 class Logs(NamedTuple):
-    """An opened log; `fingerprint` changes with its files' names and sizes and with how they are read."""
+    """An opened log; `fingerprint` changes with its files' names and sizes and with how they are read.
+
+    `num_bytes` is the size of its files as they are stored.
+    """
 
     uri: str
     reader: str
@@ -56,6 +59,7 @@ class Logs(NamedTuple):
     interactions: ray.data.Dataset
     items: pa.Table | None
     users: pa.Table | None
+    num_bytes: int = 0
 
 
 def open_logs(config: LogsConfig) -> Logs:
@@ -72,7 +76,9 @@ def open_logs(config: LogsConfig) -> Logs:
     reader = config.reader or _recognise(uri, names)
     tables = _load(reader).read(config, files)
     fingerprint = _fingerprint(config, reader, list(zip(names, (file.size for file in files), strict=True)))
-    return Logs(uri if config.uri is not None else EMBEDDED_NAME, reader, fingerprint, *tables)
+    return Logs(
+        uri if config.uri is not None else EMBEDDED_NAME, reader, fingerprint, *tables, sum(file.size for file in files)
+    )
 
 
 def reader_names() -> list[str]:

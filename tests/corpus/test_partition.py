@@ -7,6 +7,7 @@ import pyarrow as pa
 from ray_userrep import storage
 from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.partition import partition
+from ray_userrep.corpus.staging import read_slices
 from ray_userrep.logs.times import TIMESTAMP
 
 DAY = 86_400_000_000
@@ -31,25 +32,22 @@ def report_of(table, uri, num_buckets=4):
     return json.loads(report)
 
 
-def test_good_rows_go_whole_into_the_file_of_their_bucket(tmp_path):
+def test_good_rows_go_whole_into_the_slice_of_their_bucket(tmp_path):
     rows = batch([None] * 20)
     report = report_of(rows, tmp_path)
     found = []
-    for bucket, file in report["buckets"].items():
-        part = storage.read_parquet(file)
-        assert f"bucket={int(bucket):05d}/" in file
-        assert set(bucket_of(hash_ids(part["user_id"]), 4)) == {int(bucket)}
-        assert part["user_hash"].to_pylist() == hash_ids(part["user_id"]).tolist()
-        found += part.drop_columns(["user_hash"]).to_pylist()
+    for bucket, count in enumerate(report["bucket_rows"]):
+        for part in read_slices([report["file"]], bucket):
+            assert set(bucket_of(hash_ids(part["user_id"]), 4)) == {bucket}
+            assert part.num_rows == count
+            found += part.to_pylist()
     assert sorted(found, key=lambda row: row["row"]) == rows.drop_columns(["reason"]).to_pylist()
-    assert report["rows"] == 20
+    assert report["rows"] == sum(report["bucket_rows"]) == 20
     assert report["quarantine"] is None and report["reasons"] == {}
 
 
-def test_items_and_days_are_counted_without_rejected_rows(tmp_path):
+def test_days_are_counted_without_rejected_rows(tmp_path):
     report = report_of(batch([None, None, None, None, "missing_user", None]), tmp_path)
-    counts = storage.read_parquet(report["items"])
-    assert dict(zip(*counts.to_pydict().values(), strict=True)) == {0: 2, 1: 1, 2: 2}
     assert report["days"] == {"1970-01-01": 4, "1970-01-02": 1}
 
 
@@ -64,4 +62,4 @@ def test_rejected_rows_are_kept_as_they_are_with_their_reasons(tmp_path):
 def test_a_batch_of_rejected_rows_writes_nothing_else(tmp_path):
     report = report_of(batch(["missing_item"] * 3), tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / report["quarantine"]]
-    assert report["items"] is None and report["buckets"] == {}
+    assert report["file"] is None

@@ -1,6 +1,6 @@
 """Whole preparations: against a loop over users, against pandas on the shipped data, and when things go wrong."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from ray_userrep.corpus import prepare as module
 from ray_userrep.corpus.config import CorpusConfig
 from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.corpus.prepare import prepare
+from ray_userrep.corpus.stages import Build
 from ray_userrep.corpus.store import newest_version, open_corpus
 from ray_userrep.errors import UserError
 from ray_userrep.logs.config import LogsConfig
@@ -204,13 +205,69 @@ def test_a_task_that_fails_publishes_nothing_and_only_a_users_error_is_told_as_s
     assert newest_version(str(tmp_path)) is None
 
 
-def test_a_failure_after_rows_were_written_removes_them(tmp_path):
+def test_a_rerun_continues_after_the_stages_that_were_finished(tmp_path, monkeypatch, capsys):
     prepare(logs_of(EVENTS), CONFIG, str(tmp_path))
-    before = files_below(tmp_path)
-    mismatched = pa.table({"item_id": [[1], [2]]})
-    with pytest.raises(pa.ArrowException):
-        prepare(logs_of(EVENTS, fingerprint="g", items=mismatched), CONFIG, str(tmp_path))
-    assert files_below(tmp_path) == before
+    before = set(files_below(tmp_path))
+    whole = prepare(logs_of(EVENTS + REJECTED, fingerprint="g"), CONFIG, str(tmp_path / "whole"))
+    names = ["partition", "sort", "count", "write"]
+    capsys.readouterr()
+    for finished, (stage, function) in enumerate(
+        [("sort", "_sort"), ("count", "cuts"), ("write", "_write"), ("publish", "_publish")]
+    ):
+        with monkeypatch.context() as patched, pytest.raises(ConnectionError, match=stage):
+
+            def die(*arguments, stage=stage):
+                raise ConnectionError(stage)
+
+            patched.setattr(module, function, die)
+            patched.setattr(Build, "settle", lambda build: None)  # as if the machine had stopped just before
+            prepare(logs_of(EVENTS + REJECTED, fingerprint="g"), CONFIG, str(tmp_path))
+        assert newest_version(str(tmp_path)) == 1
+        told = [line.split()[1] for line in capsys.readouterr().out.splitlines() if "was finished before" in line]
+        assert told == names[:finished]
+    unread = ray.data.from_arrow(block(EVENTS, 0)).map_batches(lambda batch: 1 / 0)  # the log is not read again
+    logs = logs_of(EVENTS, fingerprint="g")._replace(interactions=unread)
+    manifest = prepare(logs, CONFIG, str(tmp_path))
+    assert sequences_of(open_corpus(str(tmp_path))) == slowly(EVENTS)
+    assert manifest.content_fingerprint == whole.content_fingerprint
+    assert manifest.quarantined == whole.quarantined
+    named = {manifest.items, "manifests/000002.json", *manifest.quarantine, *(f.path for f in manifest.sequences)}
+    below = set(files_below(tmp_path)) - before - set(files_below(tmp_path / "whole"))
+    assert {str(file.relative_to(tmp_path)) for file in below} == named
+
+
+def test_a_failure_before_any_stage_was_finished_leaves_nothing(tmp_path):
+    broken = logs_of(EVENTS)._replace(interactions=ray.data.from_arrow(block(EVENTS, 0)).map_batches(lambda b: 1 / 0))
+    with pytest.raises(Exception, match="division by zero"):
+        prepare(broken, CONFIG, str(tmp_path))
+    assert files_below(tmp_path) == []
+
+
+def test_only_the_newest_of_a_user_are_kept_and_the_others_are_counted(tmp_path):
+    config = CONFIG.model_copy(update={"max_user_interactions": 2})
+    manifest = prepare(logs_of(EVENTS, [7, 20]), config, str(tmp_path))
+    expected = {user: events[-2:] for user, events in slowly(EVENTS).items()}
+    assert sequences_of(open_corpus(str(tmp_path))) == expected
+    assert manifest.num_interactions == sum(len(events) for events in expected.values())
+    assert manifest.num_capped == len(EVENTS) - manifest.num_interactions
+    items, counts = open_corpus(str(tmp_path)).items(), Counter(i for events in expected.values() for i, _ in events)
+    assert dict(zip(items.ids.to_pylist(), items.counts().tolist(), strict=True)) == counts
+    assert manifest.num_items == len(counts)
+    assert prepare(logs_of(EVENTS), CONFIG, str(tmp_path)).version == 2
+
+
+def test_buckets_are_chosen_by_the_size_of_the_log(tmp_path):
+    assert [module.num_buckets_of(num_bytes) for num_bytes in (0, 10**8, 10**9, 10**12)] == [8, 8, 60, 4096]
+    logs = logs_of(EVENTS)._replace(num_bytes=10 * 2**24)
+    assert prepare(logs, CorpusConfig(), str(tmp_path)).num_buckets == 10
+    assert prepare(logs, CorpusConfig(), str(tmp_path)).version == 1
+    assert prepare(logs, CONFIG, str(tmp_path)).num_buckets == 3
+
+
+def test_a_manifest_tells_the_peak_of_each_stage(tmp_path):
+    peaks = prepare(logs_of(EVENTS), CONFIG, str(tmp_path)).peak_bytes
+    assert list(peaks) == ["partition", "sort", "count", "write"]
+    assert all(2**20 < peak < 2**40 for peak in peaks.values())
 
 
 def test_online_retail_is_what_pandas_makes_of_it(tmp_path):

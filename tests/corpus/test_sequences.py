@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_userrep.corpus.hashing import hash_ids
-from ray_userrep.corpus.sequences import _report, group
+from ray_userrep.corpus.sequences import group, summarise
 from ray_userrep.logs.times import TIMESTAMP
 
 
@@ -24,7 +25,7 @@ def rows_of(events, order, user_type):
             "event": pa.array([f"event {row}" for row in range(len(events))]),
         }
     )
-    return table.append_column("user_hash", pa.array(hash_ids(table["user_id"]))).take(pa.array(order, pa.int64()))
+    return table.take(pa.array(order, pa.int64()))
 
 
 def slowly(rows, ids):
@@ -64,7 +65,7 @@ def test_sequences_are_those_of_a_loop_over_users(user_type):
 @given(EVENTS)
 def test_counts_are_those_of_a_loop_over_neighbours(events):
     rows = rows_of(events, range(len(events)), pa.int64())
-    report = _report(group(rows, pa.array(IDS)))
+    report = summarise(group(rows, pa.array(IDS)))
     pairs = [
         (sequence["timestamps"][place - 1 : place + 1], sequence["items"][place - 1 : place + 1])
         for sequence in slowly(rows, IDS)
@@ -74,11 +75,33 @@ def test_counts_are_those_of_a_loop_over_neighbours(events):
     assert report["num_duplicates"] == sum(len(set(times)) == 1 and len(set(items)) == 1 for times, items in pairs)
     assert report["num_users"] == len({user for user, _, _ in events})
     assert report["num_interactions"] == len(events)
-    assert report["longest"] == max(len(sequence["items"]) for sequence in slowly(rows, IDS))
     assert report["side_columns"] == ["price", "event"]
+
+
+def spread(events):
+    """The same events at times so far apart that user and time do not fit one sort key."""
+    return [(user, item, time * 2**60) for user, item, time in events]
+
+
+@given(EVENTS.map(spread), st.integers(1, 4))
+def test_the_newest_of_a_user_are_kept(events, cap):
+    rows = rows_of(events, range(len(events)), pa.int64())
+    capped, whole = group(rows, pa.array(IDS), cap).to_pylist(), group(rows, pa.array(IDS)).to_pylist()
+    keys = ("items", "timestamps", "price", "event")
+    assert capped == [sequence | {key: sequence[key][-cap:] for key in keys} for sequence in whole]
+
+
+@pytest.mark.parametrize("step", [1, 2**60])
+def test_ties_keep_the_order_of_the_log_however_large_times_are(step):
+    rng = np.random.default_rng(0)
+    user, time = rng.integers(0, 5, 2000), rng.integers(0, 7, 2000)
+    events = list(zip(user.tolist(), (user % 4).tolist(), (time * step).tolist(), strict=True))
+    rows = rows_of(events, rng.permutation(2000), pa.int64())
+    found = [event for sequence in group(rows, pa.array(IDS))["event"].to_pylist() for event in sequence]
+    assert found == [f"event {row}" for row in np.lexsort((time, user))]
 
 
 def test_content_differs_where_the_order_of_a_users_items_does():
     one, other = ([(1, 0, 0), (1, 1, 1)], [(1, 1, 0), (1, 0, 1)])
-    first, second = (_report(group(rows_of(e, range(2), pa.int64()), pa.array(IDS)))["content"] for e in (one, other))
+    first, second = (summarise(group(rows_of(e, range(2), pa.int64()), pa.array(IDS)))["content"] for e in (one, other))
     assert first != second

@@ -1,0 +1,54 @@
+"""Our side: the log as any user has it prepared, on one or more local Ray nodes that share the cores."""
+
+import logging
+import time
+
+import ray
+from preparers.job import Job, answer, job
+from ray.cluster_utils import Cluster
+
+from ray_userrep.corpus.config import CorpusConfig
+from ray_userrep.corpus.prepare import prepare
+from ray_userrep.logs.config import LogsConfig
+from ray_userrep.logs.source import open_logs
+
+
+def main(given: Job) -> None:
+    began = time.perf_counter()
+    _start(given)
+    started = time.perf_counter()
+    columns = {"user_id": "user", "item_id": "item", "timestamp": "time"}
+    logs = open_logs(LogsConfig(uri=given.log, columns=columns, timestamp_unit="us"))
+    config = CorpusConfig(num_buckets=given.buckets, max_user_interactions=given.cap)
+    manifest = prepare(logs, config, given.output)
+    done = time.perf_counter()
+    ray.shutdown()
+    answer(
+        interactions=manifest.num_interactions,
+        users=manifest.num_users,
+        items=manifest.num_items,
+        rejected=sum(manifest.quarantined.values()),
+        days=len(manifest.interactions_per_day),
+        ray_start_seconds=started - began,
+        prepare_seconds=done - started,
+        task_peak_bytes=manifest.peak_bytes,
+    )
+
+
+def _start(given: Job) -> None:
+    """Nodes with an object store of a fixed size each, and the cores dealt out among them."""
+    shares = [given.threads // given.nodes + (node < given.threads % given.nodes) for node in range(given.nodes)]
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if given.nodes == 1:
+        ray.init(num_cpus=given.threads, object_store_memory=given.object_store_bytes, include_dashboard=False, **quiet)
+    else:
+        cluster = Cluster()
+        for share in shares:
+            cluster.add_node(num_cpus=max(share, 1), object_store_memory=given.object_store_bytes)
+        ray.init(address=cluster.address, **quiet)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+if __name__ == "__main__":
+    main(job())
