@@ -136,11 +136,12 @@ def write_results(runs: str) -> None:
     """All finished cells as a table, on the terminal and in JSON."""
     rows = []
     for study in STUDIES:
-        uris = [entry.uri for entry in storage.list_files(storage.absolute(storage.join(runs, "cells", study.key)))]
-        if uris:
-            rows.append(row(study, [storage.read_json(uri) for uri in uris]))
+        folder = storage.absolute(storage.join(runs, "cells", study.key))
+        if storage.exists(folder):
+            cells = [storage.read_json(entry.uri) for entry in storage.list_files(folder)]
+            rows.append(row(study, cells))
             told = {name: round(rows[-1][name], 4) for name in ("hr@10", "ndcg@10", "low", "high", "published")}
-            print(f"{study.key:18s} {len(uris)} seeds  {told}")
+            print(f"{study.key:18s} {len(cells)} seeds  {told}")
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "accuracy.json").write_text(json.dumps(rows, indent=2) + "\n")
 
