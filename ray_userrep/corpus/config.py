@@ -12,6 +12,10 @@ class CorpusConfig(BaseModel):
 
     uri: str | None = Field(None, description="folder of the corpus; empty: corpora/ here, named by what went in")
     num_buckets: int = Field(8, ge=1, description="hash buckets of users; one bucket must fit in memory")
+    append: bool = Field(
+        False, description="add those files of the log that the corpus has not; off: the corpus becomes the log"
+    )
+    version: int | None = Field(None, ge=1, description="an older version to open; empty: the newest")
 
 
 class TextConfig(BaseModel):

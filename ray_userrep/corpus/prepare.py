@@ -25,6 +25,7 @@ from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.partition import partition
 from ray_userrep.corpus.sequences import build_bucket
+from ray_userrep.corpus.sources import write_sources
 from ray_userrep.corpus.store import manifest_uri, newest_version
 from ray_userrep.corpus.vocabulary import describe, merge_counts
 from ray_userrep.errors import UserError
@@ -47,7 +48,11 @@ def prepare(logs: Logs, config: CorpusConfig, uri: str) -> Manifest:
         return there
     build = f"data/{uuid.uuid4().hex[:12]}"
     try:
-        manifest = _build(logs, config, uri, build)
+        manifest = build_version(logs, config, uri, build)
+        if manifest.num_interactions == manifest.num_users:
+            raise UserError(
+                f"no user in {logs.uri} has two interactions: nothing to learn; see logs.columns for user_id"
+            )
     except BaseException:
         storage.delete(storage.join(uri, build))
         raise
@@ -71,7 +76,7 @@ def _up_to_date(logs: Logs, config: CorpusConfig, uri: str) -> Manifest | None:
     return Manifest.model_validate(there) if wanted.items() <= there.items() else None
 
 
-def _build(logs: Logs, config: CorpusConfig, uri: str, build: str) -> Manifest:
+def build_version(logs: Logs, config: CorpusConfig, uri: str, build: str) -> Manifest:
     """Write every file of a version below the build folder; returns the manifest that names them, not yet numbered."""
     build_uri = storage.join(uri, build)
     parts = _partition(logs, config, build_uri)
@@ -84,6 +89,7 @@ def _build(logs: Logs, config: CorpusConfig, uri: str, build: str) -> Manifest:
         source_uri=logs.uri,
         reader=logs.reader,
         source_fingerprint=logs.fingerprint,
+        sources=write_sources({file.uri: file.size for file in logs.files}, uri, build),
         content_fingerprint=_fingerprint(items, buckets),
         num_buckets=config.num_buckets,
         num_users=_sum(buckets, "num_users"),
@@ -133,8 +139,6 @@ def _sequences(parts: _Reports, items: pa.Table, logs: Logs, build_uri: str) -> 
     )
     task = partial(build_bucket, build_uri=build_uri, ids=ray.put(items["item_id"].combine_chunks()))
     buckets = _reports(tasks.map_batches(task, batch_format="pyarrow", batch_size=1))
-    if max(bucket["longest"] for bucket in buckets) < 2:
-        raise UserError(f"no user in {logs.uri} has two interactions: nothing to learn; see logs.columns for user_id")
     told = f"{_sum(buckets, 'num_users'):,} users in {len(buckets)} buckets"
     _say("sequences", began, told, _sum(buckets, "num_interactions"))
     return sorted(buckets, key=lambda report: report["bucket"])

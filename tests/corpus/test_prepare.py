@@ -110,7 +110,8 @@ def test_a_manifest_counts_what_there_is(tmp_path):
     rejected = pa.concat_tables([storage.read_parquet(str(tmp_path / file)) for file in manifest.quarantine])
     found = [(row["user_id"], row["item_id"], row["reason"]) for row in rejected.sort_by("row").to_pylist()]
     assert found == [(user, item, reason) for user, item, _, reason in REJECTED]
-    named = {manifest.items, "manifests/000001.json", *manifest.quarantine, *(file.path for file in manifest.sequences)}
+    named = {manifest.items, manifest.sources, "manifests/000001.json", *manifest.quarantine}
+    named |= {file.path for file in manifest.sequences}
     assert {str(file.relative_to(tmp_path)) for file in files_below(tmp_path)} == named
 
 
