@@ -4,6 +4,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -143,9 +144,9 @@ def test_the_last_item_moves_on_and_the_fingerprint_changes(grown):
         for number in corpus.buckets():
             bucket = corpus.bucket(number)
             test_U = split.positions(bucket.offsets_U1, bucket.timestamps_N).test_U
-            rows = [row for row in range(len(test_U)) if test_U[row] >= 0]
-            places = [bucket.items_N[bucket.offsets_U1[row] + test_U[row]] for row in rows]
-            found |= {bucket.user_ids[row].as_py(): corpus.items().ids[i].as_py() for row, i in zip(rows, places)}
+            rows = np.flatnonzero(test_U >= 0)
+            items = corpus.items().ids_of(bucket.items_N[bucket.offsets_U1[rows] + test_U[rows]])
+            found |= dict(zip(bucket.user_ids.take(pa.array(rows)).to_pylist(), items.to_pylist(), strict=True))
         assert found == last
         targets.append((found, split.fingerprint(corpus.manifest, False)))
     assert targets[0][0]["u1"] == "i3" and targets[1][0]["u1"] == "i0" and targets[0][1] != targets[1][1]

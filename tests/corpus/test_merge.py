@@ -12,12 +12,13 @@ from ray_userrep.corpus.merge import KEYS, completed, merge
 from ray_userrep.corpus.sequences import group
 from ray_userrep.logs.times import TIMESTAMP
 
+INT = pa.int64()
 ITEMS = [10, 11, 12]
 EVENT = st.tuples(st.integers(0, 5), st.sampled_from(ITEMS), st.integers(-3, 6))
 FILES = st.lists(st.lists(EVENT, min_size=1, max_size=12), min_size=1, max_size=4)
 
 
-def sequences(events, user_type=pa.int64(), price=True):
+def sequences(events, user_type=INT, price=True):
     """A file of (user, item, time) rows, with their place as the price."""
     users = [f"u{user}" if user_type == pa.string() else user for user, _, _ in events]
     columns = {
@@ -40,7 +41,7 @@ def slowly(files):
     return {user: sorted(users[user], key=lambda event: event[0]) for user in sorted(users)}
 
 
-@pytest.mark.parametrize("user_type", [pa.int64(), pa.string()])
+@pytest.mark.parametrize("user_type", [INT, pa.string()])
 @given(FILES)
 def test_files_are_merged_as_by_a_loop_over_users(user_type, files):
     tables = [sequences(events, user_type) for events in files]
