@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import ray
 from numpy.typing import NDArray
 
@@ -100,12 +101,18 @@ def _require_same_ids(corpus: Corpus, delta: Manifest) -> None:
         "item_id": (corpus.manifest.items, delta.items),
         "user_id": (corpus.manifest.sequences[0].path, delta.sequences[0].path),
     }.items():
-        ours, theirs = (storage.read_parquet(storage.join(corpus.uri, path), [name])[name].type for path in paths)
+        ours, theirs = (_type(storage.join(corpus.uri, path), name) for path in paths)
         if ours != theirs:
             raise UserError(
                 f"{name} is {theirs} in the new files, {ours} in {corpus.uri}: write them alike, or prepare the whole "
                 "log again with logs.ids string, and append with it"
             )
+
+
+def _type(uri: str, column: str) -> pa.DataType:
+    filesystem, path = storage.open_fs(uri)
+    with storage.explained(uri), filesystem.open_input_file(path) as source:
+        return pq.read_schema(source).field(column).type
 
 
 @ray.remote

@@ -94,7 +94,10 @@ def test_partitioned_workers_start_as_the_bare_loop_does(ray_session, corpus, re
     ("changes", "named"),
     [
         ({"encoder.width": 32, "encoder.backbone.num_heads": 4}, r"encoder\.backbone\.num_heads, encoder\.width"),
-        ({"objective": {"kind": "autoencoding"}, "encoder.backbone.causal": False}, "hidden items"),
+        (
+            {"objective": {"kind": "autoencoding"}, "encoder.backbone.causal": False, "encoder.readout": "mean"},
+            r"encoder\.backbone\.causal, encoder\.readout, objective \(hidden items\)",
+        ),
         ({"encoder.backbone.positions": "learned", "stream.max_len": 6}, r"in stream\.max_len:"),
     ],
 )
