@@ -28,6 +28,7 @@ from ray_userrep.corpus.merge import KEYS, merge
 from ray_userrep.corpus.prepare import build_version
 from ray_userrep.corpus.sequences import summarise
 from ray_userrep.corpus.sources import read_sources, write_sources
+from ray_userrep.corpus.stages import plain_errors
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
 from ray_userrep.logs.config import LogsConfig
@@ -83,8 +84,9 @@ def _build(corpus: Corpus, logs: Logs, config: CorpusConfig, build: str) -> Mani
     grown, index = references  # the index stays in the object store
     later = min(delta.interactions_per_day) > max(corpus.manifest.interactions_per_day)
     shared = ray.put(corpus)
-    added = ray.get([_graft_bucket.remote(shared, file, index, build, later) for file in delta.sequences])
-    users = ray.get(_grow_users.remote(corpus, delta, logs.users, build))
+    with plain_errors():
+        added = ray.get([_graft_bucket.remote(shared, file, index, build, later) for file in delta.sequences])
+        users = ray.get(_grow_users.remote(corpus, delta, logs.users, build))
     manifest = _manifest(corpus, delta, logs, added, ray.get(grown)).model_copy(
         update={"users": users, "sources": _write_sources(corpus, logs, build)}
     )

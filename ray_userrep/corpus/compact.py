@@ -12,6 +12,7 @@ import ray
 
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.stages import plain_errors
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
 
@@ -46,7 +47,8 @@ def compact(uri: str) -> Manifest:
 def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
     """Write one file for each of the buckets; returns the manifest of the next version."""
     base, shared = corpus.manifest, ray.put(corpus)
-    written = ray.get([_write_bucket.remote(shared, number, build) for number in scattered])
+    with plain_errors():
+        written = ray.get([_write_bucket.remote(shared, number, build) for number in scattered])
     kept = [file for file in base.sequences if file.bucket not in set(scattered)]
     files = sorted([*kept, *written], key=lambda file: file.bucket)
     assert sum(file.num_interactions for file in files) == base.num_interactions, "nothing is lost"

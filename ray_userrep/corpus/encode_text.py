@@ -46,7 +46,8 @@ def ensure_text_vectors(corpus: Corpus, config: TextConfig) -> None:
     if not rows.num_rows:
         raise UserError(f"the text of all {len(texts):,} items of {corpus.uri} is empty: there is nothing to encode")
     vectors_VE = _from_earlier(corpus, texts, config)
-    new = rows if vectors_VE is None else rows.filter(pa.array(~vectors_VE.any(1)[rows["row"].to_numpy()]))
+    encoded_V = np.zeros(len(texts), bool) if vectors_VE is None else np.any(vectors_VE, axis=1)
+    new = rows.filter(pa.array(~encoded_V[rows["row"].to_numpy()]))
     print(f"text      encoding {new.num_rows:,} texts, {len(texts) - rows.num_rows:,} items have none", flush=True)
     if new.num_rows:
         model = model_path(config)

@@ -26,6 +26,7 @@ from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.partition import partition
 from ray_userrep.corpus.sequences import build_bucket
 from ray_userrep.corpus.sources import write_sources
+from ray_userrep.corpus.stages import plain_errors
 from ray_userrep.corpus.store import manifest_uri, newest_version
 from ray_userrep.corpus.vocabulary import describe, merge_counts
 from ray_userrep.errors import UserError
@@ -180,15 +181,8 @@ def _publish(uri: str, manifest: Manifest) -> Manifest:
 
 def _reports(dataset: ray.data.Dataset) -> _Reports:
     """What the tasks of a stage say of their work; a user's error comes out of a task as itself."""
-    try:
+    with plain_errors():
         return [json.loads(row["report"]) for row in dataset.take_all()]
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if type(cause) is UserError:  # Ray's wrapper of a task's error is a subclass of that error, too
-                raise cause from None
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        raise
 
 
 def _fingerprint(items: pa.Table, buckets: _Reports) -> str:

@@ -206,6 +206,19 @@ def test_tables_beside_the_log_grow(tmp_path):
     ]  # fmt: skip
 
 
+def test_attributes_that_do_not_go_together_are_refused(grown, tmp_path):
+    _, second, _ = grown
+    for day, kind in ((2, pa.int64()), (3, pa.string())):
+        logs = write_day(tmp_path / f"later-{day}", day, [(1, 1, 200_000)])
+        table = pa.table({"item_id": ["i1"], "size": pa.array(["7"]).cast(kind)})
+        pq.write_table(table, f"{logs.uri}/items.parquet")
+        if day == 2:
+            third = append(logs, CONFIG, second.uri)
+    with pytest.raises(UserError, match=r"^the tables beside the log do not go with those of the corpus: .*size"):
+        append(logs, CONFIG, second.uri)
+    assert open_corpus(second.uri).manifest == third
+
+
 def test_a_changed_file_and_other_ids_are_refused(grown, tmp_path):
     _, second, logs = grown
     before = files_below(second.uri)
