@@ -19,6 +19,11 @@ class CorpusConfig(BaseModel):
     max_user_interactions: int | None = Field(
         None, ge=2, description="newest interactions of a user that are kept, older ones are counted; empty: all"
     )
+    num_buckets: int = Field(8, ge=1, description="hash buckets of users; one bucket must fit in memory")
+    append: bool = Field(
+        False, description="add those files of the log that the corpus has not; off: the corpus becomes the log"
+    )
+    version: int | None = Field(None, ge=1, description="an older version to open; empty: the newest")
 
 
 class TextConfig(BaseModel):

@@ -2,7 +2,8 @@
 
 The whole catalogue's vectors pass through the driver, block by block, into one array beside the item table; they are
 written in one piece, so that a reader finds all of them or none. One text is encoded ahead of all others: what is wrong
-with a model is then one clear error, for the price of loading it once more.
+with a model is then one clear error, for the price of loading it once more. After an append only new texts are encoded:
+items keep their indices, so that the vectors of the version before are the first rows.
 
 Shapes: V items, N texts of a batch, L tokens, E width of text vectors.
 """
@@ -23,7 +24,7 @@ from transformers import AutoModel, AutoTokenizer
 from ray_userrep import storage
 from ray_userrep.corpus.config import TextConfig
 from ray_userrep.corpus.items import TEXT_VECTOR
-from ray_userrep.corpus.store import Corpus
+from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.text import texts_of, vectors_uri
 from ray_userrep.errors import UserError
 
@@ -31,7 +32,7 @@ _ROWS_PER_TASK = 2048
 
 
 def ensure_text_vectors(corpus: Corpus, config: TextConfig) -> None:
-    """Encode the texts of a corpus, unless that was done before; says how many items have none.
+    """Encode the texts of a corpus that no earlier version has vectors of; says how many items have none.
 
     Raises:
         UserError: the log has no texts, or the model cannot be loaded or does not encode text.
@@ -44,13 +45,38 @@ def ensure_text_vectors(corpus: Corpus, config: TextConfig) -> None:
     rows = pa.table({"row": pa.array(np.arange(len(texts))), "text": texts}).filter(there)
     if not rows.num_rows:
         raise UserError(f"the text of all {len(texts):,} items of {corpus.uri} is empty: there is nothing to encode")
-    model = model_path(config)
-    num_gpus = int(ray.cluster_resources().get("GPU", 0))
-    width = _width(model, config.max_tokens, rows["text"][0].as_py(), num_gpus)
-    print(f"text      encoding {rows.num_rows:,} texts, {len(texts) - rows.num_rows:,} items have none", flush=True)
-    encoded = _encoded(rows, model, config, num_gpus)
-    vectors_VE = _aligned(encoded.iter_batches(batch_size=None, batch_format="pyarrow"), len(texts), width)
+    vectors_VE = _from_earlier(corpus, texts, config)
+    encoded_V = np.zeros(len(texts), bool) if vectors_VE is None else np.any(vectors_VE, axis=1)
+    new = rows.filter(pa.array(~encoded_V[rows["row"].to_numpy()]))
+    print(f"text      encoding {new.num_rows:,} texts, {len(texts) - rows.num_rows:,} items have none", flush=True)
+    if new.num_rows:
+        model = model_path(config)
+        num_gpus = int(ray.cluster_resources().get("GPU", 0))
+        width = _width(model, config.max_tokens, new["text"][0].as_py(), num_gpus)
+        vectors_VE = np.zeros((len(texts), width), np.float32) if vectors_VE is None else vectors_VE
+        encoded = _encoded(new, model, config, num_gpus)
+        _fill(vectors_VE, encoded.iter_batches(batch_size=None, batch_format="pyarrow"))
+    assert vectors_VE is not None, "without vectors every text is new"
     storage.write_parquet(uri, pa.table({TEXT_VECTOR: _rows_of(vectors_VE)}))
+
+
+def _from_earlier(corpus: Corpus, texts: pa.ChunkedArray, config: TextConfig) -> NDArray[np.float32] | None:
+    """Vectors of the newest version this one was appended to that has some, zeros where the text is new, `[V, E]`."""
+    if corpus.manifest.parent is None:
+        return None
+    earlier = open_corpus(corpus.uri, corpus.manifest.parent)
+    if "text" not in earlier.items().table.column_names:
+        return None
+    their_texts = texts_of(earlier.items())
+    uri = vectors_uri(earlier, their_texts, config)
+    if not storage.exists(uri):
+        return _from_earlier(earlier, texts, config)
+    column = storage.read_parquet(uri)[TEXT_VECTOR].combine_chunks()
+    theirs_VE = column.flatten().to_numpy().reshape(len(their_texts), -1)
+    same_V = pc.fill_null(pc.equal(their_texts, texts[: len(their_texts)]), False).to_numpy()  # indices stay
+    vectors_VE = np.zeros((len(texts), theirs_VE.shape[1]), np.float32)
+    vectors_VE[: len(theirs_VE)][same_V] = theirs_VE[same_V]
+    return vectors_VE
 
 
 def _width(model: str, max_tokens: int, text: str, num_gpus: int) -> int:
@@ -132,13 +158,10 @@ class TextEncoder:
         return vectors_NE
 
 
-def _aligned(parts: Iterable[pa.Table], num_items: int, width: int) -> NDArray[np.float32]:
-    """One row an item, zeros for those without text, `[V, E]`."""
-    vectors_VE = np.zeros((num_items, width), np.float32)
+def _fill(vectors_VE: NDArray[np.float32], parts: Iterable[pa.Table]) -> None:
     for part in parts:
         vectors = part.column(TEXT_VECTOR).combine_chunks()
-        vectors_VE[part.column("row").to_numpy()] = vectors.flatten().to_numpy().reshape(-1, width)
-    return vectors_VE
+        vectors_VE[part.column("row").to_numpy()] = vectors.flatten().to_numpy().reshape(-1, vectors_VE.shape[1])
 
 
 def _rows_of(vectors: NDArray[np.float32]) -> pa.FixedSizeListArray:

@@ -5,13 +5,16 @@
                           users.parquet   attributes, where the log has them
                           sequences/bucket=00000/part-0.parquet   one row a user, sorted by user_id
                           quarantine/*.parquet                    rejected rows with their reasons
+                          sources.parquet                         the log's files that are in this version
 
-Readers take the newest manifest; a build that died before publishing leaves files that no manifest names.
+An append adds files of its own for the users it has something of; a bucket is all its files merged, in the order in
+which the manifest names them. Readers take the newest manifest; older ones stay readable, and a build that died before
+publishing leaves files that no manifest names.
 """
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class SequenceFile(BaseModel):
@@ -20,7 +23,7 @@ class SequenceFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
     bucket: int
     path: str
-    num_users: int
+    num_users: int  # in this file: a user may be in several of a bucket
     num_interactions: int
 
 
@@ -31,11 +34,13 @@ class Manifest(BaseModel):
 
     schema_version: int = SCHEMA_VERSION
     version: int
+    parent: int | None = None  # the version that this one was appended to, or compacted from
     created: str
     source_uri: str
     reader: str
     source_fingerprint: str  # of the logs config and the source files' names and sizes
-    content_fingerprint: str  # of users, items, order and times: two corpora that share it compare
+    sources: str  # the log's files by name and size: an append leaves them out
+    content_fingerprint: str  # of users, items, order and times: two corpora that share it compare; appends add to it
     num_buckets: int
     num_users: int
     num_items: int

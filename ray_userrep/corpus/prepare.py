@@ -24,6 +24,7 @@ from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.memory import PEAK
 from ray_userrep.corpus.partition import partition
 from ray_userrep.corpus.sequences import sort_bucket, write_bucket
+from ray_userrep.corpus.sources import write_sources
 from ray_userrep.corpus.stages import Build, Progress, Report, begin, plain_errors, run_tasks
 from ray_userrep.corpus.store import manifest_uri, newest_version
 from ray_userrep.corpus.users import write_users
@@ -54,6 +55,10 @@ def prepare(logs: Logs, config: CorpusConfig, uri: str) -> Manifest:
     build = begin(uri, key)
     try:
         manifest = build_version(logs, config, uri, build)
+        if manifest.num_interactions == manifest.num_users:
+            raise _Useless(
+                f"no user in {logs.uri} has two interactions: nothing to learn; see logs.columns for user_id"
+            )
     except _Useless:
         build.drop()
         raise
@@ -101,7 +106,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
     """Write every file of a version below the build folder; returns the manifest that names them, not yet numbered.
 
     Raises:
-        UserError: no row of the log can be used, or no user has two interactions.
+        UserError: no row of the log can be used.
     """
     key = _key(logs, config)
     parts = build.stage("partition", lambda: _partition(logs, key["num_buckets"], build.uri))
@@ -113,6 +118,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
         version=0,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         reader=logs.reader,
+        sources=write_sources({file.uri: file.size for file in logs.files}, uri, build.folder),
         content_fingerprint=_fingerprint(items, written),
         num_users=_sum(written, "num_users"),
         num_items=len(vocabulary),
@@ -170,12 +176,7 @@ def _sort(parts: Report, key: dict[str, Any], build_uri: str) -> Report:
     numbers = [number for number, rows in enumerate(sizes) if rows]
     cap = key["max_user_interactions"]
     calls = [(sort_bucket, number, files, build_uri, cap) for number in numbers]
-    found = run_tasks("sort", calls, [sizes[number] for number in numbers])
-    if max(bucket["longest"] for bucket in found["reports"]) < 2:
-        raise _Useless(
-            f"no user in {key['source_uri']} has two interactions: nothing to learn; see logs.columns for user_id"
-        )
-    return found
+    return run_tasks("sort", calls, [sizes[number] for number in numbers])
 
 
 def _vocabulary(build: Build, buckets: list[Report]) -> Vocabulary:

@@ -42,7 +42,6 @@ def sort_bucket(bucket: int, files: list[str], build_uri: str, cap: int | None) 
         **staged,
         "num_distinct": len(ids),
         "samples": ids.take(pa.array(range(0, len(ids), SLICE_ROWS), pa.int64())).to_pylist(),
-        "longest": int(sequences["items"].combine_chunks().value_lengths().to_numpy().max()),
         "num_interactions": len(codes_N),
         "num_capped": rows.num_rows - len(codes_N),
     }

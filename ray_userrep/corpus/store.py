@@ -1,6 +1,7 @@
 """Reading a corpus: the newest manifest, the item table, and buckets decoded to flat arrays.
 
-A bucket is decoded whole: that costs its size in memory once and makes every later gather plain index arithmetic.
+A bucket is decoded whole: that costs its size in memory once and makes every later gather plain index arithmetic. The
+files that appends have left in it are merged at each reading, until the corpus is compacted.
 
 Shapes: U users of a bucket, N their interactions.
 """
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from ray_userrep import storage
 from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest
+from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
+from ray_userrep.corpus.merge import KEYS, completed, merge
 from ray_userrep.errors import UserError
 
 
@@ -54,14 +56,19 @@ class Corpus:
     def bucket(self, number: int, side: Sequence[str] = ()) -> Bucket:
         """One bucket, decoded, with the side columns that are wanted and there."""
         wanted = [name for name in side if name in self.manifest.side_columns]
-        columns = ["user_id", "user_hash", "items", "timestamps", *wanted]
-        tables = [
-            storage.read_parquet(storage.join(self.uri, f.path), columns)
-            for f in self.manifest.sequences
-            if f.bucket == number
-        ]
-        assert len(tables) <= 1, "a base corpus has one file a bucket"
-        return _decode(tables[0], wanted) if tables else _empty_bucket(self.items().ids.type)
+        sequences = self.sequences(number, wanted)
+        return _empty_bucket(self.items().ids.type) if sequences is None else _decode(sequences, wanted)
+
+    def sequences(self, number: int, side: Sequence[str] = ()) -> pa.Table | None:
+        """One row a user of a bucket, as stored, from all its files; None for a bucket without users."""
+        files = self.files(number)
+        columns = [*KEYS, *side]
+        tables = [storage.read_parquet(storage.join(self.uri, file.path), columns) for file in files]
+        return merge([completed(table, side) for table in tables]) if tables else None
+
+    def files(self, number: int) -> list[SequenceFile]:
+        """The files of a bucket, the base first."""
+        return [file for file in self.manifest.sequences if file.bucket == number]
 
     def buckets(self) -> range:
         return range(self.manifest.num_buckets)
@@ -96,6 +103,17 @@ def newest_version(uri: str) -> int | None:
 
 def manifest_uri(uri: str, version: int) -> str:
     return storage.join(uri, "manifests", f"{version:06d}.json")
+
+
+def publish(uri: str, manifest: Manifest) -> bool:
+    """Publish a version under its own number; False where another has taken the number."""
+    place = manifest_uri(uri, manifest.version)
+    try:
+        storage.create_exclusive(place, manifest.model_dump_json(indent=2).encode())
+    except FileExistsError:
+        # A request that was repeated after a lost answer finds its own manifest there.
+        return bool(storage.read_json(place).get("sequences") == manifest.model_dump()["sequences"])
+    return True
 
 
 def _decode(table: pa.Table, side: Sequence[str]) -> Bucket:

@@ -62,6 +62,11 @@ def is_table(uri: str) -> bool:
     return PurePosixPath(stem(uri)).suffix in (*_PARQUET, *_JSON, *_DELIMITERS)
 
 
+def is_beside(uri: str) -> bool:
+    """Whether the name is that of a table beside a log: items or users."""
+    return is_table(uri) and PurePosixPath(stem(uri)).stem in ("items", "users")
+
+
 def parts(file: FileEntry) -> list[Part]:
     """Split a file into pieces of work; text cannot be split."""
     if not _is_parquet(file):

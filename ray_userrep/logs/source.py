@@ -7,6 +7,7 @@ for Ray to stream, and the two small tables beside it.
 import hashlib
 import json
 import pkgutil
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
@@ -18,6 +19,7 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
 from ray_userrep.logs.config import LogsConfig
+from ray_userrep.logs.files import is_beside
 from ray_userrep.storage import FileEntry
 
 EMBEDDED = Path(__file__).parent / "datasets" / "online_retail" / "online_retail.parquet"
@@ -50,7 +52,7 @@ class Reader(Protocol):
 class Logs(NamedTuple):
     """An opened log; `fingerprint` changes with its files' names and sizes and with how they are read.
 
-    `num_bytes` is the size of its files as they are stored.
+    `files` are all files of the log, also those that were left out as known.
     """
 
     uri: str
@@ -59,26 +61,54 @@ class Logs(NamedTuple):
     interactions: ray.data.Dataset
     items: pa.Table | None
     users: pa.Table | None
-    num_bytes: int = 0
+    files: Sequence[FileEntry] = ()
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of its files as they are stored."""
+        return sum(file.size for file in self.files)
 
 
-def open_logs(config: LogsConfig) -> Logs:
+def open_logs(config: LogsConfig, known: Mapping[str, int] | None = None) -> Logs:
     """Open a log and check the first rows of each of its files; needs Ray.
+
+    Files that are known already are left out, other than the tables beside a log, which may tell of new items.
 
     Raises:
         UserError: nothing is there, no reader knows the layout, or the files do not hold what they should.
     """
+    uri, files = _listed(config)
+    names = [file.uri.removeprefix(uri).strip("/") or uri.rsplit("/", 1)[-1] for file in files]
+    reader = config.reader or _recognise(uri, names)
+    unread = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
+    tables = _load(reader).read(config, unread)
+    fingerprint = _fingerprint(config, reader, list(zip(names, (file.size for file in files), strict=True)))
+    return Logs(uri if config.uri is not None else EMBEDDED_NAME, reader, fingerprint, *tables, files)
+
+
+def unknown_files(config: LogsConfig, known: Mapping[str, int]) -> list[FileEntry]:
+    """The files of a log that are not known, by URI and size, the tables beside it apart.
+
+    Raises:
+        UserError: nothing is there, or a known file is not what it was.
+    """
+    _, files = _listed(config)
+    log = [file for file in files if not is_beside(file.uri)]
+    changed = next((file for file in log if known.get(file.uri, file.size) != file.size), None)
+    if changed is not None:
+        raise UserError(
+            f"{changed.uri} has {changed.size:,} bytes, and had {known[changed.uri]:,} when it was prepared: only new "
+            "files can be appended; leave out corpus.append to prepare the whole log again"
+        )
+    return [file for file in log if file.uri not in known]
+
+
+def _listed(config: LogsConfig) -> tuple[str, list[FileEntry]]:
     uri = storage.absolute(config.uri) if config.uri is not None else str(EMBEDDED)
     files = storage.list_files(uri)
     if not files:
         raise UserError(f"the log is empty: no files in {uri}")
-    names = [file.uri.removeprefix(uri).strip("/") or uri.rsplit("/", 1)[-1] for file in files]
-    reader = config.reader or _recognise(uri, names)
-    tables = _load(reader).read(config, files)
-    fingerprint = _fingerprint(config, reader, list(zip(names, (file.size for file in files), strict=True)))
-    return Logs(
-        uri if config.uri is not None else EMBEDDED_NAME, reader, fingerprint, *tables, sum(file.size for file in files)
-    )
+    return uri, files
 
 
 def reader_names() -> list[str]:

@@ -87,7 +87,7 @@ def build_softmax(config: SoftmaxConfig, data: Data) -> ItemSoftmax:
 def _sampler(config: SampledSoftmaxConfig, data: Data) -> Sampler:
     match config.sampler:
         case "log_uniform":
-            return log_uniform(len(data.items))
+            return log_uniform(data.items.counts())
         case "counts":
             return by_counts(data.train_counts(), config.alpha)
         case "in_batch":

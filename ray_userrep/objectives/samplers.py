@@ -52,9 +52,10 @@ def by_counts(counts_V: NDArray[np.int64], alpha: float) -> TableSampler:
     return TableSampler(np.maximum(counts_V, 1).astype(np.float64) ** alpha)
 
 
-def log_uniform(num_items: int) -> TableSampler:
-    """Items by rank: the log-uniform (Zipfian) law over indices, which follow falling counts."""
-    rank_V = np.arange(num_items, dtype=np.float64)
+def log_uniform(counts_V: NDArray[np.int64]) -> TableSampler:
+    """Items by rank: the log-uniform (Zipfian) law over falling counts, the lower index first where they tie."""
+    rank_V = np.empty(len(counts_V))
+    rank_V[np.argsort(-counts_V, kind="stable")] = np.arange(len(counts_V))
     return TableSampler(np.log((rank_V + 2) / (rank_V + 1)))
 
 

@@ -53,6 +53,10 @@ class TrainConfig(BaseModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     zero: ZeroConfig = Field(default_factory=ZeroConfig)
 
+    warm_start: str | None = Field(
+        None, description="run or encoder folder to take first weights from; items are matched by their ids"
+    )
+
     num_workers: int = Field(1, ge=1, description="data-parallel workers")
     cpus_per_worker: int | None = Field(
         None, ge=1, description="CPU cores of a worker; empty: all cores over the workers"

@@ -78,6 +78,7 @@ def _worker(job: dict[str, Any]) -> None:
             make_engine=lambda model: zero.ZeroEngine(model, recipe.train, device),
             on_record=job["queue"].put,
             build_context=lambda: zero.partitioned_init(recipe.train),
+            whole=zero.whole,
         )
     except UserError as error:
         if ray.train.get_context().get_world_rank() == 0:

@@ -32,6 +32,7 @@ from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.records import MetricsFile, TensorBoard
 from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare
 from ray_userrep.training.validation import validation_metrics
+from ray_userrep.training.warm_start import Whole, warm_start
 
 VALIDATION_METRIC = "ndcg@10"
 EngineFactory = Callable[[TrainModel], Engine]
@@ -44,11 +45,14 @@ def fit(
     make_engine: EngineFactory,
     on_record: Sink,
     build_context: Callable[[], AbstractContextManager[object]] = nullcontext,
+    whole: Whole = nullcontext,
 ) -> TrainState:
     """Train, resuming from the run's newest checkpoint, and export the best encoder to `<run>/encoder`."""
     split = resolve(recipe.split, corpus.manifest)
     with build_context():
         model = build_model(recipe, corpus, split)
+    if recipe.train.warm_start is not None:
+        warm_start(model.encoder, recipe.train.warm_start, whole)
     engine = make_engine(model)
     plan = Plan(train_lengths(corpus, split), recipe.stream, engine.model.objective.lookahead, recipe.seed)
     checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints)

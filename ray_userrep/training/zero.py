@@ -118,6 +118,11 @@ def partitioned_init(config: TrainConfig) -> Any:
     return deepspeed.zero.Init(config_dict_or_path=zero_config(config), enabled=enabled)
 
 
+def whole(value: Tensor) -> Any:
+    """A context in which a parameter that was partitioned as it was built is whole and may be changed on all ranks."""
+    return deepspeed.zero.GatheredParameters([value], modifier_rank=0, enabled=hasattr(value, "ds_id"))
+
+
 def drop_stale_build_lock() -> None:
     """Remove what a worker killed while it built DeepSpeed's helper left behind: all later ones would wait for it."""
     root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())

@@ -6,6 +6,7 @@ import json
 import ray
 
 from ray_userrep import storage
+from ray_userrep.corpus.append import append
 from ray_userrep.corpus.encode_text import ensure_text_vectors
 from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.corpus.prepare import prepare
@@ -40,13 +41,29 @@ def open_or_prepare(recipe: Recipe) -> Corpus:
 
 def _open_or_prepare(recipe: Recipe) -> Corpus:
     named = recipe.corpus.uri and storage.absolute(recipe.corpus.uri)
-    if named and recipe.logs.uri is None and newest_version(named) is not None:
+    _refuse_unnamed(recipe)
+    there = named is not None and newest_version(named) is not None
+    if named and there and (recipe.logs.uri is None or recipe.corpus.version is not None):
         refuse_unshared(named)
-        return open_corpus(named)
+        return open_corpus(named, recipe.corpus.version)
+    if named and there and recipe.corpus.append:
+        refuse_unshared(named)
+        return open_corpus(named, append(recipe.logs, recipe.corpus, named).version)
     logs = open_logs(recipe.logs)
     uri = named or default_uri(recipe, logs)
     refuse_unshared(uri)
     return open_corpus(uri, prepare(logs, recipe.corpus, uri).version)
+
+
+def _refuse_unnamed(recipe: Recipe) -> None:
+    """Refuse what only makes sense for a corpus that is there already, or may be."""
+    if recipe.corpus.uri is None and (recipe.corpus.append or recipe.corpus.version is not None):
+        field = "append" if recipe.corpus.append else "version"
+        raise UserError(f"corpus.{field} needs a corpus: name it with --corpus")
+    if recipe.corpus.append and recipe.corpus.version is not None:
+        raise UserError("corpus.append adds to the newest version: leave out corpus.version")
+    if recipe.corpus.append and recipe.logs.uri is None:
+        raise UserError("corpus.append needs the log, or its new files: name them with --logs")
 
 
 def refuse_unshared(uri: str) -> None:
@@ -65,7 +82,7 @@ def refuse_unshared(uri: str) -> None:
 
 def default_uri(recipe: Recipe, logs: Logs) -> str:
     """A local folder named by what goes in, so that the same log is prepared once."""
-    key = json.dumps([logs.uri, logs.fingerprint, recipe.corpus.model_dump(exclude={"uri"})])
+    key = json.dumps([logs.uri, logs.fingerprint, recipe.corpus.model_dump(exclude={"uri", "append", "version"})])
     return storage.absolute(f"corpora/{logs.reader}-{hashlib.sha256(key.encode()).hexdigest()[:8]}")
 
 

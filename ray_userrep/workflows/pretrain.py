@@ -10,6 +10,7 @@ from ray_userrep.training import runs
 from ray_userrep.training.distributed import fit_distributed
 from ray_userrep.training.fit import load_encoder
 from ray_userrep.training.records import progress_line
+from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.evaluate import measure, printed
 from ray_userrep.workflows.prepare import open_or_prepare
@@ -20,6 +21,9 @@ def run_pretrain(recipe: Recipe) -> None:
     """Pretrain as the recipe says; leaves encoder, result.json and report.html in the run folder, or resumes there."""
     run_uri = storage.absolute(recipe.run) if recipe.run else runs.default_uri(recipe)
     recipe = recipe.model_copy(update={"run": run_uri})
+    if recipe.train.warm_start is not None:  # workers have working directories of their own
+        warm = {"warm_start": encoder_uri(recipe.train.warm_start)}
+        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=warm)})
     runs.refuse_other(recipe, run_uri)
     timings: dict[str, float] = {}
     with _timed(timings, "start"):

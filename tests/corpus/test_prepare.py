@@ -24,6 +24,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.source import EMBEDDED, Logs, open_logs
 from ray_userrep.logs.times import TIMESTAMP
+from ray_userrep.storage import FileEntry
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -111,7 +112,8 @@ def test_a_manifest_counts_what_there_is(tmp_path):
     rejected = pa.concat_tables([storage.read_parquet(str(tmp_path / file)) for file in manifest.quarantine])
     found = [(row["user_id"], row["item_id"], row["reason"]) for row in rejected.sort_by("row").to_pylist()]
     assert found == [(user, item, reason) for user, item, _, reason in REJECTED]
-    named = {manifest.items, "manifests/000001.json", *manifest.quarantine, *(file.path for file in manifest.sequences)}
+    named = {manifest.items, manifest.sources, "manifests/000001.json", *manifest.quarantine}
+    named |= {file.path for file in manifest.sequences}
     assert {str(file.relative_to(tmp_path)) for file in files_below(tmp_path)} == named
 
 
@@ -258,7 +260,7 @@ def test_only_the_newest_of_a_user_are_kept_and_the_others_are_counted(tmp_path)
 
 def test_buckets_are_chosen_by_the_size_of_the_log(tmp_path):
     assert [module.num_buckets_of(num_bytes) for num_bytes in (0, 10**8, 10**9, 10**12)] == [8, 8, 60, 4096]
-    logs = logs_of(EVENTS)._replace(num_bytes=10 * 2**24)
+    logs = logs_of(EVENTS)._replace(files=[FileEntry("log", 10 * 2**24)])
     assert prepare(logs, CorpusConfig(), str(tmp_path)).num_buckets == 10
     assert prepare(logs, CorpusConfig(), str(tmp_path)).version == 1
     assert prepare(logs, CONFIG, str(tmp_path)).num_buckets == 3

@@ -18,7 +18,7 @@ def manifest(days, content="c"):
         version=1, created="", source_uri="", reader="", source_fingerprint="", content_fingerprint=content,
         num_buckets=1,
         num_users=1, num_items=1, num_interactions=sum(days.values()), num_ties=0, num_duplicates=0, quarantined={},
-        interactions_per_day=days, side_columns=[], items="", users=None, quarantine=[], sequences=[],
+        interactions_per_day=days, side_columns=[], items="", users=None, quarantine=[], sequences=[], sources="",
     )  # fmt: skip
 
 

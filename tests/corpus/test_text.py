@@ -11,6 +11,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from ray_userrep import storage
 from ray_userrep.corpus import encode_text
+from ray_userrep.corpus.append import append
+from ray_userrep.corpus.compact import compact
 from ray_userrep.corpus.config import CorpusConfig, TextConfig
 from ray_userrep.corpus.encode_text import ensure_text_vectors, model_path
 from ray_userrep.corpus.prepare import prepare
@@ -62,6 +64,28 @@ def test_vectors_are_the_model_s_aligned_with_the_items(corpus, monkeypatch):
     # Encoded once: the second time nothing may be loaded.
     monkeypatch.setattr(encode_text, "model_path", lambda config: pytest.fail("encoded again"))
     ensure_text_vectors(corpus, TextConfig())
+
+
+def test_after_an_append_only_new_texts_are_encoded(corpus, tmp_path, monkeypatch):
+    ensure_text_vectors(corpus, TextConfig())
+    (tmp_path / "more").mkdir()
+    more = {**TITLES, 2: "an umbrella", 6: "garden hose, 20 metres", 7: None}
+    rows = "".join(f"3,{item},3,{90_000 + item}\n" for item in (6, 7, 1))
+    (tmp_path / "more" / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + rows)
+    titles = "".join(f'{item},"{title or ""}",x\n' for item, title in more.items())
+    (tmp_path / "more" / "movies.csv").write_text("movieId,title,genres\n" + titles)
+    grown = append(LogsConfig(uri=str(tmp_path / "more")), CorpusConfig(), corpus.uri)
+    later = open_corpus(corpus.uri, compact(corpus.uri).version)
+    assert later.manifest.num_items == grown.num_items == len(more)
+
+    asked, encode = [], encode_text._encoded
+    monkeypatch.setattr(encode_text, "_encoded", lambda rows, *rest: asked.append(rows) or encode(rows, *rest))
+    ensure_text_vectors(later, TextConfig())
+    assert asked[0]["text"].to_pylist() == ["an umbrella", "garden hose, 20 metres"]
+    table = items_with_text(later, TextConfig())
+    for item, vector in zip(table.ids.to_pylist(), table.text_vectors(), strict=True):
+        title = more[item]
+        np.testing.assert_allclose(vector, by_hand(title) if title and title.strip() else np.zeros(384), atol=1e-5)
 
 
 def test_other_texts_or_models_have_other_places(corpus):

@@ -50,7 +50,7 @@ def corpus(tmp_path) -> Corpus:
         version=1, created="", source_uri="", reader="", source_fingerprint="", content_fingerprint="",
         num_buckets=NUM_BUCKETS, num_users=NUM_USERS, num_items=NUM_ITEMS, num_ties=0, num_duplicates=0,
         num_interactions=sum(f.num_interactions for f in files), quarantined={}, side_columns=[], quarantine=[],
-        interactions_per_day=per_day, items="", users=None, sequences=files,
+        interactions_per_day=per_day, items="", users=None, sequences=files, sources="",
     )  # fmt: skip
     storage.write_text(manifest_uri(str(tmp_path), 1), json.dumps(manifest.model_dump()))
     return open_corpus(str(tmp_path))

@@ -36,7 +36,7 @@ SAMPLERS = {
     "uniform": by_counts(COUNTS, 0.0),
     "counts": by_counts(COUNTS, 0.75),
     "popularity": by_counts(COUNTS, 1.0),
-    "log_uniform": log_uniform(NUM_ITEMS),
+    "log_uniform": log_uniform(COUNTS),
     "in_batch": InBatchSampler(COUNTS),
     "mixed": MixedSampler(InBatchSampler(COUNTS), by_counts(COUNTS, 0.0)),
 }
@@ -51,6 +51,13 @@ def sampled_loss(encoder, states, targets, num_negatives, batch, sampler, correc
     view = Batch.of([[0]])
     view.labels.update(drawn)
     return loss(states, targets, encoder, view)
+
+
+def test_the_log_uniform_law_is_over_ranks_wherever_items_stand():
+    order = np.random.default_rng(0).permutation(NUM_ITEMS)
+    shares = log_uniform(COUNTS[order]).share(torch.arange(NUM_ITEMS))
+    torch.testing.assert_close(shares, log_uniform(COUNTS).share(torch.from_numpy(order)))
+    assert (np.diff(log_uniform(COUNTS).share(torch.arange(NUM_ITEMS))) < 0).all()
 
 
 def states_and_targets():

@@ -42,7 +42,7 @@ def write_corpus(uri: str, seed: int = 0, num_users: int = 120) -> Corpus:
         version=1, created="", source_uri="", reader="test", source_fingerprint="s", content_fingerprint=f"c{seed}",
         num_buckets=NUM_BUCKETS, num_users=num_users, num_items=NUM_ITEMS, num_interactions=int(counts.sum()),
         num_ties=0, num_duplicates=0, quarantined={}, interactions_per_day={"1970-01-01": int(counts.sum())},
-        side_columns=[], items="data/test/items.parquet", users=None, quarantine=[], sequences=files,
+        side_columns=[], items="data/test/items.parquet", users=None, quarantine=[], sequences=files, sources="",
     )  # fmt: skip
     storage.write_text(manifest_uri(uri, 1), json.dumps(manifest.model_dump()))
     return open_corpus(uri)

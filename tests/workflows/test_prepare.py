@@ -8,6 +8,7 @@ import ray
 from ray_userrep.corpus.store import newest_version
 from ray_userrep.errors import UserError
 from ray_userrep.recipe import Recipe
+from ray_userrep.workflows.compact import run_compact
 from ray_userrep.workflows.prepare import open_or_prepare, refuse_unshared, run_prepare
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -68,3 +69,36 @@ def test_a_local_corpus_is_refused_where_several_nodes_would_write_it(monkeypatc
     with pytest.raises(UserError, match="the cluster has 2 nodes"):
         open_or_prepare(recipe(write_log(tmp_path / "logs"), str(tmp_path / "corpus")))
     refuse_unshared("s3://bucket/corpus")
+
+
+def test_new_files_of_the_log_are_appended_and_an_older_version_is_opened(tmp_path, capsys):
+    logs, corpus = write_log(tmp_path / "logs"), str(tmp_path / "corpus")
+    run_prepare(recipe(logs, corpus, append=True))  # the first time there is nothing to append to
+    later = {"user_id": [1, 9], "item_id": [77, 1], "timestamp": [1_000_000, 1_000_001]}
+    pq.write_table(pa.table(later), tmp_path / "logs" / "later.parquet")
+    for _ in range(2):
+        run_prepare(recipe(logs, corpus, append=True))
+    grown = open_or_prepare(recipe(logs, corpus))
+    assert (grown.manifest.version, grown.manifest.num_interactions, grown.manifest.num_users) == (2, 42, 8)
+    assert f"{corpus} has every file of the log (version 2)" in capsys.readouterr().out
+    assert open_or_prepare(recipe(None, corpus, version=1)).manifest.num_interactions == 40
+    run_compact(recipe(None, corpus))
+    run_compact(recipe(None, corpus))
+    printed = capsys.readouterr().out
+    assert printed.count(f"corpus    {corpus} (version 3)") == 2 and "has one file a bucket (version 3)" in printed
+
+
+@pytest.mark.parametrize(
+    ("job", "fields", "message"),
+    [
+        (run_prepare, {"append": True}, "corpus.append needs a corpus: name it with --corpus"),
+        (run_prepare, {"version": 2}, "corpus.version needs a corpus"),
+        (run_prepare, {"append": True, "corpus": "c"}, "corpus.append needs the log, or its new files"),
+        (run_prepare, {"append": True, "version": 1, "corpus": "c"}, "leave out corpus.version"),
+        (run_compact, {}, "name it with --corpus"),
+        (run_compact, {"corpus": "nowhere"}, "no corpus at .*nowhere"),
+    ],
+)
+def test_a_version_that_cannot_be_meant_is_refused(job, fields, message):
+    with pytest.raises(UserError, match=message):
+        job(recipe(**fields))

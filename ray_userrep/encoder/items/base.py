@@ -17,6 +17,8 @@ from ray_userrep.corpus.items import ItemTable
 class ItemEmbedder(nn.Module, ABC):
     """From item indices to vectors whose products with a user's vector are scores."""
 
+    per_item = False  # whether `weight` has a row for each item
+
     @abstractmethod
     def forward(self, ids: Tensor | None) -> Tensor:
         """Vectors of the given indices, `[..., D]`; of the whole catalogue for None, `[V, D]`."""

@@ -13,6 +13,8 @@ from ray_userrep.encoder.items.base import ItemEmbedder
 class IdItems(ItemEmbedder):
     """One trained vector an item; the same table scores the catalogue (tied weights)."""
 
+    per_item = True
+
     def __init__(self, num_items: int, width: int, start_VD: Tensor | None = None) -> None:
         super().__init__()
         # Rows of unit length. Smaller ones move by many times their size in the first steps: items that occur together

@@ -16,6 +16,7 @@ from ray_userrep.encoder.items.base import ItemEmbedder
 class RowItems(ItemEmbedder):
     """One trained vector an item; `take_gradients` hands over what a step learned about them."""
 
+    per_item = True
     weight: Tensor
 
     def __init__(self, num_items: int, width: int) -> None:

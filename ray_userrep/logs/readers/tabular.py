@@ -12,7 +12,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.dimensions import keyed, read_whole
-from ray_userrep.logs.files import CsvFormat, is_table, stem
+from ray_userrep.logs.files import CsvFormat, is_beside, is_table, stem
 from ray_userrep.logs.scan import Layout, scan
 from ray_userrep.logs.source import Tables
 from ray_userrep.storage import FileEntry
@@ -30,7 +30,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         UserError: there is none, or they do not hold a log.
     """
     tables = [file for file in files if is_table(file.uri)]
-    log = [file for file in tables if _name(file) not in ("items", "users")]
+    log = [file for file in tables if not is_beside(file.uri)]
     if not log:
         raise UserError(f"no Parquet, CSV or JSON lines file with interactions among {len(files)} files: name a log")
     found = scan(config, log, Layout({name: name for name in (*REQUIRED, *OPTIONAL)}))

@@ -1,0 +1,22 @@
+"""Compacting a corpus that was appended to."""
+
+from ray_userrep import storage
+from ray_userrep.corpus.compact import compact
+from ray_userrep.errors import UserError
+from ray_userrep.recipe import Recipe
+from ray_userrep.workflows.cluster import connect
+from ray_userrep.workflows.prepare import refuse_unshared
+
+
+def run_compact(recipe: Recipe) -> None:
+    """Compact the recipe's corpus and say which version it is then.
+
+    Raises:
+        UserError: no corpus is named, or there is none.
+    """
+    if recipe.corpus.uri is None:
+        raise UserError("which corpus? name it with --corpus")
+    connect()
+    uri = storage.absolute(recipe.corpus.uri)
+    refuse_unshared(uri)
+    print(f"corpus    {uri} (version {compact(uri).version})")
