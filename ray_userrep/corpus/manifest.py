@@ -44,6 +44,7 @@ class Manifest(BaseModel):
     num_duplicates: int  # interactions equal to the one before in user, item and timestamp
     quarantined: dict[str, int]  # reason -> rows
     interactions_per_day: dict[str, int]  # ISO date -> interactions
+    domains: dict[str, int] = {}  # domain -> interactions, the empty name for none; empty where the log has no domains
     side_columns: list[str]  # aligned list columns of the sequences beside items and timestamps
     items: str
     users: str | None

@@ -93,6 +93,7 @@ def _build(logs: Logs, config: CorpusConfig, uri: str, build: str) -> Manifest:
         num_duplicates=_sum(buckets, "num_duplicates"),
         quarantined=dict(sorted(_total(part["reasons"] for part in parts).items())),
         interactions_per_day=dict(sorted(_total(part["days"] for part in parts).items())),
+        domains=dict(sorted(_total(bucket["domains"] for bucket in buckets).items())),
         side_columns=buckets[0]["side_columns"],
         items=f"{build}/items.parquet",
         users=f"{build}/users.parquet" if _write_users(logs.users, buckets, build_uri) else None,
