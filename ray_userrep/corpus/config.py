@@ -5,6 +5,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class KCoreConfig(BaseModel):
+    """The least interactions of a user and of an item, counted among those that are left; 1: all are kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    users: int = Field(1, ge=1, description="users with fewer interactions are removed, until all have as many")
+    items: int = Field(1, ge=1, description="items with fewer interactions are removed, until all have as many")
+
+
 class CorpusConfig(BaseModel):
     """Layout of the prepared corpus."""
 
@@ -12,6 +21,7 @@ class CorpusConfig(BaseModel):
 
     uri: str | None = Field(None, description="folder of the corpus; empty: corpora/ here, named by what went in")
     num_buckets: int = Field(8, ge=1, description="hash buckets of users; one bucket must fit in memory")
+    k_core: KCoreConfig = Field(default_factory=KCoreConfig)
 
 
 class TextConfig(BaseModel):

@@ -42,6 +42,8 @@ class Manifest(BaseModel):
     num_interactions: int
     num_ties: int  # interactions that share user and timestamp with the one before
     num_duplicates: int  # interactions equal to the one before in user, item and timestamp
+    k_core: dict[str, int] = {"users": 1, "items": 1}  # the least interactions of those that were kept
+    removed_by_k_core: dict[str, int] = {}  # users, items, interactions, and in how many rounds of counting
     quarantined: dict[str, int]  # reason -> rows
     interactions_per_day: dict[str, int]  # ISO date -> interactions
     domains: dict[str, int] = {}  # domain -> interactions, the empty name for none; empty where the log has no domains

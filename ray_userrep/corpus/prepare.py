@@ -20,8 +20,9 @@ import ray
 import ray.data
 
 from ray_userrep import storage
-from ray_userrep.corpus.config import CorpusConfig
+from ray_userrep.corpus.config import CorpusConfig, KCoreConfig
 from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.kcore import keep_core
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.partition import partition
 from ray_userrep.corpus.sequences import build_bucket
@@ -61,12 +62,13 @@ def _up_to_date(logs: Logs, config: CorpusConfig, uri: str) -> Manifest | None:
     newest = newest_version(uri)
     if newest is None:
         return None
-    there = storage.read_json(manifest_uri(uri, newest))
+    there = {"k_core": KCoreConfig().model_dump()} | storage.read_json(manifest_uri(uri, newest))
     wanted = {
         "schema_version": SCHEMA_VERSION,
         "source_uri": logs.uri,
         "source_fingerprint": logs.fingerprint,
         "num_buckets": config.num_buckets,
+        "k_core": config.k_core.model_dump(),
     }
     return Manifest.model_validate(there) if wanted.items() <= there.items() else None
 
@@ -78,7 +80,7 @@ def _build(logs: Logs, config: CorpusConfig, uri: str, build: str) -> Manifest:
     items = _vocabulary(parts, logs, build_uri)
     buckets = _sequences(parts, items, logs, build_uri)
     quarantine = [part["quarantine"].removeprefix(f"{uri}/") for part in parts if part["quarantine"]]
-    return Manifest(
+    manifest = Manifest(
         version=0,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         source_uri=logs.uri,
@@ -100,6 +102,7 @@ def _build(logs: Logs, config: CorpusConfig, uri: str, build: str) -> Manifest:
         quarantine=sorted(quarantine),
         sequences=[_sequence_file(bucket, build) for bucket in buckets],
     )
+    return keep_core(manifest, config.k_core, uri, build)
 
 
 def _partition(logs: Logs, config: CorpusConfig, build_uri: str) -> _Reports:

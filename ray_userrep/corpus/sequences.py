@@ -27,7 +27,7 @@ def build_bucket(task: pa.Table, build_uri: str, ids: "ray.ObjectRef[pa.Array]")
     path = f"sequences/bucket={bucket:05d}/part-0.parquet"
     sequences = group(pa.concat_tables([storage.read_parquet(part) for part in parts]), ray.get(ids))
     storage.write_parquet(storage.join(build_uri, path), sequences)
-    return pa.table({"report": [json.dumps({"bucket": bucket, "path": path, **_report(sequences)})]})
+    return pa.table({"report": [json.dumps({"bucket": bucket, "path": path, **summary(sequences)})]})
 
 
 def group(rows: pa.Table, ids: pa.Array) -> pa.Table:
@@ -50,7 +50,8 @@ def _bounds(users: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64
     return starts_U, np.append(starts_U, len(codes_N))
 
 
-def _report(sequences: pa.Table) -> dict[str, Any]:
+def summary(sequences: pa.Table) -> dict[str, Any]:
+    """What describes a bucket's sequences: counts, and a digest of their content."""
     items, times = (sequences[name].combine_chunks() for name in ("items", "timestamps"))
     offsets_U1, items_N, times_N = (values.to_numpy() for values in (items.offsets, items.values, times.values))
     tied_N = _tied(times_N, offsets_U1)

@@ -186,12 +186,11 @@ def _cold_item(bucket: Bucket, part_V: NDArray[np.int8]) -> Positions:
     known_N1 = np.concatenate([[0], np.cumsum(part_N == _TRAIN)])
     has_history_N = known_N1[:-1] > known_N1[start_N]
     user_N, place_N = np.repeat(np.arange(bucket.num_users), lengths_U), np.arange(len(part_N)) - start_N
-    targets = []
-    for part in (_VALID, _TEST):
-        target_U, is_target_N = np.full(bucket.num_users, NONE), (part_N == part) & has_history_N
+    valid_U, test_U = np.full((2, bucket.num_users), NONE)
+    for target_U, part in ((valid_U, _VALID), (test_U, _TEST)):
+        is_target_N = (part_N == part) & has_history_N
         target_U[user_N[is_target_N]] = place_N[is_target_N]  # of several, the last is kept
-        targets.append(target_U)
-    return Positions(lengths_U, *targets, lengths_U, lengths_U)
+    return Positions(lengths_U, valid_U, test_U, before_test_U=lengths_U, learned_U=lengths_U)
 
 
 def _parts(hashes: NDArray[np.int64], config: ColdUserConfig | ColdItemConfig) -> NDArray[np.int8]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_userrep.corpus.hashing import hash_ids
-from ray_userrep.corpus.sequences import _report, group
+from ray_userrep.corpus.sequences import group, summary
 from ray_userrep.logs.times import TIMESTAMP
 
 
@@ -64,7 +64,7 @@ def test_sequences_are_those_of_a_loop_over_users(user_type):
 @given(EVENTS)
 def test_counts_are_those_of_a_loop_over_neighbours(events):
     rows = rows_of(events, range(len(events)), pa.int64())
-    report = _report(group(rows, pa.array(IDS)))
+    report = summary(group(rows, pa.array(IDS)))
     pairs = [
         (sequence["timestamps"][place - 1 : place + 1], sequence["items"][place - 1 : place + 1])
         for sequence in slowly(rows, IDS)
@@ -80,5 +80,5 @@ def test_counts_are_those_of_a_loop_over_neighbours(events):
 
 def test_content_differs_where_the_order_of_a_users_items_does():
     one, other = ([(1, 0, 0), (1, 1, 1)], [(1, 1, 0), (1, 0, 1)])
-    first, second = (_report(group(rows_of(e, range(2), pa.int64()), pa.array(IDS)))["content"] for e in (one, other))
+    first, second = (summary(group(rows_of(e, range(2), pa.int64()), pa.array(IDS)))["content"] for e in (one, other))
     assert first != second
