@@ -31,7 +31,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 import torch
-from ray.actor import ActorHandle
 from torch.nn.utils.rnn import pad_sequence
 
 from ray_userrep import storage
@@ -39,7 +38,7 @@ from ray_userrep.corpus.config import LeaveOneOutConfig
 from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.plan import Plan, Position
-from ray_userrep.corpus.shared import SharedCorpus, bucket_reader
+from ray_userrep.corpus.shared import Reader, SharedCorpus, bucket_reader
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus, manifest_uri, open_corpus
 from ray_userrep.corpus.stream import Prefetch, Step, make_plan, steps
@@ -218,7 +217,7 @@ class Counted(Corpus):
 
 
 @ray.remote(num_cpus=0)
-def two_epochs(uri: str, group: int, rank: int, world: int, reader: ActorHandle | None) -> int:
+def two_epochs(uri: str, group: int, rank: int, world: int, reader: Reader | None) -> int:
     """What a worker does to the files: planning, then every batch of two epochs; how many buckets it read itself."""
     recipe = online_retail()
     recipe.stream.shuffle_buckets, recipe.stream.batch_tokens = group, 65_536

@@ -124,14 +124,13 @@ def help_text(doc: str) -> str:
     lines = [doc.strip(), "", f"--recipe NAME|FILE    one of {', '.join(recipes.names())}, or a run's recipe.json"]
     lines += [f"--{alias} VALUE    short for --{path}" for alias, path in ALIASES.items()]
     lines += ["", "Every field of the recipe can be set, as in --train.num_workers 8:", ""]
-    seen = set()
+    found: dict[str, list[FieldInfo]] = {}
     for path, info in fields():
-        if path not in seen:
-            seen.add(path)
-            default = "" if info.is_required() else f" = {info.get_default(call_default_factory=True)}"
-            lines.append(
-                f"--{path}{default}    {_type_name(info)}{': ' + info.description if info.description else ''}"
-            )
+        found.setdefault(path, []).append(info)
+    for path, (info, *others) in found.items():
+        default = "" if info.is_required() else f" = {info.get_default(call_default_factory=True)}"
+        types = " or ".join(dict.fromkeys(_type_name(one) for one in (info, *others)))
+        lines.append(f"--{path}{default}    {types}{': ' + info.description if info.description else ''}")
     return "\n".join(lines)
 
 

@@ -9,42 +9,40 @@ storage. Sharing is only a saving: where the reader or a copy is lost, a worker 
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import ray
-from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from ray_userrep.corpus.store import Bucket, Corpus, open_corpus
 from ray_userrep.errors import UserError
 
 _Key = tuple[int, tuple[str, ...]]
+Reader = Any  # the handle of a `_Reader`
 
 
 class SharedCorpus(Corpus):
     """A corpus whose buckets come from a reader that several processes share."""
 
-    def __init__(self, corpus: Corpus, reader: ActorHandle) -> None:
+    def __init__(self, corpus: Corpus, reader: Reader) -> None:
         super().__init__(corpus.uri, corpus.manifest)
         self._reader = reader
 
     def bucket(self, number: int, side: Sequence[str] = ()) -> Bucket:
         try:
-            (copy,) = ray.get(self._reader.bucket.remote(number, tuple(side)))
-            shared: Bucket = ray.get(copy)
-            return shared
+            copies: list[ray.ObjectRef[Bucket]] = ray.get(self._reader.bucket.remote(number, tuple(side)))
+            return ray.get(copies[0])
         except UserError:
             raise
         except RayError:
             return super().bucket(number, side)
 
 
-def bucket_reader(corpus: Corpus, num_copies: int) -> ActorHandle:
+def bucket_reader(corpus: Corpus, num_copies: int) -> Reader:
     """Start the reader of a run; it keeps so many buckets, and ends when its last handle is gone."""
-    reader: ActorHandle = _Reader.options(num_cpus=0).remote(corpus.uri, corpus.manifest.version, num_copies)
-    return reader
+    return ray.remote(num_cpus=0)(_Reader).remote(corpus.uri, corpus.manifest.version, num_copies)
 
 
-@ray.remote
 class _Reader:
     """Knows which copies there are; the decoding is done by tasks, wherever there is room."""
 

@@ -24,6 +24,7 @@ from ray_userrep.corpus.domains import COLUMN, codes, collect
 from ray_userrep.corpus.plan import MicroBatch, Plan, Position, ranges, rank_slice
 from ray_userrep.corpus.splits import Split
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus
+from ray_userrep.errors import UserError
 
 Prepared = TypeVar("Prepared")
 
@@ -41,9 +42,14 @@ def make_plan(corpus: Corpus, split: Split, config: StreamConfig, lookahead: int
     """The plan of what a split trains on; reads every bucket once.
 
     Raises:
-        UserError: there is nothing to train on, or a bucket is not in order.
+        UserError: there is nothing to train on, a bucket is not in order, or there are no domains to mix.
     """
     names = list(corpus.manifest.domains)
+    if config.domain_temperature != 1 and len(names) < 2:
+        raise UserError(
+            f"stream.domain_temperature {config.domain_temperature:g}: {corpus.uri} has {len(names) or 'no'} domains, "
+            "nothing to mix; leave it at 1, or name the log's domain column in logs.columns"
+        )
     side = [COLUMN] if len(names) > 1 else []
     lengths, found = [], []
     for number in corpus.buckets():

@@ -14,14 +14,13 @@ import ray
 import ray.train
 import ray.train.torch
 import torch
-from ray.actor import ActorHandle
 from ray.train.torch import TorchConfig
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 from ray.util.queue import Queue
 
 from ray_userrep import storage
-from ray_userrep.corpus.shared import SharedCorpus, bucket_reader
+from ray_userrep.corpus.shared import Reader, SharedCorpus, bucket_reader
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.recipe import Recipe
@@ -86,7 +85,7 @@ def _worker(job: dict[str, Any]) -> None:
             job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
 
 
-def _reader(recipe: Recipe, corpus: Corpus) -> ActorHandle | None:
+def _reader(recipe: Recipe, corpus: Corpus) -> Reader | None:
     """What workers share their reading through; a group more than is in use, as some are ahead of others."""
     return bucket_reader(corpus, 2 * recipe.stream.shuffle_buckets) if recipe.train.num_workers > 1 else None
 

@@ -13,6 +13,7 @@ from ray_userrep.corpus.domains import collect
 from ray_userrep.corpus.plan import Plan, Position
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.stream import make_plan
+from ray_userrep.errors import UserError
 
 NAMES = ("books", "games", "music")
 
@@ -127,3 +128,5 @@ def test_a_log_of_one_domain_is_not_told_apart(corpus):
     corpus.manifest.domains = {"books": 3}
     plan = make_plan(corpus, resolve(LeaveOneOutConfig(), corpus), StreamConfig(max_len=4, batch_tokens=64), 1, 0)
     assert plan.domains is None and len(plan.account(0).trained_D) == 1
+    with pytest.raises(UserError, match=r"stream.domain_temperature 2: .* has 1 domains, nothing to mix"):
+        make_plan(corpus, resolve(LeaveOneOutConfig(), corpus), StreamConfig(domain_temperature=2), 1, 0)

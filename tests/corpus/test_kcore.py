@@ -87,7 +87,7 @@ def test_what_is_left_is_what_a_loop_leaves_and_the_rest_is_counted(events, prep
     for name, column in (("users", "user_id"), ("items", "item_id")):
         assert removed[name] == events[column].nunique() - left[column].nunique()
     assert removed["interactions"] == len(events) - len(left)
-    assert removed["rounds"] > (7 if bounds == (2, 2) else 0)
+    assert removed["rounds"] > (4 if bounds == (2, 2) else 0)  # a chain of seven users loses one at either end
     assert (manifest.num_interactions, manifest.num_users) == (len(left), left["user_id"].nunique())
     assert manifest.num_items == left["item_id"].nunique() == len(corpus.items())
 
