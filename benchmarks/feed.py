@@ -41,7 +41,7 @@ from ray_userrep.corpus.plan import Plan, Position
 from ray_userrep.corpus.shared import Reader, SharedCorpus, bucket_reader
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus, manifest_uri, open_corpus
-from ray_userrep.corpus.stream import Prefetch, Step, make_plan, steps
+from ray_userrep.corpus.stream import Prefetch, Step, buckets_held, make_plan, steps
 from ray_userrep.objectives.build import Data, build_objective
 from ray_userrep.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail
@@ -153,7 +153,7 @@ def plan_of(corpus: Corpus, recipe: Recipe) -> Plan:
 def source(corpus: Corpus, plan: Plan, recipe: Recipe, rank: int = 0, world: int = 1) -> Iterator[Step[Micros]]:
     """What a rank of the default recipe trains on."""
     objective = build_objective(recipe.objective, recipe.encoder, Data(corpus.items(), [], lambda: np.zeros(0)))
-    buckets = BucketCache(corpus, plan.config.shuffle_buckets)
+    buckets = BucketCache(corpus, buckets_held(plan.config))
     prepared = lambda micros, here: prepare(objective, micros, draws_at(recipe.seed, here), rank)  # noqa: E731
     return steps(plan, buckets, rank, world, Position(), prepared)
 
@@ -232,7 +232,7 @@ def two_epochs(uri: str, group: int, rank: int, world: int, reader: Reader | Non
 
 def reads_of(corpus: Corpus, group: int, workers: int, shared: bool) -> float:
     """Buckets read from storage by all workers over buckets stored."""
-    reader = bucket_reader(corpus, 2 * group) if shared else None
+    reader = bucket_reader(corpus, 3 * group) if shared else None
     own: list[Any] = ray.get([two_epochs.remote(corpus.uri, group, rank, workers, reader) for rank in range(workers)])
     reads = sum(own) if reader is None else ray.get(reader.num_reads.remote())
     return float(reads / len(corpus.manifest.sequences))

@@ -105,5 +105,5 @@ class StreamConfig(BaseModel):
     )
     batch_tokens: int = Field(2048, ge=1, description="targets in a global batch, over all workers")
     micro_tokens: int = Field(65536, ge=1, description="targets in one forward pass of one worker, about")
-    shuffle_buckets: int = Field(64, ge=1, description="buckets shuffled together, and held in memory at once")
+    shuffle_buckets: int = Field(64, ge=1, description="buckets shuffled together; of two such groups in memory")
     prefetch: int = Field(4, ge=1, description="global batches prepared ahead by the reading thread")

@@ -60,6 +60,11 @@ def make_plan(corpus: Corpus, split: Split, config: StreamConfig, lookahead: int
     return Plan(lengths, config, lookahead, seed, collect(names, found) if side else None)
 
 
+def buckets_held(config: StreamConfig) -> int:
+    """How many buckets a worker keeps: two groups, as a batch may span them and would read them in turn otherwise."""
+    return 2 * config.shuffle_buckets
+
+
 def train_counts(corpus: Corpus, split: Split) -> NDArray[np.int64]:
     """How often each item occurs among the interactions trained on, `[V]`."""
     counts = np.zeros(corpus.manifest.num_items, np.int64)

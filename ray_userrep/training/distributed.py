@@ -22,6 +22,7 @@ from ray.util.queue import Queue
 from ray_userrep import storage
 from ray_userrep.corpus.shared import Reader, SharedCorpus, bucket_reader
 from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.corpus.stream import buckets_held
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.recipe import Recipe
 from ray_userrep.training import zero
@@ -86,8 +87,9 @@ def _worker(job: dict[str, Any]) -> None:
 
 
 def _reader(recipe: Recipe, corpus: Corpus) -> Reader | None:
-    """What workers share their reading through; a group more than is in use, as some are ahead of others."""
-    return bucket_reader(corpus, 2 * recipe.stream.shuffle_buckets) if recipe.train.num_workers > 1 else None
+    """What workers share their reading through; a group more than each holds, as some are ahead of others."""
+    num_copies = buckets_held(recipe.stream) + recipe.stream.shuffle_buckets
+    return bucket_reader(corpus, num_copies) if recipe.train.num_workers > 1 else None
 
 
 def _corpus(job: dict[str, Any]) -> Corpus:

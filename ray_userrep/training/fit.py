@@ -20,7 +20,7 @@ from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.plan import Plan, Position
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import BucketCache, Corpus
-from ray_userrep.corpus.stream import Step, make_plan, steps, train_counts
+from ray_userrep.corpus.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.evaluation.histories import read_histories
@@ -85,7 +85,7 @@ def _source(
 ) -> Iterator[Step[Micros]]:
     objective, rank = engine.model.objective, engine.rank
     side = {*engine.model.encoder.side_columns, *objective.side_columns}
-    buckets = BucketCache(corpus, recipe.stream.shuffle_buckets, sorted(side), lambda b: split.training(b)[0])
+    buckets = BucketCache(corpus, buckets_held(recipe.stream), sorted(side), lambda b: split.training(b)[0])
 
     def prepared(micros: list[Batch], here: Position) -> Micros:
         return prepare(objective, micros, draws_at(recipe.seed, here), rank)

@@ -8,7 +8,7 @@ from ray_userrep.corpus.config import ColdItemConfig, LeaveOneOutConfig, StreamC
 from ray_userrep.corpus.plan import MicroBatch, Position
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import BucketCache
-from ray_userrep.corpus.stream import gather, make_plan, steps, train_counts
+from ray_userrep.corpus.stream import buckets_held, gather, make_plan, steps, train_counts
 
 CONFIG = StreamConfig(max_len=6, batch_tokens=100, shuffle_buckets=3)
 RULES = [LeaveOneOutConfig(), ColdItemConfig(valid_share=0.2, test_share=0.2)]
@@ -69,3 +69,15 @@ def test_positions_go_on_from_epoch_to_epoch_and_targets_are_counted(corpus):
     epoch = taken[: plan.num_batches - 1]
     missing = plan.targets(next(plan.batches(Position())).windows)
     assert (sum(step.targets_D for step in epoch) + missing).tolist() == plan.account(0).trained_D.tolist()
+
+
+def test_an_epoch_reads_every_bucket_once_also_where_batches_span_groups(corpus, monkeypatch):
+    config = CONFIG.model_copy(update={"shuffle_buckets": 1})
+    plan = make_plan(corpus, resolve(LeaveOneOutConfig(), corpus), config, 1, 0)
+    reads = []
+    whole = type(corpus).bucket
+    monkeypatch.setattr(corpus, "bucket", lambda number, side: reads.append(number) or whole(corpus, number, side))
+    for step in steps(plan, BucketCache(corpus, buckets_held(plan.config)), 0, 1, Position(), lambda micros, _: micros):
+        if step.after == Position(1):
+            break
+    assert sorted(reads) == list(corpus.buckets())
