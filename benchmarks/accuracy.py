@@ -115,7 +115,7 @@ def train_and_measure(study: Study, seed: int, corpus: Corpus) -> dict[str, Any]
     with tempfile.TemporaryDirectory() as run:
         state = fit(recipe, corpus, run, lambda m: BareEngine(m, recipe.train, torch.device("cpu")), tell)
         encoder = load_encoder(run)
-    split = resolve(recipe.split, corpus.manifest)
+    split = resolve(recipe.split, corpus)
     test = read_histories(corpus, split, "test", None, encoder.side_columns)
     found = ranks(encoder_scorer(encoder), test, corpus.manifest.num_items, recipe.evaluation.exclude_seen)
     result = {

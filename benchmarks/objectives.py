@@ -138,19 +138,19 @@ def train_and_measure(recipe: Recipe, corpus: Corpus) -> dict[str, Any]:
         "train_seconds": state.seconds,
         "parameters": encoder.parameters_by_kind(),
         "ranking": ranking(recipe, corpus, encoder),
-        "profile": measure_profile(corpus, resolve(recipe.split, corpus.manifest), encoder, recipe.evaluation),
+        "profile": measure_profile(corpus, resolve(recipe.split, corpus), encoder, recipe.evaluation),
     }
 
 
 def ranking(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> dict[str, dict[str, float]]:
-    test = read_histories(corpus, resolve(recipe.split, corpus.manifest), "test", None, encoder.side_columns)
+    test = read_histories(corpus, resolve(recipe.split, corpus), "test", None, encoder.side_columns)
     found = ranks(encoder_scorer(encoder), test, corpus.manifest.num_items, recipe.evaluation.exclude_seen)
     return summary(found, recipe.evaluation)
 
 
 def item_counts(corpus: Corpus) -> dict[str, float]:
     """What a linear model reads of each attribute from the users' item counts."""
-    histories = read_train(corpus, resolve(online_retail().split, corpus.manifest), "test")
+    histories = read_train(corpus, resolve(online_retail().split, corpus), "test")
     features = {"item counts": count_features(histories, corpus.manifest.num_items)}
     attributes = read_attributes(corpus.users(), histories.users_U)
     measured = {attribute.name: measure_attribute(attribute, features, 0.95) for attribute in attributes}

@@ -59,7 +59,7 @@ def seeded(seed: int, runs: str) -> Recipe:
 
 def compare(recipes: list[Recipe], corpus: Corpus) -> dict[str, Any]:
     """Means with intervals, each seed's figure, and the paired difference from the best baseline."""
-    config, split = recipes[0].evaluation, resolve(recipes[0].split, corpus.manifest)
+    config, split = recipes[0].evaluation, resolve(recipes[0].split, corpus)
     test = read_histories(corpus, split, "test", None)
     encoders = [load_encoder(str(recipe.run)) for recipe in recipes]
     per_seed_SU = np.stack(

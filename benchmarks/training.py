@@ -198,7 +198,7 @@ def write_data(corpus: Corpus, length: int, path: Path) -> tuple[int, int]:
     Raises:
         UserError: a user has too few interactions for one to be held out.
     """
-    split = resolve(sasrec().split, corpus.manifest)
+    split = resolve(sasrec().split, corpus)
     known = read_histories(corpus, split, "valid", None)
     if known.num_users < read_train(corpus, split, "valid").num_users:
         raise UserError("some users have fewer than three interactions: the systems would not train on the same ones")

@@ -19,6 +19,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.recipe import Recipe
 
 _NONE = ("none", "None", "null")
+_TAGS = ("kind", "rule")  # fields that say which of several configs a part of the recipe is
 ALIASES = {"logs": "logs.uri", "corpus": "corpus.uri", "reader": "logs.reader"}
 
 
@@ -59,7 +60,7 @@ def parse(argv: Sequence[str], doc: str, default: str = "online_retail") -> Reci
     recipe = load(options.pop("recipe", default))
     raw = recipe.model_dump()
     # Kinds first: choosing another kind of part resets the part, which must not undo its other options.
-    for path, text in sorted(options.items(), key=lambda option: not option[0].endswith(".kind")):
+    for path, text in sorted(options.items(), key=lambda option: option[0].rsplit(".", 1)[-1] not in _TAGS):
         _assign(raw, ALIASES.get(path, path), text)
     return validated(raw)
 
@@ -123,14 +124,13 @@ def help_text(doc: str) -> str:
     lines = [doc.strip(), "", f"--recipe NAME|FILE    one of {', '.join(recipes.names())}, or a run's recipe.json"]
     lines += [f"--{alias} VALUE    short for --{path}" for alias, path in ALIASES.items()]
     lines += ["", "Every field of the recipe can be set, as in --train.num_workers 8:", ""]
-    seen = set()
+    found: dict[str, list[FieldInfo]] = {}
     for path, info in fields():
-        if path not in seen:
-            seen.add(path)
-            default = "" if info.is_required() else f" = {info.get_default(call_default_factory=True)}"
-            lines.append(
-                f"--{path}{default}    {_type_name(info)}{': ' + info.description if info.description else ''}"
-            )
+        found.setdefault(path, []).append(info)
+    for path, (info, *others) in found.items():
+        default = "" if info.is_required() else f" = {info.get_default(call_default_factory=True)}"
+        types = " or ".join(dict.fromkeys(_type_name(one) for one in (info, *others)))
+        lines.append(f"--{path}{default}    {types}{': ' + info.description if info.description else ''}")
     return "\n".join(lines)
 
 
@@ -139,7 +139,7 @@ def _explained(error: ErrorDetails, raw: dict[str, Any]) -> str:
     where, kind = _place(error["loc"], raw)
     if error["type"] == "extra_forbidden":
         known = where in {name for name, _ in fields()}
-        return f"{where} does not go with kind {kind}" if known else f"unknown field {where}{_hint(where)}"
+        return f"{where} does not go with {kind}" if known else f"unknown field {where}{_hint(where)}"
     if error["type"] == "value_error":
         return error["msg"].removeprefix("Value error, ")
     given = "" if error["type"] == "missing" else f" (given {error['input']!r})"
@@ -147,12 +147,13 @@ def _explained(error: ErrorDetails, raw: dict[str, Any]) -> str:
 
 
 def _place(loc: Sequence[int | str], raw: Any) -> tuple[str, str | None]:
-    """The dotted path of an error, and the kind of the part it is in where that part comes in several kinds."""
+    """The dotted path of an error, and the kind of the part it is in (`kind id`) where that part comes in several."""
     parts: list[str] = []
     kind = None
     for part in loc:
-        if isinstance(raw, dict) and part not in raw and raw.get("kind") == part:
-            kind = str(part)  # the checker's own mark of the kind, which is no field
+        tag = next((tag for tag in _TAGS if isinstance(raw, dict) and raw.get(tag) == part), None)
+        if tag is not None and part not in raw:
+            kind = f"{tag} {part}"  # the checker's own mark of the kind, which is no field
             continue
         parts.append(str(part))
         raw = raw.get(part) if isinstance(raw, dict) else None
@@ -192,7 +193,7 @@ def _assign(raw: dict[str, Any], path: str, text: str) -> None:
         node = node.get(parent) if isinstance(node, dict) else None
     if not isinstance(node, dict) or path not in {known for known, _ in fields()}:
         raise UserError(f"unknown field {path}{_hint(path)}")
-    if leaf == "kind" and node[leaf] != text:
+    if leaf in _TAGS and node[leaf] != text:
         node.clear()  # another kind of part starts from its own defaults
     node[leaf] = _value(text, next(info.annotation for known, info in fields() if known == path))
 

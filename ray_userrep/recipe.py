@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ray_userrep.corpus.config import CorpusConfig, SplitConfig, StreamConfig, TextConfig
+from ray_userrep.corpus.config import CorpusConfig, LeaveOneOutConfig, SplitConfig, StreamConfig, TextConfig
 from ray_userrep.embedding.config import EmbeddingConfig
 from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.evaluation.config import EvaluationConfig
@@ -22,7 +22,7 @@ class Recipe(BaseModel):
     logs: LogsConfig = Field(default_factory=LogsConfig)
     corpus: CorpusConfig = Field(default_factory=CorpusConfig)
     text: TextConfig = Field(default_factory=TextConfig)
-    split: SplitConfig = Field(default_factory=SplitConfig)
+    split: SplitConfig = Field(default_factory=LeaveOneOutConfig)
     stream: StreamConfig = Field(default_factory=StreamConfig)
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
     objective: ObjectiveConfig = Field(default_factory=AutoregressiveConfig)

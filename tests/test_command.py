@@ -3,7 +3,7 @@
 import pytest
 
 from ray_userrep import recipes, storage
-from ray_userrep.command import load, parse, take
+from ray_userrep.command import help_text, load, parse, take
 from ray_userrep.errors import UserError
 from ray_userrep.objectives.config import SampledSoftmaxConfig
 
@@ -84,3 +84,14 @@ def test_a_job_s_own_arguments_are_taken_and_missed_by_name():
     assert (own, parse(rest, "").seed) == ({"encoder": "a", "output": "b"}, 3)
     with pytest.raises(UserError, match="--output is missing"):
         take(["--encoder", "a"], ["encoder", "output"])
+
+
+def test_a_splits_rule_brings_its_own_fields_and_refuses_those_of_others():
+    recipe = parse(["--split.k", "3", "--split.rule", "leave_k_out", "--corpus.k_core.users", "5"], "")
+    assert recipe.split.model_dump() == {"rule": "leave_k_out", "k": 3}
+    assert (recipe.corpus.k_core.users, recipe.corpus.k_core.items) == (5, 1)
+    with pytest.raises(UserError, match=r"^split\.k does not go with rule leave_one_out"):
+        parse(["--split.k", "3"], "")
+    with pytest.raises(UserError, match=r"^split.*leave_k_out"):
+        parse(["--split.rule", "leave_some"], "")
+    assert "'cold_item'" in next(line for line in help_text("").splitlines() if line.startswith("--split.rule "))

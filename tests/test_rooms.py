@@ -15,7 +15,9 @@ ROOMS = [
     "embedding.config", "recipe", "recipes", "command", "training", "embedding", "scaling", "report", "workflows",
 ]  # fmt: skip
 RAY = {"logs", "corpus", "training/distributed.py", "embedding", "workflows"}
-NO_RAY_IN_CORPUS = {f"corpus/{name}.py" for name in ("plan", "batch", "items", "draws", "splits", "store", "stream")}
+NO_RAY_IN_CORPUS = {
+    f"corpus/{name}.py" for name in ("plan", "batch", "items", "draws", "domains", "splits", "store", "stream")
+}
 DEEPSPEED = {"training/zero.py"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

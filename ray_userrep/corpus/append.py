@@ -44,11 +44,13 @@ def append(logs: LogsConfig, config: CorpusConfig, uri: str) -> Manifest:
 
     Raises:
         UserError: a file changed after it was prepared, nothing of the new ones can be used, their ids are of another
-            type, or others kept publishing versions meanwhile.
+            type, the corpus is a k-core, or others kept publishing versions meanwhile.
     """
     uri = storage.absolute(uri)
     for _ in range(_ATTEMPTS):
         corpus = open_corpus(uri)
+        if corpus.manifest.removed_by_k_core:
+            raise UserError(f"{uri} is a k-core, which new interactions change: prepare the whole log again")
         known = read_sources(uri, corpus.manifest.sources)
         if not unknown_files(logs, known):
             print(f"append    {uri} has every file of the log (version {corpus.manifest.version})", flush=True)
@@ -199,6 +201,8 @@ def _manifest(
             },
             "quarantined": _summed(base.quarantined, delta.quarantined),
             "interactions_per_day": _summed(base.interactions_per_day, delta.interactions_per_day),
+            "domains": _summed(base.domains, delta.domains),
+            "num_capped": base.num_capped + delta.num_capped,
             "side_columns": list(dict.fromkeys([*base.side_columns, *delta.side_columns])),
             "items": grown["items"],
             "quarantine": [*base.quarantine, *delta.quarantine],

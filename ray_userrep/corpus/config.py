@@ -1,8 +1,17 @@
 """How a corpus is laid out, split and streamed; the classes beside this file take these and nothing else."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+
+class KCoreConfig(BaseModel):
+    """The least interactions of a user and of an item, counted among those that are left; 1: all are kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    users: int = Field(1, ge=1, description="users with fewer interactions are removed, until all have as many")
+    items: int = Field(1, ge=1, description="items with fewer interactions are removed, until all have as many")
 
 
 class CorpusConfig(BaseModel):
@@ -19,11 +28,11 @@ class CorpusConfig(BaseModel):
     max_user_interactions: int | None = Field(
         None, ge=2, description="newest interactions of a user that are kept, older ones are counted; empty: all"
     )
-    num_buckets: int = Field(8, ge=1, description="hash buckets of users; one bucket must fit in memory")
     append: bool = Field(
         False, description="add those files of the log that the corpus has not; off: the corpus becomes the log"
     )
     version: int | None = Field(None, ge=1, description="an older version to open; empty: the newest")
+    k_core: KCoreConfig = Field(default_factory=KCoreConfig)
 
 
 class TextConfig(BaseModel):
@@ -38,17 +47,59 @@ class TextConfig(BaseModel):
     batch_size: int = Field(64, ge=1, description="texts encoded together")
 
 
-class SplitConfig(BaseModel):
-    """Which interactions are trained on and which are predicted; applied when read."""
+class LeaveOneOutConfig(BaseModel):
+    """A user's last interaction is the test, the one before it validation; users with fewer than three only train."""
 
     model_config = ConfigDict(extra="forbid")
 
-    rule: Literal["leave_one_out", "global_time"] = Field(
-        "leave_one_out",
-        description="leave_one_out: last is test, the one before validation; global_time: two days cut all users",
-    )
-    valid_share: float = Field(0.1, gt=0, lt=0.5, description="global_time: share of interactions in validation")
-    test_share: float = Field(0.1, gt=0, lt=0.5, description="global_time: share of interactions in test")
+    rule: Literal["leave_one_out"] = "leave_one_out"
+
+
+class LeaveKOutConfig(BaseModel):
+    """A user's last k interactions are the test, the k before them validation, each predicted from all before it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rule: Literal["leave_k_out"] = "leave_k_out"
+    k: int = Field(5, ge=1, description="targets of a user; users with fewer than 2 k + 1 interactions only train")
+
+
+class _Shares(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    valid_share: float = Field(0.1, gt=0, lt=0.5, description="share of interactions, users or items in validation")
+    test_share: float = Field(0.1, gt=0, lt=0.5, description="share of interactions, users or items in test")
+
+
+class GlobalTimeConfig(_Shares):
+    """Two midnights cut all users; the first interaction of a period is predicted from everything before it."""
+
+    rule: Literal["global_time"] = "global_time"
+
+
+class ColdUserConfig(_Shares):
+    """Users held out whole: their last interaction is predicted from all before it, and none of them is trained on."""
+
+    rule: Literal["cold_user"] = "cold_user"
+    seed: int = Field(0, description="another seed holds out other users")
+
+
+class ColdItemConfig(_Shares):
+    """Items held out whole: never an input, never trained on, and the targets of validation and test.
+
+    A user's newest interaction with such an item is predicted from everything else that the user did before it. They
+    stay in the catalogue, so that a loss over all of it sees them as negatives.
+    """
+
+    rule: Literal["cold_item"] = "cold_item"
+    seed: int = Field(0, description="another seed holds out other items")
+
+
+# Which interactions are trained on and which are predicted; applied when read.
+SplitConfig = Annotated[
+    LeaveOneOutConfig | LeaveKOutConfig | GlobalTimeConfig | ColdUserConfig | ColdItemConfig,
+    Field(discriminator="rule"),
+]
 
 
 class StreamConfig(BaseModel):
@@ -60,7 +111,10 @@ class StreamConfig(BaseModel):
     windows: Literal["last", "tile", "random"] = Field(
         "tile", description="a user's newest window, every window, or one random window an epoch"
     )
+    domain_temperature: float = Field(
+        1.0, ge=1, description="share of a domain in an epoch: its interactions ** (1 / temperature); 1: all just once"
+    )
     batch_tokens: int = Field(2048, ge=1, description="targets in a global batch, over all workers")
     micro_tokens: int = Field(65536, ge=1, description="targets in one forward pass of one worker, about")
-    shuffle_buckets: int = Field(64, ge=1, description="buckets shuffled together, and held in memory at once")
+    shuffle_buckets: int = Field(64, ge=1, description="buckets shuffled together; of two such groups in memory")
     prefetch: int = Field(4, ge=1, description="global batches prepared ahead by the reading thread")

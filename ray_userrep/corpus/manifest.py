@@ -49,8 +49,11 @@ class Manifest(BaseModel):
     num_duplicates: int  # interactions equal to the one before in user, item and timestamp
     max_user_interactions: int | None = None  # the newest of a user that were kept
     num_capped: int = 0  # older ones that were left out; quarantined and days count the log as it is
+    k_core: dict[str, int] = {"users": 1, "items": 1}  # the least interactions of those that were kept
+    removed_by_k_core: dict[str, int] = {}  # users, items, interactions, and in how many rounds of counting
     quarantined: dict[str, int]  # reason -> rows
     interactions_per_day: dict[str, int]  # ISO date -> interactions
+    domains: dict[str, int] = {}  # domain -> interactions, the empty name for none; empty where the log has no domains
     side_columns: list[str]  # aligned list columns of the sequences beside items and timestamps
     items: str
     users: str | None

@@ -2,14 +2,16 @@
 
 Nothing here depends on the number of workers, reads data or keeps state: a data position `(epoch, batch)` is all a
 checkpoint needs. Planning costs one sort of the windows in a shuffle group; groups bound its memory and the reader's.
+With a domain temperature an epoch repeats windows of some domains and leaves out some of others: exactly once then
+means as often as planned. A window's turn comes round evenly, so that epochs together leave out none.
 
-Shapes: U users of a bucket, W windows.
+Shapes: U users of a bucket, W windows, D domains.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +20,11 @@ from ray_userrep.corpus import draws
 from ray_userrep.corpus.config import StreamConfig
 from ray_userrep.errors import UserError
 
+if TYPE_CHECKING:
+    from ray_userrep.corpus.domains import Domains
+
 # What a draw is for, so that two uses of the same keys never share bits.
-_BUCKET_ORDER, _WINDOW_ORDER, _WINDOW_START = 1, 2, 3
+_BUCKET_ORDER, _WINDOW_ORDER, _WINDOW_START, _WINDOW_TURN, _COPY_ORDER = 1, 2, 3, 4, 5
 
 
 class Position(NamedTuple):
@@ -50,6 +55,24 @@ class GlobalBatch(NamedTuple):
 
     position: Position
     windows: Windows
+    is_last: bool = False  # of its epoch
+
+    @property
+    def after(self) -> Position:
+        """The position of the batch that follows."""
+        epoch, batch = self.position
+        return Position(epoch + 1) if self.is_last else Position(epoch, batch + 1)
+
+
+class Account(NamedTuple):
+    """What an epoch does with each domain's targets: all there are, those trained on, the second and later times they
+    are, and those left out; `[D]`, one domain where none are told apart.
+    """
+
+    targets_D: NDArray[np.int64]
+    trained_D: NDArray[np.int64]
+    repeated_D: NDArray[np.int64]
+    left_out_D: NDArray[np.int64]
 
 
 class MicroBatch(NamedTuple):
@@ -64,15 +87,18 @@ class Plan:
     """All epochs of a run.
 
     `train_lengths` holds, for each bucket, how many of each user's interactions are trained on; `lookahead` is how
-    many items a window carries beyond its inputs (1 where the next item is predicted).
+    many items a window carries beyond its inputs (1 where the next item is predicted). `num_tokens` and `num_batches`
+    are those of an epoch, on average where domains are mixed.
     """
 
     train_lengths: Sequence[NDArray[np.int64]]
     config: StreamConfig
     lookahead: int
     seed: int
+    domains: "Domains | None" = None
     num_tokens: int = field(init=False)
     num_batches: int = field(init=False)
+    rate_D: NDArray[np.float64] | None = field(init=False, default=None)  # how often an epoch trains on a window
 
     def __post_init__(self) -> None:
         if self.config.batch_tokens < self.config.max_len:
@@ -84,8 +110,38 @@ class Plan:
         if tokens == 0:
             raise UserError("nothing to train on: no user has two interactions before the split's held-out ones")
         object.__setattr__(self, "num_tokens", tokens)
+        object.__setattr__(self, "num_batches", self._num_batches(tokens))
+        if self.domains is not None and self.config.domain_temperature != 1:
+            object.__setattr__(self, "rate_D", self._rates())
+
+    def _num_batches(self, tokens: int) -> int:
         # Rounded down, so that a batch is never smaller than batch_tokens and therefore never empty.
-        object.__setattr__(self, "num_batches", max(1, tokens // self.config.batch_tokens))
+        return max(1, tokens // self.config.batch_tokens)
+
+    def _rates(self) -> NDArray[np.float64]:
+        targets_D = self.account(0).targets_D
+        sizes_D = np.where(targets_D > 0, targets_D / self.num_tokens, 1.0) ** (1 / self.config.domain_temperature)
+        shares_D = np.where(targets_D > 0, sizes_D, 0.0)
+        return shares_D / shares_D.sum() * self.num_tokens / np.maximum(targets_D, 1)
+
+    def account(self, epoch: int) -> Account:
+        """Count what an epoch trains on, repeats and leaves out; costs a pass over its windows."""
+        names = ("",) if self.domains is None else self.domains.names
+        counts = np.zeros((4, len(names)), np.int64)
+        for bucket in range(len(self.train_lengths)):
+            windows = self._bucket_windows(bucket, epoch)
+            times_W = self._times(windows, epoch)
+            for row, weight_W in enumerate([1, times_W, np.maximum(times_W - 1, 0), times_W == 0]):
+                counts[row] += self.targets(windows, weight_W)
+        return Account(*counts)
+
+    def targets(self, windows: Windows, times_W: NDArray[np.integer | np.bool_] | int = 1) -> NDArray[np.int64]:
+        """How many targets of each domain windows hold, `[D]`; each window counts so many times."""
+        targets_W = (windows.length_W - self.lookahead) * times_W
+        if self.domains is None:
+            return np.array([targets_W.sum()])
+        found_D = np.bincount(self.domains.of(windows), targets_W, minlength=len(self.domains.names))
+        return found_D.astype(np.int64)
 
     def batches(self, position: Position) -> Iterator[GlobalBatch]:
         """The global batches of one epoch, from the position on."""
@@ -99,20 +155,21 @@ class Plan:
                 pending, batch = [], part_of
             pending.append(windows)
         if batch >= first:
-            yield GlobalBatch(Position(epoch, batch), Windows.concat(pending))
+            yield GlobalBatch(Position(epoch, batch), Windows.concat(pending), is_last=True)
 
     def _parts(self, epoch: int) -> Iterator[tuple[int, Windows]]:
         """Runs of windows with the number of their batch; a batch may span two shuffle groups."""
+        num_tokens = self.num_tokens if self.rate_D is None else int(self.account(epoch).trained_D.sum())
+        num_batches = self._num_batches(num_tokens)
         tokens_before = 0
         for group in self._groups(epoch):
             windows = self._group_windows(group, epoch)
-            ends_W = tokens_before + np.cumsum(windows.length_W - self.lookahead)
-            starts_W = np.concatenate([[tokens_before], ends_W[:-1]])
-            batch_W = starts_W * self.num_batches // self.num_tokens
+            targets_W = windows.length_W - self.lookahead
+            batch_W = (tokens_before + np.cumsum(targets_W) - targets_W) * num_batches // num_tokens
             bounds = np.flatnonzero(np.diff(batch_W, prepend=-1, append=-1))
             for low, high in pairwise(bounds):
                 yield int(batch_W[low]), windows.take(slice(low, high))
-            tokens_before = int(ends_W[-1])
+            tokens_before += int(targets_W.sum())
 
     def _groups(self, epoch: int) -> Iterator[NDArray[np.int64]]:
         """Buckets in the epoch's order, so many at a time as are shuffled together."""
@@ -124,8 +181,23 @@ class Plan:
 
     def _group_windows(self, group: NDArray[np.int64], epoch: int) -> Windows:
         windows = Windows.concat([self._bucket_windows(int(bucket), epoch) for bucket in group])
+        times_W = self._times(windows, epoch)
+        if self.rate_D is not None:
+            windows = windows.take(np.repeat(np.arange(len(times_W)), times_W))
         key = draws.bits(_WINDOW_ORDER, self.seed, epoch, windows.bucket_W, windows.row_W, windows.start_W)
+        if self.rate_D is not None:
+            copy_W = ranges(np.zeros_like(times_W), times_W)
+            key = np.where(copy_W == 0, key, draws.bits(_COPY_ORDER, key.view(np.int64), copy_W))
         return windows.take(np.argsort(key, kind="stable"))
+
+    def _times(self, windows: Windows, epoch: int) -> NDArray[np.int64]:
+        """How often an epoch trains on each window, `[W]`: every window's turns are as far apart as its rate says."""
+        if self.rate_D is None or self.domains is None:
+            return np.ones(len(windows.row_W), np.int64)
+        rate_W = self.rate_D[self.domains.of(windows)]
+        tile_W = windows.start_W if self.config.windows == "tile" else 0
+        phase_W = draws.uniforms(_WINDOW_TURN, self.seed, windows.bucket_W, windows.row_W, tile_W)
+        return (np.floor((epoch + 1) * rate_W + phase_W) - np.floor(epoch * rate_W + phase_W)).astype(np.int64)
 
     def _bucket_windows(self, bucket: int, epoch: int) -> Windows:
         targets_U = np.maximum(self.train_lengths[bucket] - self.lookahead, 0)

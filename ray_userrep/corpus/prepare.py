@@ -20,6 +20,7 @@ import ray
 
 from ray_userrep import storage
 from ray_userrep.corpus.config import CorpusConfig
+from ray_userrep.corpus.kcore import keep_core
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.memory import PEAK
 from ray_userrep.corpus.partition import partition
@@ -67,6 +68,11 @@ def prepare(logs: Logs, config: CorpusConfig, uri: str) -> Manifest:
             build.drop()
         raise
     build.settle()
+    try:
+        manifest = keep_core(manifest, config.k_core, uri, build.folder)
+    except BaseException:
+        build.drop()
+        raise
     # From here on the build is kept whatever happens: a publication that seems to fail may have gone through.
     published = _publish(uri, manifest)
     build.clean()
@@ -90,6 +96,7 @@ def _key(logs: Logs, config: CorpusConfig) -> dict[str, Any]:
         "source_fingerprint": logs.fingerprint,
         "num_buckets": config.num_buckets or num_buckets_of(logs.num_bytes),
         "max_user_interactions": config.max_user_interactions,
+        "k_core": config.k_core.model_dump(),
     }
 
 
@@ -128,6 +135,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
         num_capped=_sum(buckets, "num_capped"),
         quarantined=parts["reasons"],
         interactions_per_day=parts["days"],
+        domains=dict(sorted(sum((Counter(bucket["domains"]) for bucket in written), Counter[str]()).items())),
         side_columns=written[0]["side_columns"],
         items=f"{build.folder}/items.parquet",
         users=_users(logs.users, written, key["num_buckets"], build),

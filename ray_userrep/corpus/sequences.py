@@ -133,9 +133,18 @@ def summarise(sequences: pa.Table) -> dict[str, Any]:
         "num_interactions": len(items_N),
         "num_ties": int(tied_N.sum()),
         "num_duplicates": int((tied_N & (np.diff(items_N, prepend=-1) == 0)).sum()),
+        "domains": _domains(sequences),
         "side_columns": sequences.column_names[4:],
         "content": _content(sequences[USER_HASH].to_numpy(), offsets_U1.astype(np.int64), items_N, times_N),
     }
+
+
+def _domains(sequences: pa.Table) -> dict[str, int]:
+    """Interactions of each domain, the empty name for none."""
+    if "domain" not in sequences.column_names:
+        return {}
+    counts = pc.value_counts(sequences["domain"].combine_chunks().values.fill_null(""))
+    return {entry["values"]: entry["counts"] for entry in counts.to_pylist()}
 
 
 def _tied(times_N: NDArray[np.int64], offsets_U1: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -1,48 +1,108 @@
 """Splits as rules applied when a bucket is read: nothing is copied, every metric carries the rule's fingerprint.
 
-Shapes: U users of a bucket, N their interactions.
+What a user did is cut at positions; held-out items are also taken out of what lies before them. A rule says both, so
+that what is trained on, what is known of a user and what is predicted come from one place.
+
+Shapes: U users of a bucket, N their interactions, W targets, V items.
 """
 
 import hashlib
 import json
 from datetime import UTC, date, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_userrep.corpus.config import SplitConfig
+from ray_userrep.corpus import draws
+from ray_userrep.corpus.config import (
+    ColdItemConfig,
+    ColdUserConfig,
+    GlobalTimeConfig,
+    LeaveKOutConfig,
+    LeaveOneOutConfig,
+    SplitConfig,
+)
+from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.corpus.manifest import Manifest
+from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.errors import UserError
 
 NONE = -1
+_TRAIN, _VALID, _TEST = 0, 1, 2
+_HELD_OUT = 9  # what a draw is for
+
+Part = Literal["valid", "test"]
 
 
 class Positions(NamedTuple):
     """Where a bucket's users are cut, as positions inside each user's sequence.
 
     Training is `[0, train_end)`; a target is predicted from everything before it, `NONE` where a user has none;
-    `[0, before_test)` is what is known when the test begins.
+    `[0, before_test)` is what is known when the test begins, `[0, learned)` what may be learned from by then.
     """
 
     train_end_U: NDArray[np.int64]
     valid_U: NDArray[np.int64]
     test_U: NDArray[np.int64]
     before_test_U: NDArray[np.int64]
+    learned_U: NDArray[np.int64]
+    num_targets: int = 1  # so many interactions in a row are targets, from the positions on
 
 
 class Split(NamedTuple):
     """A rule made concrete for one corpus version."""
 
     config: SplitConfig
-    valid_from: int  # us since the epoch; 0 where the rule needs no time
-    test_from: int
+    valid_from: int = 0  # us since the epoch; 0 where the rule needs no time
+    test_from: int = 0
+    part_V: NDArray[np.int8] | None = None  # cold_item: which part each item is held out for
 
-    def positions(self, offsets_U1: NDArray[np.int64], timestamps_N: NDArray[np.int64]) -> Positions:
+    def positions(self, bucket: Bucket) -> Positions:
         """Cut the users of one bucket."""
-        if self.config.rule == "leave_one_out":
-            return _leave_one_out(np.diff(offsets_U1))
-        return _global_time(offsets_U1, timestamps_N, self.valid_from, self.test_from)
+        match self.config:
+            case LeaveOneOutConfig():
+                return _leave_out(bucket.lengths_U, 1)
+            case LeaveKOutConfig(k=k):
+                return _leave_out(bucket.lengths_U, k)
+            case GlobalTimeConfig():
+                return _global_time(bucket, self.valid_from, self.test_from)
+            case ColdUserConfig():
+                return _cold_user(bucket, self.config)
+            case ColdItemConfig():
+                assert self.part_V is not None
+                return _cold_item(bucket, self.part_V)
+
+    def training(self, bucket: Bucket) -> tuple[Bucket, NDArray[np.int64]]:
+        """What windows are cut from, and how much of each user is trained on; rows are the bucket's."""
+        cut = self.positions(bucket)
+        if self.part_V is None:
+            return bucket, cut.train_end_U
+        kept = self.heads(bucket, np.arange(bucket.num_users), cut.train_end_U)
+        return kept, kept.lengths_U
+
+    def learned(self, bucket: Bucket, before: Part) -> Bucket:
+        """The interactions that may be learned from before a part's targets."""
+        cut = self.positions(bucket)
+        ends_U = cut.train_end_U if before == "valid" else cut.learned_U
+        return self.heads(bucket, np.arange(bucket.num_users), ends_U)
+
+    def known(self, bucket: Bucket) -> Bucket:
+        """What is known of every user when the test begins."""
+        return self.heads(bucket, np.arange(bucket.num_users), self.positions(bucket).before_test_U)
+
+    def targets(self, bucket: Bucket, part: Part) -> tuple[Bucket, NDArray[np.int64]]:
+        """A part's targets, `[W]` item indices, each with what its user did before it as a user of its own."""
+        cut = self.positions(bucket)
+        first_U = cut.valid_U if part == "valid" else cut.test_U
+        row_W = np.repeat(np.flatnonzero(first_U != NONE), cut.num_targets)
+        place_W = first_U[row_W] + np.tile(np.arange(cut.num_targets), len(row_W) // cut.num_targets)
+        return self.heads(bucket, row_W, place_W), bucket.items_N[bucket.offsets_U1[row_W] + place_W]
+
+    def heads(self, bucket: Bucket, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Bucket:
+        """The given users' first interactions, without items that are held out."""
+        heads = bucket.heads(rows, lengths)
+        return heads if self.part_V is None else heads.filter(self.part_V[heads.items_N] == _TRAIN)
 
     def fingerprint(self, manifest: Manifest, exclude_seen: bool) -> str:
         """What a metric must share to be compared: rule, content and the policy on items already seen."""
@@ -50,18 +110,24 @@ class Split(NamedTuple):
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def resolve(config: SplitConfig, manifest: Manifest) -> Split:
-    """The rule with its cut times, which fall on midnights (UTC).
+def resolve(config: SplitConfig, corpus: Corpus) -> Split:
+    """The rule with what it needs to know of the corpus: cut times, which fall on midnights (UTC), or held-out items.
 
     Raises:
         UserError: the log is too short in time for a global-time split.
     """
-    if config.rule == "leave_one_out":
-        return Split(config, 0, 0)
+    if isinstance(config, GlobalTimeConfig):
+        return Split(config, *_cut_times(config, corpus.manifest))
+    if isinstance(config, ColdItemConfig):
+        return Split(config, part_V=_parts(hash_ids(corpus.items().ids), config))
+    return Split(config)
+
+
+def _cut_times(config: GlobalTimeConfig, manifest: Manifest) -> tuple[int, int]:
     days = sorted(manifest.interactions_per_day)
     until = np.cumsum([manifest.interactions_per_day[d] for d in days])
     # Half an interaction less, so that a share that falls on a midnight is not lost to rounding.
-    first_after = lambda share: int(np.searchsorted(until, share * manifest.num_interactions - 0.5)) + 1  # noqa: E731
+    first_after = lambda share: int(np.searchsorted(until, share * until[-1] - 0.5)) + 1  # noqa: E731
     first_valid = first_after(1 - config.valid_share - config.test_share)
     first_test = first_after(1 - config.test_share)
     if not first_valid < first_test < len(days):
@@ -69,7 +135,7 @@ def resolve(config: SplitConfig, manifest: Manifest) -> Split:
             f"split.rule global_time: {len(days)} days from {days[0]} to {days[-1]} cannot be cut into training, "
             f"validation and test; use leave_one_out, or change split.valid_share and split.test_share"
         )
-    return Split(config, _midnight_us(days[first_valid]), _midnight_us(days[first_test]))
+    return _midnight_us(days[first_valid]), _midnight_us(days[first_test])
 
 
 def _midnight_us(day: str) -> int:
@@ -77,29 +143,58 @@ def _midnight_us(day: str) -> int:
     return int(moment.timestamp()) * 1_000_000
 
 
-def _leave_one_out(lengths_U: NDArray[np.int64]) -> Positions:
-    # Users with fewer than three interactions have nothing to learn from once two are held out: they only train.
-    held_out = lengths_U >= 3
+def _leave_out(lengths_U: NDArray[np.int64], k: int) -> Positions:
+    # Users who have nothing left to learn from once both parts are held out only train.
+    held_out = lengths_U >= 2 * k + 1
+    before_test_U = np.where(held_out, lengths_U - k, lengths_U)
     return Positions(
-        train_end_U=np.where(held_out, lengths_U - 2, lengths_U),
-        valid_U=np.where(held_out, lengths_U - 2, NONE),
-        test_U=np.where(held_out, lengths_U - 1, NONE),
-        before_test_U=np.where(held_out, lengths_U - 1, lengths_U),
+        train_end_U=np.where(held_out, lengths_U - 2 * k, lengths_U),
+        valid_U=np.where(held_out, lengths_U - 2 * k, NONE),
+        test_U=np.where(held_out, lengths_U - k, NONE),
+        before_test_U=before_test_U,
+        learned_U=before_test_U,
+        num_targets=k,
     )
 
 
-def _global_time(
-    offsets_U1: NDArray[np.int64], timestamps_N: NDArray[np.int64], valid_from: int, test_from: int
-) -> Positions:
-    train_end = _counts_before(timestamps_N, offsets_U1, valid_from)
-    test_start = _counts_before(timestamps_N, offsets_U1, test_from)
-    lengths = np.diff(offsets_U1)
+def _global_time(bucket: Bucket, valid_from: int, test_from: int) -> Positions:
+    train_end = bucket.counts(bucket.timestamps_N < valid_from)
+    test_start = bucket.counts(bucket.timestamps_N < test_from)
     # The first interaction of a period is the target; a user without history before it has nothing to predict from.
     valid = np.where((train_end > 0) & (train_end < test_start), train_end, NONE)
-    test = np.where((test_start > 0) & (test_start < lengths), test_start, NONE)
-    return Positions(train_end, valid, test, test_start)
+    test = np.where((test_start > 0) & (test_start < bucket.lengths_U), test_start, NONE)
+    return Positions(train_end, valid, test, test_start, test_start)
 
 
-def _counts_before(timestamps_N: NDArray[np.int64], offsets_U1: NDArray[np.int64], cut: int) -> NDArray[np.int64]:
-    earlier = np.concatenate([[0], np.cumsum(timestamps_N < cut)])
-    return earlier[offsets_U1[1:]] - earlier[offsets_U1[:-1]]
+def _cold_user(bucket: Bucket, config: ColdUserConfig) -> Positions:
+    part_U, lengths_U = _parts(bucket.user_hash_U, config), bucket.lengths_U
+    last_U = np.where(lengths_U >= 2, lengths_U - 1, NONE)
+    test_U = np.where(part_U == _TEST, last_U, NONE)
+    train_end_U = np.where(part_U == _TRAIN, lengths_U, 0)
+    return Positions(
+        train_end_U=train_end_U,
+        valid_U=np.where(part_U == _VALID, last_U, NONE),
+        test_U=test_U,
+        before_test_U=np.where(test_U != NONE, test_U, lengths_U),
+        learned_U=train_end_U,
+    )
+
+
+def _cold_item(bucket: Bucket, part_V: NDArray[np.int8]) -> Positions:
+    part_N, lengths_U = part_V[bucket.items_N], bucket.lengths_U
+    start_N = np.repeat(bucket.offsets_U1[:-1], lengths_U)
+    known_N1 = np.concatenate([[0], np.cumsum(part_N == _TRAIN)])
+    has_history_N = known_N1[:-1] > known_N1[start_N]
+    user_N, place_N = np.repeat(np.arange(bucket.num_users), lengths_U), np.arange(len(part_N)) - start_N
+    valid_U, test_U = np.full((2, bucket.num_users), NONE)
+    for target_U, part in ((valid_U, _VALID), (test_U, _TEST)):
+        is_target_N = (part_N == part) & has_history_N
+        target_U[user_N[is_target_N]] = place_N[is_target_N]  # of several, the last is kept
+    return Positions(lengths_U, valid_U, test_U, before_test_U=lengths_U, learned_U=lengths_U)
+
+
+def _parts(hashes: NDArray[np.int64], config: ColdUserConfig | ColdItemConfig) -> NDArray[np.int8]:
+    """Which part each user or item is held out for, by a hash: the same in every version of a corpus."""
+    draw = draws.uniforms(_HELD_OUT, config.seed, hashes)
+    is_held_out = draw < config.test_share + config.valid_share
+    return np.where(draw < config.test_share, _TEST, np.where(is_held_out, _VALID, _TRAIN)).astype(np.int8)

@@ -6,7 +6,7 @@ files that appends have left in it are merged at each reading, until the corpus 
 Shapes: U users of a bucket, N their interactions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.merge import KEYS, completed, merge
+from ray_userrep.corpus.plan import ranges
 from ray_userrep.errors import UserError
 
 
@@ -33,8 +34,49 @@ class Bucket(NamedTuple):
     side_N: dict[str, NDArray[np.generic]]  # codes of text columns (0 for none), values of numeric ones (NaN for none)
 
     @property
+    def num_users(self) -> int:
+        return len(self.user_hash_U)
+
+    @property
     def lengths_U(self) -> NDArray[np.int64]:
         return np.diff(self.offsets_U1)
+
+    def counts(self, mask_N: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """How many of each user's interactions are marked, `[U]`."""
+        return np.diff(np.concatenate([[0], np.cumsum(mask_N)])[self.offsets_U1])
+
+    def heads(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> "Bucket":
+        """The first interactions of the given users, so many of each."""
+        users = Bucket(self.user_ids.take(pa.array(rows)), self.user_hash_U[rows], *self[2:])
+        return users._keep(ranges(self.offsets_U1[rows], lengths), lengths)
+
+    def filter(self, mask_N: NDArray[np.bool_]) -> "Bucket":
+        """The marked interactions; every user stays."""
+        return self._keep(np.flatnonzero(mask_N), self.counts(mask_N))
+
+    def _keep(self, places: NDArray[np.int64], lengths_U: NDArray[np.int64]) -> "Bucket":
+        return self._replace(
+            offsets_U1=np.concatenate([[0], np.cumsum(lengths_U)]),
+            items_N=self.items_N[places],
+            timestamps_N=self.timestamps_N[places],
+            side_N={name: column_N[places] for name, column_N in self.side_N.items()},
+        )
+
+    def refuse_disorder(self, place: str) -> None:
+        """Check that every user's interactions are in the order of their times, on which all else rests.
+
+        Raises:
+            UserError: they are not; the message names the place and the first such user.
+        """
+        is_earlier_N = self.timestamps_N[1:] < self.timestamps_N[:-1]
+        starts = self.offsets_U1[1:-1]  # where a user ends and the next one begins, time may go back
+        is_earlier_N[starts[(starts > 0) & (starts < len(self.timestamps_N))] - 1] = False
+        if is_earlier_N.any():
+            user = int(np.searchsorted(self.offsets_U1, np.argmax(is_earlier_N), side="right")) - 1
+            raise UserError(
+                f"{place}: interactions of user {self.user_ids[user]} are not in the order of (timestamp, row): "
+                "the files were changed or written by something else; prepare the log again into another corpus"
+            )
 
 
 class Corpus:
@@ -54,10 +96,16 @@ class Corpus:
         return None if path is None else storage.read_parquet(storage.join(self.uri, path))
 
     def bucket(self, number: int, side: Sequence[str] = ()) -> Bucket:
-        """One bucket, decoded, with the side columns that are wanted and there."""
+        """One bucket, decoded, with the side columns that are wanted and there.
+
+        Raises:
+            UserError: a user's interactions are not in order.
+        """
         wanted = [name for name in side if name in self.manifest.side_columns]
         sequences = self.sequences(number, wanted)
-        return _empty_bucket(self.items().ids.type) if sequences is None else _decode(sequences, wanted)
+        bucket = _empty_bucket(self.items().ids.type) if sequences is None else _decode(sequences, wanted)
+        bucket.refuse_disorder(f"corpus {self.uri} version {self.manifest.version}, bucket {number}")
+        return bucket
 
     def sequences(self, number: int, side: Sequence[str] = ()) -> pa.Table | None:
         """One row a user of a bucket, as stored, from all its files; None for a bucket without users."""
@@ -142,10 +190,15 @@ def _empty_bucket(user_type: pa.DataType) -> Bucket:
 
 
 class BucketCache:
-    """Keeps the buckets in use decoded; what falls out is read again when it is needed."""
+    """Keeps the buckets in use decoded; what falls out is read again when it is needed.
 
-    def __init__(self, corpus: Corpus, size: int, side: Sequence[str] = ()) -> None:
-        self._read = lru_cache(maxsize=size)(lambda number: corpus.bucket(number, side))
+    `seen` is what of a bucket is there to be read, such as a split's training part.
+    """
+
+    def __init__(
+        self, corpus: Corpus, size: int, side: Sequence[str] = (), seen: Callable[[Bucket], Bucket] = lambda b: b
+    ) -> None:
+        self._read = lru_cache(maxsize=size)(lambda number: seen(corpus.bucket(number, side)))
 
     def __getitem__(self, number: int) -> Bucket:
         return self._read(number)

@@ -3,23 +3,28 @@
 A thread shares the decoded buckets with the loop and costs no copies between processes; numpy and Arrow release the
 interpreter while they work, so that a step rarely waits.
 
-Shapes: W windows, T items of all windows together.
+Shapes: W windows, T items of all windows together, D domains.
 """
 
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ray_userrep.corpus.batch import START, TIMESTAMPS, Batch
+from ray_userrep.corpus.config import StreamConfig
+from ray_userrep.corpus.domains import COLUMN, codes, collect
 from ray_userrep.corpus.plan import MicroBatch, Plan, Position, ranges, rank_slice
 from ray_userrep.corpus.splits import Split
-from ray_userrep.corpus.store import BucketCache, Corpus
+from ray_userrep.corpus.store import Bucket, BucketCache, Corpus
+from ray_userrep.errors import UserError
 
 Prepared = TypeVar("Prepared")
 
@@ -30,52 +35,76 @@ class Step(NamedTuple, Generic[Prepared]):
     position: Position
     after: Position
     micros: Prepared
+    targets_D: NDArray[np.int64]  # of the global batch, by domain
 
 
-def train_lengths(corpus: Corpus, split: Split) -> list[NDArray[np.int64]]:
-    """How many interactions of each user are trained on, by bucket: what a plan is made from."""
-    ends = []
+def make_plan(corpus: Corpus, split: Split, config: StreamConfig, lookahead: int, seed: int) -> Plan:
+    """The plan of what a split trains on; reads every bucket once.
+
+    Raises:
+        UserError: there is nothing to train on, a bucket is not in order, or there are no domains to mix.
+    """
+    names = list(corpus.manifest.domains)
+    if config.domain_temperature != 1 and len(names) < 2:
+        raise UserError(
+            f"stream.domain_temperature {config.domain_temperature:g}: {corpus.uri} has {len(names) or 'no'} domains, "
+            "nothing to mix; leave it at 1, or name the log's domain column in logs.columns"
+        )
+    side = [COLUMN] if len(names) > 1 else []
+    lengths, found = [], []
     for number in corpus.buckets():
-        bucket = corpus.bucket(number)
-        ends.append(split.positions(bucket.offsets_U1, bucket.timestamps_N).train_end_U)
-    return ends
+        bucket, lengths_U = split.training(corpus.bucket(number, side))
+        lengths.append(lengths_U)
+        if side:
+            found.append((codes(names, bucket, lengths_U), lengths_U))
+    return Plan(lengths, config, lookahead, seed, collect(names, found) if side else None)
+
+
+def buckets_held(config: StreamConfig) -> int:
+    """How many buckets a worker keeps: two groups, as a batch may span them and would read them in turn otherwise."""
+    return 2 * config.shuffle_buckets
 
 
 def train_counts(corpus: Corpus, split: Split) -> NDArray[np.int64]:
     """How often each item occurs among the interactions trained on, `[V]`."""
     counts = np.zeros(corpus.manifest.num_items, np.int64)
     for number in corpus.buckets():
-        bucket = corpus.bucket(number)
-        ends_U = split.positions(bucket.offsets_U1, bucket.timestamps_N).train_end_U
-        kept = ranges(bucket.offsets_U1[:-1], ends_U)
+        bucket, lengths_U = split.training(corpus.bucket(number))
+        kept = ranges(bucket.offsets_U1[:-1], lengths_U)
         counts += np.bincount(bucket.items_N[kept], minlength=len(counts))
     return counts
 
 
 def gather(buckets: BucketCache, micro: MicroBatch) -> Batch:
-    """Read a micro-batch's windows out of the decoded buckets, in their order."""
+    """Read a micro-batch's windows out of the decoded buckets, in their order.
+
+    Places are worked out for all windows at once, so that a bucket costs one look-up a column however many there are.
+    """
     windows = micro.windows
+    by_bucket = np.argsort(windows.bucket_W, kind="stable")
+    number_W, row_W, start_W, length_W = windows.take(by_bucket)
+    bounds = np.flatnonzero(np.diff(number_W, prepend=-1, append=-1))
+    pieces = [(buckets[int(number_W[low])], slice(low, high)) for low, high in pairwise(bounds)]
+    first_W = np.concatenate([bucket.offsets_U1[row_W[here]] for bucket, here in pieces]) + start_W
+    source_T, ends_W = ranges(first_W, length_W), np.cumsum(length_W)
+    parts = [(bucket, source_T[ends_W[s.start] - length_W[s.start] : ends_W[s.stop - 1]]) for bucket, s in pieces]
     offsets_B1 = np.concatenate([[0], np.cumsum(windows.length_W)])
-    values_T, times_T = np.empty((2, offsets_B1[-1]), np.int64)
-    side_T: dict[str, NDArray[np.generic]] = {}
-    users_B = np.empty(len(windows.row_W), np.int64)
-    for number in np.unique(windows.bucket_W):
-        bucket = buckets[int(number)]
-        here = np.flatnonzero(windows.bucket_W == number)
-        row, length = windows.row_W[here], windows.length_W[here]
-        source = ranges(bucket.offsets_U1[row] + windows.start_W[here], length)
-        place = ranges(offsets_B1[here], length)
-        values_T[place], times_T[place] = bucket.items_N[source], bucket.timestamps_N[source]
-        for name, column_N in bucket.side_N.items():
-            side_T.setdefault(name, np.zeros(len(values_T), column_N.dtype))[place] = column_N[source]
-        users_B[here] = bucket.user_hash_U[row]
+    back = np.empty_like(by_bucket)
+    back[by_bucket] = np.arange(len(by_bucket))
+    back_T = ranges((ends_W - length_W)[back], windows.length_W)
+
+    def column(of: Callable[[Bucket], NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.concatenate([of(bucket)[place] for bucket, place in parts])[back_T])
+
+    users_W = np.concatenate([bucket.user_hash_U[row_W[here]] for bucket, here in pieces])
+    side = {name: column(lambda bucket, name=name: bucket.side_N[name]) for name in pieces[0][0].side_N}  # type: ignore[misc]
     return Batch(
-        values_T=torch.from_numpy(values_T),
+        values_T=column(lambda bucket: bucket.items_N),
         offsets_B1=torch.from_numpy(offsets_B1.astype(np.int32)),
-        users_B=torch.from_numpy(users_B),
+        users_B=torch.from_numpy(users_W[back]),
         max_len=int(windows.length_W.max()),
         labels={START: torch.from_numpy(windows.start_W)},
-        side={TIMESTAMPS: torch.from_numpy(times_T)} | {k: torch.from_numpy(v) for k, v in side_T.items()},
+        side={TIMESTAMPS: column(lambda bucket: bucket.timestamps_N)} | side,
         weight=micro.weight,
     )
 
@@ -89,14 +118,13 @@ def steps(
     prepare: Callable[[list[Batch], Position], Prepared],
 ) -> Iterator[Step[Prepared]]:
     """This rank's steps from a position on, epoch after epoch, without end."""
-    epoch, batch = position
     while True:
-        for global_batch in plan.batches(Position(epoch, batch)):
-            here = global_batch.position
-            after = Position(epoch, here.batch + 1) if here.batch + 1 < plan.num_batches else Position(epoch + 1)
+        for global_batch in plan.batches(position):
             micros = rank_slice(global_batch, rank, world, plan.config.micro_tokens)
-            yield Step(here, after, prepare([gather(buckets, micro) for micro in micros], here))
-        epoch, batch = epoch + 1, 0
+            prepared = prepare([gather(buckets, micro) for micro in micros], global_batch.position)
+            targets_D = plan.targets(global_batch.windows)
+            yield Step(global_batch.position, global_batch.after, prepared, targets_D)
+        position = Position(position.epoch + 1)
 
 
 class Prefetch(Generic[Prepared]):

@@ -1,6 +1,8 @@
 """Ranking metrics of one relevant item a user, each an array over users.
 
-Shapes: U users.
+A user with several targets counts once, with the mean over them: users are what intervals are made of.
+
+Shapes: U users, W targets.
 """
 
 from collections.abc import Sequence
@@ -24,7 +26,22 @@ def mrr(ranks_U: NDArray[np.int64], k: int) -> NDArray[np.float64]:
     return np.where(ranks_U <= k, 1 / ranks_U, 0.0)
 
 
-def per_user(ranks_U: NDArray[np.int64], ks: Sequence[int]) -> dict[str, NDArray[np.float64]]:
-    """All metrics at all cut-offs, named as `ndcg@10`."""
+def per_user(
+    ranks_W: NDArray[np.int64], ks: Sequence[int], users_W: NDArray[np.int64] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """All metrics at all cut-offs, named as `ndcg@10`; without users every target is a user of its own."""
     families = {"hr": hit_rate, "ndcg": ndcg, "mrr": mrr}
-    return {f"{name}@{k}": metric(ranks_U, k) for k in sorted({10, *ks}) for name, metric in families.items()}
+    return {
+        f"{name}@{k}": user_means(metric(ranks_W, k), users_W)
+        for k in sorted({10, *ks})
+        for name, metric in families.items()
+    }
+
+
+def user_means(values_W: NDArray[np.float64], users_W: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """The mean over each user's targets, `[U]`, users in the order of their first target."""
+    if users_W is None:
+        return values_W
+    _, first, user_W = np.unique(users_W, return_index=True, return_inverse=True)
+    means = np.bincount(user_W, values_W) / np.bincount(user_W)
+    return means[np.argsort(first)]

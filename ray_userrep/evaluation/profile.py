@@ -31,7 +31,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.evaluation.data import Sequences
 from ray_userrep.evaluation.encoder_ranks import as_batch
-from ray_userrep.evaluation.histories import read_train
+from ray_userrep.evaluation.histories import read_known
 from ray_userrep.evaluation.ranking import newest
 
 _MAX_CLASSES, _MIN_CLASS_USERS, _MIN_USERS = 30, 10, 100
@@ -70,7 +70,7 @@ def measure_profile(corpus: Corpus, split: Split, encoder: UserEncoder, config: 
     users = corpus.users()
     if users is None:
         return {}
-    histories = read_train(corpus, split, "test", encoder.side_columns)
+    histories = read_known(corpus, split, encoder.side_columns)
     features = {"encoder": user_vectors(encoder, histories)}
     attributes = read_attributes(users, histories.users_U)
     if config.baselines and attributes:

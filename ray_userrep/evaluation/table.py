@@ -1,6 +1,6 @@
 """From ranks to the figures that are printed, stored and compared.
 
-Shapes: U users.
+Shapes: W targets; `users_W` says whose they are where a user may have several.
 """
 
 from collections.abc import Mapping
@@ -10,20 +10,27 @@ from numpy.typing import NDArray
 
 from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.evaluation.intervals import mean_interval, paired_difference, paired_p_value
-from ray_userrep.evaluation.metrics import ndcg, per_user
+from ray_userrep.evaluation.metrics import ndcg, per_user, user_means
 
 HEADLINE = "ndcg@10"
 
 
-def summary(ranks_U: NDArray[np.int64], config: EvaluationConfig) -> dict[str, dict[str, float]]:
-    """Each metric with its interval: `{"ndcg@10": {"mean", "low", "high"}, …}`."""
-    metrics = per_user(ranks_U, config.ks)
+def summary(
+    ranks_W: NDArray[np.int64], config: EvaluationConfig, users_W: NDArray[np.int64] | None = None
+) -> dict[str, dict[str, float]]:
+    """Each metric with its interval over users: `{"ndcg@10": {"mean", "low", "high"}, …}`."""
+    metrics = per_user(ranks_W, config.ks, users_W)
     return {name: mean_interval(v, config.num_bootstrap, config.confidence)._asdict() for name, v in metrics.items()}
 
 
-def comparison(ours_U: NDArray[np.int64], theirs_U: NDArray[np.int64], config: EvaluationConfig) -> dict[str, float]:
+def comparison(
+    ours_W: NDArray[np.int64],
+    theirs_W: NDArray[np.int64],
+    config: EvaluationConfig,
+    users_W: NDArray[np.int64] | None = None,
+) -> dict[str, float]:
     """NDCG@10 of ours minus theirs over the same users: paired interval and p of the randomisation test."""
-    a_U, b_U = ndcg(ours_U, 10), ndcg(theirs_U, 10)
+    a_U, b_U = (user_means(ndcg(ranks_W, 10), users_W) for ranks_W in (ours_W, theirs_W))
     difference = paired_difference(a_U, b_U, config.num_bootstrap, config.confidence)
     return {**difference._asdict(), "p": paired_p_value(a_U, b_U, config.num_bootstrap)}
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ray_userrep.corpus.plan import Plan
 from ray_userrep.errors import DivergedError
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.loop import Callback, Loop
@@ -22,14 +23,23 @@ _DIVERGED = 1.5  # times the first losses
 class Log(Callback):
     """Every `log_every` steps: the losses of each step, the rate, the data wait and the time left.
 
-    Losses stay on the device until then, so that no step waits for them. A non-finite one ends the run.
+    Losses stay on the device until then, so that no step waits for them. A non-finite one ends the run. Where there
+    are several domains, `targets` says how many interactions of each these steps trained on: records add up.
     """
 
-    def __init__(self, parts: Sequence[str], weights: Sequence[float], tokens_per_step: float, sink: Sink) -> None:
+    def __init__(
+        self,
+        parts: Sequence[str],
+        weights: Sequence[float],
+        tokens_per_step: float,
+        sink: Sink,
+        domains: Sequence[str] = (),
+    ) -> None:
         self._parts = parts
         self._weights_P = torch.tensor(weights)
         self._tokens_per_step = tokens_per_step
         self._sink = sink
+        self._domains = domains
         self._pending: list[Tensor] = []
         self._seconds = 0.0
         self._waited = 0.0
@@ -77,6 +87,9 @@ class Log(Callback):
         }
         if len(self._parts) > 1:
             record |= {f"loss_{part}": float(mean) for part, mean in zip(self._parts, loss_SP.mean(0), strict=True)}
+        if self._domains and loop.targets_D is not None:
+            record["targets"] = dict(zip(self._domains, loop.targets_D.tolist(), strict=True))
+            loop.targets_D = None
         self._sink(record)
 
     def _note_divergence(self, loss_S: Tensor, loop: Loop) -> None:
@@ -98,6 +111,32 @@ class Log(Callback):
                 f"the loss was {float(loss_S[bad[0]])} at step {step}: training stopped, the last good "
                 "checkpoint is kept; try a lower train.learning_rate or train.clip_norm, or precision fp32"
             )
+
+
+class Epochs(Callback):
+    """Before each epoch of a plan that mixes domains: what of each is trained on, repeated and left out."""
+
+    def __init__(self, plan: Plan, sink: Sink) -> None:
+        self._plan = plan
+        self._sink = sink
+
+    def on_start(self, loop: Loop) -> None:
+        if loop.state.step == 0:
+            self._tell(loop)
+
+    def on_step(self, loop: Loop, loss_P: Tensor) -> None:
+        if loop.state.position.batch == 0 and not loop.finished:
+            self._tell(loop)
+
+    def _tell(self, loop: Loop) -> None:
+        if self._plan.domains is None:
+            return
+        epoch = loop.state.position.epoch
+        counts = {
+            name.removesuffix("_D"): dict(zip(self._plan.domains.names, targets_D.tolist(), strict=True))
+            for name, targets_D in self._plan.account(epoch)._asdict().items()
+        }
+        self._sink({"kind": "epoch", "step": loop.state.step, "epoch": epoch} | counts)
 
 
 class Validate(Callback):

@@ -20,7 +20,9 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 from ray.util.queue import Queue
 
 from ray_userrep import storage
+from ray_userrep.corpus.shared import Reader, SharedCorpus, bucket_reader
 from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.corpus.stream import buckets_held
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.recipe import Recipe
 from ray_userrep.training import zero
@@ -44,6 +46,7 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
         train_loop_config={
             "recipe": recipe.model_dump_json(),
             "corpus": (corpus.uri, corpus.manifest.version),
+            "reader": _reader(recipe, corpus),
             "run": run_uri,
             "queue": queue,
             "threads": _cpus_per_worker(recipe),
@@ -68,12 +71,11 @@ def _worker(job: dict[str, Any]) -> None:
     zero.drop_stale_build_lock()
     torch.set_num_threads(job["threads"])
     recipe = Recipe.model_validate_json(job["recipe"])
-    uri, version = job["corpus"]
     device = ray.train.torch.get_device()
     try:
         fit(
             recipe,
-            open_corpus(uri, version),
+            _corpus(job),
             job["run"],
             make_engine=lambda model: zero.ZeroEngine(model, recipe.train, device),
             on_record=job["queue"].put,
@@ -83,6 +85,17 @@ def _worker(job: dict[str, Any]) -> None:
     except UserError as error:
         if ray.train.get_context().get_world_rank() == 0:
             job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
+
+
+def _reader(recipe: Recipe, corpus: Corpus) -> Reader | None:
+    """What workers share their reading through; a group more than each holds, as some are ahead of others."""
+    num_copies = buckets_held(recipe.stream) + recipe.stream.shuffle_buckets
+    return bucket_reader(corpus, num_copies) if recipe.train.num_workers > 1 else None
+
+
+def _corpus(job: dict[str, Any]) -> Corpus:
+    corpus = open_corpus(*job["corpus"])
+    return corpus if job["reader"] is None else SharedCorpus(corpus, job["reader"])
 
 
 @contextmanager

@@ -20,13 +20,13 @@ from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.plan import Plan, Position
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import BucketCache, Corpus
-from ray_userrep.corpus.stream import Step, steps, train_counts, train_lengths
+from ray_userrep.corpus.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.objectives.build import Data, build_objective
 from ray_userrep.recipe import Recipe
-from ray_userrep.training.callbacks import Log, Record, Save, Sink, Validate
+from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.records import MetricsFile, TensorBoard
@@ -48,23 +48,24 @@ def fit(
     whole: Whole = nullcontext,
 ) -> TrainState:
     """Train, resuming from the run's newest checkpoint, and export the best encoder to `<run>/encoder`."""
-    split = resolve(recipe.split, corpus.manifest)
+    split = resolve(recipe.split, corpus)
     with build_context():
         model = build_model(recipe, corpus, split)
     if recipe.train.warm_start is not None:
         warm_start(model.encoder, recipe.train.warm_start, whole)
     engine = make_engine(model)
-    plan = Plan(train_lengths(corpus, split), recipe.stream, engine.model.objective.lookahead, recipe.seed)
+    plan = make_plan(corpus, split, recipe.stream, engine.model.objective.lookahead, recipe.seed)
     checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints)
     state = checkpoints.load_latest(engine) or TrainState()
     with _Records(run_uri, state.step, on_record if engine.rank == 0 else None) as records:
         records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind())
         objective = engine.model.objective
-        log = Log(objective.parts, objective.weights, plan.num_tokens / plan.num_batches, records)
+        domains = plan.domains.names if plan.domains is not None else ()
+        log = Log(objective.parts, objective.weights, plan.num_tokens / plan.num_batches, records, domains)
         validate = _validation(recipe, corpus, split, engine, run_uri, log, records)
-        callbacks = [log, validate, Save(checkpoints, log, records.flush)]
+        callbacks = [log, Epochs(plan, records), validate, Save(checkpoints, log, records.flush)]
         loop = Loop(engine, recipe.train, plan.num_batches, state, callbacks)
-        loop.run(_source(recipe, corpus, plan, engine, state.position), recipe.stream.prefetch)
+        loop.run(_source(recipe, corpus, split, plan, engine, state.position), recipe.stream.prefetch)
     export(engine, run_uri)
     return state
 
@@ -83,10 +84,12 @@ def _validation(
     )
 
 
-def _source(recipe: Recipe, corpus: Corpus, plan: Plan, engine: Engine, position: Position) -> Iterator[Step[Micros]]:
+def _source(
+    recipe: Recipe, corpus: Corpus, split: Split, plan: Plan, engine: Engine, position: Position
+) -> Iterator[Step[Micros]]:
     objective, rank = engine.model.objective, engine.rank
     side = {*engine.model.encoder.side_columns, *objective.side_columns}
-    buckets = BucketCache(corpus, recipe.stream.shuffle_buckets, sorted(side))
+    buckets = BucketCache(corpus, buckets_held(recipe.stream), sorted(side), lambda b: split.training(b)[0])
 
     def prepared(micros: list[Batch], here: Position) -> Micros:
         return prepare(objective, micros, draws_at(recipe.seed, here), rank)

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ray_userrep.corpus.plan import Position
@@ -69,6 +71,7 @@ class Loop:
         self.callbacks = callbacks
         self.stopped = False
         self.data_wait_seconds = 0.0
+        self.targets_D: NDArray[np.int64] | None = None
 
     @property
     def learning_rate(self) -> float:
@@ -98,6 +101,7 @@ class Loop:
         for step in steps:
             self.data_wait_seconds = steps.wait_seconds
             loss_P = train_step(self.engine, step.micros, self.learning_rate)
+            self.targets_D = step.targets_D if self.targets_D is None else self.targets_D + step.targets_D
             self.state.step += 1
             self.state.position = step.after
             self.state.seconds = before + time.perf_counter() - began

@@ -14,6 +14,7 @@ from ray_userrep import storage
 
 FILE = "metrics.jsonl"
 _REWRITE_SECONDS = 30.0
+_NAMED_DOMAINS = 5
 _LARGE_TABLE, _DWARFS = 10**7, 20  # parameters; times the backbone
 
 
@@ -65,6 +66,8 @@ def progress_line(record: dict[str, Any]) -> str:
     """One record as the line that a person reads."""
     if record["kind"] == "model":
         return _parameters_line(record["embedding"], record["backbone"])
+    if record["kind"] == "epoch":
+        return f"epoch {record['epoch']:>5}  {_domains(record)}"
     if record["kind"] == "diverged":
         return f"step {record['step']:>6}  diverged: the loss is {record['loss']}, it began at {record['first_loss']}"
     if record["kind"] == "validation":
@@ -86,6 +89,14 @@ def _parameters_line(embedding: int, backbone: int) -> str:
         f"{line}\nwarning   the item table is {embedding / max(1, backbone):.0f} times the backbone, and every worker "
         "exchanges all of its gradient at every step: encoder.items.kind hashed or text makes it small"
     )
+
+
+def _domains(record: dict[str, Any]) -> str:
+    """How much of each domain an epoch trains on, the largest first."""
+    trained, all_of = record["trained"], record["targets"]
+    named = sorted(trained, key=lambda name: -trained[name])[:_NAMED_DOMAINS]
+    shares = [f"{name or 'no domain'} {trained[name]:,} of {all_of[name]:,}" for name in named]
+    return ", ".join(shares) + (f" and {len(trained) - len(named)} more" if len(trained) > len(named) else "")
 
 
 def _clock(seconds: float) -> str:

@@ -6,6 +6,7 @@ grow with users times items.
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from ray_userrep import storage
@@ -51,7 +52,7 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
     """
     encoder = on_corpus(encoder, corpus, recipe.text)
     config, manifest = recipe.evaluation, corpus.manifest
-    split = resolve(recipe.split, manifest)
+    split = resolve(recipe.split, corpus)
     test = read_histories(corpus, split, "test", config.max_users, encoder.side_columns)
     if not test.num_users:
         raise UserError(
@@ -63,7 +64,7 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
         "recipe": recipe.model_dump(mode="json"),
         "split_fingerprint": split.fingerprint(manifest, config.exclude_seen),
         "seed": recipe.seed,
-        "metrics": summary(ours, config),
+        "metrics": summary(ours, config, test.users_U),
         "baselines": {},
         "profile": measure_profile(corpus, split, encoder, config),
         "parameters": encoder.parameters_by_kind(),
@@ -71,17 +72,17 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
             "interactions": manifest.num_interactions,
             "users": manifest.num_users,
             "items": manifest.num_items,
-            "test_users": test.num_users,
+            "test_users": len(np.unique(test.users_U)),
             "quarantined": manifest.quarantined,
         },
     }
     if config.baselines:
         tuned = tuned_baselines(corpus, split, config)
         result["baselines"] = {
-            name: summary(one.ranks_U, config) | {"setting": one.setting} for name, one in tuned.items()
+            name: summary(one.ranks_U, config, test.users_U) | {"setting": one.setting} for name, one in tuned.items()
         }
         best = max(tuned, key=lambda name: result["baselines"][name][HEADLINE]["mean"])
-        result["over_best_baseline"] = {"baseline": best, **comparison(ours, tuned[best].ranks_U, config)}
+        result["over_best_baseline"] = {"baseline": best, **comparison(ours, tuned[best].ranks_U, config, test.users_U)}
     return result
 
 

@@ -96,5 +96,10 @@ def describe(manifest: Manifest) -> str:
         "days": f"{days[0]} to {days[-1]}",
         "ties": f"{manifest.num_ties:,} ({manifest.num_duplicates:,} duplicates)",
     }
+    if manifest.removed_by_k_core:
+        bounds = f"users {manifest.k_core['users']}, items {manifest.k_core['items']}"
+        removed = ", ".join(f"{count:,} {what}" for what, count in manifest.removed_by_k_core.items())
+        rows["k-core"] = f"{bounds}; removed {removed}"
+    rows |= {f"  {name or 'no domain'}": f"{count:,} interactions" for name, count in manifest.domains.items()}
     rows |= {f"  {reason}": f"{count:,} quarantined" for reason, count in manifest.quarantined.items()}
     return "\n".join(f"{name:22s} {value}" for name, value in rows.items())

@@ -15,7 +15,7 @@ from ray_userrep import storage
 from ray_userrep.corpus import append as module
 from ray_userrep.corpus.append import append
 from ray_userrep.corpus.compact import compact
-from ray_userrep.corpus.config import CorpusConfig, SplitConfig
+from ray_userrep.corpus.config import CorpusConfig, LeaveOneOutConfig
 from ray_userrep.corpus.prepare import prepare
 from ray_userrep.corpus.sources import read_sources
 from ray_userrep.corpus.splits import resolve
@@ -138,12 +138,12 @@ def test_the_last_item_moves_on_and_the_fingerprint_changes(grown):
     first, second, _ = grown
     targets = []
     for corpus in (first, second):
-        split = resolve(SplitConfig(), corpus.manifest)
+        split = resolve(LeaveOneOutConfig(), corpus)
         last = {user: events[-1][0] for user, events in content(corpus)[0].items() if len(events) > 2}
         found = {}
         for number in corpus.buckets():
             bucket = corpus.bucket(number)
-            test_U = split.positions(bucket.offsets_U1, bucket.timestamps_N).test_U
+            test_U = split.positions(bucket).test_U
             rows = np.flatnonzero(test_U >= 0)
             items = corpus.items().ids_of(bucket.items_N[bucket.offsets_U1[rows] + test_U[rows]])
             found |= dict(zip(bucket.user_ids.take(pa.array(rows)).to_pylist(), items.to_pylist(), strict=True))

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from ray_userrep import storage
-from ray_userrep.corpus.config import SplitConfig
+from ray_userrep.corpus.config import GlobalTimeConfig, LeaveOneOutConfig
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
@@ -63,7 +63,7 @@ def by_user(sequences) -> dict[int, list[int]]:
 
 @pytest.mark.parametrize(("part", "held_out"), [("valid", 2), ("test", 1)])
 def test_histories_are_all_before_the_target(corpus, part, held_out):
-    histories = read_histories(corpus, resolve(SplitConfig(), corpus.manifest), part, None)
+    histories = read_histories(corpus, resolve(LeaveOneOutConfig(), corpus), part, None)
     measured = [user for user in range(NUM_USERS) if len(sequence(user)) >= 3]
     assert by_user(histories) == {hash_of(user): sequence(user)[:-held_out] for user in measured}
     targets = dict(zip(histories.users_U.tolist(), histories.targets_U.tolist(), strict=True))
@@ -73,15 +73,15 @@ def test_histories_are_all_before_the_target(corpus, part, held_out):
 
 @pytest.mark.parametrize(("before", "held_out"), [("valid", 2), ("test", 1)])
 def test_what_baselines_count_ends_before_the_targets(corpus, before, held_out):
-    train = by_user(read_train(corpus, resolve(SplitConfig(), corpus.manifest), before))
+    train = by_user(read_train(corpus, resolve(LeaveOneOutConfig(), corpus), before))
     for user in range(NUM_USERS):
         known = sequence(user)[:-held_out] if len(sequence(user)) >= 3 else sequence(user)
         assert train[hash_of(user)] == known
 
 
 def test_global_time_counts_nothing_from_after_the_cut(corpus):
-    config = SplitConfig(rule="global_time", valid_share=0.2, test_share=0.2)
-    split = resolve(config, corpus.manifest)
+    config = GlobalTimeConfig(valid_share=0.2, test_share=0.2)
+    split = resolve(config, corpus)
     assert 0 < split.valid_from < split.test_from
     for part, cut in (("valid", split.valid_from), ("test", split.test_from)):
         assert read_train(corpus, split, part).times_N.max() < cut
@@ -91,7 +91,7 @@ def test_global_time_counts_nothing_from_after_the_cut(corpus):
 
 
 def test_max_users_takes_the_same_users_whatever_their_number(corpus):
-    split = resolve(SplitConfig(), corpus.manifest)
+    split = resolve(LeaveOneOutConfig(), corpus)
     every = read_histories(corpus, split, "test", None)
     few, more = (read_histories(corpus, split, "test", size) for size in (5, 9))
     assert (few.num_users, more.num_users) == (5, 9)
@@ -100,7 +100,7 @@ def test_max_users_takes_the_same_users_whatever_their_number(corpus):
 
 
 def test_tuned_baselines_rank_every_measured_user_and_repeat_themselves(corpus):
-    split, config = resolve(SplitConfig(), corpus.manifest), EvaluationConfig()
+    split, config = resolve(LeaveOneOutConfig(), corpus), EvaluationConfig()
     first, second = (tuned_baselines(corpus, split, config) for _ in range(2))
     measured = read_histories(corpus, split, "test", None).num_users
     for name, tuned in first.items():

@@ -43,3 +43,12 @@ def test_the_table_is_aligned():
 def test_wrong_fields_are_refused(wrong):
     with pytest.raises(ValidationError):
         EvaluationConfig.model_validate(wrong)
+
+
+def test_a_user_with_several_targets_counts_once():
+    ranks, users = np.array([1, 30, 2, 1, 50]), np.array([7, 7, 3, 7, 3])
+    once = summary(ranks, EvaluationConfig(num_bootstrap=100), users)
+    assert once["hr@10"]["mean"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert once["hr@10"]["low"] >= 1 / 2 and once["hr@10"]["high"] <= 2 / 3
+    found = comparison(ranks, ranks[::-1], EvaluationConfig(num_bootstrap=100), users)
+    assert found["mean"] == pytest.approx((1 / 3 - 1 / 2) / 2)  # one more hit of three, one less of two

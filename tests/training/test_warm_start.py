@@ -41,7 +41,7 @@ def curve(run_uri):
 
 
 def fresh(recipe, corpus):
-    return build_model(recipe, corpus, resolve(recipe.split, corpus.manifest)).encoder
+    return build_model(recipe, corpus, resolve(recipe.split, corpus)).encoder
 
 
 @pytest.mark.parametrize("kind", ["id", "rows", "sum"])
