@@ -7,7 +7,7 @@ import pytest
 from ray_userrep import storage
 from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
-from ray_userrep.corpus.sequences import summary
+from ray_userrep.corpus.sequences import summarise
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 
 NAMES = ["books", "music", None, "games"]
@@ -33,7 +33,7 @@ def _write(uri: str, num_users: int = 80, num_buckets: int = 4, seed: int = 0) -
         }
         lists = {name: pa.ListArray.from_arrays(offsets, pa.array(column)) for name, column in columns.items()}
         table = pa.table({"user_id": mine, "user_hash": hash_ids(mine)} | lists)
-        path, told = f"data/sequences/bucket={bucket:05d}/part-0.parquet", summary(table)
+        path, told = f"data/sequences/bucket={bucket:05d}/part-0.parquet", summarise(table)
         storage.write_parquet(storage.join(uri, path), table)
         files.append(SequenceFile(bucket=bucket, path=path, num_users=len(mine), num_interactions=len(own)))
         domains = {name: domains.get(name, 0) + told["domains"].get(name, 0) for name in {*domains, *told["domains"]}}
@@ -43,7 +43,7 @@ def _write(uri: str, num_users: int = 80, num_buckets: int = 4, seed: int = 0) -
         num_buckets=num_buckets, num_users=num_users, num_items=50, num_ties=0, num_duplicates=0, quarantined={},
         num_interactions=sum(file.num_interactions for file in files), interactions_per_day={"1970-01-01": 1},
         domains=dict(sorted(domains.items())), side_columns=["domain", "price"], items="data/items.parquet",
-        users=None, quarantine=[], sequences=files,
+        users=None, quarantine=[], sequences=files, sources="",
     )  # fmt: skip
     storage.write_json(manifest_uri(uri, 1), manifest.model_dump())
     return open_corpus(uri)

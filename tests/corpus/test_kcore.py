@@ -110,7 +110,7 @@ def test_tables_counts_and_files_are_those_of_the_core(events, prepared, tmp_pat
     tied = tied[tied.duplicated(["user_id", "timestamp"])]
     assert manifest.num_ties == len(tied)
     assert sum(file.num_users for file in manifest.sequences) == manifest.num_users
-    named = {manifest.items, manifest.users, *(file.path for file in manifest.sequences)}
+    named = {manifest.items, manifest.users, manifest.sources, *(file.path for file in manifest.sequences)}
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == named
 
 

@@ -26,7 +26,6 @@ def sequences(events, user_type=INT, price=True):
         "item_id": pa.array([item for _, item, _ in events]),
         "timestamp": pa.array([time for _, _, time in events], TIMESTAMP),
         "row": pa.array(range(len(events)), pa.int64()),
-        "user_hash": hash_ids(pa.array(users, user_type)),
     }
     columns |= {"price": pa.array([place / 2 for place in range(len(events))])} if price else {}
     return group(pa.table(columns), pa.array(ITEMS))

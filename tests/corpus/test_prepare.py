@@ -233,7 +233,13 @@ def test_a_rerun_continues_after_the_stages_that_were_finished(tmp_path, monkeyp
     assert sequences_of(open_corpus(str(tmp_path))) == slowly(EVENTS)
     assert manifest.content_fingerprint == whole.content_fingerprint
     assert manifest.quarantined == whole.quarantined
-    named = {manifest.items, "manifests/000002.json", *manifest.quarantine, *(f.path for f in manifest.sequences)}
+    named = {
+        manifest.items,
+        manifest.sources,
+        "manifests/000002.json",
+        *manifest.quarantine,
+        *(f.path for f in manifest.sequences),
+    }
     below = set(files_below(tmp_path)) - before - set(files_below(tmp_path / "whole"))
     assert {str(file.relative_to(tmp_path)) for file in below} == named
 
