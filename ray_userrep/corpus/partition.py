@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from ray_userrep import storage
 from ray_userrep.corpus.hashing import bucket_of, hash_ids
+from ray_userrep.corpus.quarantine import split
 
 USER_HASH = "user_hash"
 
@@ -21,10 +22,8 @@ USER_HASH = "user_hash"
 def partition(batch: pa.Table, build_uri: str, num_buckets: int) -> pa.Table:
     """Write a batch's good rows by bucket, its item counts and its rejected rows; returns one row that describes it."""
     name = f"{uuid.uuid4().hex}.parquet"
-    bad = pc.is_valid(batch["reason"])
-    good = batch.filter(pc.invert(bad)).drop_columns(["reason"])
+    good, rejected = split(batch)
     report: dict[str, Any] = {"rows": good.num_rows, "buckets": {}, "items": None, "quarantine": None, "days": {}}
-    rejected = batch.filter(bad)
     report["reasons"] = _counts(rejected["reason"])
     if rejected.num_rows:
         report["quarantine"] = storage.join(build_uri, "quarantine", name)

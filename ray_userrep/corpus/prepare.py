@@ -24,6 +24,7 @@ from ray_userrep.corpus.config import CorpusConfig
 from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.partition import partition
+from ray_userrep.corpus.quarantine import refuse_damage
 from ray_userrep.corpus.sequences import build_bucket
 from ray_userrep.corpus.store import manifest_uri, newest_version
 from ray_userrep.corpus.vocabulary import describe, merge_counts
@@ -109,6 +110,7 @@ def _partition(logs: Logs, config: CorpusConfig, build_uri: str) -> _Reports:
     if not rows:
         listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
         raise UserError(f"nothing in {logs.uri} can be used: {listed or 'it has no rows'}")
+    refuse_damage(logs, rows, reasons, [part["quarantine"] for part in parts if part["quarantine"]])
     _say("partition", began, f"{rows:,} interactions, {reasons.total():,} quarantined", rows + reasons.total())
     return parts
 

@@ -18,6 +18,7 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
 from ray_userrep.logs.config import LogsConfig
+from ray_userrep.logs.hive import prune
 from ray_userrep.storage import FileEntry
 
 EMBEDDED = Path(__file__).parent / "datasets" / "online_retail" / "online_retail.parquet"
@@ -48,7 +49,10 @@ class Reader(Protocol):
 
 
 class Logs(NamedTuple):
-    """An opened log; `fingerprint` changes with its files' names and sizes and with how they are read."""
+    """An opened log; `fingerprint` changes with its files' names and sizes and with how they are read.
+
+    More damage than `max_quarantined_share`, of its rows or of its `num_files`, is too much to go on.
+    """
 
     uri: str
     reader: str
@@ -56,6 +60,8 @@ class Logs(NamedTuple):
     interactions: ray.data.Dataset
     items: pa.Table | None
     users: pa.Table | None
+    num_files: int = 0
+    max_quarantined_share: float = 1.0
 
 
 def open_logs(config: LogsConfig) -> Logs:
@@ -68,11 +74,13 @@ def open_logs(config: LogsConfig) -> Logs:
     files = storage.list_files(uri)
     if not files:
         raise UserError(f"the log is empty: no files in {uri}")
+    files = prune(config, files)
     names = [file.uri.removeprefix(uri).strip("/") or uri.rsplit("/", 1)[-1] for file in files]
     reader = config.reader or _recognise(uri, names)
     tables = _load(reader).read(config, files)
     fingerprint = _fingerprint(config, reader, list(zip(names, (file.size for file in files), strict=True)))
-    return Logs(uri if config.uri is not None else EMBEDDED_NAME, reader, fingerprint, *tables)
+    shown = uri if config.uri is not None else EMBEDDED_NAME
+    return Logs(shown, reader, fingerprint, *tables, len(files), config.max_quarantined_share)
 
 
 def reader_names() -> list[str]:
@@ -100,5 +108,5 @@ def _recognise(uri: str, names: list[str]) -> str:
 
 
 def _fingerprint(config: LogsConfig, reader: str, sizes: list[tuple[str, int]]) -> str:
-    key = [config.model_dump(exclude={"uri", "reader"}), reader, sizes]
+    key = [config.model_dump(mode="json", exclude={"uri", "reader", "max_quarantined_share"}), reader, sizes]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,7 @@ import ray
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs.config import LogsConfig
-from ray_userrep.logs.scan import ROWS_PER_FILE
+from ray_userrep.logs.reading import ROWS_PER_FILE
 from ray_userrep.logs.source import Logs, open_logs, reader_names
 
 pytestmark = pytest.mark.usefixtures("ray_session")
