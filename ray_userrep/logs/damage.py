@@ -19,6 +19,7 @@ OTHER_SCHEMA = "other_schema"
 EMPTY_FILE = "empty_file"
 WHOLE_FILE = (UNREADABLE_FILE, MISSING_FILE, OTHER_SCHEMA)  # a record of these stands for more rows than one
 
+_DAMAGE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError)
 _STORE = "AWS Error"
 _NO_OBJECT = "NO_SUCH_KEY"
 
@@ -52,7 +53,7 @@ def readable(file: FileEntry) -> Iterator[None]:
     with storage.explained(file.uri):
         try:
             yield
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
+        except _DAMAGE as error:
             if isinstance(error, FileNotFoundError) or _NO_OBJECT in str(error):
                 raise MissingFile(f"{file.uri}: there is nothing here") from error
             if isinstance(error, OSError) and (error.errno is not None or _STORE in str(error)):
