@@ -19,12 +19,12 @@ from ray_userrep.logs.damage import DamagedFile, OtherSchema
 from ray_userrep.logs.files import CsvFormat, Part, blocks
 from ray_userrep.logs.hive import folder_values, is_cut
 from ray_userrep.logs.rejection import MALFORMED_LINE, rejected
-from ray_userrep.logs.text_files import EXACT
+from ray_userrep.logs.text_files import EXACT, Columns
 from ray_userrep.logs.times import ISO
 from ray_userrep.storage import FileEntry
 
 ROWS_PER_FILE = 2**40  # row = file number * this + row in the file
-_TASK_BYTES = 64 * 2**20
+_TASK_BYTES = 16 * 2**20
 _TASK_FILES = 64
 
 Reject = Callable[[pa.Table], pa.ChunkedArray]
@@ -81,13 +81,19 @@ class Scan(NamedTuple):
             yield from self.read(piece, extra)
 
     def read(self, piece: Piece, extra: list[str] | None = None) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """One piece, as canonical rows beside raw ones; what cannot be read is one record at the end."""
+        """One piece, as canonical rows beside raw ones; what cannot be read is one record at the end.
+
+        Raises:
+            UserError: the file lacks an `extra` column, or an id is not of the log's type.
+        """
         file, row = piece.part.file, piece.number * ROWS_PER_FILE + piece.part.first_row
+        if piece.refusal is None:
+            require([*piece.columns, *folder_values(file.uri)], extra or [], file)
         wanted = source_columns(self.mapping.columns, self.layout, extra or [])
         broken: list[str] = []
         try:
             if piece.refusal is None:
-                for raw in self._raw(piece, wanted, extra or [], broken):
+                for raw in self._raw(piece, wanted, broken):
                     reasons = self.layout.reject(raw) if self.layout.reject else None
                     rows = canonicalise(raw, self.mapping, file.uri, row, reasons)
                     row += raw.num_rows
@@ -101,13 +107,10 @@ class Scan(NamedTuple):
                 yield rejected(self.mapping.schema(), reason, file.uri, row, details), nothing
                 row += len(details)
 
-    def _raw(
-        self, piece: Piece, wanted: dict[str, pa.DataType | None], extra: list[str], broken: list[str]
-    ) -> Iterator[pa.Table]:
+    def _raw(self, piece: Piece, wanted: Columns, broken: list[str]) -> Iterator[pa.Table]:
         """The wanted columns of a piece; those that the file lacks come from its folders."""
         folders = {name: value for name, value in folder_values(piece.part.file.uri).items() if name in wanted}
         own = {name: kind for name, kind in wanted.items() if name in piece.columns}
-        require([*piece.columns, *folders], extra, piece.part.file)
         for raw in blocks(piece.part, self.layout.csv, own, broken):
             yield with_folders(raw, folders)
 
