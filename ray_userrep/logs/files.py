@@ -29,7 +29,7 @@ from ray_userrep.storage import FileEntry
 
 _BATCH_ROWS = 2**17
 _PART_ROWS = 2**22
-_AT_ONCE = 8 * 2**20  # a Parquet file of fewer bytes is fetched in one request, not one a column
+_AT_ONCE = 2**20  # a Parquet file of fewer bytes is fetched whole: requests cost more than columns that nobody wants
 _PARQUET = (".parquet", ".pq")
 
 
@@ -112,10 +112,13 @@ def _is_parquet(file: FileEntry) -> bool:
 @contextmanager
 def _parquet(file: FileEntry) -> Iterator[pq.ParquetFile]:
     filesystem, path = storage.open_fs(file.uri)
-    with (
-        filesystem.open_input_file(path) as source,
-        pq.ParquetFile(source, pre_buffer=file.size <= _AT_ONCE) as parquet,
-    ):
+    if file.size <= _AT_ONCE:
+        with filesystem.open_input_stream(path) as source:
+            whole = pa.BufferReader(source.read(file.size))
+        with pq.ParquetFile(whole) as parquet:
+            yield parquet
+        return
+    with filesystem.open_input_file(path) as source, pq.ParquetFile(source) as parquet:
         yield parquet
 
 

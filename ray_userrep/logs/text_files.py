@@ -85,11 +85,9 @@ def text_names(file: FileEntry, data: bytes, csv: CsvFormat) -> list[str]:
         return list(csv.names)
     if not data.strip():
         return []
-    return (
-        _json_schema(file, data).names
-        if _is_json(file)
-        else _open_csv(io.BytesIO(data), file, csv, {}, []).schema.names
-    )
+    if _is_json(file):
+        return _json_schema(file, data).names
+    return _open_csv(io.BytesIO(data), file, csv, {}, []).schema.names
 
 
 def text_blocks(
