@@ -42,6 +42,7 @@ class Store:
         named = ("AWS_ENDPOINT_URL", "S3_ENDPOINT", "RAY_ADDRESS")
         self.env = {name: value for name, value in os.environ.items() if name not in named}
         self.env["PYTHON"] = sys.executable
+        self.jobs: list[subprocess.Popen[str]] = []
         self.start()
 
     def start(self) -> None:
@@ -60,6 +61,9 @@ class Store:
             os.kill(int((self.folder / f"{name}.pid").read_text()), signal.SIGKILL)
 
     def stop(self) -> None:
+        for job in self.jobs:
+            if job.poll() is None:
+                os.killpg(job.pid, signal.SIGKILL)
         subprocess.run([str(ROOT / "cluster" / "object_store.sh"), "stop", str(self.folder)], env=self.env)
 
     def filesystem(self) -> pafs.S3FileSystem:
@@ -76,9 +80,11 @@ class Store:
         env = {**self.env, **self.variables, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port or self.port}"}
         command = [sys.executable, str(ROOT / "jobs" / "prepare.py"), "--logs", logs, "--corpus", corpus]
         command += ["--corpus.num_buckets", "4"]
-        return subprocess.Popen(
+        job = subprocess.Popen(
             command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
+        self.jobs.append(job)
+        return job
 
     def manifest(self, corpus: str) -> Manifest:
         with self.filesystem().open_input_stream(f"{corpus.removeprefix('s3://')}/manifests/000001.json") as source:
