@@ -149,6 +149,8 @@ log file = $DIR/rgw.log
 rgw data = $DIR
 rgw frontends = beast endpoint=127.0.0.1:$gateway
 rgw thread pool size = 64
+# By default a completion that a crash cut off blocks its retries for ten minutes.
+rgw mp lock max time = 5
 # The gateway's own default is "secure", which needs cephx.
 ms mon client mode = crc
 CONFIG
@@ -170,6 +172,8 @@ start_ceph() {
   launch mon "$mark" ceph-mon -i a -f -c "$CONF"
   wait_for "monitor" mon "$mark" CEPH quorum_status
   [[ -e $DIR/ready ]] || make_osd
+  # After a crash the map still says up, at an address where nobody is.
+  alive osd "$mark" || CEPH osd down 0 >/dev/null 2>&1 || :
   launch osd "$mark" ceph-osd -i 0 -f -c "$CONF"
   wait_for "OSD" osd "$mark" osd_up
   launch rgw "$mark" radosgw -n client.rgw -f -c "$CONF"

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from ray_userrep import storage
 from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.memory import PEAK, peak_bytes, watch_peak
+from ray_userrep.corpus.quarantine import split
 from ray_userrep.corpus.staging import write_slices
 
 
@@ -22,9 +23,7 @@ def partition(batch: pa.Table, build_uri: str, num_buckets: int) -> pa.Table:
     """Write a batch's good rows by bucket and its rejected rows; returns one row that describes it."""
     watch_peak()
     name = uuid.uuid4().hex
-    bad = pc.is_valid(batch["reason"])
-    rejected = batch.filter(bad)
-    good = (batch.filter(pc.invert(bad)) if rejected.num_rows else batch).drop_columns(["reason"])
+    good, rejected = split(batch)
     report: dict[str, Any] = {"rows": good.num_rows, "file": None, "quarantine": None, "days": {}}
     report["reasons"] = _counts(rejected["reason"])
     if rejected.num_rows:

@@ -24,6 +24,7 @@ from ray_userrep.corpus.kcore import keep_core
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.memory import PEAK
 from ray_userrep.corpus.partition import partition
+from ray_userrep.corpus.quarantine import refuse_damage
 from ray_userrep.corpus.sequences import sort_bucket, write_bucket
 from ray_userrep.corpus.sources import write_sources
 from ray_userrep.corpus.stages import Build, Progress, Report, begin, plain_errors, run_tasks
@@ -167,6 +168,7 @@ def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
     if not files:
         listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
         raise _Useless(f"nothing in {logs.uri} can be used: {listed or 'it has no rows'}")
+    refuse_damage(logs, int(bucket_rows.sum()), reasons, quarantine)
     progress.end(f"{bucket_rows.sum():,} interactions, {reasons.total():,} quarantined")
     return {
         "files": [file for _, file in sorted(files)],  # rows in order are sorted faster

@@ -1,7 +1,8 @@
 """Canonical interactions: what every reader turns its rows into.
 
-Nothing is dropped here: a row that cannot be used keeps what could be read of it and says why in `reason`, so that
-every count adds up and the rejected rows can be looked at. The price is a few null columns for bad rows.
+Nothing is dropped here: a row that cannot be used keeps what could be read of it and says why (`reason`), where
+(`file`) and what stood there (`detail`), so that every count adds up and the rejected rows can be looked at. The price
+is three columns that are null for good rows.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ray_userrep.errors import UserError
-from ray_userrep.logs.ids import convert_ids, is_text
+from ray_userrep.logs.damage import OtherSchema
+from ray_userrep.logs.ids import convert_ids, inexact, is_text, valid_text
+from ray_userrep.logs.rejection import (
+    INEXACT_ID,
+    INVALID_TEXT,
+    MISSING_ITEM,
+    MISSING_USER,
+    REJECTION,
+    either,
+    explain,
+    first_reason,
+    time_grounds,
+)
 from ray_userrep.logs.times import ISO, TIMESTAMP, parse_timestamps
 
 REQUIRED = ("user_id", "item_id", "timestamp")
@@ -22,13 +34,6 @@ OPTIONAL = {
     "rating": pa.float64(),
     "price": pa.float64(),
 }
-
-MISSING_USER = "missing_user"
-MISSING_ITEM = "missing_item"
-MISSING_TIMESTAMP = "missing_timestamp"
-BAD_TIMESTAMP = "bad_timestamp"
-NEGATIVE_TIMESTAMP = "negative_timestamp"
-MALFORMED_LINE = "malformed_line"
 
 _FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
@@ -53,7 +58,7 @@ class Mapping:
         return [name for name in OPTIONAL if name in self.columns]
 
     def schema(self) -> pa.Schema:
-        """The canonical schema: required columns, `row`, optional columns, `reason`."""
+        """The canonical schema: required columns, `row`, optional columns, then why a row is rejected."""
         fields = [
             ("user_id", self.user_type),
             ("item_id", self.item_type),
@@ -61,7 +66,7 @@ class Mapping:
             ("row", pa.int64()),
         ]
         fields += [(name, OPTIONAL[name]) for name in self.optional]
-        return pa.schema([*fields, ("reason", pa.string())])
+        return pa.schema([*fields, *((name, pa.string()) for name in REJECTION)])
 
 
 def canonicalise(
@@ -73,74 +78,64 @@ def canonicalise(
     and come before the general ones.
 
     Raises:
-        UserError: a column is missing or of a wrong type, or an id cannot be held exactly.
+        OtherSchema: a column is missing or of a wrong type.
+        UserError: an id is not of the log's type.
     """
     require_columns(raw.column_names, mapping, file)
     source = {name: raw.column(column) for name, column in mapping.columns.items() if column in raw.column_names}
-    users = convert_ids(source["user_id"], mapping.user_type, mapping.columns["user_id"], file)
-    items = convert_ids(source["item_id"], mapping.item_type, mapping.columns["item_id"], file)
+    found = {name: valid_text(values) for name, values in source.items()}
+    users, no_user = _ids(found["user_id"], mapping.user_type, mapping.columns["user_id"], file)
+    items, no_item = _ids(found["item_id"], mapping.item_type, mapping.columns["item_id"], file)
     times = parse_timestamps(
-        source["timestamp"], mapping.timestamp_unit, mapping.timestamp_formats, mapping.columns["timestamp"], file
+        found["timestamp"], mapping.timestamp_unit, mapping.timestamp_formats, mapping.columns["timestamp"], file
     )
     rows = pa.array(np.arange(first_row, first_row + raw.num_rows, dtype=np.int64))
     optional = [
-        _optional(source.get(name), OPTIONAL[name], raw.num_rows, mapping.columns[name], file)
+        _optional(found.get(name), OPTIONAL[name], raw.num_rows, mapping.columns[name], file)
         for name in mapping.optional
     ]
-    reason = _reasons(users, items, times, source["timestamp"], reasons)
-    return pa.table([users, items, times, rows, *optional, reason], schema=mapping.schema())
+    grounds = {
+        INVALID_TEXT: either(*(_lost(source[name], found[name]) for name in ("user_id", "item_id"))),
+        INEXACT_ID: either(no_user, no_item),
+        MISSING_USER: pc.is_null(users),
+        MISSING_ITEM: pc.is_null(items),
+        **time_grounds(times, source["timestamp"]),
+    }
+    reason = first_reason(grounds, raw.num_rows, reasons)
+    why = explain(reason, file, {"user_id": no_user, "item_id": no_item}, found)
+    return pa.table([users, items, times, rows, *optional, reason, *why], schema=mapping.schema())
 
 
 def require_columns(names: list[str], mapping: Mapping, file: str) -> None:
     """Check that a file has the columns that ids and times come from.
 
     Raises:
-        UserError: one is missing; the message lists what there is.
+        OtherSchema: one is missing; the message lists what there is.
     """
     for name in REQUIRED:
         column = mapping.columns[name]
         if column not in names:
-            raise UserError(
+            raise OtherSchema(
                 f"{file} has no column {column!r} for {name}; its columns are {', '.join(names)}: "
                 f'map them with logs.columns, as in {{"{name}": "COLUMN"}}, or name logs.reader'
             )
 
 
-def malformed(mapping: Mapping, count: int, first_row: int) -> pa.Table:
-    """Rejected rows that stand for lines which could not be split into columns."""
-    rows = pa.array(np.arange(first_row, first_row + count, dtype=np.int64))
-    known = {"row": rows, "reason": pa.array([MALFORMED_LINE] * count)}
-    columns = [known.get(field.name, pa.nulls(count, field.type)) for field in mapping.schema()]
-    return pa.table(columns, schema=mapping.schema())
+def _ids(
+    values: pa.ChunkedArray, target: pa.DataType, column: str, file: str
+) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
+    """Ids of the wanted type, and which of them were floats that hold no id."""
+    bad = inexact(values, target)
+    if bad is not None:
+        values = pc.if_else(bad, pa.scalar(None, values.type), values)
+    return convert_ids(values, target, column, file), bad
 
 
-def _reasons(
-    users: pa.ChunkedArray,
-    items: pa.ChunkedArray,
-    times: pa.ChunkedArray,
-    raw_times: pa.ChunkedArray,
-    reasons: pa.ChunkedArray | None,
-) -> pa.ChunkedArray:
-    no_time = pc.is_null(times)
-    conditions = {
-        MISSING_USER: pc.is_null(users),
-        MISSING_ITEM: pc.is_null(items),
-        MISSING_TIMESTAMP: pc.and_(no_time, is_missing(raw_times)),
-        BAD_TIMESTAMP: no_time,
-        NEGATIVE_TIMESTAMP: pc.less(times.cast(pa.int64()), 0),
-    }
-    found = reasons if reasons is not None else pa.chunked_array([pa.nulls(len(users), pa.string())])
-    for reason, condition in conditions.items():
-        here = pc.and_(pc.is_null(found), pc.fill_null(condition, False))
-        found = pc.if_else(here, pa.scalar(reason), found)
-    return found
-
-
-def is_missing(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Null, NaN or empty text."""
-    if is_text(values.type):
-        return pc.fill_null(pc.equal(values.cast(pa.string()), ""), True)
-    return pc.is_null(values, nan_is_null=True)
+def _lost(source: pa.ChunkedArray, found: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Where a value was there before it was read as text, and is no more."""
+    if source.null_count == found.null_count:
+        return None
+    return pc.and_(pc.is_null(found), pc.is_valid(source))
 
 
 def _optional(
@@ -153,8 +148,8 @@ def _optional(
         numeric = pc.match_substring_regex(text, _FLOAT)
         return pc.if_else(numeric, text, pa.scalar(None, pa.string())).cast(pa.float64())
     if pa.types.is_nested(values.type):
-        raise UserError(f"column {column!r} of {file} is {values.type}: it should be {kind}")
+        raise OtherSchema(f"column {column!r} of {file} is {values.type}: it should be {kind}")
     try:
         return values.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise UserError(f"column {column!r} of {file} is {values.type}: it should be {kind}: {error}") from error
+        raise OtherSchema(f"column {column!r} of {file} is {values.type}: it should be {kind}: {error}") from error

@@ -1,10 +1,12 @@
 """Which log is read, by which reader, and how its columns map onto the canonical ones."""
 
+import datetime as dt
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 TimestampUnit = Literal["s", "ms", "us", "ns"]
+SideColumn = Literal["domain", "event", "category", "rating", "price"]
 
 
 class LogsConfig(BaseModel):
@@ -26,3 +28,20 @@ class LogsConfig(BaseModel):
         "auto",
         description="auto: whole numbers are int64, all else text; string: text, for ids that are partly numbers",
     )
+    side_columns: list[SideColumn] | None = Field(
+        None, description='optional columns to read, e.g. ["domain"]; null: all that the log has; []: none'
+    )
+    from_date: dt.date | None = Field(
+        None,
+        description="first day to read: by dated folders (date=2024-01-31) where there are, else by UTC timestamp",
+    )
+    to_date: dt.date | None = Field(None, description="last day to read, itself included")
+    max_quarantined_share: float = Field(
+        0.05, ge=0, le=1, description="share of damaged rows, or of files lost to damage, above which preparing stops"
+    )
+
+    @model_validator(mode="after")
+    def _range(self) -> "LogsConfig":
+        if self.from_date is not None and self.to_date is not None and self.from_date > self.to_date:
+            raise ValueError(f"logs.from_date {self.from_date} is after logs.to_date {self.to_date}")
+        return self

@@ -8,11 +8,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
+from ray_userrep.logs.damage import OtherSchema
 
 _WHOLE = r"^-?(0|[1-9]\d{0,18})$"  # no leading zeros: 007 is text
 _WHOLE_OR_FLOAT = r"^-?(0|[1-9]\d{0,18})(\.0*)?$"
 _NUMBER = r"^-?(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d+)?$"
 _EXACT = 2**53  # from here on neighbouring whole numbers share a float
+_UTF8 = (
+    r"^(?:[\x00-\x7F]|[\xC2-\xDF][\x80-\xBF]|\xE0[\xA0-\xBF][\x80-\xBF]|[\xE1-\xEC\xEE\xEF][\x80-\xBF]{2}"
+    r"|\xED[\x80-\x9F][\x80-\xBF]|\xF0[\x90-\xBF][\x80-\xBF]{2}|[\xF1-\xF3][\x80-\xBF]{3}"
+    r"|\xF4[\x80-\x8F][\x80-\xBF]{2})*$"
+)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -22,6 +28,40 @@ def is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
+def valid_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text or bytes as text, null where they are not UTF-8; other types as they are."""
+    if is_text(values.type):
+        values = values.cast(pa.string()).cast(pa.binary())
+    elif not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
+        return values
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid:
+        values = values.cast(pa.binary())
+        valid = pc.match_substring_regex(values, _UTF8)
+        return pc.if_else(valid, values, pa.scalar(None, pa.binary())).cast(pa.string())
+
+
+def inexact(values: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray | None:
+    """Where floats, or text that was a float once, hold no id exactly; None where that is nowhere."""
+    if pa.types.is_floating(values.type):
+        values = values.cast(pa.float64())
+        whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), float(_EXACT)))
+        found = pc.invert(pc.or_(whole, pc.is_nan(values)))
+    elif is_text(values.type) and target == pa.int64():
+        if pc.all(pc.match_substring_regex(values, _WHOLE)).as_py() is not False:
+            return None
+        pointed = pc.and_(pc.match_substring_regex(values, _NUMBER), pc.match_substring_regex(values, r"[.eE]"))
+        whole = pc.match_substring_regex(values, _WHOLE_OR_FLOAT)
+        # A float is exact enough to tell on which side of 2^53 a whole number of text lies.
+        size = pc.abs(pc.if_else(pc.and_(pointed, whole), values, pa.scalar(None, pa.string())).cast(pa.float64()))
+        found = pc.and_(pointed, pc.or_kleene(pc.invert(whole), pc.greater_equal(size, float(_EXACT))))
+    else:
+        return None
+    found = pc.fill_null(found, False)
+    return found if pc.any(found).as_py() else None
+
+
 def id_type(values: pa.ChunkedArray, column: str, file: str) -> pa.DataType:
     """int64, string, or null where there is nothing to tell by.
 
@@ -29,7 +69,7 @@ def id_type(values: pa.ChunkedArray, column: str, file: str) -> pa.DataType:
     leaves in CSV, is dropped).
 
     Raises:
-        UserError: the column is neither text nor whole numbers.
+        OtherSchema: the column is neither text nor whole numbers.
     """
     kind = values.type
     if values.null_count == len(values):
@@ -42,7 +82,7 @@ def id_type(values: pa.ChunkedArray, column: str, file: str) -> pa.DataType:
         return pa.int64() if pc.all(pc.match_substring_regex(filled, _NUMBER)).as_py() else pa.string()
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return pa.int64()
-    raise UserError(f"column {column!r} of {file} is {kind}: ids are text or whole numbers")
+    raise OtherSchema(f"column {column!r} of {file} is {kind}: ids are text or whole numbers")
 
 
 def convert_ids(values: pa.ChunkedArray, target: pa.DataType, column: str, file: str) -> pa.ChunkedArray:
@@ -61,7 +101,7 @@ def convert_ids(values: pa.ChunkedArray, target: pa.DataType, column: str, file:
         values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
         return _parse(values, column, file) if target == pa.int64() else values
     elif not pa.types.is_integer(kind):
-        raise UserError(f"column {column!r} of {file} is {kind}: ids are text or whole numbers")
+        raise OtherSchema(f"column {column!r} of {file} is {kind}: ids are text or whole numbers")
     return _cast(values, target, column, file)
 
 
@@ -99,11 +139,16 @@ def _cast(values: pa.ChunkedArray, target: pa.DataType, column: str, file: str) 
 def _refuse(bad: pa.ChunkedArray, column: str, file: str) -> None:
     value = bad[0].as_py()
     if isinstance(value, float) or pc.all(pc.match_substring_regex(bad.slice(0, 1), _NUMBER)).as_py():
-        raise UserError(
-            f"column {column!r} of {file} holds {value!r} as an id: a float with a fraction or at least 2**53 is not "
-            f"exact; write whole numbers or text, or set logs.ids string for a text file"
-        )
+        raise UserError(inexact_message(bad, column, file))
     raise UserError(
         f"column {column!r} has ids of mixed type: whole numbers so far, {value!r} in {file}; "
         f"set logs.ids string to read all of them as text"
+    )
+
+
+def inexact_message(bad: pa.ChunkedArray, column: str, file: str) -> str:
+    """Why the first of some floats is refused."""
+    return (
+        f"column {column!r} of {file} holds {bad[0].as_py()!r} as an id: a float with a fraction or at least 2**53 is "
+        f"not exact; write whole numbers or text, or set logs.ids string for a text file"
     )

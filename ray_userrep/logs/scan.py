@@ -1,105 +1,51 @@
-"""From raw files to a Ray Dataset of canonical interactions.
+"""Settling how a log is read, from the first rows of all of its files: columns, id types and spellings.
 
-The first rows of every file are looked at before any task starts: wrong columns, types and times are one clear error
-then, not a task's traceback later. That costs one small read a file.
+Wrong columns, types and times are one clear error before any task starts, not a task's traceback later; that costs
+opening each file once, by threads where files are few and by Ray tasks where they are many. A file that cannot be read
+is marked for the quarantine. Ids that are numbers in one file and text in another stop the job: they would not be the
+same ids.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray.data
+import ray
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.canonical import (
-    OPTIONAL,
-    REQUIRED,
-    Mapping,
-    canonicalise,
-    is_missing,
-    malformed,
-    require_columns,
-)
+from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, Mapping, require_columns
 from ray_userrep.logs.config import LogsConfig
-from ray_userrep.logs.files import CsvFormat, Part, blocks, column_names, head, parts
-from ray_userrep.logs.ids import convert_ids, id_type
-from ray_userrep.logs.times import ISO, parse_timestamps
+from ray_userrep.logs.damage import EMPTY_FILE, DamagedFile, OtherSchema
+from ray_userrep.logs.files import Columns, Part, look
+from ray_userrep.logs.hive import folder_values
+from ray_userrep.logs.ids import convert_ids, id_type, inexact, inexact_message, valid_text
+from ray_userrep.logs.reading import Layout, Piece, Scan, refusal_of, require, source_columns, with_folders
+from ray_userrep.logs.rejection import is_missing
+from ray_userrep.logs.times import parse_timestamps
 from ray_userrep.storage import FileEntry
 
 _THREADS = 16
-ROWS_PER_FILE = 2**40  # row = file number * this + row in the file
-
-Reject = Callable[[pa.Table], pa.ChunkedArray]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a reader knows of its files.
-
-    `columns` maps canonical names to its source columns (optional ones are taken where the files have them); `extra`
-    are source columns that `reject` looks at to name the rows it refuses (null: none).
-    """
-
-    columns: dict[str, str]
-    csv: CsvFormat = field(default_factory=CsvFormat)
-    formats: tuple[str, ...] = (ISO,)
-    extra: tuple[str, ...] = ()
-    reject: Reject | None = None
-
-
-class Scan(NamedTuple):
-    """The interaction files of a log with everything settled that reading them needs; cheap to send to a task."""
-
-    layout: Layout
-    mapping: Mapping
-    work: list[tuple[int, Part]]  # file number, piece of the file
-
-    def dataset(self) -> ray.data.Dataset:
-        """Canonical interactions, one task a part of a file."""
-
-        def read(batch: pa.Table) -> Iterator[pa.Table]:
-            for index in batch.column("part").to_pylist():
-                yield from (table for table, _ in self.read(*self.work[index]))
-
-        indices = ray.data.from_items(
-            [{"part": index} for index in range(len(self.work))], override_num_blocks=len(self.work)
-        )
-        return indices.map_batches(read, batch_size=1, batch_format="pyarrow")
-
-    def tables(self, extra: list[str]) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """Canonical rows beside raw ones that also hold the `extra` source columns, in this process."""
-        for number, part in self.work:
-            yield from self.read(number, part, extra)
-
-    def read(self, number: int, part: Part, extra: list[str] | None = None) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """One part, as canonical rows beside raw ones."""
-        columns = _source_columns(self.mapping.columns, self.layout, extra or [])
-        here = column_names(part.file, self.layout.csv)
-        _require(here, extra or [], part.file)
-        columns = {name: kind for name, kind in columns.items() if name in here}
-        row, broken = number * ROWS_PER_FILE + part.first_row, list[str]()
-        for raw in blocks(part, self.layout.csv, columns, broken):
-            reasons = self.layout.reject(raw) if self.layout.reject else None
-            yield canonicalise(raw, self.mapping, part.file.uri, row, reasons), raw
-            row += raw.num_rows
-        if broken:
-            yield malformed(self.mapping, len(broken), row), pa.table({name: pa.nulls(len(broken)) for name in columns})
+_ON_DRIVER = 1024  # files that are looked at without Ray
+_FILES_PER_TASK = 256
 
 
 class _Seen(NamedTuple):
-    """What the first rows of a file show."""
+    """What the first rows of a file show; `refusal` is why it cannot be read: the reason, more words, the error."""
 
     file: FileEntry
     parts: list[Part]
-    columns: list[str]
-    rows: int
-    user_type: pa.DataType
-    item_type: pa.DataType
-    num_times: int
-    odd_time: str | None
+    columns: tuple[str, ...]
+    refusal: tuple[str, str] | None = None
+    error: str | None = None
+    rows: int = 0
+    user_type: pa.DataType = pa.null()
+    item_type: pa.DataType = pa.null()
+    num_times: int = 0
+    odd_time: str | None = None
 
 
 def scan(config: LogsConfig, files: list[FileEntry], layout: Layout) -> Scan:
@@ -108,41 +54,92 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: Layout) -> Scan:
     Raises:
         UserError: no rows; a column is missing or of a wrong type; ids of mixed type; no time can be read.
     """
+    mapping = _wanted(config, files, layout)
+    seen = _look_at(files, partial(_look, mapping=mapping, layout=layout, ids_are_text=config.ids == "string"))
+    good = [one for one in seen if one.refusal is None]
+    if not any(one.rows for one in good):
+        refused = next((one.error for one in seen if one.error is not None), None)
+        raise UserError(refused or f"the log is empty: no rows in {_some(files)}")
+    _require_times(good, mapping)
+    there = {name for one in good for name in (*one.columns, *folder_values(one.file.uri))}
+    _require_mapped(config, there)
+    kept = {name: column for name, column in mapping.columns.items() if column in there}
+    user_type = _agreed([(one.file, one.user_type) for one in good], kept["user_id"])
+    item_type = _agreed([(one.file, one.item_type) for one in good], kept["item_id"])
+    mapping = replace(mapping, columns=kept, user_type=user_type, item_type=item_type)
+    work = [Piece(number, part, one.columns, one.refusal) for number, one in enumerate(seen) for part in one.parts]
+    return Scan(config, layout, mapping, work)
+
+
+def _wanted(config: LogsConfig, files: list[FileEntry], layout: Layout) -> Mapping:
+    """Every column that is to be read where it is there; ids count as text until they have been seen."""
     unknown = [name for name in config.columns if name not in (*REQUIRED, *OPTIONAL)]
     if unknown:
         raise UserError(f"logs.columns: unknown {unknown[0]!r}; it takes {', '.join((*REQUIRED, *OPTIONAL))}")
+    folders = {name: name for file in files for name in folder_values(file.uri) if name in OPTIONAL}
+    columns = {**folders, **layout.columns, **config.columns}
+    if config.side_columns is not None:
+        columns = {name: column for name, column in columns.items() if name in (*REQUIRED, *config.side_columns)}
     formats = layout.formats if config.timestamp_format is None else (config.timestamp_format,)
-    columns, text = {**layout.columns, **config.columns}, pa.string()
-    mapping = Mapping(columns, text, text, config.timestamp_unit, formats)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        seen = list(pool.map(lambda file: _look(file, mapping, layout, config.ids == "string"), files))
-    if not any(one.rows for one in seen):
-        raise UserError(f"the log is empty: no rows in {_some(files)}")
-    _require_times(seen, mapping)
-    _require_mapped(config, seen)
-    there = {name for one in seen for name in one.columns}
-    kept = {name: column for name, column in mapping.columns.items() if column in there}
-    user_type = _agreed([(one.file, one.user_type) for one in seen], kept["user_id"])
-    item_type = _agreed([(one.file, one.item_type) for one in seen], kept["item_id"])
-    mapping = replace(mapping, columns=kept, user_type=user_type, item_type=item_type)
-    return Scan(layout, mapping, [(number, part) for number, one in enumerate(seen) for part in one.parts])
+    return Mapping(columns, pa.string(), pa.string(), config.timestamp_unit, formats)
 
 
-def _look(file: FileEntry, mapping: Mapping, layout: Layout, ids_are_text: bool) -> _Seen:
-    names = column_names(file, layout.csv)
-    if not names:
-        return _Seen(file, [], [], 0, pa.null(), pa.null(), 0, None)
-    require_columns(names, mapping, file.uri)
-    _require(names, layout.extra, file)
-    wanted = {name: kind for name, kind in _source_columns(mapping.columns, layout, []).items() if name in names}
-    first = head(file, layout.csv, wanted)
+def _look_at(files: list[FileEntry], one: "partial[_Seen | UserError]") -> list[_Seen]:
+    """What all files show, in their order."""
+
+    def many(some: list[FileEntry]) -> list[_Seen | UserError]:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(one, some))
+
+    if len(files) <= _ON_DRIVER:
+        found = many(files)
+    else:
+        chunks = [files[start : start + _FILES_PER_TASK] for start in range(0, len(files), _FILES_PER_TASK)]
+        task = ray.remote(many)
+        found = [seen for chunk in ray.get([task.remote(chunk) for chunk in chunks]) for seen in chunk]
+    return list(_or_raise(found))
+
+
+def _or_raise(found: list[_Seen | UserError]) -> Iterator[_Seen]:
+    for one in found:
+        if isinstance(one, UserError):
+            raise one
+        yield one
+
+
+def _look(file: FileEntry, mapping: Mapping, layout: Layout, ids_are_text: bool) -> _Seen | UserError:
+    """What a file shows, or the error that stops the job: Ray would wrap it."""
+    whole = [Part(file, 0, None, 0)]
+    try:
+        if not file.size:
+            return _Seen(file, whole, (), (EMPTY_FILE, "no bytes"))
+        return _first_rows(file, mapping, layout, ids_are_text)
+    except DamagedFile as error:
+        return _Seen(file, whole, (), refusal_of(error, file), str(error))
+    except UserError as error:
+        return error
+
+
+def _first_rows(file: FileEntry, mapping: Mapping, layout: Layout, ids_are_text: bool) -> _Seen:
+    folders = folder_values(file.uri)
+
+    def choose(names: list[str]) -> Columns:
+        require_columns([*names, *(name for name in folders if name not in names)], mapping, file.uri)
+        require([*names, *folders], layout.extra, file)
+        return {name: kind for name, kind in source_columns(mapping.columns, layout, []).items() if name in names}
+
+    found = look(file, layout.csv, choose)
+    if not found.columns:
+        return _Seen(file, [Part(file, 0, None, 0)], (), (EMPTY_FILE, "no lines"))
+    first = with_folders(found.head, folders)
     user, item, time = (mapping.columns[name] for name in REQUIRED)
-    times = parse_timestamps(first[time], mapping.timestamp_unit, mapping.timestamp_formats, time, file.uri)
-    odd = first[time].filter(pc.and_(pc.is_null(times), pc.invert(is_missing(first[time]))))
+    raw_times = valid_text(first[time])
+    times = parse_timestamps(raw_times, mapping.timestamp_unit, mapping.timestamp_formats, time, file.uri)
+    odd = raw_times.filter(pc.and_(pc.is_null(times), pc.invert(is_missing(raw_times))))
     return _Seen(
         file=file,
-        parts=parts(file),
-        columns=names,
+        parts=found.parts,
+        columns=tuple(found.columns),
         rows=first.num_rows,
         user_type=_id_type(first[user], user, file, ids_are_text),
         item_type=_id_type(first[item], item, file, ids_are_text),
@@ -152,24 +149,21 @@ def _look(file: FileEntry, mapping: Mapping, layout: Layout, ids_are_text: bool)
 
 
 def _id_type(values: pa.ChunkedArray, column: str, file: FileEntry, is_text: bool) -> pa.DataType:
-    """The type of an id column, once its first values have been shown to fit it."""
+    """The type of an id column, once its first values have been shown to fit it.
+
+    Raises:
+        OtherSchema: none of them is an id.
+        UserError: one of them cannot be told from an id of another type.
+    """
+    values = valid_text(values)
     kind = id_type(values, column, file.uri)
     kind = pa.string() if is_text and not pa.types.is_null(kind) else kind
-    convert_ids(values, kind, column, file.uri)
+    bad = inexact(values, kind)
+    exact = values if bad is None else pc.if_else(bad, pa.scalar(None, values.type), values)
+    convert_ids(exact, kind, column, file.uri)
+    if bad is not None and exact.null_count == len(exact):
+        raise OtherSchema(inexact_message(values.filter(bad), column, file.uri))
     return kind
-
-
-def _source_columns(columns: dict[str, str], layout: Layout, extra: list[str]) -> dict[str, pa.DataType | None]:
-    wanted: dict[str, pa.DataType | None] = {column: OPTIONAL.get(name) for name, column in columns.items()}
-    return wanted | {name: None for name in (*layout.extra, *extra) if name not in wanted}
-
-
-def _require(names: list[str], wanted: Iterable[str], file: FileEntry) -> None:
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        raise UserError(
-            f"{file.uri} has no column {missing[0]!r}, which this layout has; its columns are {', '.join(names)}"
-        )
 
 
 def _require_times(seen: list[_Seen], mapping: Mapping) -> None:
@@ -181,8 +175,7 @@ def _require_times(seen: list[_Seen], mapping: Mapping) -> None:
         )
 
 
-def _require_mapped(config: LogsConfig, seen: list[_Seen]) -> None:
-    there = {name for one in seen for name in one.columns}
+def _require_mapped(config: LogsConfig, there: set[str]) -> None:
     for name, column in config.columns.items():
         if column not in there:
             raise UserError(

@@ -20,6 +20,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.files import is_beside
+from ray_userrep.logs.hive import prune
 from ray_userrep.storage import FileEntry
 
 EMBEDDED = Path(__file__).parent / "datasets" / "online_retail" / "online_retail.parquet"
@@ -52,7 +53,7 @@ class Reader(Protocol):
 class Logs(NamedTuple):
     """An opened log; `fingerprint` changes with its files' names and sizes and with how they are read.
 
-    `files` are all files of the log, also those that were left out as known.
+    `files` are all files of the log, also those that were left out as known. More damage than `max_quarantined_share`, of its rows or of its files, is too much to go on.
     """
 
     uri: str
@@ -62,6 +63,7 @@ class Logs(NamedTuple):
     items: pa.Table | None
     users: pa.Table | None
     files: Sequence[FileEntry] = ()
+    max_quarantined_share: float = 1.0
 
     @property
     def num_bytes(self) -> int:
@@ -83,7 +85,8 @@ def open_logs(config: LogsConfig, known: Mapping[str, int] | None = None) -> Log
     unread = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
     tables = _load(reader).read(config, unread)
     fingerprint = _fingerprint(config, reader, list(zip(names, (file.size for file in files), strict=True)))
-    return Logs(uri if config.uri is not None else EMBEDDED_NAME, reader, fingerprint, *tables, files)
+    shown = uri if config.uri is not None else EMBEDDED_NAME
+    return Logs(shown, reader, fingerprint, *tables, files, config.max_quarantined_share)
 
 
 def unknown_files(config: LogsConfig, known: Mapping[str, int]) -> list[FileEntry]:
@@ -108,7 +111,7 @@ def _listed(config: LogsConfig) -> tuple[str, list[FileEntry]]:
     files = storage.list_files(uri)
     if not files:
         raise UserError(f"the log is empty: no files in {uri}")
-    return uri, files
+    return uri, prune(config, files)
 
 
 def reader_names() -> list[str]:
@@ -136,5 +139,5 @@ def _recognise(uri: str, names: list[str]) -> str:
 
 
 def _fingerprint(config: LogsConfig, reader: str, sizes: list[tuple[str, int]]) -> str:
-    key = [config.model_dump(exclude={"uri", "reader"}), reader, sizes]
+    key = [config.model_dump(mode="json", exclude={"uri", "reader", "max_quarantined_share"}), reader, sizes]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

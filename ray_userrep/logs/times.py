@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ray_userrep.errors import UserError
+from ray_userrep.logs.damage import OtherSchema
 from ray_userrep.logs.ids import is_text
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -29,7 +29,7 @@ def parse_timestamps(
     them, text made of digits is a number.
 
     Raises:
-        UserError: the column is of a type that holds no times.
+        OtherSchema: the column is of a type that holds no times.
     """
     kind = values.type
     if pa.types.is_null(kind):
@@ -44,7 +44,7 @@ def parse_timestamps(
         return _from_floats(values.cast(pa.float64()), unit)
     if is_text(kind):
         return _from_text(values.cast(pa.string()), unit, formats)
-    raise UserError(f"column {column!r} of {file} is {kind}: timestamps are times, dates, numbers or text")
+    raise OtherSchema(f"column {column!r} of {file} is {kind}: timestamps are times, dates, numbers or text")
 
 
 def _from_integers(values: pa.ChunkedArray, unit: str) -> pa.ChunkedArray:

@@ -10,6 +10,7 @@ import pytest
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs import files
+from ray_userrep.logs.damage import DamagedFile
 from ray_userrep.logs.files import CsvFormat, blocks, column_names, parts
 from ray_userrep.storage import FileEntry
 
@@ -50,7 +51,7 @@ def test_malformed_lines_are_set_aside(tmp_path: Path) -> None:
     broken: list[str] = []
     (block,) = blocks(parts(entry(path))[0], PLAIN, {"a": None}, broken)
     assert block["a"].to_pylist() == ["1", "7"]
-    assert broken == ["3", "4,5,6"]
+    assert broken == ["line 3: 3", "line 4: 4,5,6"]
 
 
 def test_json_types_hold_for_the_whole_file(tmp_path: Path) -> None:
@@ -85,6 +86,25 @@ def test_parquet_is_split_at_row_groups(tmp_path: Path, monkeypatch: pytest.Monk
     for part in found:
         values = pa.concat_tables(blocks(part, PLAIN, {"a": None}, []))["a"].to_pylist()
         assert values == list(range(part.first_row, min(part.first_row + 300, 1000)))
+
+
+def test_broken_json_lines_are_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    good = [json.dumps({"id": number, "pad": "x" * 100}) for number in range(30_000)]
+    lines = [*good[:7], '{"id": 7, "pad', "[]", *good[7:20_000], "", "oops", *good[20_000:]]
+    path.write_text("\n".join(lines))
+    broken: list[str] = []
+    found = list(blocks(parts(entry(path))[0], PLAIN, {"id": None}, broken))
+    assert pa.concat_tables(found)["id"].to_pylist() == list(range(30_000))
+    assert broken == ['{"id": 7, "pad', "[]", "oops"]
+    assert len(found) < 100
+
+
+def test_a_json_file_of_broken_lines_is_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"id": 1}\n' + "oops\n" * 1001)
+    with pytest.raises(DamagedFile, match=r"log\.jsonl cannot be read: more than 1,000 of its lines"):
+        rows(path, ["id"])
 
 
 @pytest.mark.parametrize("name", ["x.parquet", "x.csv.gz", "x.jsonl", "x.jsonl.gz"])

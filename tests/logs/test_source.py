@@ -12,7 +12,7 @@ import ray
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs.config import LogsConfig
-from ray_userrep.logs.scan import ROWS_PER_FILE
+from ray_userrep.logs.reading import ROWS_PER_FILE
 from ray_userrep.logs.source import Logs, open_logs, reader_names
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -56,7 +56,7 @@ def test_a_log_of_many_files_in_all_formats(where: str, tmp_path: Path, request:
     logs = open_logs(LogsConfig(uri=uri))
     assert logs.reader == "tabular" and logs.uri == uri
     table = all_rows(logs)
-    assert table.column_names == ["user_id", "item_id", "timestamp", "row", "rating", "reason"]
+    assert table.column_names == ["user_id", "item_id", "timestamp", "row", "rating", "reason", "file", "detail"]
     assert table["row"].to_pylist() == [n // 10 * ROWS_PER_FILE + n % 10 for n in range(30)]
     assert table["user_id"].to_pylist() == [row["user_id"] for row in ROWS]
     assert table["item_id"].to_pylist() == [row["item_id"] for row in ROWS]
@@ -85,7 +85,7 @@ def test_every_block_has_the_same_schema(tmp_path: Path) -> None:
     logs = open_logs(LogsConfig(uri=str(tmp_path)))
     schemas = {str(block.schema) for block in ray.get(logs.interactions.to_arrow_refs()) if block.num_rows}
     assert len(schemas) == 1
-    assert logs.interactions.count() == 90
+    assert logs.interactions.count() == 90 + 1  # the file without a line is told of
 
 
 def test_the_fingerprint_follows_files_and_config_but_not_the_place(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_missing_column_is_named(tmp_path: Path, missing: str) -> None:
 
 def test_the_sample_holds_the_embedded_rows(sample_data: Path) -> None:
     embedded, sample = (all_rows(open_logs(LogsConfig(uri=uri))) for uri in (None, str(sample_data / "online-retail")))
-    assert embedded.equals(sample)
+    assert embedded.drop_columns("file").equals(sample.drop_columns("file"))
 
 
 def test_the_second_releases_published_figures(sample_data: Path) -> None:

@@ -95,6 +95,8 @@ def test_what_is_no_single_data_set_is_refused(ray_session, tmp_path):
     uri = write(tmp_path / "log", ["7 1"], {"1": [4]})
     with pytest.raises(UserError, match="no columns to map"):
         open_logs(LogsConfig(uri=uri, columns={"user_id": "u"}))
+    with pytest.raises(UserError, match="has no times to choose days by"):
+        open_logs(LogsConfig(uri=uri, from_date="1970-01-01"))
     attributes = tmp_path / "log" / "Shop_item2attributes.json.gz"
     attributes.write_bytes(gzip.compress(b"{"))
     with pytest.raises(UserError, match=r"attributes\.json\.gz is not JSON"):

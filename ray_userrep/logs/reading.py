@@ -1,0 +1,172 @@
+"""The files of a log as a Ray Dataset of canonical interactions, once it is settled how to read them.
+
+A file that turns out to be damaged becomes a record of the quarantine where it breaks off. That is decided in the task
+that reads it: what came before the damage is kept, what comes after is lost, and the number of lost rows is not known.
+"""
+
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray.data
+
+from ray_userrep.logs.canonical import OPTIONAL, Mapping, canonicalise
+from ray_userrep.logs.config import LogsConfig
+from ray_userrep.logs.damage import DamagedFile, OtherSchema
+from ray_userrep.logs.files import CsvFormat, Part, blocks
+from ray_userrep.logs.hive import folder_values, is_cut
+from ray_userrep.logs.rejection import MALFORMED_LINE, rejected
+from ray_userrep.logs.text_files import EXACT, Columns
+from ray_userrep.logs.times import ISO
+from ray_userrep.storage import FileEntry
+
+ROWS_PER_FILE = 2**40  # row = file number * this + row in the file
+_TASK_BYTES = 16 * 2**20
+_TASK_FILES = 64
+
+Reject = Callable[[pa.Table], pa.ChunkedArray]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a reader knows of its files.
+
+    `columns` maps canonical names to its source columns (optional ones are taken where the files have them); `extra`
+    are source columns that `reject` looks at to name the rows it refuses (null: none).
+    """
+
+    columns: dict[str, str]
+    csv: CsvFormat = field(default_factory=CsvFormat)
+    formats: tuple[str, ...] = (ISO,)
+    extra: tuple[str, ...] = ()
+    reject: Reject | None = None
+
+
+class Piece(NamedTuple):
+    """A part of a file with what was seen of it; `refusal` is why it cannot be read: the reason and more words."""
+
+    number: int  # of the file
+    part: Part
+    columns: tuple[str, ...]  # the file's own
+    refusal: tuple[str, str] | None = None
+
+
+class Scan(NamedTuple):
+    """The interaction files of a log with everything settled that reading them needs."""
+
+    config: LogsConfig
+    layout: Layout
+    mapping: Mapping
+    work: list[Piece]
+
+    def dataset(self) -> ray.data.Dataset:
+        """Canonical interactions; small files share a task, a large one has several."""
+        alone = self._replace(work=[])  # a task is sent its own pieces only
+
+        def read(batch: pa.Table) -> Iterator[pa.Table]:
+            for work in batch.column("work").to_pylist():
+                for piece in pickle.loads(work):
+                    yield from (table for table, _ in alone.read(piece))
+
+        tasks = [{"work": pickle.dumps(pieces)} for pieces in together(self.work)]
+        dataset = ray.data.from_items(tasks, override_num_blocks=len(tasks))
+        return dataset.map_batches(read, batch_size=1, batch_format="pyarrow")
+
+    def tables(self, extra: list[str]) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Canonical rows beside raw ones that also hold the `extra` source columns, in this process."""
+        for piece in self.work:
+            yield from self.read(piece, extra)
+
+    def read(self, piece: Piece, extra: list[str] | None = None) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """One piece, as canonical rows beside raw ones; what cannot be read is one record at the end.
+
+        Raises:
+            UserError: the file lacks an `extra` column, or an id is not of the log's type.
+        """
+        file, row = piece.part.file, piece.number * ROWS_PER_FILE + piece.part.first_row
+        if piece.refusal is None:
+            require([*piece.columns, *folder_values(file.uri)], extra or [], file)
+        wanted = source_columns(self.mapping.columns, self.layout, extra or [])
+        broken: list[str] = []
+        try:
+            if piece.refusal is None:
+                for raw in self._raw(piece, wanted, broken):
+                    reasons = self.layout.reject(raw) if self.layout.reject else None
+                    rows = canonicalise(raw, self.mapping, file.uri, row, reasons)
+                    row += raw.num_rows
+                    yield self._in_range(rows, raw, file)
+            refusal = piece.refusal
+        except DamagedFile as error:
+            refusal = refusal_of(error, file)
+        for reason, details in [(MALFORMED_LINE, broken), *([(refusal[0], [refusal[1]])] if refusal else [])]:
+            if details:
+                nothing = pa.table({name: pa.nulls(len(details)) for name in wanted})
+                yield rejected(self.mapping.schema(), reason, file.uri, row, details), nothing
+                row += len(details)
+
+    def _raw(self, piece: Piece, wanted: Columns, broken: list[str]) -> Iterator[pa.Table]:
+        """The wanted columns of a piece; those that the file lacks come from its folders."""
+        folders = {name: value for name, value in folder_values(piece.part.file.uri).items() if name in wanted}
+        own = {name: kind for name, kind in wanted.items() if name in piece.columns}
+        for raw in blocks(piece.part, self.layout.csv, own, broken):
+            yield with_folders(raw, folders)
+
+    def _in_range(self, rows: pa.Table, raw: pa.Table, file: FileEntry) -> tuple[pa.Table, pa.Table]:
+        """The rows of the wanted days, and those without a time."""
+        if not is_cut(self.config, file.uri):
+            return rows, raw
+        days = rows["timestamp"].cast(pa.date32())
+        first, last = (pa.scalar(bound, pa.date32()) for bound in (self.config.from_date, self.config.to_date))
+        early = pc.fill_null(pc.less(days, first), False)
+        late = pc.fill_null(pc.greater(days, last), False)
+        kept = pc.or_(pc.is_valid(rows["reason"]), pc.invert(pc.or_(early, late)))
+        return rows.filter(kept), raw.filter(kept)
+
+
+def together(work: list[Piece]) -> list[list[Piece]]:
+    """Neighbouring pieces that one task reads one after the other: a block's worth of bytes, or of requests."""
+    tasks: list[list[Piece]] = []
+    num_bytes = 0
+    for piece in work:
+        num_bytes += piece.part.num_bytes
+        if not tasks or num_bytes > _TASK_BYTES or len(tasks[-1]) == _TASK_FILES:
+            tasks.append([])
+            num_bytes = piece.part.num_bytes
+        tasks[-1].append(piece)
+    return tasks
+
+
+def source_columns(columns: dict[str, str], layout: Layout, extra: list[str]) -> dict[str, pa.DataType | None]:
+    """The source columns to read, with the types they will become where that is known."""
+    wanted: dict[str, pa.DataType | None] = {column: OPTIONAL.get(name) for name, column in columns.items()}
+    wanted |= {columns[name]: EXACT for name in ("user_id", "item_id")}
+    return wanted | {name: None for name in (*layout.extra, *extra) if name not in wanted}
+
+
+def with_folders(raw: pa.Table, folders: dict[str, str | None]) -> pa.Table:
+    """The columns that folders stand for beside those of the file, which win."""
+    for name, value in folders.items():
+        if name not in raw.column_names:
+            raw = raw.append_column(name, pa.repeat(pa.scalar(value, pa.string()), raw.num_rows))
+    return raw
+
+
+def require(names: list[str], wanted: Iterable[str], file: FileEntry) -> None:
+    """Check that a file has the columns that its layout says it has.
+
+    Raises:
+        OtherSchema: one is missing.
+    """
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise OtherSchema(
+            f"{file.uri} has no column {missing[0]!r}, which this layout has; its columns are {', '.join(names)}"
+        )
+
+
+def refusal_of(error: DamagedFile, file: FileEntry) -> tuple[str, str]:
+    """The quarantine's reason for a file, and the error's words without the file's name."""
+    return error.reason, str(error).removeprefix(file.uri).lstrip(": ")
