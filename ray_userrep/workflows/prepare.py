@@ -49,7 +49,7 @@ def _open_or_prepare(recipe: Recipe) -> Corpus:
     return open_corpus(uri, prepare(logs, recipe.corpus, uri).version)
 
 
-def refuse_unshared(uri: str) -> None:
+def refuse_unshared(uri: str, what: str = "corpus", option: str = "--corpus") -> None:
     """Refuse a local folder on a cluster of several nodes: each would write into a folder of its own.
 
     Raises:
@@ -58,8 +58,8 @@ def refuse_unshared(uri: str) -> None:
     num_nodes = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
     if storage.is_local(uri) and num_nodes > 1:
         raise UserError(
-            f"corpus folder {uri} is a local path, but the cluster has {num_nodes} nodes that cannot all see it: "
-            "name a shared place with --corpus, such as s3://bucket/corpora/name"
+            f"{what} folder {uri} is a local path, but the cluster has {num_nodes} nodes that cannot all see it: "
+            f"name a shared place with {option}, such as s3://bucket/{what}s/name"
         )
 
 
