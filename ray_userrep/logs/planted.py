@@ -6,6 +6,8 @@ keeps this law. The variant is an independent chain over the same user's interac
 reader of `lag` items can predict it. Every entropy is then a finite sum, at the price of products that know nothing
 of variants.
 
+Popularity follows the Zipf law from below the head on, which many interests and variants flatten.
+
 The kernel: lay the products of an interest on a circle, each as long as it is probable, and turn the circle by the
 interest's angle; what a product comes to lie on are its successors. It has at most twice as many entries as products.
 

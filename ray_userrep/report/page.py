@@ -61,6 +61,21 @@ def facts(rows: Mapping[str, str]) -> str:
     return f"<table>{body}</table>"
 
 
+def listing(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows below a head; what reads as a number is set to the right."""
+    kinds = [" class=number" if rows and all(_is_number(row[n]) for row in rows) else "" for n in range(len(head))]
+    told = "".join(f"<th{kind}>{_text(name)}</th>" for kind, name in zip(kinds, head, strict=True))
+    body = ""
+    for row in rows:
+        body += f"<tr>{''.join(f'<td{kind}>{_text(cell)}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
+    return f'<div class="scroll"><table><tr>{told}</tr>{body}</table></div>'
+
+
+def remark(text: str) -> str:
+    """A remark below a table."""
+    return f'<p class="note">{_text(text)}</p>'
+
+
 def metrics_table(rows: Mapping[str, Mapping[str, Metric]], names: Sequence[str], ours: str, note: str) -> str:
     """Systems with their metrics and intervals; the row `ours` is tinted, the best mean of each metric bold."""
     best = {name: max(metrics[name]["mean"] for metrics in rows.values()) for name in names}
@@ -86,6 +101,10 @@ def neighbours(groups: Mapping[str, Sequence[tuple[str, float]]]) -> str:
 def figure(svg: str, caption: str) -> str:
     """A drawing with its caption."""
     return f"<figure>{svg}<figcaption>{_text(caption)}</figcaption></figure>"
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").rstrip(" %").replace(".", "", 1).isdigit()
 
 
 def _interval(metric: Metric) -> str:

@@ -14,6 +14,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.recipe import Recipe
 from ray_userrep.workflows.cluster import connect
+from ray_userrep.workflows.data_report import write_data_report
 
 
 def run_prepare(recipe: Recipe) -> None:
@@ -22,6 +23,7 @@ def run_prepare(recipe: Recipe) -> None:
     corpus = open_or_prepare(recipe)
     print(describe(corpus.manifest))
     print(f"corpus    {corpus.uri} (version {corpus.manifest.version})")
+    print(f"report    {write_data_report(recipe, corpus)}")
 
 
 def open_or_prepare(recipe: Recipe) -> Corpus:
