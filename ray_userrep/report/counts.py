@@ -33,16 +33,17 @@ def at_least(frequencies: Mapping[int, int]) -> tuple[NDArray[np.int64], NDArray
 
 
 def by_doubling(frequencies: Mapping[int, int]) -> dict[str, tuple[int, int]]:
-    """How many have 1, 2, 3-4, 5-8, ... and what they have together."""
+    """How many have 1, 2, 3 to 4, 5 to 8, ... and what they have together, by the most that is counted there."""
     numbers = np.array(sorted(frequencies))
     counts = np.array([frequencies[n] for n in numbers.tolist()])
     step_N = np.ceil(np.log2(numbers)).astype(int)
     found = {}
     for step in range(step_N.max() + 1):
         here = step_N == step
-        low, high = 2**step // 2 + 1, 2**step
-        label = f"{high:,}" if step < 2 else f"{low:,}–{high:,}"
-        found[label] = (int(counts[here].sum()), int((numbers * counts)[here].sum()))
+        found[f"{2**step:,}" if step < 2 else f"≤ {2**step:,}"] = (
+            int(counts[here].sum()),
+            int((numbers * counts)[here].sum()),
+        )
     return found
 
 
@@ -84,7 +85,7 @@ def lengths_figure(frequencies: Mapping[int, int]) -> str:
         counts = np.array([pair[side] for pair in steps.values()])
         axis.bar(np.arange(len(steps)) + 0.4 * side - 0.2, counts / counts.sum(), 0.38, color=colour, label=name)
     axis.set_xticks(range(len(steps)), list(steps))
-    if len(steps) > 12:
+    if len(steps) > 14:
         axis.tick_params(axis="x", labelrotation=30)
     plain(axis, "interactions of the user", "share")
     axis.grid(axis="x", visible=False)

@@ -10,6 +10,7 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.summary import Frequencies, Summary, item_frequencies, quarantine_examples, summarise
 from ray_userrep.errors import UserError
+from ray_userrep.logs.scan import ROWS_PER_FILE
 from ray_userrep.logs.source import EMBEDDED_NAME
 from ray_userrep.recipe import Recipe
 from ray_userrep.report import counts
@@ -146,15 +147,21 @@ def _split(recipe: Recipe, found: DataFacts) -> str:
 def _quarantine(corpus: Corpus, found: DataFacts) -> str:
     if not corpus.manifest.quarantined:
         return remark("No row was rejected.")
-    rows = [[reason, f"{count:,}"] for reason, count in corpus.manifest.quarantined.items()]
-    examples = [
-        [reason, *map(_shown, row.values())] for reason, found_rows in found.quarantine.items() for row in found_rows
-    ]
-    columns = list(next((row for found_rows in found.quarantine.values() for row in found_rows), {}))
-    told = remark(
-        "First rows of each reason, as far as they could be read; all of them are in the corpus's quarantine."
-    )
-    return listing(["reason", "rows"], rows) + told + listing(["reason", *columns], examples)
+    reasons = sorted(corpus.manifest.quarantined.items(), key=lambda pair: -pair[1])
+    total = corpus.manifest.num_interactions + sum(count for _, count in reasons)
+    rows = [[reason, f"{count:,}", f"{count / total:.2%}"] for reason, count in reasons]
+    examples = [{"reason": reason} | _placed(row) for reason, _ in reasons for row in found.quarantine[reason]]
+    told = remark("First rows of each reason, what could be read of them; all are in the corpus's quarantine folder.")
+    cells = [[_shown(value) for value in row.values()] for row in examples]
+    return listing(["reason", "rows", "share"], rows) + told + listing(list(examples[0]), cells)
+
+
+def _placed(row: dict[str, Any]) -> dict[str, Any]:
+    """A rejected row with its place in its file, counted from 0; files are numbered where they are not named."""
+    number, place = divmod(row["row"], ROWS_PER_FILE)
+    return {"file": row.get("file") or f"no. {number}", "row": f"{place:,}"} | {
+        name: value for name, value in row.items() if name not in ("file", "row")
+    }
 
 
 def _shown(value: object) -> str:
