@@ -85,8 +85,7 @@ def lengths_figure(frequencies: Mapping[int, int]) -> str:
         counts = np.array([pair[side] for pair in steps.values()])
         axis.bar(np.arange(len(steps)) + 0.4 * side - 0.2, counts / counts.sum(), 0.38, color=colour, label=name)
     axis.set_xticks(range(len(steps)), list(steps))
-    if len(steps) > 14:
-        axis.tick_params(axis="x", labelrotation=30)
+    axis.tick_params(axis="x", labelsize=8, labelrotation=30 if len(steps) > 14 else 0)
     plain(axis, "interactions of the user", "share")
     axis.grid(axis="x", visible=False)
     axis.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")

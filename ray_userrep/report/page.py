@@ -25,6 +25,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: left; padding: .38rem .7rem .38rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--soft); }
 td.number, th.number { text-align: right; padding-right: 0; padding-left: .9rem; white-space: nowrap; }
+td.number + td:not(.number), th.number + th:not(.number) { padding-left: 1.2rem; }
 td small { color: var(--soft); }
 td.best { font-weight: 700; } td.best small { font-weight: 400; }
 tr.ours td { background: var(--tint); } tr.ours td:first-child { padding-left: .5rem; }
