@@ -1,6 +1,8 @@
 """Prepare a log: validate, quarantine, number the items, sort each user's interactions, publish a corpus version.
 
 python jobs/prepare.py --logs URI --corpus URI [--reader NAME]
+
+The corpus folder then has report.html: what was read, set aside and split, and how long the tails are.
 """
 
 from ray_userrep.command import run_job

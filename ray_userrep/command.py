@@ -8,7 +8,7 @@ import difflib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -20,6 +20,7 @@ from ray_userrep.recipe import Recipe
 
 _NONE = ("none", "None", "null")
 _TAGS = ("kind", "rule")  # fields that say which of several configs a part of the recipe is
+Config = TypeVar("Config", bound=BaseModel)
 ALIASES = {"logs": "logs.uri", "corpus": "corpus.uri", "reader": "logs.reader"}
 
 
@@ -34,6 +35,19 @@ def run_encoder_job(main: Callable[[Recipe, str, str], None], doc: str) -> None:
     def taken(argv: list[str]) -> None:
         own, rest = take(argv, ("encoder", "output"))
         main(parse(rest, doc), own["encoder"], own["output"])
+
+    _run(taken)
+
+
+def run_config_job(main: Callable[[Config, str], None], model: type[Config], doc: str) -> None:
+    """Run a job that takes the fields of one flat config and `--output URI`, and no recipe."""
+
+    def taken(argv: list[str]) -> None:
+        if {"--help", "-h"} & set(argv):
+            print("\n".join([doc.strip(), "", *_field_lines(model)]))
+            return
+        own, rest = take(argv, ("output",))
+        main(parse_config(rest, model), own["output"])
 
     _run(taken)
 
@@ -63,6 +77,25 @@ def parse(argv: Sequence[str], doc: str, default: str = "online_retail") -> Reci
     for path, text in sorted(options.items(), key=lambda option: option[0].rsplit(".", 1)[-1] not in _TAGS):
         _assign(raw, ALIASES.get(path, path), text)
     return validated(raw)
+
+
+def parse_config(argv: Sequence[str], model: type[Config]) -> Config:
+    """The flat config that the arguments describe.
+
+    Raises:
+        UserError: an unknown field or value; the message names it and what it takes.
+    """
+    kinds = {name: info.annotation for name, info in model.model_fields.items()}
+    raw: dict[str, Any] = {}
+    for name, text in _pairs(argv):
+        if name not in kinds:
+            close = difflib.get_close_matches(name, kinds, 1, 0.6)
+            raise UserError(f"unknown field {name}: {f'did you mean {close[0]}?' if close else 'see --help'}")
+        raw[name] = _value(text, kinds[name])
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(_explained(error.errors()[0], raw)) from None
 
 
 def take(argv: list[str], names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -124,14 +157,18 @@ def help_text(doc: str) -> str:
     lines = [doc.strip(), "", f"--recipe NAME|FILE    one of {', '.join(recipes.names())}, or a run's recipe.json"]
     lines += [f"--{alias} VALUE    short for --{path}" for alias, path in ALIASES.items()]
     lines += ["", "Every field of the recipe can be set, as in --train.num_workers 8:", ""]
+    return "\n".join([*lines, *_field_lines(Recipe)])
+
+
+def _field_lines(model: type[BaseModel]) -> Iterator[str]:
+    """A line of help for each settable field."""
     found: dict[str, list[FieldInfo]] = {}
-    for path, info in fields():
+    for path, info in fields(model):
         found.setdefault(path, []).append(info)
     for path, (info, *others) in found.items():
         default = "" if info.is_required() else f" = {info.get_default(call_default_factory=True)}"
         types = " or ".join(dict.fromkeys(_type_name(one) for one in (info, *others)))
-        lines.append(f"--{path}{default}    {types}{': ' + info.description if info.description else ''}")
-    return "\n".join(lines)
+        yield f"--{path}{default}    {types}{': ' + info.description if info.description else ''}"
 
 
 def _explained(error: ErrorDetails, raw: dict[str, Any]) -> str:

@@ -3,8 +3,9 @@
 import pytest
 
 from ray_userrep import recipes, storage
-from ray_userrep.command import help_text, load, parse, take
+from ray_userrep.command import help_text, load, parse, parse_config, take
 from ray_userrep.errors import UserError
+from ray_userrep.logs.config import SyntheticConfig
 from ray_userrep.objectives.config import SampledSoftmaxConfig
 
 
@@ -95,3 +96,21 @@ def test_a_splits_rule_brings_its_own_fields_and_refuses_those_of_others():
     with pytest.raises(UserError, match=r"^split.*leave_k_out"):
         parse(["--split.rule", "leave_some"], "")
     assert "'cold_item'" in next(line for line in help_text("").splitlines() if line.startswith("--split.rule "))
+
+
+def test_a_flat_config_is_set_by_its_fields():
+    config = parse_config(["--interactions", "500", "--users=20", "--start", "2020-02-29"], SyntheticConfig)
+    assert (config.interactions, config.users, config.start.isoformat()) == (500, 20, "2020-02-29")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--usrs", "2"], r"unknown field usrs: did you mean users\?"),
+        (["--users", "few"], r"users: .*integer.*'few'"),
+        (["--items", "401"], r"items 401 is not a multiple .*: take 400 or 600"),
+    ],
+)
+def test_what_a_flat_config_cannot_be_is_refused_by_name(argv, message):
+    with pytest.raises(UserError, match=message):
+        parse_config(argv, SyntheticConfig)

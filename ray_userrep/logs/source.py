@@ -53,7 +53,8 @@ class Reader(Protocol):
 class Logs(NamedTuple):
     """An opened log; `fingerprint` changes with its files' names and sizes and with how they are read.
 
-    `files` are all files of the log, also those that were left out as known. More damage than `max_quarantined_share`, of its rows or of its files, is too much to go on.
+    `files` are all files of the log, also those that were left out as known. More damage than `max_quarantined_share`,
+    of its rows or of its files, is too much to go on.
     """
 
     uri: str

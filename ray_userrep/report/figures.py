@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-_INK, _SOFT, _GRID = "#1c2733", "#5c6b7a", "#e3e8ed"
+INK, _SOFT, _GRID = "#1c2733", "#5c6b7a", "#e3e8ed"
 _COLOURS = ("#1f6fb2", "#d9772b", "#2a9d6f", "#b5417b", "#7a5cc4", "#c2a11f", "#3aa6b9", "#8a5a3c")
+MAIN, SECOND = _COLOURS[:2]
 _PALE = "#cbd5df"
-_THEMED = {_INK: "--ink", _SOFT: "--soft", _GRID: "--line", _PALE: "--pale"}
+_THEMED = {INK: "--ink", _SOFT: "--soft", _GRID: "--line", _PALE: "--pale"}
 
 Curve = tuple[Sequence[float], Sequence[float]]
 
@@ -24,9 +25,9 @@ def curves(panels: Mapping[str, Mapping[str, Curve]], x_label: str) -> str:
     for axis, (quantity, lines) in zip(np.atleast_1d(drawing.subplots(1, len(panels))), panels.items(), strict=True):
         for colour, (name, (x, y)) in zip(_COLOURS, lines.items(), strict=False):
             axis.plot(x, y, color=colour, linewidth=1.8, label=name, marker="o" if len(x) < 40 else None, markersize=3)
-        _plain(axis, x_label, quantity)
+        plain(axis, x_label, quantity)
         if len(lines) > 1:
-            axis.legend(frameon=False, fontsize=9, labelcolor=_INK)
+            axis.legend(frameon=False, fontsize=9, labelcolor=INK)
     return svg(drawing)
 
 
@@ -38,9 +39,9 @@ def scatter(panels: Mapping[str, Mapping[str, Curve]], x_label: str, y_label: st
     for axis, (title, groups) in zip(axes, panels.items(), strict=True):
         for name, (x, y) in groups.items():
             axis.scatter(x, y, 26, _COLOURS[names.index(name) % len(_COLOURS)], label=name, linewidths=0, alpha=0.85)
-        _plain(axis, x_label, y_label)
-        axis.set_title(title, color=_INK, fontsize=11, loc="left")
-    axes[-1].legend(frameon=False, fontsize=9, labelcolor=_INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        plain(axis, x_label, y_label)
+        axis.set_title(title, color=INK, fontsize=11, loc="left")
+    axes[-1].legend(frameon=False, fontsize=9, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return drawing
 
 
@@ -53,13 +54,13 @@ def bars(rows: Mapping[str, Mapping[str, float]], x_label: str, ours: str) -> Fi
         row = rows[name]
         reach = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
         axis.barh(place, row["mean"], color=_COLOURS[0] if name == ours else _PALE, height=0.62)
-        axis.errorbar(row["mean"], place, xerr=reach, color=_INK, linewidth=1.2, capsize=3)
+        axis.errorbar(row["mean"], place, xerr=reach, color=INK, linewidth=1.2, capsize=3)
         axis.annotate(
-            f"{row['mean']:.3f}", (row["high"], place), (5, 0), textcoords="offset points", va="center", color=_INK
+            f"{row['mean']:.3f}", (row["high"], place), (5, 0), textcoords="offset points", va="center", color=INK
         )
     axis.set_yticks(range(len(names)), names)
     axis.margins(x=0.1)
-    _plain(axis, x_label, "")
+    plain(axis, x_label, "")
     axis.grid(axis="y", visible=False)
     return drawing
 
@@ -80,7 +81,7 @@ def user_map(xy_U2: NDArray[np.float64], labels: Sequence[str]) -> str:
         axis.scatter(x, y, size, colour, alpha=alpha, label=name, linewidths=0, rasterized=True, zorder=above)
     axis.set_axis_off()
     axis.legend(
-        frameon=False, fontsize=9, labelcolor=_INK, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.4
+        frameon=False, fontsize=9, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=1.4
     )
     return svg(drawing)
 
@@ -90,10 +91,11 @@ def save(drawing: Figure, path: Path) -> None:
     drawing.savefig(path, dpi=160, facecolor="white")
 
 
-def _plain(axis: "mpl.axes.Axes", x_label: str, y_label: str) -> None:
+def plain(axis: "mpl.axes.Axes", x_label: str, y_label: str) -> None:
+    """The house's axes: labels, a quiet grid, no frame."""
     axis.set_xlabel(x_label, color=_SOFT)
     axis.set_ylabel(y_label, color=_SOFT)
-    axis.tick_params(colors=_INK, length=0)
+    axis.tick_params(colors=INK, length=0)
     axis.grid(color=_GRID, linewidth=0.8)
     axis.set_axisbelow(True)
     for side in axis.spines.values():

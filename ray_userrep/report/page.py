@@ -25,6 +25,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: left; padding: .38rem .7rem .38rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--soft); }
 td.number, th.number { text-align: right; padding-right: 0; padding-left: .9rem; white-space: nowrap; }
+td.number + td:not(.number), th.number + th:not(.number) { padding-left: 1.2rem; }
 td small { color: var(--soft); }
 td.best { font-weight: 700; } td.best small { font-weight: 400; }
 tr.ours td { background: var(--tint); } tr.ours td:first-child { padding-left: .5rem; }
@@ -61,6 +62,21 @@ def facts(rows: Mapping[str, str]) -> str:
     return f"<table>{body}</table>"
 
 
+def listing(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows below a head; what reads as a number is set to the right."""
+    kinds = [" class=number" if rows and all(_is_number(row[n]) for row in rows) else "" for n in range(len(head))]
+    told = "".join(f"<th{kind}>{_text(name)}</th>" for kind, name in zip(kinds, head, strict=True))
+    body = ""
+    for row in rows:
+        body += f"<tr>{''.join(f'<td{kind}>{_text(cell)}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
+    return f'<div class="scroll"><table><tr>{told}</tr>{body}</table></div>'
+
+
+def remark(text: str) -> str:
+    """A remark below a table."""
+    return f'<p class="note">{_text(text)}</p>'
+
+
 def metrics_table(rows: Mapping[str, Mapping[str, Metric]], names: Sequence[str], ours: str, note: str) -> str:
     """Systems with their metrics and intervals; the row `ours` is tinted, the best mean of each metric bold."""
     best = {name: max(metrics[name]["mean"] for metrics in rows.values()) for name in names}
@@ -86,6 +102,10 @@ def neighbours(groups: Mapping[str, Sequence[tuple[str, float]]]) -> str:
 def figure(svg: str, caption: str) -> str:
     """A drawing with its caption."""
     return f"<figure>{svg}<figcaption>{_text(caption)}</figcaption></figure>"
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").rstrip(" %").replace(".", "", 1).isdigit()
 
 
 def _interval(metric: Metric) -> str:

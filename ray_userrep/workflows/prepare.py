@@ -15,6 +15,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.recipe import Recipe
 from ray_userrep.workflows.cluster import connect
+from ray_userrep.workflows.data_report import write_data_report
 
 
 def run_prepare(recipe: Recipe) -> None:
@@ -23,6 +24,7 @@ def run_prepare(recipe: Recipe) -> None:
     corpus = open_or_prepare(recipe)
     print(describe(corpus.manifest))
     print(f"corpus    {corpus.uri} (version {corpus.manifest.version})")
+    print(f"report    {write_data_report(recipe, corpus)}")
 
 
 def open_or_prepare(recipe: Recipe) -> Corpus:
@@ -66,7 +68,7 @@ def _refuse_unnamed(recipe: Recipe) -> None:
         raise UserError("corpus.append needs the log, or its new files: name them with --logs")
 
 
-def refuse_unshared(uri: str) -> None:
+def refuse_unshared(uri: str, what: str = "corpus", option: str = "--corpus") -> None:
     """Refuse a local folder on a cluster of several nodes: each would write into a folder of its own.
 
     Raises:
@@ -75,8 +77,8 @@ def refuse_unshared(uri: str) -> None:
     num_nodes = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
     if storage.is_local(uri) and num_nodes > 1:
         raise UserError(
-            f"corpus folder {uri} is a local path, but the cluster has {num_nodes} nodes that cannot all see it: "
-            "name a shared place with --corpus, such as s3://bucket/corpora/name"
+            f"{what} folder {uri} is a local path, but the cluster has {num_nodes} nodes that cannot all see it: "
+            f"name a shared place with {option}, such as s3://bucket/{what}s/name"
         )
 
 

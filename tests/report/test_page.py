@@ -75,7 +75,7 @@ def test_figures_take_the_colours_of_the_page_they_are_in():
     used = set(re.findall(r"var\((--\w+)", text))
     assert used == set(re.findall(r"(--\w+): #", text)) and "--ink" in used
     drawings = text[text.index("<figure>") :]
-    assert not re.search(rf"(?<!, ){figures._INK}", drawings)
+    assert not re.search(rf"(?<!, ){figures.INK}", drawings)
 
 
 def test_figures_are_the_same_for_the_same_data():

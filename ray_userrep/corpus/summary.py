@@ -1,0 +1,70 @@
+"""What a corpus holds, counted: bucket by bucket and file by file, so that memory does not grow with the corpus.
+
+Counts of counts stand for long lists: so many users have this length, so many items this count. There are at most
+about the square root of twice the interactions of them.
+"""
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ray_userrep import storage
+from ray_userrep.corpus.splits import NONE, Split
+from ray_userrep.corpus.store import Corpus
+
+Frequencies = Counter[int]  # a number of interactions -> how many users or items have it
+
+
+class Summary(NamedTuple):
+    """Counts of some users of a corpus; `+` joins those of others."""
+
+    lengths: Frequencies
+    split: Counter[str]
+
+    def joined(self, other: "Summary") -> "Summary":
+        return Summary(self.lengths + other.lengths, self.split + other.split)
+
+
+def summarise(corpus: Corpus, number: int, split: Split | None) -> Summary:
+    """One bucket, decoded as it is for training; without a split nothing is said of its sizes."""
+    bucket = corpus.bucket(number)
+    sizes = Counter[str]()
+    if split is not None:
+        cut, (_, trained_U) = split.positions(bucket), split.training(bucket)
+        sizes["training interactions"] = int(trained_U.sum())
+        sizes["training users"] = int((trained_U > 0).sum())
+        sizes["validation targets"] = int((cut.valid_U != NONE).sum()) * cut.num_targets
+        sizes["test targets"] = int((cut.test_U != NONE).sum()) * cut.num_targets
+    return Summary(_frequencies(bucket.lengths_U), sizes)
+
+
+def item_frequencies(corpus: Corpus) -> Frequencies:
+    """How many items have each count, read in batches."""
+    place = storage.join(corpus.uri, corpus.manifest.items)
+    filesystem, path = storage.open_fs(place)
+    with storage.explained(place), filesystem.open_input_file(path) as source:
+        batches = pq.ParquetFile(source).iter_batches(columns=["count"])
+        return sum((_frequencies(batch.column(0).to_numpy()) for batch in batches), Frequencies())
+
+
+def quarantine_examples(corpus: Corpus, per_reason: int) -> dict[str, list[dict[str, Any]]]:
+    """The first rejected rows of each reason; files are read one at a time, and no more than it takes."""
+    found: dict[str, list[dict[str, Any]]] = {reason: [] for reason in corpus.manifest.quarantined}
+    for file in corpus.manifest.quarantine:
+        wanted = {reason: per_reason - len(rows) for reason, rows in found.items() if len(rows) < per_reason}
+        if not wanted:
+            break
+        table = storage.read_parquet(storage.join(corpus.uri, file))
+        for reason, count in wanted.items():
+            of_reason = table.filter(pc.equal(table["reason"], reason)).slice(0, count)
+            found[reason] += of_reason.drop_columns(["reason"]).to_pylist()
+    return found
+
+
+def _frequencies(values: NDArray[np.int64]) -> Frequencies:
+    numbers, counts = np.unique(values, return_counts=True)
+    return Frequencies(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
