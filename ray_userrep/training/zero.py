@@ -16,11 +16,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.cpp_extension import get_default_build_root
 
+from ray_userrep.training import zero_layout
 from ray_userrep.training.bare import adamw
 from ray_userrep.training.config import TrainConfig
+from ray_userrep.training.shards import Holding, Part, adam_parts
 from ray_userrep.training.step import TrainModel, Views
 
-_TAG = "state"
 _HELPER = "deepspeed_shm_comm"
 _BUILD_SECONDS = 300.0  # far above what building it takes
 
@@ -59,6 +60,7 @@ class ZeroEngine:
         self.rank = dist.get_rank()
         self.world = dist.get_world_size()
         self.device = device
+        self._stage = config.zero.stage
         deepspeed.init_distributed(dist_init_required=False, verbose=False)
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=adamw(model, config), config=zero_config(config), dist_init_required=False
@@ -104,12 +106,16 @@ class ZeroEngine:
                     state[name] = value.detach().cpu().clone()
         return state if self.rank == 0 else None
 
-    def save(self, folder: str) -> None:
-        self._engine.save_checkpoint(folder, tag=_TAG, save_latest=False)
+    def weights(self) -> list[Part]:
+        copies = [] if self._stage == 0 else self._holdings()
+        return zero_layout.weights(self.model, copies, self.rank, self.world)
 
-    def load(self, folder: str) -> None:
-        path, _ = self._engine.load_checkpoint(folder, tag=_TAG, load_lr_scheduler_states=False)
-        assert path is not None, f"DeepSpeed found no checkpoint in {folder}"
+    def moments(self) -> list[Part]:
+        optimizer = self._engine.optimizer
+        return adam_parts(optimizer if self._stage == 0 else optimizer.optimizer, self._holdings())
+
+    def _holdings(self) -> list[Holding]:
+        return zero_layout.holdings(self.model, self._engine.optimizer, self._stage, self.rank, self.world)
 
 
 def partitioned_init(config: TrainConfig) -> Any:
