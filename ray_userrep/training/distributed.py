@@ -66,7 +66,6 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
 def _worker(job: dict[str, Any]) -> None:
     """What each worker runs; a refusal is reported, not raised, since Ray would start the worker again."""
     zero.quiet()
-    zero.drop_stale_build_lock()
     torch.set_num_threads(job["threads"])
     recipe = Recipe.model_validate_json(job["recipe"])
     uri, version = job["corpus"]

@@ -88,7 +88,8 @@ def _adam_state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str
 def write(parts: Iterable[Part], path: Path) -> None:
     """Write what this rank saves of its parts."""
     kept = {f"{p.key}@{p.start + p.kept.start}": p.values_N[p.kept].cpu() for p in parts}
-    save_file({name: values_N for name, values_N in kept.items() if len(values_N)}, path)
+    # Parameters of one flat tensor share their step count, and a file may hold no memory twice.
+    save_file({name: v.clone() if len(v) == 1 else v for name, v in kept.items() if len(v)}, path)
 
 
 def restore(parts: list[Part], files: Iterable[bytes]) -> list[str]:

@@ -4,17 +4,13 @@ Accumulation is left to the caller (`managed_gradient_accumulation` off): a glob
 it has, and `step()` is its boundary.
 """
 
-import contextlib
 import os
-import time
-from pathlib import Path
 from typing import Any
 
 import deepspeed
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.utils.cpp_extension import get_default_build_root
 
 from ray_userrep.training import zero_layout
 from ray_userrep.training.bare import adamw
@@ -22,8 +18,9 @@ from ray_userrep.training.config import TrainConfig
 from ray_userrep.training.shards import Holding, Part, adam_parts
 from ray_userrep.training.step import TrainModel, Views
 
-_HELPER = "deepspeed_shm_comm"
-_BUILD_SECONDS = 300.0  # far above what building it takes
+# A kernel for inference on CPUs that DeepSpeed would compile on every machine, for a minute, and that nothing here uses.
+# A worker killed meanwhile would leave a lock for which all later ones wait.
+_UNUSED_KERNEL = "deepspeed_shm_comm"
 
 # Modules that are built whole and partitioned at once leave holes in the heap; above this size glibc gives freed memory
 # straight back. It slows small steps, so only workers of models that are built partitioned are started with it.
@@ -61,6 +58,7 @@ class ZeroEngine:
         self.world = dist.get_world_size()
         self.device = device
         self._stage = config.zero.stage
+        deepspeed.ops.__compatible_ops__[_UNUSED_KERNEL] = False
         deepspeed.init_distributed(dist_init_required=False, verbose=False)
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=adamw(model, config), config=zero_config(config), dist_init_required=False
@@ -122,15 +120,6 @@ def partitioned_init(config: TrainConfig) -> Any:
     """A context in which parameters are partitioned as they are built (`zero.init`), one module whole at a time."""
     enabled = config.zero.stage == 3 and config.zero.init
     return deepspeed.zero.Init(config_dict_or_path=zero_config(config), enabled=enabled)
-
-
-def drop_stale_build_lock() -> None:
-    """Remove what a worker killed while it built DeepSpeed's helper left behind: all later ones would wait for it."""
-    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
-    for lock in root.rglob(f"{_HELPER}/lock"):
-        with contextlib.suppress(FileNotFoundError):  # another worker was faster
-            if time.time() - lock.stat().st_mtime > _BUILD_SECONDS:
-                lock.unlink()
 
 
 def quiet() -> None:

@@ -1,6 +1,7 @@
 """A run goes on with another number of workers: at every ZeRO stage its losses are those of a run never stopped."""
 
 import multiprocessing
+import os
 import shutil
 import traceback
 from pathlib import Path
@@ -36,6 +37,7 @@ def rank_main(rank, world, meeting, recipe, corpus_uri, run_uri, frozen, errors)
 
     zero.quiet()
     torch.set_num_threads(1)
+    os.environ["LOCAL_RANK"] = str(rank)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
     chosen = Recipe.model_validate_json(recipe)
     make = lambda model: zero.ZeroEngine(freeze(model, frozen), chosen.train, torch.device("cpu"))  # noqa: E731
