@@ -5,6 +5,7 @@ it has, and `step()` is its boundary.
 """
 
 import os
+from contextlib import nullcontext
 from typing import Any
 
 import deepspeed
@@ -58,8 +59,7 @@ class ZeroEngine:
         self.world = dist.get_world_size()
         self.device = device
         self._stage = config.zero.stage
-        deepspeed.ops.__compatible_ops__[_UNUSED_KERNEL] = False
-        deepspeed.init_distributed(dist_init_required=False, verbose=False)
+        _init_deepspeed()
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=adamw(model, config), config=zero_config(config), dist_init_required=False
         )
@@ -116,10 +116,17 @@ class ZeroEngine:
         return zero_layout.holdings(self.model, self._engine.optimizer, self._stage, self.rank, self.world)
 
 
+def _init_deepspeed() -> None:
+    deepspeed.ops.__compatible_ops__[_UNUSED_KERNEL] = False
+    deepspeed.init_distributed(dist_init_required=False, verbose=False)
+
+
 def partitioned_init(config: TrainConfig) -> Any:
     """A context in which parameters are partitioned as they are built (`zero.init`), one module whole at a time."""
-    enabled = config.zero.stage == 3 and config.zero.init
-    return deepspeed.zero.Init(config_dict_or_path=zero_config(config), enabled=enabled)
+    if config.zero.stage != 3 or not config.zero.init:
+        return nullcontext()
+    _init_deepspeed()
+    return deepspeed.zero.Init(config_dict_or_path=zero_config(config))
 
 
 def quiet() -> None:
