@@ -136,7 +136,8 @@ class _Stored:
             )
         if found[-1]:
             raise UserError(
-                f"checkpoint {self._uri} lacks optimiser states of what is trained here: name another run with --run"
+                f"checkpoint {self._uri} lacks a part of what is trained here, such as what was frozen then: "
+                "name another run with --run"
             )
 
 

@@ -72,7 +72,5 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _workers(self) -> "TrainConfig":
         if self.min_workers is not None and self.min_workers > self.num_workers:
-            raise ValueError(
-                f"train.min_workers {self.min_workers} is more than train.num_workers, {self.num_workers}"
-            )
+            raise ValueError(f"train.min_workers {self.min_workers} is more than train.num_workers, {self.num_workers}")
         return self

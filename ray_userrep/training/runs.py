@@ -1,7 +1,9 @@
 """The run folder: who owns it, what it was started with, and whether it may be resumed.
 
 A run is named by its URI. The same recipe given the same folder resumes it, on whatever workers; anything else is
-refused before any work. A lease in the folder keeps two processes from training into one run; it is renewed while its owner lives.
+refused before any work.
+
+A lease in the folder keeps two processes from training into one run; it is renewed while its owner lives.
 """
 
 import json

@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 
 class Holding(NamedTuple):
-    """The stretch of a parameter that this rank's optimiser updates, and where it lies in the optimiser's own tensor."""
+    """The stretch of a parameter that this rank's optimiser updates, and where it lies in the optimiser's tensor."""
 
     name: str
     start: int
@@ -87,9 +87,9 @@ def _adam_state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str
 
 def write(parts: Iterable[Part], path: Path) -> None:
     """Write what this rank saves of its parts."""
-    kept = {f"{p.key}@{p.start + p.kept.start}": p.values_N[p.kept].cpu() for p in parts}
+    kept = ((f"{p.key}@{p.start + p.kept.start}", p.values_N[p.kept].cpu()) for p in parts)
     # Parameters of one flat tensor share their step count, and a file may hold no memory twice.
-    save_file({name: v.clone() if len(v) == 1 else v for name, v in kept.items() if len(v)}, path)
+    save_file({name: v.clone() if len(v) == 1 else v for name, v in kept if len(v)}, path)
 
 
 def restore(parts: list[Part], files: Iterable[bytes]) -> list[str]:

@@ -19,8 +19,8 @@ from ray_userrep.training.config import TrainConfig
 from ray_userrep.training.shards import Holding, Part, adam_parts
 from ray_userrep.training.step import TrainModel, Views
 
-# A kernel for inference on CPUs that DeepSpeed would compile on every machine, for a minute, and that nothing here uses.
-# A worker killed meanwhile would leave a lock for which all later ones wait.
+# A kernel for inference on CPUs that DeepSpeed would compile on every machine, for a minute, and nothing here uses. A
+# worker killed meanwhile would leave a lock for which all later ones wait.
 _UNUSED_KERNEL = "deepspeed_shm_comm"
 
 # Modules that are built whole and partitioned at once leave holes in the heap; above this size glibc gives freed memory

@@ -51,7 +51,7 @@ def observed(worker, folder):
                 class Steps:
                     wait_seconds = 0.0
 
-                    def __iter__(self_):  # noqa: N805
+                    def __iter__(self_):
                         return noted(steps, self.engine.rank, self.engine.world, folder)
 
                 super()._run(Steps())

@@ -36,7 +36,6 @@ def rank_main(rank, world, meeting, recipe, corpus_uri, run_uri, frozen, errors)
     from ray_userrep.training import zero
 
     zero.quiet()
-    import faulthandler; faulthandler.dump_traceback_later(60)
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)

@@ -163,7 +163,7 @@ def test_what_was_frozen_then_cannot_be_trained_now(corpus, recipe, tmp_path):
         return engines[-1]
 
     fit(recipe(), corpus, str(tmp_path / "run"), make, lambda record: None)
-    with pytest.raises(UserError, match="lacks optimiser states of what is trained here"):
+    with pytest.raises(UserError, match="lacks a part of what is trained here"):
         checkpoints(corpus, tmp_path / "run").load_latest(engine(engines[0].model, frozen=False))
 
 

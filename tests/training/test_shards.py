@@ -1,5 +1,7 @@
 """Stretches of tensors: any way of cutting is put together again by any other."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,18 +10,17 @@ from hypothesis import strategies as st
 from ray_userrep.training.shards import Part, adam_parts, restore, share, whole_holdings, whole_weights, write
 
 
-def cut(key, whole, bounds, kept=True):
+def cut(key, whole, bounds):
     """A tensor as parts between bounds, as so many ranks would own it."""
     edges = [0, *sorted(bounds), len(whole)]
-    return [
-        [Part(key, low, whole[low:high], slice(0, (high - low) * kept))]
-        for low, high in zip(edges, edges[1:], strict=False)
-    ]
+    return [[Part(key, low, whole[low:high], slice(0, high - low))] for low, high in pairwise(edges)]
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    length=st.integers(1, 40), saved=st.lists(st.integers(0, 40), max_size=4), read=st.lists(st.integers(0, 40), max_size=4)
+    length=st.integers(1, 40),
+    saved=st.lists(st.integers(0, 40), max_size=4),
+    read=st.lists(st.integers(0, 40), max_size=4),
 )
 def test_any_cut_is_restored_by_any_other(tmp_path_factory, length, saved, read):
     folder = tmp_path_factory.mktemp("shards")

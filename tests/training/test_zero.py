@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.training import zero
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.distributed import fit_distributed
 from ray_userrep.training.fit import fit
