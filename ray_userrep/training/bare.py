@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ray_userrep.training.config import TrainConfig
-from ray_userrep.training.shards import Part, adam_parts, whole_holdings, whole_weights
+from ray_userrep.training.shards import Part, adam_parts, named_state, whole_holdings, whole_weights
 from ray_userrep.training.step import TrainModel, Views
 
 
@@ -52,7 +52,7 @@ class BareEngine:
         return {name: value.detach().cpu().clone() for name, value in self.model.encoder.state_dict().items()}
 
     def weights(self) -> list[Part]:
-        return whole_weights(self.model.state_dict(keep_vars=True), self.rank, self.world)
+        return whole_weights(named_state(self.model), self.rank, self.world)
 
     def moments(self) -> list[Part]:
         trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]

@@ -20,7 +20,7 @@ from torch import Tensor
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.training.loop import TrainState
-from ray_userrep.training.shards import Part, restore, write
+from ray_userrep.training.shards import Part, named_state, restore, write
 from ray_userrep.training.step import Engine
 
 _MANIFEST = "manifest.json"
@@ -171,5 +171,5 @@ def _sums_uri(uri: str, rank: int, world: int) -> str:
 
 def _sizes(engine: Engine) -> dict[str, int]:
     """Elements of every weight and buffer, whole."""
-    tensors = engine.model.state_dict(keep_vars=True)
-    return {name: int(getattr(tensor, "ds_numel", tensor.numel())) for name, tensor in tensors.items()}
+    state = named_state(engine.model)
+    return {name: int(getattr(tensor, "ds_numel", tensor.numel())) for name, tensor in state.items()}

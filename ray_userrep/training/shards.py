@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 from safetensors.torch import load, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 NOTHING = slice(0, 0)
@@ -51,12 +51,17 @@ def share(num_elements: int, rank: int, world: int) -> slice:
     return slice(min(rank * size, num_elements), min((rank + 1) * size, num_elements))
 
 
+def named_state(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers; one with two names has the first, as in `named_parameters`."""
+    distinct = {id(tensor): (name, tensor) for name, tensor in reversed(model.state_dict(keep_vars=True).items())}
+    return dict(reversed(distinct.values()))
+
+
 def whole_weights(state: dict[str, Tensor], rank: int, world: int) -> list[Part]:
-    """The parts of weights and buffers that all ranks hold whole; a tensor with two names counts once."""
-    distinct = {id(tensor): (name, tensor) for name, tensor in reversed(state.items())}
+    """The parts of weights and buffers that all ranks hold whole."""
     return [
         Part(f"weight/{name}", 0, tensor.detach().view(-1), share(tensor.numel(), rank, world))
-        for name, tensor in distinct.values()
+        for name, tensor in state.items()
     ]
 
 

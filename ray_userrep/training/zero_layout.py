@@ -7,14 +7,14 @@ each rank an equal range of every parameter, the last ones padded.
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from ray_userrep.training.shards import NOTHING, Holding, Part, whole_holdings, whole_weights
+from ray_userrep.training.shards import NOTHING, Holding, Part, named_state, whole_holdings, whole_weights
 
 
 def weights(model: nn.Module, holdings: list[Holding], rank: int, world: int) -> list[Part]:
     """Parameters and buffers, and the copies that the optimiser updates: restored, but not saved again."""
-    state: dict[str, Tensor] = model.state_dict(keep_vars=True)
+    state = named_state(model)
     partitioned: dict[str, Any] = {name: tensor for name, tensor in state.items() if hasattr(tensor, "ds_id")}
     parts = whole_weights({name: tensor for name, tensor in state.items() if name not in partitioned}, rank, world)
     for name, tensor in partitioned.items():

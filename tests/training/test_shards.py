@@ -7,7 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_userrep.training.shards import Part, adam_parts, restore, share, whole_holdings, whole_weights, write
+from ray_userrep.training.shards import (
+    Part,
+    adam_parts,
+    named_state,
+    restore,
+    share,
+    whole_holdings,
+    whole_weights,
+    write,
+)
 
 
 def cut(key, whole, bounds):
@@ -59,7 +68,7 @@ def test_an_optimiser_is_restored_whole_and_a_shared_tensor_counts_once(tmp_path
         return model, torch.optim.AdamW(model.parameters(), 0.1)
 
     def parts(model, optimizer, rank):
-        weights = whole_weights(model.state_dict(keep_vars=True), rank, world)
+        weights = whole_weights(named_state(model), rank, world)
         return weights + adam_parts(optimizer, whole_holdings(model.named_parameters(), rank, world))
 
     def step(model, optimizer):
