@@ -31,13 +31,11 @@ check: $(ready)
 
 setup: $(ready)
 
-# torch comes first and alone, so that the build chosen here satisfies everything that follows. The last line compiles
-# the small helper that DeepSpeed otherwise builds during the first run.
+# torch comes first and alone, so that the build chosen here satisfies everything that follows.
 $(ready): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(bin)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' constraints.txt)
 	$(bin)/pip install --quiet --constraint constraints.txt --editable '.[test]'
-	PATH="$(abspath $(bin)):$$PATH" $(bin)/python -c "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder; ShareMemCommBuilder().load()" > $(VENV)/warm.log 2>&1 || cat $(VENV)/warm.log
 	touch $(ready)
 
 # A cluster of one node that asks for a token, and a job submitted to it as to any other. Its jobs find `python` where the

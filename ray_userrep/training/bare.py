@@ -4,12 +4,12 @@ It is what runs where there is neither Ray nor DeepSpeed, and the reference that
 """
 
 import contextlib
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ray_userrep.training.config import TrainConfig
+from ray_userrep.training.shards import Part, adam_parts, named_state, whole_holdings, whole_weights
 from ray_userrep.training.step import TrainModel, Views
 
 
@@ -51,14 +51,12 @@ class BareEngine:
     def encoder_state(self) -> dict[str, Tensor]:
         return {name: value.detach().cpu().clone() for name, value in self.model.encoder.state_dict().items()}
 
-    def save(self, folder: str) -> None:
-        state = {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}
-        torch.save(state, Path(folder) / "state.pt")
+    def weights(self) -> list[Part]:
+        return whole_weights(named_state(self.model), self.rank, self.world)
 
-    def load(self, folder: str) -> None:
-        state = torch.load(Path(folder) / "state.pt", map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+    def moments(self) -> list[Part]:
+        trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        return adam_parts(self._optimizer, whole_holdings(trained, self.rank, self.world))
 
 
 def adamw(model: TrainModel, config: TrainConfig) -> torch.optim.AdamW:

@@ -1,46 +1,56 @@
-"""Checkpoints in the run folder: each rank writes its files, rank 0 publishes them with their checksums.
+"""Checkpoints in the run folder: each rank writes what it holds, rank 0 publishes them with their checksums.
 
-    <run>/checkpoints/step-00000120/…             what the engine wrote, one part a rank
-    <run>/checkpoints/step-00000120/manifest.json  written last: state, world size, checksums
+    <run>/checkpoints/step-00000120/weights-00000-of-00002.safetensors …    the state, in parts (`shards.py`)
+    <run>/checkpoints/step-00000120/manifest.json    written last: progress, data, sizes of tensors, checksums
 
-A checkpoint without a manifest does not exist, so a crash while saving costs nothing but its files. The engine's
-files are pickles: only those whose checksums the manifest holds are ever opened.
+A checkpoint without a manifest does not exist, so a crash while saving costs nothing but its files. Nothing in it
+depends on how many workers wrote it. Two worker groups that save the same step, as a lost one may for a moment after
+its successor has started, write the same bytes or other names.
 """
 
 import hashlib
-import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.training.loop import TrainState
+from ray_userrep.training.shards import Part, named_state, restore, write
 from ray_userrep.training.step import Engine
 
 _MANIFEST = "manifest.json"
 
 
 class Checkpoints:
-    """The checkpoints of one run, of which the newest `keep` stay."""
+    """The checkpoints of one run, of which the newest `keep` stay; `data` names what is trained on."""
 
-    def __init__(self, run_uri: str, keep: int) -> None:
+    def __init__(self, run_uri: str, keep: int, data: str) -> None:
         self._folder = storage.join(run_uri, "checkpoints")
         self._keep = keep
+        self._data = data
 
     def save(self, engine: Engine, state: TrainState) -> None:
         """Write and publish a checkpoint; returns on all ranks once it is there."""
         uri = storage.join(self._folder, f"step-{state.step:08d}")
-        with tempfile.TemporaryDirectory() as scratch:
-            engine.save(scratch)
-            sums = {name: _sha256(Path(scratch) / name) for name in _files(scratch)}
-            storage.upload_dir(scratch, uri)
-        storage.write_json(storage.join(uri, f"checksums-{engine.rank}.json"), sums)
+        sums = _write(_files(engine), uri)
+        storage.write_json(_sums_uri(uri, engine.rank, engine.world), sums)
         engine.barrier()
         if engine.rank == 0:
             files: dict[str, str] = {}
             for rank in range(engine.world):
-                files |= storage.read_json(storage.join(uri, f"checksums-{rank}.json"))
-            manifest = {"world": engine.world, "state": state.to_json(), "files": files}
+                files |= storage.read_json(_sums_uri(uri, rank, engine.world))
+            manifest = {
+                "world": engine.world,
+                "state": state.to_json(),
+                "data": self._data,
+                "sizes": _sizes(engine),
+                "files": files,
+            }
             storage.write_json(storage.join(uri, _MANIFEST), manifest)
             self._drop_old()
         engine.barrier()
@@ -49,29 +59,32 @@ class Checkpoints:
         """Restore the newest published checkpoint into the engine; None where there is none.
 
         Raises:
-            UserError: it was written by another number of workers, or its files are not what was written.
+            UserError: it is of other data or another model, or its files are not what was written; on all ranks alike.
         """
         published = self._published()
         if not published:
             return None
         uri = published[-1]
-        manifest = json.loads(storage.read_text(storage.join(uri, _MANIFEST)))
-        if manifest["world"] != engine.world:
-            raise UserError(
-                f"checkpoint {uri} was written by {manifest['world']} workers, this run has {engine.world}: "
-                f"set train.num_workers to {manifest['world']}"
-            )
-        with tempfile.TemporaryDirectory() as scratch:
-            storage.download_dir(uri, scratch)
-            for name, expected in manifest["files"].items():
-                path = Path(scratch) / name
-                if not path.exists() or _sha256(path) != expected:
-                    raise UserError(
-                        f"checkpoint {uri}: {name} is missing or was changed after it was written: delete {uri}"
-                    )
-            engine.load(scratch)
-        engine.barrier()
+        manifest = storage.read_json(storage.join(uri, _MANIFEST))
+        self._refuse_other(uri, manifest, engine)
+        stored = _Stored(uri, manifest["files"])
+        complete = [not restore(parts, stored.of(name)) for name, parts in _files(engine).items()]
+        stored.refuse_damaged(engine, all(complete))
         return TrainState.from_json(manifest["state"])
+
+    def _refuse_other(self, uri: str, manifest: dict[str, Any], engine: Engine) -> None:
+        if manifest["data"] != self._data:
+            raise UserError(
+                f"checkpoint {uri} was written while training on other data (split fingerprint {manifest['data']}, now "
+                f"{self._data}): name the corpus version it was started with, or another run with --run"
+            )
+        stored, own = manifest["sizes"], _sizes(engine)
+        other = sorted(name for name in stored.keys() | own.keys() if stored.get(name) != own.get(name))
+        if other:
+            raise UserError(
+                f"checkpoint {uri} is of another model: {other[0]} has {stored.get(other[0], 'no')} elements there and "
+                f"{own.get(other[0], 'none')} here: name another run with --run"
+            )
 
     def _published(self) -> list[str]:
         if not storage.exists(self._folder):
@@ -85,10 +98,78 @@ class Checkpoints:
             storage.delete(uri)
 
 
-def _files(folder: str) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+class _Stored:
+    """The files of a checkpoint, opened one at a time and only where their checksum holds."""
+
+    def __init__(self, uri: str, checksums: dict[str, str]) -> None:
+        self._uri = uri
+        self._checksums = dict(sorted(checksums.items()))
+        self._damaged: set[str] = set()
+
+    def of(self, own_name: str) -> Iterator[bytes]:
+        """The files of one kind, from the place of this rank's own on: what it needs is likely to be there."""
+        names = [name for name in self._checksums if name.split("-")[0] == own_name.split("-")[0]]
+        first = sum(name < own_name for name in names)
+        for name in names[first:] + names[:first]:
+            data = self._read(name)
+            if data is None:
+                self._damaged.add(name)
+            else:
+                yield data
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            data = storage.read_bytes(storage.join(self._uri, name))
+        except UserError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == self._checksums[name] else None
+
+    def refuse_damaged(self, engine: Engine, complete: bool) -> None:
+        """Refuse on every rank what any rank has found wrong."""
+        wrong = [*(name in self._damaged for name in self._checksums), not complete]
+        found: Tensor = engine.sum(torch.tensor(wrong, dtype=torch.float32, device=engine.device)).cpu()
+        damaged = [name for name, count in zip(self._checksums, found, strict=False) if count]
+        if damaged:
+            raise UserError(
+                f"checkpoint {self._uri}: {damaged[0]} is missing or was changed after it was written: "
+                f"delete {self._uri} to go on from the one before"
+            )
+        if found[-1]:
+            raise UserError(
+                f"checkpoint {self._uri} lacks a part of what is trained here, such as what was frozen then: "
+                "name another run with --run"
+            )
+
+
+def _files(engine: Engine) -> dict[str, list[Part]]:
+    """What this rank writes, and under which names."""
+    place = f"{engine.rank:05d}-of-{engine.world:05d}"
+    return {
+        f"weights-{place}.safetensors": engine.weights(),
+        f"moments-{place}.safetensors": engine.moments(),
+    }
+
+
+def _write(files: dict[str, list[Part]], uri: str) -> dict[str, str]:
+    """Write files below a URI and return their checksums."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, parts in files.items():
+            write(parts, Path(scratch) / name)
+        sums = {name: _sha256(Path(scratch) / name) for name in files}
+        storage.upload_dir(scratch, uri)
+    return sums
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sums_uri(uri: str, rank: int, world: int) -> str:
+    return storage.join(uri, f"checksums-{rank:05d}-of-{world:05d}.json")
+
+
+def _sizes(engine: Engine) -> dict[str, int]:
+    """Elements of every weight and buffer, whole."""
+    state = named_state(engine.model)
+    return {name: int(getattr(tensor, "ds_numel", tensor.numel())) for name, tensor in state.items()}

@@ -58,6 +58,9 @@ class TrainConfig(BaseModel):
     )
 
     num_workers: int = Field(1, ge=1, description="data-parallel workers")
+    min_workers: int | None = Field(
+        None, ge=1, description="go on with as few when nodes are lost, and with more when they are back; empty: wait"
+    )
     cpus_per_worker: int | None = Field(
         None, ge=1, description="CPU cores of a worker; empty: all cores over the workers"
     )
@@ -69,3 +72,9 @@ class TrainConfig(BaseModel):
     patience: int | None = Field(None, ge=1, description="validations without a better NDCG@10 before stopping")
     checkpoint_every: float = Field(1.0, gt=0, description="epochs between checkpoints")
     keep_checkpoints: int = Field(2, ge=1)
+
+    @model_validator(mode="after")
+    def _workers(self) -> "TrainConfig":
+        if self.min_workers is not None and self.min_workers > self.num_workers:
+            raise ValueError(f"train.min_workers {self.min_workers} is more than train.num_workers, {self.num_workers}")
+        return self

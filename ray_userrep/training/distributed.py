@@ -18,6 +18,7 @@ from ray.train.torch import TorchConfig
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ray_userrep import storage
 from ray_userrep.corpus.shared import Reader, SharedCorpus, bucket_reader
@@ -40,7 +41,7 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
     """
     _refuse_local_run(run_uri)
     use_gpu = _use_gpu(recipe)
-    queue = Queue(actor_options={"num_cpus": 0})
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": _here()})
     trainer = TorchTrainer(
         _worker,
         train_loop_config={
@@ -52,7 +53,7 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
             "threads": _cpus_per_worker(recipe),
         },
         scaling_config=ScalingConfig(
-            num_workers=recipe.train.num_workers,
+            num_workers=_num_workers(recipe),
             use_gpu=use_gpu,
             resources_per_worker={"CPU": _cpus_per_worker(recipe)} | ({"GPU": 1} if use_gpu else {}),
         ),
@@ -68,7 +69,6 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
 def _worker(job: dict[str, Any]) -> None:
     """What each worker runs; a refusal is reported, not raised, since Ray would start the worker again."""
     zero.quiet()
-    zero.drop_stale_build_lock()
     torch.set_num_threads(job["threads"])
     recipe = Recipe.model_validate_json(job["recipe"])
     device = ray.train.torch.get_device()
@@ -129,6 +129,16 @@ def _run_config(recipe: Recipe, run_uri: str) -> RunConfig:
         failure_config=FailureConfig(max_failures=recipe.train.max_failures),
         worker_runtime_env={"env_vars": zero.INIT_ENVIRONMENT if recipe.train.zero.init else {}},
     )
+
+
+def _num_workers(recipe: Recipe) -> int | tuple[int, int]:
+    most, fewest = recipe.train.num_workers, recipe.train.min_workers
+    return most if fewest is None or fewest == most else (fewest, most)
+
+
+def _here() -> NodeAffinitySchedulingStrategy:
+    """The driver's node: what is placed there is lost only with the driver."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def _cpus_per_worker(recipe: Recipe) -> int:

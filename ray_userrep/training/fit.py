@@ -55,7 +55,7 @@ def fit(
         warm_start(model.encoder, recipe.train.warm_start, whole)
     engine = make_engine(model)
     plan = make_plan(corpus, split, recipe.stream, engine.model.objective.lookahead, recipe.seed)
-    checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints)
+    checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints, split.fingerprint(corpus.manifest, False))
     state = checkpoints.load_latest(engine) or TrainState()
     with _Records(run_uri, state.step, on_record if engine.rank == 0 else None) as records:
         records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind())

@@ -1,6 +1,8 @@
 """The run folder: who owns it, what it was started with, and whether it may be resumed.
 
-A run is named by its URI. The same recipe given the same folder resumes it; anything else is refused before any work.
+A run is named by its URI. The same recipe given the same folder resumes it, on whatever workers; anything else is
+refused before any work.
+
 A lease in the folder keeps two processes from training into one run; it is renewed while its owner lives.
 """
 
@@ -27,6 +29,9 @@ RESULT = "result.json"
 _RECIPE = "recipe.json"
 _LEASE = "lease.json"
 _LEASE_SECONDS = 60.0
+# What a run is resumed on is not what it learns: these may be others each time.
+_PLACES = ("train.num_workers", "train.min_workers", "train.cpus_per_worker", "train.use_gpu", "train.max_failures")
+_PLACE_GROUPS = ("train.zero.",)
 _PACKAGES = ("ray_userrep", "torch", "ray", "deepspeed", "transformers", "pyarrow", "numpy")
 
 
@@ -52,6 +57,7 @@ def refuse_other(recipe: Recipe, run_uri: str) -> None:
         raise UserError(f"run folder {run_uri} holds a finished run: name another with --run")
     other = Recipe.model_validate_json(storage.read_text(recipe_uri))
     changed = differences(other.model_dump(mode="json"), recipe.model_dump(mode="json"))
+    changed = [name for name in changed if name not in _PLACES and not name.startswith(_PLACE_GROUPS)]
     if changed:
         raise UserError(
             f"run folder {run_uri} is in use by another recipe (it differs in {', '.join(changed[:5])}): "
@@ -67,11 +73,10 @@ def open_run(recipe: Recipe, run_uri: str) -> bool:
     """
     refuse_other(recipe, run_uri)
     recipe_uri = storage.join(run_uri, _RECIPE)
-    if storage.exists(recipe_uri):
-        return True
+    resumed = storage.exists(recipe_uri)
     storage.write_text(recipe_uri, recipe.model_dump_json(indent=2) + "\n")
     storage.write_json(storage.join(run_uri, "environment.json"), environment())
-    return False
+    return resumed
 
 
 def differences(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> list[str]:

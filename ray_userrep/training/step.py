@@ -16,6 +16,7 @@ from ray_userrep.corpus.plan import Position
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import Draws, Gather, Objective, alone
 from ray_userrep.training.rows import RowAdam, row_tables
+from ray_userrep.training.shards import Part
 
 Views = list[Batch]
 
@@ -63,9 +64,13 @@ class Engine(Protocol):
 
     def encoder_state(self) -> dict[str, Tensor] | None: ...
 
-    def save(self, folder: str) -> None: ...
+    def weights(self) -> list[Part]:
+        """Parameters and buffers, as this rank holds them."""
+        ...
 
-    def load(self, folder: str) -> None: ...
+    def moments(self) -> list[Part]:
+        """What the optimiser keeps of them, as this rank holds it."""
+        ...
 
 
 class Micros(NamedTuple):

@@ -4,25 +4,24 @@ Accumulation is left to the caller (`managed_gradient_accumulation` off): a glob
 it has, and `step()` is its boundary.
 """
 
-import contextlib
 import os
-import time
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any
 
 import deepspeed
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.utils.cpp_extension import get_default_build_root
 
+from ray_userrep.training import zero_layout
 from ray_userrep.training.bare import adamw
 from ray_userrep.training.config import TrainConfig
+from ray_userrep.training.shards import Holding, Part, adam_parts
 from ray_userrep.training.step import TrainModel, Views
 
-_TAG = "state"
-_HELPER = "deepspeed_shm_comm"
-_BUILD_SECONDS = 300.0  # far above what building it takes
+# A kernel for inference on CPUs that DeepSpeed would compile on every machine, for a minute, and nothing here uses. A
+# worker killed meanwhile would leave a lock for which all later ones wait.
+_UNUSED_KERNEL = "deepspeed_shm_comm"
 
 # Modules that are built whole and partitioned at once leave holes in the heap; above this size glibc gives freed memory
 # straight back. It slows small steps, so only workers of models that are built partitioned are started with it.
@@ -59,7 +58,8 @@ class ZeroEngine:
         self.rank = dist.get_rank()
         self.world = dist.get_world_size()
         self.device = device
-        deepspeed.init_distributed(dist_init_required=False, verbose=False)
+        self._stage = config.zero.stage
+        _init_deepspeed()
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=adamw(model, config), config=zero_config(config), dist_init_required=False
         )
@@ -104,32 +104,34 @@ class ZeroEngine:
                     state[name] = value.detach().cpu().clone()
         return state if self.rank == 0 else None
 
-    def save(self, folder: str) -> None:
-        self._engine.save_checkpoint(folder, tag=_TAG, save_latest=False)
+    def weights(self) -> list[Part]:
+        copies = [] if self._stage == 0 else self._holdings()
+        return zero_layout.weights(self.model, copies, self.rank, self.world)
 
-    def load(self, folder: str) -> None:
-        path, _ = self._engine.load_checkpoint(folder, tag=_TAG, load_lr_scheduler_states=False)
-        assert path is not None, f"DeepSpeed found no checkpoint in {folder}"
+    def moments(self) -> list[Part]:
+        optimizer = self._engine.optimizer
+        return adam_parts(optimizer if self._stage == 0 else optimizer.optimizer, self._holdings())
+
+    def _holdings(self) -> list[Holding]:
+        return zero_layout.holdings(self.model, self._engine.optimizer, self._stage, self.rank, self.world)
+
+
+def _init_deepspeed() -> None:
+    deepspeed.ops.__compatible_ops__[_UNUSED_KERNEL] = False
+    deepspeed.init_distributed(dist_init_required=False, verbose=False)
 
 
 def partitioned_init(config: TrainConfig) -> Any:
     """A context in which parameters are partitioned as they are built (`zero.init`), one module whole at a time."""
-    enabled = config.zero.stage == 3 and config.zero.init
-    return deepspeed.zero.Init(config_dict_or_path=zero_config(config), enabled=enabled)
+    if config.zero.stage != 3 or not config.zero.init:
+        return nullcontext()
+    _init_deepspeed()
+    return deepspeed.zero.Init(config_dict_or_path=zero_config(config))
 
 
 def whole(value: Tensor) -> Any:
     """A context in which a parameter that was partitioned as it was built is whole and may be changed on all ranks."""
     return deepspeed.zero.GatheredParameters([value], modifier_rank=0, enabled=hasattr(value, "ds_id"))
-
-
-def drop_stale_build_lock() -> None:
-    """Remove what a worker killed while it built DeepSpeed's helper left behind: all later ones would wait for it."""
-    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
-    for lock in root.rglob(f"{_HELPER}/lock"):
-        with contextlib.suppress(FileNotFoundError):  # another worker was faster
-            if time.time() - lock.stat().st_mtime > _BUILD_SECONDS:
-                lock.unlink()
 
 
 def quiet() -> None:

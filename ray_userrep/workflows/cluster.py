@@ -2,8 +2,6 @@
 
 import logging
 import os
-import sys
-from pathlib import Path
 
 import ray
 
@@ -14,8 +12,6 @@ def connect() -> None:
         return
     # Object-store look-alikes refuse the checksums that newer S3 clients add; workers inherit the driver's choice.
     os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-    # Workers build DeepSpeed's helper with the ninja beside this interpreter, also where its environment is not active.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     # A submitted job is told its cluster; a dashboard is only worth its start-up time on a cluster that stays.
     address = os.environ.get("RAY_ADDRESS")
     if address is None:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from ray_userrep import storage
+from ray_userrep.corpus.config import SplitConfig
 from ray_userrep.corpus.plan import Position
+from ray_userrep.corpus.splits import resolve
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.training.bare import BareEngine
@@ -31,6 +32,11 @@ def run(recipe, corpus, run_uri, on_record=lambda record: None):
 
 def losses(run_uri):
     return [loss for r in read_records(str(run_uri)) if r["kind"] == "train" for loss in r["losses"]]
+
+
+def checkpoints(corpus, run_uri):
+    data = resolve(SplitConfig(), corpus.manifest).fingerprint(corpus.manifest, False)
+    return Checkpoints(str(run_uri), 2, data)
 
 
 class Killed(Exception):
@@ -110,21 +116,22 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(corp
 
     with pytest.raises(DivergedError, match="at step 9"):
         fit(chosen, corpus, str(run_uri), make, lambda record: None)
-    state = Checkpoints(str(run_uri), 2).load_latest(BareEngine(engines[0].model, chosen.train, torch.device("cpu")))
+    engine = BareEngine(engines[0].model, chosen.train, torch.device("cpu"))
+    state = checkpoints(corpus, run_uri).load_latest(engine)
     assert state is not None and 0 < state.step < 9
     assert all(torch.isfinite(p).all() for p in engines[0].model.parameters())
 
 
-def test_a_changed_checkpoint_is_not_opened(corpus, recipe, tmp_path):
+@pytest.mark.parametrize("kind", ["weights", "moments"])
+def test_a_changed_checkpoint_is_not_opened(corpus, recipe, tmp_path, kind):
     _, engine = run(recipe(), corpus, tmp_path / "run")
-    checkpoints = Checkpoints(str(tmp_path / "run"), 2)
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
-    with (newest / "state.pt").open("ab") as file:
+    with (newest / f"{kind}-00000-of-00001.safetensors").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(UserError, match=r"state\.pt is missing or was changed"):
-        checkpoints.load_latest(engine)
+    with pytest.raises(UserError, match=rf"{kind}-00000-of-00001\.safetensors is missing or was changed"):
+        checkpoints(corpus, tmp_path / "run").load_latest(engine)
     shutil.rmtree(newest)
-    older = checkpoints.load_latest(engine)
+    older = checkpoints(corpus, tmp_path / "run").load_latest(engine)
     assert older is not None and older.position != Position()
 
 
@@ -132,15 +139,32 @@ def test_a_checkpoint_without_manifest_does_not_exist(corpus, recipe, tmp_path):
     _, engine = run(recipe(), corpus, tmp_path / "run")
     for manifest in (tmp_path / "run" / "checkpoints").rglob("manifest.json"):
         manifest.unlink()
-    assert Checkpoints(str(tmp_path / "run"), 2).load_latest(engine) is None
+    assert checkpoints(corpus, tmp_path / "run").load_latest(engine) is None
 
 
-def test_another_number_of_workers_is_refused_by_name(corpus, recipe, tmp_path):
-    _, engine = run(recipe(), corpus, tmp_path / "run")
-    newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1] / "manifest.json"
-    storage.write_json(str(newest), storage.read_json(str(newest)) | {"world": 2})
-    with pytest.raises(UserError, match=r"set train\.num_workers to 2"):
-        Checkpoints(str(tmp_path / "run"), 2).load_latest(engine)
+def test_a_checkpoint_of_another_model_or_of_other_data_is_refused(corpus, recipe, tmp_path):
+    run(recipe(), corpus, tmp_path / "run")
+    _, wider = run(recipe(**{"encoder.width": 24}), corpus, tmp_path / "wider")
+    with pytest.raises(UserError, match=r"is of another model: encoder\.\S+ has \d+ elements there and \d+ here"):
+        checkpoints(corpus, tmp_path / "run").load_latest(wider)
+    with pytest.raises(UserError, match="was written while training on other data"):
+        Checkpoints(str(tmp_path / "wider"), 2, "another fingerprint").load_latest(wider)
+
+
+def test_what_was_frozen_then_cannot_be_trained_now(corpus, recipe, tmp_path):
+    def engine(model, frozen):
+        model.encoder.items.requires_grad_(not frozen)
+        return BareEngine(model, recipe().train, torch.device("cpu"))
+
+    engines = []
+
+    def make(model):
+        engines.append(engine(model, frozen=True))
+        return engines[-1]
+
+    fit(recipe(), corpus, str(tmp_path / "run"), make, lambda record: None)
+    with pytest.raises(UserError, match="lacks a part of what is trained here"):
+        checkpoints(corpus, tmp_path / "run").load_latest(engine(engines[0].model, frozen=False))
 
 
 def test_only_the_newest_checkpoints_stay(corpus, recipe, tmp_path):

@@ -74,3 +74,16 @@ def test_a_local_run_is_refused_where_nodes_cannot_share_it(monkeypatch):
 def test_the_environment_says_what_a_reader_needs():
     environment = runs.environment()
     assert environment["versions"]["torch"] and environment["processor"] and environment["cores"]
+
+
+def test_a_run_may_be_resumed_on_other_workers_and_at_another_stage(recipe, tmp_path):
+    uri = str(tmp_path / "run")
+    runs.open_run(recipe(), uri)
+    elsewhere = recipe(**{"train.num_workers": 8, "train.min_workers": 2, "train.zero.stage": 3})
+    assert runs.open_run(elsewhere, uri) is True
+    assert storage.read_json(f"{uri}/recipe.json")["train"]["num_workers"] == 8
+
+
+def test_more_workers_at_least_than_at_most_are_refused(recipe):
+    with pytest.raises(ValueError, match=r"train\.min_workers 3 is more than train\.num_workers, 2"):
+        recipe(**{"train.num_workers": 2, "train.min_workers": 3})

@@ -1,15 +1,12 @@
 """DeepSpeed on real workers against the bare loop: the same global batches give the same losses."""
 
-import os
 import shutil
-import time
 
 import numpy as np
 import pytest
 import torch
 
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.training import zero
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.distributed import fit_distributed
 from ray_userrep.training.fit import fit
@@ -85,17 +82,3 @@ def test_negatives_of_both_workers_are_the_joint_batch_s(ray_session, corpus, re
     fit_distributed(chosen, corpus, str(tmp_path / "run"), lambda record: None)
     assert len(expected) == STEPS and expected[-1] < expected[0]
     np.testing.assert_allclose(curve(tmp_path / "run"), expected, rtol=1e-4)
-
-
-def test_a_lock_left_by_a_killed_build_is_removed_and_a_fresh_one_kept(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
-    folder = tmp_path / "py3_cpu" / "deepspeed_shm_comm"
-    folder.mkdir(parents=True)
-    lock = folder / "lock"
-    lock.touch()
-    zero.drop_stale_build_lock()
-    assert lock.exists()
-    an_hour_ago = time.time() - 3600
-    os.utime(lock, (an_hour_ago, an_hour_ago))
-    zero.drop_stale_build_lock()
-    assert not lock.exists()
