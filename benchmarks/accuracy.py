@@ -55,9 +55,17 @@ class Study(NamedTuple):
 
 
 def amazon() -> Recipe:
-    """`sasrec` for the short, sparse histories of shops: windows of 50, sampled softmax, more dropout."""
+    """`sasrec` for short, sparse histories: categories beside ids, wider, much more dropout, sampled softmax."""
     raw = sasrec().model_dump()
-    raw["stream"] |= {"max_len": 50}
+    raw["stream"]["max_len"] = 50
+    raw["encoder"] |= {
+        "width": 256,
+        "dropout": 0.5,
+        "items": {"kind": "sum", "parts": [{"kind": "id"}, {"kind": "side"}]},
+    }
+    raw["encoder"]["backbone"]["dropout"] = 0.5
+    raw["objective"]["softmax"] = {"kind": "sampled", "num_negatives": 1024, "sampler": "mixed", "alpha": 0.0}
+    raw["train"] |= {"epochs": 32, "learning_rate": 2e-3, "patience": 4}
     return validated(raw)
 
 
