@@ -82,7 +82,7 @@ class Broken:
             self._scale: np.exp(np.minimum(log_scale, 700.0)),
             self._exponent: theta_SK[:, 1],
             f"{self._exponent}_beyond": theta_SK[:, 1] + theta_SK[:, 2],
-            f"{self._axis}_break": np.exp(theta_SK[:, 3] + zero),
+            f"{self._axis}_break": np.exp(np.clip(theta_SK[:, 3] + zero, -700.0, 700.0)),
         }
 
 
