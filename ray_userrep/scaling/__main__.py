@@ -14,6 +14,8 @@ def main(argv: list[str]) -> int:
     """Run on the given arguments; a user's error is one line and exit code 2."""
     arguments = _parser().parse_args(argv)
     try:
+        if arguments.draws < 1:
+            raise UserError(f"--draws {arguments.draws}: intervals need draws; it takes 1 or more")
         places = [_place(text) for text in arguments.predict]
         told = study(read_points(arguments.points), places, arguments.budget, arguments.draws, arguments.seed)
         print(table(told))

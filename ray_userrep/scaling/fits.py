@@ -19,7 +19,7 @@ from ray_userrep.scaling.robust import fit_best, fit_from
 
 CONFIDENCE = 0.95
 NUM_DRAWS = 1000
-_ITERATIONS = 40
+_ITERATIONS = 120
 
 
 class Estimate(NamedTuple):

@@ -11,8 +11,9 @@ Shapes: S fits at once, P points, K parameters.
 import numpy as np
 from scipy.optimize import minimize
 
-from ray_userrep.scaling.forms import Form, Logs
+from ray_userrep.scaling.forms import Form
 from ray_userrep.scaling.points import Floats
+from ray_userrep.scaling.terms import Logs
 
 DELTA = 1e-3
 _TRIED, _KEPT, _POLISHED = 600, 48, 2  # starts that each stage takes over from the one before

@@ -40,7 +40,7 @@ def test_intervals_mostly_hold_the_truth(make_points):
 @pytest.mark.slow
 @pytest.mark.parametrize("num_seeds", [1, 2])
 def test_intervals_hold_the_truth_as_often_as_they_say(make_points, num_seeds):
-    shares = coverage(make_points, 250, 400, num_seeds=num_seeds)
+    shares = coverage(make_points, 200, 200, num_seeds=num_seeds)
     print(shares)
     for name in ("α", "β", "loss"):
         assert 0.90 <= shares[name] <= 0.99, shares
