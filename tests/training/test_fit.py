@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ray_userrep.corpus.config import SplitConfig
+from ray_userrep.corpus.config import LeaveOneOutConfig
 from ray_userrep.corpus.plan import Position
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.encoder.user_encoder import UserEncoder
@@ -35,7 +35,7 @@ def losses(run_uri):
 
 
 def checkpoints(corpus, run_uri):
-    data = resolve(SplitConfig(), corpus.manifest).fingerprint(corpus.manifest, False)
+    data = resolve(LeaveOneOutConfig(), corpus).fingerprint(corpus.manifest, False)
     return Checkpoints(str(run_uri), 2, data)
 
 

@@ -21,9 +21,9 @@ import psutil
 import pytest
 
 from ray_userrep import storage
-from ray_userrep.corpus.plan import Plan, Position
+from ray_userrep.corpus.plan import Position
 from ray_userrep.corpus.splits import resolve
-from ray_userrep.corpus.stream import train_lengths
+from ray_userrep.corpus.stream import make_plan
 from ray_userrep.training.records import read_records
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ class Nodes:
         for node in (self.cluster.head_node, self.second):
             raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
             with suppress(psutil.NoSuchProcess):
-                found += [p.pid for p in raylet.children(recursive=True) if _title(p).startswith("ray::Map")]
+                found += [p.pid for p in raylet.children(recursive=True) if _title(p).startswith(("ray::Map", "ray::_watched"))]
         return found
 
 
@@ -135,8 +135,7 @@ def trained(seen):
 
 def planned(recipe, corpus):
     """The windows of every batch of the run, from the plan."""
-    lengths = train_lengths(corpus, resolve(recipe.split, corpus.manifest))
-    plan = Plan(lengths, recipe.stream, 1, recipe.seed)
+    plan = make_plan(corpus, resolve(recipe.split, corpus), recipe.stream, 1, recipe.seed)
     hashes = [corpus.bucket(number).user_hash_U for number in corpus.buckets()]
     batches = {}
     for step in range(STEPS):
