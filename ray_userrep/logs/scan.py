@@ -24,13 +24,13 @@ from ray_userrep.logs.canonical import (
     require_columns,
 )
 from ray_userrep.logs.config import LogsConfig
-from ray_userrep.logs.files import CsvFormat, Part, blocks, column_names, head, parts
+from ray_userrep.logs.files import CsvFormat, Part, parts
 from ray_userrep.logs.ids import convert_ids, id_type
+from ray_userrep.logs.shape import ROWS_PER_FILE, Shape, blocks, column_names, head
 from ray_userrep.logs.times import ISO, parse_timestamps
 from ray_userrep.storage import FileEntry
 
 _THREADS = 16
-ROWS_PER_FILE = 2**40  # row = file number * this + row in the file
 
 Reject = Callable[[pa.Table], pa.ChunkedArray]
 
@@ -40,7 +40,8 @@ class Layout:
     """What a reader knows of its files.
 
     `columns` maps canonical names to its source columns (optional ones are taken where the files have them); `extra`
-    are source columns that `reject` looks at to name the rows it refuses (null: none).
+    are source columns that `reject` looks at to name the rows it refuses (null: none). Where lines are not interactions,
+    `shape` makes rows of them, and `columns` and `extra` are columns of those.
     """
 
     columns: dict[str, str]
@@ -48,6 +49,7 @@ class Layout:
     formats: tuple[str, ...] = (ISO,)
     extra: tuple[str, ...] = ()
     reject: Reject | None = None
+    shape: Shape | None = None
 
 
 class Scan(NamedTuple):
@@ -77,11 +79,11 @@ class Scan(NamedTuple):
     def read(self, number: int, part: Part, extra: list[str] | None = None) -> Iterator[tuple[pa.Table, pa.Table]]:
         """One part, as canonical rows beside raw ones."""
         columns = _source_columns(self.mapping.columns, self.layout, extra or [])
-        here = column_names(part.file, self.layout.csv)
+        here = column_names(part.file, self.layout.csv, self.layout.shape)
         _require(here, extra or [], part.file)
         columns = {name: kind for name, kind in columns.items() if name in here}
         row, broken = number * ROWS_PER_FILE + part.first_row, list[str]()
-        for raw in blocks(part, self.layout.csv, columns, broken):
+        for raw in blocks(part, self.layout.csv, self.layout.shape, columns, broken, row):
             reasons = self.layout.reject(raw) if self.layout.reject else None
             yield canonicalise(raw, self.mapping, part.file.uri, row, reasons), raw
             row += raw.num_rows
@@ -102,8 +104,10 @@ class _Seen(NamedTuple):
     odd_time: str | None
 
 
-def scan(config: LogsConfig, files: list[FileEntry], layout: Layout) -> Scan:
+def scan(config: LogsConfig, files: list[FileEntry], layout: Layout, first_file: int = 0) -> Scan:
     """Look at the first rows of every file and settle columns, id types and spellings.
+
+    `first_file` numbers the first file, where one log takes several scans.
 
     Raises:
         UserError: no rows; a column is missing or of a wrong type; ids of mixed type; no time can be read.
@@ -125,17 +129,17 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: Layout) -> Scan:
     user_type = _agreed([(one.file, one.user_type) for one in seen], kept["user_id"])
     item_type = _agreed([(one.file, one.item_type) for one in seen], kept["item_id"])
     mapping = replace(mapping, columns=kept, user_type=user_type, item_type=item_type)
-    return Scan(layout, mapping, [(number, part) for number, one in enumerate(seen) for part in one.parts])
+    return Scan(layout, mapping, [(number, part) for number, one in enumerate(seen, first_file) for part in one.parts])
 
 
 def _look(file: FileEntry, mapping: Mapping, layout: Layout, ids_are_text: bool) -> _Seen:
-    names = column_names(file, layout.csv)
+    names = column_names(file, layout.csv, layout.shape)
     if not names:
         return _Seen(file, [], [], 0, pa.null(), pa.null(), 0, None)
     require_columns(names, mapping, file.uri)
     _require(names, layout.extra, file)
     wanted = {name: kind for name, kind in _source_columns(mapping.columns, layout, []).items() if name in names}
-    first = head(file, layout.csv, wanted)
+    first = head(file, layout.csv, layout.shape, wanted)
     user, item, time = (mapping.columns[name] for name in REQUIRED)
     times = parse_timestamps(first[time], mapping.timestamp_unit, mapping.timestamp_formats, time, file.uri)
     odd = first[time].filter(pc.and_(pc.is_null(times), pc.invert(is_missing(first[time]))))
