@@ -28,10 +28,8 @@ from ray_userrep.storage import FileEntry
 _METADATA = "meta_"
 _ROWS = 2**16
 _PRICE = re.compile(r"\$?\s*(\d[\d,]*(?:\.\d+)?)")
-_PRODUCTS = pa.schema(
-    [("item_id", pa.string()), ("text", pa.string()), ("category", pa.string())]
-    + [("brand", pa.string()), ("price", pa.float64())]
-)
+_TEXTS = ("item_id", "text", "category", "brand")
+_PRODUCTS = pa.schema([*((name, pa.string()) for name in _TEXTS), ("price", pa.float64())])
 
 
 class Release(NamedTuple):
@@ -67,8 +65,8 @@ def read_release(config: LogsConfig, files: list[FileEntry], release: Release) -
         raise UserError(f"the interactions of {twice} are in more than one file: leave the one that is wanted")
     if config.timestamp_unit == "s":
         config = config.model_copy(update={"timestamp_unit": release.unit})
-    found = scan(config, list(chosen), _layout(config, release, bool(reviews)))
-    return Tables(found.dataset(), _products(metadata, release.key, found.mapping.item_type), None)
+    log = scan(config, list(chosen), _layout(config, release, bool(reviews)))
+    return Tables(log.dataset(), _products(metadata, release.key, log.mapping.item_type), None)
 
 
 def beside_metadata(names: list[str], logs: tuple[str, ...]) -> bool:

@@ -40,8 +40,8 @@ class Layout:
     """What a reader knows of its files.
 
     `columns` maps canonical names to its source columns (optional ones are taken where the files have them); `extra`
-    are source columns that `reject` looks at to name the rows it refuses (null: none). Where lines are not interactions,
-    `shape` makes rows of them, and `columns` and `extra` are columns of those.
+    are source columns that `reject` looks at to name the rows it refuses (null: none). Where lines are not
+    interactions, `shape` makes rows of them, and `columns` and `extra` are columns of those.
     """
 
     columns: dict[str, str]

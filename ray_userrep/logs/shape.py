@@ -19,7 +19,7 @@ Rows = Callable[[pa.Table, FileEntry, int], pa.Table]
 
 
 class Shape(NamedTuple):
-    """`columns` are read of a file; `rows` makes interactions of a block of lines, its file and its first line's number.
+    """`columns` are read of a file; `rows` makes interactions of a block, its file and the number of its first line.
 
     Lines are counted as rows are: file number * ROWS_PER_FILE + non-empty line in the file.
     """

@@ -5,6 +5,7 @@ follow a hash of what they hold, the same on every read. Rows that are equal in 
 """
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -28,8 +29,8 @@ def interactions(config: LogsConfig, dataset: ray.data.Dataset, schema: pa.Schem
     columns = {name: column for name, column in known.items() if column in schema.names or name in REQUIRED}
     mapping = Mapping(columns, pa.string(), pa.string(), config.timestamp_unit, (config.timestamp_format or ISO,))
     require_columns(schema.names, mapping, place)
-    kinds = [_id_type(schema.field(columns[name]), config, place) for name in ("user_id", "item_id")]
-    mapping = Mapping(columns, *kinds, mapping.timestamp_unit, mapping.timestamp_formats)
+    user_type, item_type = (_id_type(schema.field(columns[name]), config, place) for name in ("user_id", "item_id"))
+    mapping = replace(mapping, user_type=user_type, item_type=item_type)
 
     def read(raw: pa.Table) -> pa.Table:
         rows = canonicalise(raw, mapping, place, 0)

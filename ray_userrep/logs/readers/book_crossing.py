@@ -1,4 +1,4 @@
-"""Book-Crossing in the Case Recommender project's cut: `book_history.dat`, `users_info.dat`, `items_info.dat`, also zipped.
+"""Book-Crossing in the Case Recommender project's cut: `book_history.dat` with its users and items, also zipped.
 
 The history is read; ratings, which a quarter of its rows have in a file of their own, are left out. Items have the
 title as text, author, year and publisher; users have location and age. No time, see `caserec`.
@@ -18,11 +18,8 @@ from ray_userrep.logs.source import Tables
 from ray_userrep.storage import FileEntry
 
 _HISTORY = "book_history.dat"
-_USERS = CsvFormat(
-    "\t", ("user_id", "location", "age", "nothing"), quoted=False
-)  # lines end with a tab, unlike the header
+_USERS = CsvFormat("\t", ("user_id", "location", "age", "_"), quoted=False)  # lines end with a tab, the header does not
 _ITEMS = ("item_id", "isbn", "text", "author", "year", "publisher")
-_FIELDS = 10  # of an item's line, with three addresses of pictures and nothing after a last tab
 
 
 def recognise(names: list[str]) -> bool:

@@ -24,11 +24,11 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     Raises:
         UserError: there is no table, the package is missing, or the table uses what it cannot read.
     """
-    place = next(
-        (file.uri.partition(f"/{DELTA_HISTORY}/")[0] for file in files if f"/{DELTA_HISTORY}/" in file.uri), ""
-    )
-    if not place:
-        raise UserError(f"no Delta table: no folder {DELTA_HISTORY} beside {len(files)} files")
+    mark = f"/{DELTA_HISTORY}/"
+    places = {file.uri.partition(mark)[0] for file in files if mark in file.uri}
+    if len(places) != 1:
+        raise UserError(f"one Delta table is needed, {len(files)} files hold {len(places)}")
+    place = places.pop()
     try:
         from deltalake.exceptions import DeltaError
     except ImportError as error:

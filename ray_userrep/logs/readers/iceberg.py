@@ -1,6 +1,7 @@
-"""An Iceberg table in its folder, read by Ray Data at its newest version, without a catalogue; needs the extra `tables`.
+"""An Iceberg table in its folder, read by Ray Data at its newest version; needs the extra `tables`.
 
-What counts as newest is the highest number among `metadata/*.metadata.json`. See `versioned` for types and order.
+No catalogue is asked: what counts as newest is the highest number among `metadata/*.metadata.json`. See `versioned` for
+types and order.
 """
 
 import os

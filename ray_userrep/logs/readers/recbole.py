@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.atomic import TABS, described, read_atomic
+from ray_userrep.logs.atomic import described, read_atomic
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.dimensions import keyed, read_whole
 from ray_userrep.logs.files import CsvFormat, column_names, stem
@@ -58,23 +58,29 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         logs = [file for file, found in parts.items() if found["part"] == "test"]
         if not logs:
             raise UserError(f"rows of histories: {name}.test.inter is needed, which has the whole ones")
-    found = scan(config, logs, _layout(config, typed, len(logs) == 1))
+    log = scan(config, logs, _layout(config, typed, len(logs) == 1))
     beside = {stem(file.uri).removeprefix(name): file for file in files if stem(file.uri).startswith(f"{name}.")}
-    return Tables(found.dataset(), _items(beside, found.mapping.item_type), _users(beside, found.mapping.user_type))
+    return Tables(log.dataset(), _items(beside, log.mapping.item_type), _users(beside, log.mapping.user_type))
 
 
 def _layout(config: LogsConfig, typed: dict[str, str], alone: bool) -> Layout:
     """How the rows are read, given the header: plain name -> column."""
-    user = next((typed[name] for name in _USERS if name in typed), _USERS[0])
+    user = _first(typed, _USERS) or _USERS[0]
     item = typed.get("item_id", "item_id")
     if _HISTORY in typed:
         columns = {user: None, typed[_HISTORY]: None, item: None}
         return Layout(COLUMNS, _PLAIN, shape=Shape(columns, partial(_histories, columns=list(columns))))
     wanted = {"user_id": user, "item_id": item, "timestamp": typed.get("timestamp", "timestamp")}
-    wanted |= {"rating": typed[name] for name in reversed(_RATINGS) if name in typed}
+    rating = _first(typed, _RATINGS)
+    if rating is not None:
+        wanted["rating"] = rating
     if "timestamp" in typed or "timestamp" in config.columns or not alone:
         return Layout(wanted, _PLAIN)
     return Layout(wanted, _PLAIN, shape=Shape(dict.fromkeys(typed.values()), _ordered))
+
+
+def _first(typed: dict[str, str], names: tuple[str, ...]) -> str | None:
+    return next((typed[name] for name in names if name in typed), None)
 
 
 def _ordered(rows: pa.Table, _: FileEntry, first_line: int) -> pa.Table:

@@ -1,8 +1,8 @@
-"""RetailRocket as published (`events.csv`), and in the Case Recommender project's cut (three `.dat` files, also zipped).
+"""RetailRocket as published (`events.csv`), and in the Case Recommender project's cut (`.dat` files, also zipped).
 
-The original has times in milliseconds and three events: `view`, `addtocart`, `transaction`; the cut has the same
-events, one a file, and no time (see `caserec`): its rows are views first, then what was put into the cart, then what
-was bought. Item properties are hashed in the original, and are left alone.
+The original has times in milliseconds and three events: `view`, `addtocart`, `transaction`. The cut has the same events,
+one a file, and no time (see `caserec`): which of a user's events came first is not known across its files. Item
+properties are hashed in the original, and are left alone.
 """
 
 from ray_userrep.errors import UserError
