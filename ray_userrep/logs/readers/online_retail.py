@@ -61,9 +61,10 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     if not tables:
         raise UserError(f"no Parquet or CSV file of Online Retail among {len(files)} files")
     scans: list[Scan] = []
+    first_file = 0
     for (names, end), group in _groups(tables).items():
-        before = sum(len({number for number, _ in one.work}) for one in scans)
-        scans.append(scan(config, group, _layout(names, end), before))
+        scans.append(scan(config, group, _layout(names, end), first_file))
+        first_file += len(group)
     first, *others = (one.dataset() for one in scans)
     items, users = _dimensions(scans)
     return Tables(first.union(*others) if others else first, items, users)

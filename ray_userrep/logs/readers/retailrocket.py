@@ -1,7 +1,7 @@
 """RetailRocket as published (`events.csv`), and in the Case Recommender project's cut (`.dat` files, also zipped).
 
-The original has times in milliseconds and three events: `view`, `addtocart`, `transaction`. The cut has the same events,
-one a file, and no time (see `caserec`): which of a user's events came first is not known across its files. Item
+The original has times in milliseconds and three events: `view`, `addtocart`, `transaction`. The cut has the same
+events, one a file, and no time (see `caserec`): which of a user's events came first is not known across its files. Item
 properties are hashed in the original, and are left alone.
 """
 
