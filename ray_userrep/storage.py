@@ -8,6 +8,7 @@ locally, one upload on an object store. S3 takes its endpoint, region and creden
 import json
 import os
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from ray_userrep import s3
+from ray_userrep import archives, s3
 from ray_userrep.errors import UserError
 
 _PIECE = 8 * 2**20  # a stream read without a size is several times slower than in pieces, on S3
@@ -34,11 +35,16 @@ class FileEntry(NamedTuple):
 
 
 def open_fs(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The filesystem of a URI and the path inside it; the filesystem can be pickled.
+    """The filesystem of a URI and the path inside it; the filesystem can be pickled, that of an archive excepted.
 
     Raises:
         UserError: nothing here reads this scheme.
     """
+    archive, member = archives.split(uri)
+    if member:
+        filesystem, path = open_fs(archive)
+        if filesystem.get_file_info(path).is_file:
+            return archives.inside(filesystem, path), member
     if is_local(uri):
         return pafs.LocalFileSystem(), absolute(uri)
     if uri.startswith("s3://"):
@@ -91,6 +97,20 @@ def list_files(uri: str, suffix: str = "") -> list[FileEntry]:
         for name, size in found
         if name.endswith(suffix) and not _is_hidden(name)
     ]
+
+
+def list_archive(uri: str) -> list[FileEntry]:
+    """All files of a zip archive, sorted by URI; names that start with `.` or `_` are skipped.
+
+    Raises:
+        UserError: it cannot be read as an archive.
+    """
+    with explained(uri):
+        try:
+            found = archives.members(*open_fs(uri))
+        except zipfile.BadZipFile as error:
+            raise UserError(f"{uri} cannot be read as a zip archive: {error}") from error
+    return [FileEntry(join(uri, name), size) for name, size in found if not _is_hidden(name)]
 
 
 def read_bytes(uri: str) -> bytes:

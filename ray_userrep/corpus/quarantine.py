@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs.damage import WHOLE_FILE
-from ray_userrep.logs.reading import ROWS_PER_FILE
 from ray_userrep.logs.rejection import DAMAGE, REJECTION
+from ray_userrep.logs.shape import ROWS_PER_FILE
 from ray_userrep.logs.source import Logs
 
 _EXAMPLES = 3

@@ -1,9 +1,12 @@
 """The small tables beside a log, items and users: one row an id, chosen the same way every time."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ray_userrep.errors import UserError
 from ray_userrep.logs.files import CsvFormat, blocks, column_names, parts
 from ray_userrep.logs.ids import convert_ids
 from ray_userrep.storage import FileEntry
@@ -11,12 +14,23 @@ from ray_userrep.storage import FileEntry
 
 def read_whole(files: list[FileEntry], csv: CsvFormat) -> pa.Table:
     """All columns and rows of small files, in order; text columns of CSV stay text."""
-    found = []
+    found = [table for file in files for table in tables([file], csv, column_names(file, csv))]
+    return pa.concat_tables(found, promote_options="permissive") if found else pa.table({})
+
+
+def tables(files: list[FileEntry], csv: CsvFormat, columns: list[str]) -> Iterator[pa.Table]:
+    """The named columns of files, block by block.
+
+    Raises:
+        UserError: a file lacks one of them.
+    """
     for file in files:
         names = column_names(file, csv)
-        for part in parts(file):
-            found += list(blocks(part, csv, dict.fromkeys(names), []))
-    return pa.concat_tables(found, promote_options="permissive") if found else pa.table({})
+        missing = [name for name in columns if name not in names]
+        if missing and names:
+            raise UserError(f"{file.uri} has no column {missing[0]!r}; its columns are {', '.join(names)}")
+        for part in parts(file) if names else []:
+            yield from blocks(part, csv, dict.fromkeys(columns), [])
 
 
 def keyed(table: pa.Table, key: str, kind: pa.DataType, file: str) -> pa.Table:

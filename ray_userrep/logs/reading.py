@@ -16,14 +16,14 @@ import ray.data
 from ray_userrep.logs.canonical import OPTIONAL, Mapping, canonicalise
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.damage import DamagedFile, OtherSchema
-from ray_userrep.logs.files import CsvFormat, Part, blocks
+from ray_userrep.logs.files import CsvFormat, Part
 from ray_userrep.logs.hive import folder_values, is_cut
 from ray_userrep.logs.rejection import MALFORMED_LINE, rejected
+from ray_userrep.logs.shape import ROWS_PER_FILE, Shape, blocks
 from ray_userrep.logs.text_files import EXACT, Columns
 from ray_userrep.logs.times import ISO
 from ray_userrep.storage import FileEntry
 
-ROWS_PER_FILE = 2**40  # row = file number * this + row in the file
 _TASK_BYTES = 16 * 2**20
 _TASK_FILES = 64
 
@@ -35,7 +35,8 @@ class Layout:
     """What a reader knows of its files.
 
     `columns` maps canonical names to its source columns (optional ones are taken where the files have them); `extra`
-    are source columns that `reject` looks at to name the rows it refuses (null: none).
+    are source columns that `reject` looks at to name the rows it refuses (null: none). Where lines are not
+    interactions, `shape` makes rows of them, and `columns` and `extra` are columns of those.
     """
 
     columns: dict[str, str]
@@ -43,6 +44,7 @@ class Layout:
     formats: tuple[str, ...] = (ISO,)
     extra: tuple[str, ...] = ()
     reject: Reject | None = None
+    shape: Shape | None = None
 
 
 class Piece(NamedTuple):
@@ -93,7 +95,7 @@ class Scan(NamedTuple):
         broken: list[str] = []
         try:
             if piece.refusal is None:
-                for raw in self._raw(piece, wanted, broken):
+                for raw in self._raw(piece, wanted, broken, row):
                     reasons = self.layout.reject(raw) if self.layout.reject else None
                     rows = canonicalise(raw, self.mapping, file.uri, row, reasons)
                     row += raw.num_rows
@@ -107,11 +109,11 @@ class Scan(NamedTuple):
                 yield rejected(self.mapping.schema(), reason, file.uri, row, details), nothing
                 row += len(details)
 
-    def _raw(self, piece: Piece, wanted: Columns, broken: list[str]) -> Iterator[pa.Table]:
+    def _raw(self, piece: Piece, wanted: Columns, broken: list[str], first_line: int) -> Iterator[pa.Table]:
         """The wanted columns of a piece; those that the file lacks come from its folders."""
         folders = {name: value for name, value in folder_values(piece.part.file.uri).items() if name in wanted}
         own = {name: kind for name, kind in wanted.items() if name in piece.columns}
-        for raw in blocks(piece.part, self.layout.csv, own, broken):
+        for raw in blocks(piece.part, self.layout.csv, self.layout.shape, own, broken, first_line):
             yield with_folders(raw, folders)
 
     def _in_range(self, rows: pa.Table, raw: pa.Table, file: FileEntry) -> tuple[pa.Table, pa.Table]:

@@ -20,11 +20,12 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, Mapping, require_columns
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.damage import EMPTY_FILE, DamagedFile, OtherSchema
-from ray_userrep.logs.files import Columns, Part, look
+from ray_userrep.logs.files import Columns, Part
 from ray_userrep.logs.hive import folder_values
 from ray_userrep.logs.ids import convert_ids, id_type, inexact, inexact_message, valid_text
 from ray_userrep.logs.reading import Layout, Piece, Scan, refusal_of, require, source_columns, with_folders
 from ray_userrep.logs.rejection import is_missing
+from ray_userrep.logs.shape import look
 from ray_userrep.logs.times import parse_timestamps
 from ray_userrep.storage import FileEntry
 
@@ -48,8 +49,10 @@ class _Seen(NamedTuple):
     odd_time: str | None = None
 
 
-def scan(config: LogsConfig, files: list[FileEntry], layout: Layout) -> Scan:
+def scan(config: LogsConfig, files: list[FileEntry], layout: Layout, first_file: int = 0) -> Scan:
     """Look at the first rows of every file and settle columns, id types and spellings.
+
+    `first_file` numbers the first file, where one log takes several scans.
 
     Raises:
         UserError: no rows; a column is missing or of a wrong type; ids of mixed type; no time can be read.
@@ -128,7 +131,7 @@ def _first_rows(file: FileEntry, mapping: Mapping, layout: Layout, ids_are_text:
         require([*names, *folders], layout.extra, file)
         return {name: kind for name, kind in source_columns(mapping.columns, layout, []).items() if name in names}
 
-    found = look(file, layout.csv, choose)
+    found = look(file, layout.csv, layout.shape, choose)
     if not found.columns:
         return _Seen(file, [Part(file, 0, None, 0)], (), (EMPTY_FILE, "no lines"))
     first = with_folders(found.head, folders)

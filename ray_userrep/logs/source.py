@@ -25,6 +25,7 @@ from ray_userrep.storage import FileEntry
 
 EMBEDDED = Path(__file__).parent / "datasets" / "online_retail" / "online_retail.parquet"
 EMBEDDED_NAME = "embedded:online_retail"
+DELTA_HISTORY = "_delta_log"
 _GENERAL = "tabular"
 
 
@@ -109,7 +110,7 @@ def unknown_files(config: LogsConfig, known: Mapping[str, int]) -> list[FileEntr
 
 def _listed(config: LogsConfig) -> tuple[str, list[FileEntry]]:
     uri = storage.absolute(config.uri) if config.uri is not None else str(EMBEDDED)
-    files = storage.list_files(uri)
+    files = _files(uri)
     if not files:
         raise UserError(f"the log is empty: no files in {uri}")
     return uri, prune(config, files)
@@ -137,6 +138,16 @@ def _recognise(uri: str, names: list[str]) -> str:
             f"name one with logs.reader: {', '.join(reader_names())}"
         )
     return (special or known)[0]
+
+
+def _files(uri: str) -> list[FileEntry]:
+    """What a log consists of: files, those inside archives, and the history of a Delta table."""
+    found = storage.list_files(uri)
+    history = storage.join(uri, DELTA_HISTORY)
+    if storage.exists(history):
+        found += storage.list_files(history)
+    packed = [storage.list_archive(file.uri) if file.uri.lower().endswith(".zip") else [file] for file in found]
+    return [file for files in packed for file in files]
 
 
 def _fingerprint(config: LogsConfig, reader: str, sizes: list[tuple[str, int]]) -> str:

@@ -11,7 +11,7 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.summary import Frequencies, Summary, item_frequencies, quarantine_examples, summarise
 from ray_userrep.errors import UserError
-from ray_userrep.logs.reading import ROWS_PER_FILE
+from ray_userrep.logs.shape import ROWS_PER_FILE
 from ray_userrep.recipe import Recipe
 from ray_userrep.report import counts
 from ray_userrep.report.page import Section, facts, figure, listing, page, remark

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow
 DRIVER = Path(__file__).with_name("kill_driver.py")
 STEPS = 40
 PATIENCE = 600.0
+WORKING = ("ray::Map", "ray::_watched")  # how processes that read, and those that sort, are called
 
 
 class Nodes:
@@ -54,7 +55,11 @@ class Nodes:
         for node in (self.cluster.head_node, self.second):
             raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
             with suppress(psutil.NoSuchProcess):
-                found += [p.pid for p in raylet.children(recursive=True) if _title(p).startswith(("ray::Map", "ray::_watched"))]
+                found += [
+                    p.pid
+                    for p in raylet.children(recursive=True)
+                    if _title(p).startswith(("ray::Map", "ray::_watched"))
+                ]
         return found
 
 

@@ -4,10 +4,14 @@ Customers are the users; `logs.columns={"user_id": "InvoiceNo"}` makes invoices 
 Rejected: lines of cancelled invoices (`cancellation`: the number starts with C) and lines that sold nothing
 (`not_a_sale`: a quantity of zero or less, which are stock corrections). Charges such as postage (`POST`) are kept:
 they are bought like anything else, and leaving them out is a choice about the task, not about the data.
+
+The first nine days of December 2010 are both at the end of the first year and at the start of the second. Where the two
+years are two files, the first one's are rejected (`overlap`); in one file of both they cannot be told apart and stay.
 """
 
 import re
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -16,15 +20,20 @@ import pyarrow.compute as pc
 from ray_userrep.errors import UserError
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.dimensions import most_frequent
-from ray_userrep.logs.files import CsvFormat, column_names, is_table, stem
+from ray_userrep.logs.files import CsvFormat, column_names, head, is_table, stem
 from ray_userrep.logs.ids import is_text
 from ray_userrep.logs.scan import Layout, Scan, scan
 from ray_userrep.logs.source import Tables
-from ray_userrep.logs.times import ISO
+from ray_userrep.logs.times import ISO, TIMESTAMP, parse_timestamps
 from ray_userrep.storage import FileEntry
 
 CANCELLATION = "cancellation"
 NOT_A_SALE = "not_a_sale"
+OVERLAP = "overlap"
+
+_TIME = "InvoiceDate"
+_FORMATS = (ISO, "%m/%d/%Y %H:%M")
+_SECOND_YEAR = "2010-12-01"
 
 
 class _Names(NamedTuple):
@@ -51,38 +60,73 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     tables = [file for file in files if is_table(file.uri)]
     if not tables:
         raise UserError(f"no Parquet or CSV file of Online Retail among {len(files)} files")
-    names = _SECOND if _SECOND.invoice in column_names(tables[0], CsvFormat()) else _FIRST
-    found = scan(config, tables, _layout(names))
-    items, users = _dimensions(found, names.price)
-    return Tables(found.dataset(), items, users)
+    scans: list[Scan] = []
+    first_file = 0
+    for (names, end), group in _groups(tables).items():
+        scans.append(scan(config, group, _layout(names, end), first_file))
+        first_file += len(group)
+    first, *others = (one.dataset() for one in scans)
+    items, users = _dimensions(scans)
+    return Tables(first.union(*others) if others else first, items, users)
 
 
-def _layout(names: _Names) -> Layout:
+def _groups(files: list[FileEntry]) -> dict[tuple[_Names, str | None], list[FileEntry]]:
+    """Files that are read alike: by their names of columns, and by the day from which their rows are told again."""
+    early = [file for file in files if _begins_early(file)]
+    again = early if len(files) == 2 and len(early) == 1 else []
+    found: dict[tuple[_Names, str | None], list[FileEntry]] = {}
+    for file in files:
+        names = _SECOND if _SECOND.invoice in column_names(file, CsvFormat()) else _FIRST
+        found.setdefault((names, _SECOND_YEAR if file in again else None), []).append(file)
+    return found
+
+
+def _begins_early(file: FileEntry) -> bool:
+    """Whether the first row is of the first year."""
+    if _TIME not in column_names(file, CsvFormat()):
+        return False
+    first = head(file, CsvFormat(), {_TIME: None})[_TIME].slice(0, 1)
+    return pc.any(pc.less(_times(first, file.uri), _day(_SECOND_YEAR))).as_py() is True
+
+
+def _times(values: pa.ChunkedArray, file: str) -> pa.ChunkedArray:
+    return parse_timestamps(values, "s", _FORMATS, _TIME, file)
+
+
+def _day(text: str) -> pa.Scalar:
+    return pa.scalar(text).cast(pa.timestamp("us")).cast(TIMESTAMP)
+
+
+def _layout(names: _Names, end: str | None) -> Layout:
     return Layout(
         columns={
             "user_id": names.customer,
             "item_id": "StockCode",
-            "timestamp": "InvoiceDate",
+            "timestamp": _TIME,
             "price": names.price,
         },
-        formats=(ISO, "%m/%d/%Y %H:%M"),
+        formats=_FORMATS,
         extra=(names.invoice, "Quantity"),
-        reject=partial(_reject, invoice=names.invoice),
+        reject=partial(_reject, invoice=names.invoice, end=end),
     )
 
 
-def _reject(raw: pa.Table, invoice: str) -> pa.ChunkedArray:
+def _reject(raw: pa.Table, invoice: str, end: str | None) -> pa.ChunkedArray:
     cancelled = pc.starts_with(raw[invoice].cast(pa.string()), "C")
     quantity = raw["Quantity"]
     unsold = pc.match_substring_regex(quantity, r"^(-|0)") if is_text(quantity.type) else pc.less_equal(quantity, 0)
     none = pa.scalar(None, pa.string())
     reason = pc.if_else(pc.fill_null(unsold, False), NOT_A_SALE, none)
-    return pc.if_else(pc.fill_null(cancelled, False), CANCELLATION, reason)
+    reason = pc.if_else(pc.fill_null(cancelled, False), CANCELLATION, reason)
+    if end is None:
+        return reason
+    told_again = pc.greater_equal(_times(raw[_TIME], _TIME), _day(end))
+    return pc.if_else(pc.fill_null(told_again, False), OVERLAP, reason)
 
 
-def _dimensions(found: Scan, price: str) -> tuple[pa.Table, pa.Table]:
+def _dimensions(scans: list[Scan]) -> tuple[pa.Table, pa.Table]:
     good = []
-    for rows, raw in found.tables(["Description", "Country"]):
+    for rows, raw in chain.from_iterable(one.tables(["Description", "Country"]) for one in scans):
         kept = pc.is_null(rows["reason"])
         both = rows.select(["user_id", "item_id", "price"])
         both = both.append_column("text", pc.utf8_trim_whitespace(raw["Description"].cast(pa.string())))

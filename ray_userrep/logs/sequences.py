@@ -1,0 +1,54 @@
+"""Histories with an order but no time: one user's items a line, or rows that only follow each other.
+
+The n-th interaction is put n seconds after the epoch, which keeps the order and says nothing else. Splits by time and
+gaps between interactions mean nothing on such a log.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ray_userrep.logs.files import CsvFormat
+from ray_userrep.logs.scan import Layout
+from ray_userrep.logs.shape import ROWS_PER_FILE, Rows, Shape
+
+LINES = CsvFormat("\x01", ("line",), quoted=False)  # whole lines
+COLUMNS = {"user_id": "user", "item_id": "item", "timestamp": "second"}
+
+
+def histories(rows: Rows, *more: str) -> Layout:
+    """The layout of files whose lines `rows` turns into `user`, `item`, `second` and the canonical columns `more`."""
+    return Layout({**COLUMNS, **{name: name for name in more}}, LINES, shape=Shape({"line": None}, rows))
+
+
+def unroll(users: pa.Array | pa.ChunkedArray, items: pa.ListArray) -> pa.Table:
+    """One row (`user`, `item`, `second`) an item of each user's list, `second` counting from 0 in each list."""
+    sizes = items.value_lengths().fill_null(0).to_numpy()
+    second = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    line = pa.array(np.repeat(np.arange(len(items)), sizes))
+    return pa.table({"user": users.take(line), "item": items.flatten(), "second": pa.array(second.astype(np.int64))})
+
+
+def text_lines(lines: pa.Table) -> pa.Array:
+    """The lines of a block as text, without blanks around them, empty ones as empty text."""
+    return pc.fill_null(pc.utf8_trim_whitespace(lines["line"].cast(pa.string())), "").combine_chunks()
+
+
+def line_numbers(lines: pa.Table, first_line: int) -> pa.Array:
+    """The number of each line of a block."""
+    return pa.array(np.arange(first_line, first_line + lines.num_rows, dtype=np.int64))
+
+
+def seconds(lines: pa.Table, first_line: int) -> pa.Array:
+    """The n-th line of a file n seconds after the epoch."""
+    return line_numbers(lines, first_line % ROWS_PER_FILE)
+
+
+def ids_of(lists: pa.ListArray) -> pa.ListArray:
+    """The lists without the `0` and the nothing that pad them."""
+    values = lists.flatten()
+    kept = pc.invert(pc.is_in(values, value_set=pa.array(["", "0"])))
+    counts = np.concatenate([[0], np.cumsum(kept.to_numpy(zero_copy_only=False))])
+    sizes = lists.value_lengths().fill_null(0).to_numpy()
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    return pa.ListArray.from_arrays(pa.array(counts[ends].astype(np.int32)), values.filter(kept))

@@ -1,0 +1,51 @@
+"""Files whose lines are not interactions: a line may be a user's whole history, or know an order but no time.
+
+A shape turns each block of lines into rows while the file streams, so that such layouts share the scan, its checks and
+its quarantine with all others. It sees one block at a time and must not need another.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from ray_userrep.logs import files
+from ray_userrep.logs.files import Columns, CsvFormat, Look, Part
+from ray_userrep.storage import FileEntry
+
+ROWS_PER_FILE = 2**40  # row = file number * this + row in the file
+
+Rows = Callable[[pa.Table, FileEntry, int], pa.Table]
+
+
+class Shape(NamedTuple):
+    """`columns` are read of a file; `rows` makes interactions of a block, its file and the number of its first line.
+
+    Lines are counted as rows are: file number * ROWS_PER_FILE + non-empty line in the file.
+    """
+
+    columns: Columns
+    rows: Rows
+
+
+def look(file: FileEntry, csv: CsvFormat, shape: Shape | None, choose: Callable[[list[str]], Columns]) -> Look:
+    """Open a file once; `choose` picks the columns of its first rows."""
+    if shape is None:
+        return files.look(file, csv, choose)
+    found = files.look(file, csv, lambda _: shape.columns)
+    if not found.columns:
+        return found
+    rows = shape.rows(found.head, file, 0)
+    return found._replace(columns=rows.column_names, head=rows.select(list(choose(rows.column_names))))
+
+
+def blocks(
+    part: Part, csv: CsvFormat, shape: Shape | None, columns: Columns, malformed: list[str], first_line: int
+) -> Iterator[pa.Table]:
+    """The named columns of the rows of a part; lines that cannot be split are added to `malformed`."""
+    if shape is None:
+        yield from files.blocks(part, csv, columns, malformed)
+        return
+    for lines in files.blocks(part, csv, shape.columns, malformed):
+        yield shape.rows(lines, part.file, first_line).select(list(columns))
+        first_line += lines.num_rows
