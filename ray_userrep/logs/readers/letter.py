@@ -53,18 +53,21 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
 
 def _histories(file: FileEntry) -> pa.Table:
     document = read_document(file)
-    try:
-        rows = unroll(pa.array(list(document)), pa.array(list(document.values())))
-    except (AttributeError, TypeError, pa.ArrowInvalid) as error:
-        raise UserError(f'{file.uri} is not in LETTER\'s layout, {{"user": [item, …], …}}: {error}') from error
-    if not rows.num_rows:
+    wrong = UserError(f'{file.uri} is not in LETTER\'s layout, {{"user": [item, …], …}}')
+    if not isinstance(document, dict) or not all(isinstance(items, list) for items in document.values()):
+        raise wrong
+    filled = {user: items for user, items in document.items() if items}
+    if not filled:
         raise UserError(f"the log is empty: no rows in {file.uri}")
-    return rows
+    try:
+        return unroll(pa.array(list(filled)), pa.array(list(filled.values())))
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise wrong from error
 
 
 def _items(file: FileEntry, kind: pa.DataType) -> pa.Table:
     told = read_document(file)
-    table = pa.Table.from_pylist([{"item_id": item, **about} for item, about in told.items()])
-    ids = convert_ids(table["item_id"], kind, "item", file.uri)
-    table = table.set_column(table.column_names.index("item_id"), "item_id", ids)
-    return table.rename_columns(["text" if name == "title" else name for name in table.column_names])
+    names = dict.fromkeys(name for about in told.values() for name in about)
+    columns = {"text" if name == "title" else name: [about.get(name) for about in told.values()] for name in names}
+    ids = convert_ids(pa.chunked_array([pa.array(list(told))]), kind, "item", file.uri)
+    return pa.table({"item_id": ids, **columns})

@@ -130,3 +130,36 @@ def test_the_second_releases_published_figures(sample_data: Path) -> None:
     assert table["user_id"].null_count == 107_927
     assert pc.count_distinct(table["user_id"]).as_py() == 4_383
     assert pc.count_distinct(table["item_id"]).as_py() == 4_632
+
+
+def test_nine_days_that_both_years_tell_count_once(sample_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "online_retail_II_2009-2010.csv.gz").symlink_to(
+        sample_data / "online-retail-II-2009-2010" / "online_retail_II_2009-2010.csv.gz"
+    )
+    (tmp_path / "OnlineRetail.csv.gz").symlink_to(sample_data / "online-retail" / "OnlineRetail.csv.gz")
+    logs = open_logs(LogsConfig(uri=str(tmp_path)))
+    table = all_rows(logs)
+    assert table.num_rows == 541_909 + 525_461 == pc.count_distinct(table["row"]).as_py()
+    alone = all_rows(open_logs(LogsConfig()))
+    days = pc.less(alone["timestamp"], pa.scalar("2010-12-10").cast(pa.timestamp("us")).cast(table["timestamp"].type))
+    good = table.filter(pc.is_null(table["reason"]))
+    within = pc.and_(
+        pc.greater_equal(good["timestamp"], pc.min(alone["timestamp"]).as_py().replace(hour=0, minute=0)),
+        pc.less(good["timestamp"], pa.scalar("2010-12-10").cast(pa.timestamp("us")).cast(table["timestamp"].type)),
+    )
+    assert pc.sum(within).as_py() == pc.sum(pc.and_(days, pc.is_null(alone["reason"]))).as_py()
+    assert reasons(table)["overlap"] > 20_000
+    assert logs.items is not None and logs.users is not None
+
+
+def test_two_years_in_two_files(tmp_path: Path) -> None:
+    for name, days in (("a", ("2009-12-01", "2010-12-02")), ("b", ("2010-12-02", "2011-01-01"))):
+        lines = [LINES[0].format(f"{day} 08:26:00") for day in days]
+        (tmp_path / f"online_retail_{name}.csv").write_text("\n".join([HEADER, *lines]))
+    found = all_rows(open_logs(LogsConfig(uri=str(tmp_path))))
+    assert sorted(zip(map(str, found["timestamp"].to_pylist()), found["reason"].to_pylist(), strict=True), key=str) == [
+        ("2009-12-01 08:26:00+00:00", None),
+        ("2010-12-02 08:26:00+00:00", "overlap"),
+        ("2010-12-02 08:26:00+00:00", None),
+        ("2011-01-01 08:26:00+00:00", None),
+    ]
