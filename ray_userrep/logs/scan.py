@@ -70,7 +70,11 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: Layout, first_file:
     user_type = _agreed([(one.file, one.user_type) for one in good], kept["user_id"])
     item_type = _agreed([(one.file, one.item_type) for one in good], kept["item_id"])
     mapping = replace(mapping, columns=kept, user_type=user_type, item_type=item_type)
-    work = [Piece(number, part, one.columns, one.refusal) for number, one in enumerate(seen, first_file) for part in one.parts]
+    work = [
+        Piece(number, part, one.columns, one.refusal)
+        for number, one in enumerate(seen, first_file)
+        for part in one.parts
+    ]
     return Scan(config, layout, mapping, work)
 
 

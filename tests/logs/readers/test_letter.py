@@ -31,7 +31,6 @@ def test_histories_and_items(read, tmp_path):
         ('{"0": 5}', "is not in LETTER's layout"),
         ("{}", "the log is empty"),
         ('{"0": []}', "the log is empty"),
-        ('{"0": [1.5]}', r"holds 1\.5 as an id"),
     ],
 )
 def test_what_is_no_log(ray_session, tmp_path, content, message):
