@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from ray_userrep.errors import UserError
 from ray_userrep.logs import files
 from ray_userrep.logs.files import Columns, CsvFormat, Part
 from ray_userrep.storage import FileEntry
@@ -29,9 +30,18 @@ class Shape(NamedTuple):
 
 
 def column_names(file: FileEntry, csv: CsvFormat, shape: Shape | None) -> list[str]:
-    """The columns of a file's rows; none in an empty file."""
+    """The columns of a file's rows; none in an empty file.
+
+    Raises:
+        UserError: the file lacks a column that its rows are made of.
+    """
     names = files.column_names(file, csv)
-    return names if shape is None or not names else head(file, csv, shape, None).column_names
+    if shape is None or not names:
+        return names
+    missing = [name for name in shape.columns if name not in names]
+    if missing:
+        raise UserError(f"{file.uri} has no column {missing[0]!r}; its columns are {', '.join(names)}")
+    return head(file, csv, shape, None).column_names
 
 
 def head(file: FileEntry, csv: CsvFormat, shape: Shape | None, columns: Columns | None) -> pa.Table:
