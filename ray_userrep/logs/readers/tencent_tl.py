@@ -19,8 +19,9 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.dimensions import read_whole
 from ray_userrep.logs.files import stem
-from ray_userrep.logs.scan import ROWS_PER_FILE, scan
+from ray_userrep.logs.scan import scan
 from ray_userrep.logs.sequences import LINES, histories, ids_of, line_numbers, text_lines, unroll
+from ray_userrep.logs.shape import ROWS_PER_FILE
 from ray_userrep.logs.source import Tables
 from ray_userrep.storage import FileEntry
 
