@@ -108,7 +108,7 @@ def list_archive(uri: str) -> list[FileEntry]:
     with explained(uri):
         try:
             found = archives.members(*open_fs(uri))
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, pa.ArrowInvalid) as error:
             raise UserError(f"{uri} cannot be read as a zip archive: {error}") from error
     return [FileEntry(join(uri, name), size) for name, size in found if not _is_hidden(name)]
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from ray_userrep.logs import files
+from ray_userrep.logs.damage import OtherSchema
 from ray_userrep.logs.files import Columns, CsvFormat, Look, Part
 from ray_userrep.storage import FileEntry
 
@@ -29,14 +30,25 @@ class Shape(NamedTuple):
 
 
 def look(file: FileEntry, csv: CsvFormat, shape: Shape | None, choose: Callable[[list[str]], Columns]) -> Look:
-    """Open a file once; `choose` picks the columns of its first rows."""
+    """Open a file once; `choose` picks the columns of its first rows.
+
+    Raises:
+        OtherSchema: the file lacks a column that its rows are made of.
+    """
     if shape is None:
         return files.look(file, csv, choose)
-    found = files.look(file, csv, lambda _: shape.columns)
+    found = files.look(file, csv, lambda names: _needed(shape, names, file))
     if not found.columns:
         return found
     rows = shape.rows(found.head, file, 0)
     return found._replace(columns=rows.column_names, head=rows.select(list(choose(rows.column_names))))
+
+
+def _needed(shape: Shape, names: list[str], file: FileEntry) -> Columns:
+    missing = [name for name in shape.columns if name not in names]
+    if missing:
+        raise OtherSchema(f"{file.uri} has no column {missing[0]!r}; its columns are {', '.join(names)}")
+    return shape.columns
 
 
 def blocks(

@@ -11,6 +11,7 @@ import ray
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
+from ray_userrep.logs import readers
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.reading import ROWS_PER_FILE
 from ray_userrep.logs.source import Logs, open_logs, reader_names
@@ -33,7 +34,8 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def test_readers_are_modules() -> None:
-    assert {"movielens", "online_retail", "s3rec", "tabular", "yelp"} <= set(reader_names())
+    assert reader_names() == sorted(path.stem for path in Path(readers.__path__[0]).glob("[a-z]*.py"))
+    assert {"amazon_2023", "delta", "movielens", "online_retail", "s3rec", "tabular"} <= set(reader_names())
 
 
 @pytest.mark.parametrize("where", ["local", "s3"])
@@ -145,7 +147,7 @@ def bad(folder: Path, content: str | None, name: str = "log.csv") -> str:
         (
             "user_id,item_id,timestamp\n1,2,3\n",
             {"reader": "csv"},
-            r"logs\.reader: unknown 'csv'; it takes amazon_2014, .*tabular",
+            r"unknown 'csv'; it takes amazon_2014, .*tabular",
         ),
         ("user_id,item_id,timestamp\n1,2,3\n", {"reader": "movielens"}, r"no MovieLens ratings: none of u\.data"),
     ],

@@ -45,7 +45,11 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     if not logs:
         raise UserError(f"no file of histories (.csv) among {len(files)} files")
     found = scan(config, logs, histories(_rows, "domain"))
-    users = [_users(file, number, found.mapping.user_type) for number, file in enumerate(logs) if _label(file)]
+    users = [
+        _users(file, label, number, found.mapping.user_type)
+        for number, file in enumerate(logs)
+        if (label := _label(file)) is not None
+    ]
     return Tables(found.dataset(), None, pa.concat_tables(users, promote_options="default") if users else None)
 
 
@@ -64,9 +68,9 @@ def _rows(lines: pa.Table, file: FileEntry, first_line: int) -> pa.Table:
     return rows.append_column("domain", domain)
 
 
-def _users(file: FileEntry, number: int, kind: pa.DataType) -> pa.Table:
+def _users(file: FileEntry, label: str, number: int, kind: pa.DataType) -> pa.Table:
     lines = read_whole([file], LINES)
     words = pc.split_pattern(text_lines(lines), _SPLIT, max_splits=1)
     labels = pc.list_element(pc.list_slice(words, 1, 2, return_fixed_size_list=True), 0)
     user_ids = line_numbers(lines, number * ROWS_PER_FILE).cast(kind)
-    return pa.table({"user_id": user_ids, _label(file) or "label": labels})
+    return pa.table({"user_id": user_ids, label: labels})

@@ -1,6 +1,11 @@
 """MyAnimeList's cut: the history, and the items' genres."""
 
+import pytest
+
+from ray_userrep.errors import UserError
+from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.readers import anime
+from ray_userrep.logs.source import open_logs
 
 
 def test_history_and_items(read, tmp_path):
@@ -17,6 +22,12 @@ def test_history_and_items(read, tmp_path):
         {"item_id": 5, "text": '"X', "category": None, "type": "Movie"},
     ]
     assert not anime.recognise(["anime_info.dat"])
+
+
+def test_a_missing_column_is_named(ray_session, tmp_path):
+    (tmp_path / "anime_history.dat").write_text("User\tAnime_ID\n1\t32\n")
+    with pytest.raises(UserError, match=r"anime_history\.dat has no column 'User_ID'; its columns are User, Anime_ID"):
+        open_logs(LogsConfig(uri=str(tmp_path)))
 
 
 def test_published_figures(read, sample_data):
