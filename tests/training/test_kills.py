@@ -41,13 +41,20 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        self.second = self.cluster.add_node(num_cpus=1)
+        self.second = self._node()
+
+    def _node(self):
+        """Another node; Ray gives it half a minute to start, which is short on a busy machine."""
+        for _ in range(5):
+            with suppress(Exception):
+                return self.cluster.add_node(num_cpus=1)
+        return self.cluster.add_node(num_cpus=1)
 
     def lose_second(self):
         self.cluster.remove_node(self.second, allow_graceful=False)
 
     def replace_second(self):
-        self.second = self.cluster.add_node(num_cpus=1)
+        self.second = self._node()
 
     def busy_processes(self):
         """Ray's processes that run a task now."""
@@ -55,17 +62,13 @@ class Nodes:
         for node in (self.cluster.head_node, self.second):
             raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
             with suppress(psutil.NoSuchProcess):
-                found += [
-                    p.pid
-                    for p in raylet.children(recursive=True)
-                    if _title(p).startswith(("ray::Map", "ray::_watched"))
-                ]
+                found += [p.pid for p in raylet.children(recursive=True) if _title(p.pid).startswith(WORKING)]
         return found
 
 
-def _title(process):
+def _title(pid):
     try:
-        return " ".join(process.cmdline())
+        return " ".join(psutil.Process(pid).cmdline())
     except psutil.Error:
         return ""
 
@@ -159,12 +162,13 @@ def hit(kind, driver, nodes, seen, rng):
     """Kill at a random moment after another step has begun, or before any; returns the driver that goes on."""
     begun = len(entries(seen))
     if rng.random() < 0.75:
-        until(lambda: len(entries(seen)) > begun + rng.randrange(1, 20), driver)
+        more = rng.randrange(1, 14)  # of two ranks: all kills fall into the run
+        until(lambda: len(entries(seen)) > begun + more, driver)
     else:
         time.sleep(rng.random() * 5)
     if kind == "worker":
         pids = [int(file.stem.split("-")[-1]) for file in seen.iterdir()]
-        alive = [pid for pid in pids if psutil.pid_exists(pid) and "TrainWorker" in _title(psutil.Process(pid))]
+        alive = [pid for pid in pids if "TrainWorker" in _title(pid)]
         if alive:
             os.kill(rng.choice(alive), signal.SIGKILL)
         return bool(alive)
