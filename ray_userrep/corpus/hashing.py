@@ -9,14 +9,12 @@ from ray_userrep.corpus.draws import mix
 
 
 def hash_ids(ids: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
-    """A hash of each id, int64 or string; each distinct id of the array is hashed once."""
+    """A hash of each id, int64 or string; each distinct text of the array is hashed once."""
+    if pa.types.is_integer(ids.type):
+        return mix(ids.to_numpy().astype(np.int64, copy=False).view(np.uint64)).view(np.int64)
     encoded = ids.combine_chunks().dictionary_encode() if isinstance(ids, pa.ChunkedArray) else ids.dictionary_encode()
-    distinct = encoded.dictionary
-    if pa.types.is_integer(distinct.type):
-        hashes = mix(distinct.to_numpy().astype(np.int64).view(np.uint64))
-    else:
-        hashes = pd.util.hash_array(distinct.to_numpy(zero_copy_only=False), categorize=False)
-    return hashes.view(np.int64)[encoded.indices.to_numpy()]
+    texts = encoded.dictionary.to_numpy(zero_copy_only=False)
+    return pd.util.hash_array(texts, categorize=False).view(np.int64)[encoded.indices.to_numpy()]
 
 
 def bucket_of(hashes: NDArray[np.int64], num_buckets: int) -> NDArray[np.int64]:

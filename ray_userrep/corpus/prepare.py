@@ -34,8 +34,6 @@ from ray_userrep.corpus.vocabulary import Counted, Vocabulary, count_range, cuts
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs
 
-_BATCH_ROWS = 1_000_000  # in one task's memory; each batch leaves a file
-_SLICE_ROWS = 1_000  # of a batch in each bucket, at least: below, requests cost more than rows
 _BYTES_PER_BUCKET = 16 * 2**20  # of the log: 0.3 to 3 million rows, by its format
 _MIN_BUCKETS, _MAX_BUCKETS = 8, 4096
 
@@ -149,8 +147,8 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
 def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
     """Stream the log into a file a batch, a slice a bucket; what the tasks say is added up as it comes."""
     task = partial(partition, build_uri=build_uri, num_buckets=num_buckets)
-    batch_rows = max(_BATCH_ROWS, num_buckets * _SLICE_ROWS)
-    dataset = logs.interactions.map_batches(task, batch_format="pyarrow", batch_size=batch_rows)
+    # Whole blocks: to fill batches of a given size, Ray Data would have one task read everything.
+    dataset = logs.interactions.map_batches(task, batch_format="pyarrow", batch_size=None)
     progress, files, quarantine = Progress("partition"), list[tuple[int, str]](), list[str]()
     bucket_rows, peak = np.zeros(num_buckets, np.int64), 0
     reasons, days = Counter[str](), Counter[str]()

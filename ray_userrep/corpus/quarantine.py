@@ -23,8 +23,8 @@ def split(batch: pa.Table) -> tuple[pa.Table, pa.Table]:
     """The good rows of a batch, without the columns that say why, and the rejected ones."""
     bad = pc.is_valid(batch["reason"])
     rejected = batch.filter(bad)
-    good = batch.filter(pc.invert(bad)) if rejected.num_rows else batch
-    return good.drop_columns([name for name in REJECTION if name in good.column_names]), rejected
+    good = batch.drop_columns([name for name in REJECTION if name in batch.column_names])
+    return good.filter(pc.invert(bad)) if rejected.num_rows else good, rejected
 
 
 def refuse_damage(logs: Logs, num_good: int, reasons: dict[str, int], files: Iterable[str]) -> None:

@@ -24,7 +24,8 @@ from ray_userrep.logs.text_files import EXACT, Columns
 from ray_userrep.logs.times import ISO
 from ray_userrep.storage import FileEntry
 
-_TASK_BYTES = 16 * 2**20
+_MIN_TASK_BYTES, _MAX_TASK_BYTES = 16 * 2**20, 64 * 2**20
+_TASKS = 1024  # from here on tasks read more instead of becoming more
 _TASK_FILES = 64
 
 Reject = Callable[[pa.Table], pa.ChunkedArray]
@@ -130,11 +131,13 @@ class Scan(NamedTuple):
 
 def together(work: list[Piece]) -> list[list[Piece]]:
     """Neighbouring pieces that one task reads one after the other: a block's worth of bytes, or of requests."""
+    share = sum(piece.part.num_bytes for piece in work) // _TASKS
+    task_bytes = min(max(share, _MIN_TASK_BYTES), _MAX_TASK_BYTES)
     tasks: list[list[Piece]] = []
     num_bytes = 0
     for piece in work:
         num_bytes += piece.part.num_bytes
-        if not tasks or num_bytes > _TASK_BYTES or len(tasks[-1]) == _TASK_FILES:
+        if not tasks or num_bytes > task_bytes or len(tasks[-1]) == _TASK_FILES:
             tasks.append([])
             num_bytes = piece.part.num_bytes
         tasks[-1].append(piece)

@@ -82,8 +82,7 @@ def files_below(path: Path) -> list[Path]:
     return [file for file in path.rglob("*") if file.is_file()]
 
 
-def test_a_corpus_is_what_a_loop_over_users_makes_however_the_log_is_cut(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BATCH_ROWS", 4)  # several part files a bucket
+def test_a_corpus_is_what_a_loop_over_users_makes_however_the_log_is_cut(tmp_path):
     seen = []
 
     @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -138,6 +137,11 @@ def test_the_same_log_is_prepared_once_and_a_changed_one_becomes_the_next_versio
     assert [second.version, other_layout.version] == [2, 3]
     assert sequences_of(open_corpus(str(tmp_path), 1)) == slowly(EVENTS)
     assert sequences_of(open_corpus(str(tmp_path), 2)) == slowly(EVENTS[:-3])
+
+
+def test_each_block_of_a_log_is_a_task_of_its_own(tmp_path):
+    parts = module._partition(logs_of(EVENTS, [5, 11]), 3, str(tmp_path))
+    assert len(parts["files"]) == 3 and sum(parts["bucket_rows"]) == len(EVENTS)
 
 
 def test_a_relative_place_is_that_of_the_caller(tmp_path, monkeypatch):

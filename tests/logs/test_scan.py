@@ -133,7 +133,7 @@ def test_small_files_share_a_task_and_large_ones_are_split(tmp_path: Path, monke
     assert [piece for task in tasks for piece in task] == work
     assert [len(task) for task in tasks] == [4, 4, 4, 1]
     assert [piece.part.first_row for piece in work[-3:]] == [0, 30, 60]
-    monkeypatch.setattr(reading, "_TASK_BYTES", 0)
+    monkeypatch.setattr(reading, "_MAX_TASK_BYTES", 0)
     assert [len(task) for task in together(work)] == [1] * 13
 
 
