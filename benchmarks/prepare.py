@@ -34,6 +34,7 @@ from ray_userrep.training.runs import environment
 HERE = Path(__file__).parent
 PEERS = ["polars==2.1.0", "duckdb==2.0.0", "pyspark==4.3.0"]
 SYSTEMS = ("ours", "polars", "duckdb", "pyspark")
+TIMES = ("seconds", "cpu_seconds", "ray_start_seconds", "prepare_seconds")
 COUNTS = ("interactions", "users", "items", "rejected", "days")
 MIB = 2**20
 Row = dict[str, Any]
@@ -44,10 +45,11 @@ def main() -> None:
     peers = any(name != "ours" for name in options.systems)
     python = peers_environment("prepare", options.environments, [PEERS]) if peers else sys.executable
     result: Row = {"environment": environment(), "peers": PEERS, "options": told_options(options), "cases": {}}
-    for interactions in options.interactions:
+    for number, interactions in enumerate(options.interactions):
+        repeats = options.repeats[min(number, len(options.repeats) - 1)]
         folder = options.scratch / f"log-{options.ids}-{interactions}"
         num_bytes = write_log(folder, interactions, options.ids)
-        rows = measured(options, folder, num_bytes, python)
+        rows = measured(options, folder, num_bytes, python, repeats)
         result["cases"][str(interactions)] = {"log_bytes": num_bytes, "systems": rows}
         options.results.parent.mkdir(exist_ok=True)
         options.results.write_text(json.dumps(result, indent=2) + "\n")
@@ -60,9 +62,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ids", choices=("int", "string"), default="int")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2], help="local Ray nodes that share the cores")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, nargs="+", default=[3, 1], help="of each size, the last for the rest")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--object-store-mib", type=int, default=256, help="of each Ray node")
+    parser.add_argument("--object-store-mib", type=int, default=1024, help="of all Ray nodes")
     parser.add_argument("--memory-mib", type=int, default=8192, help="what DuckDB and Spark are allowed")
     parser.add_argument("--timeout", type=float, default=1800, help="seconds after which a system is given up")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "prepare", metavar="DIR")
@@ -75,12 +77,12 @@ def told_options(options: argparse.Namespace) -> Row:
     return {name: value for name, value in vars(options).items() if not isinstance(value, Path)}
 
 
-def measured(options: argparse.Namespace, log: Path, num_bytes: int, python: str) -> dict[str, Row]:
+def measured(options: argparse.Namespace, log: Path, num_bytes: int, python: str, repeats: int) -> dict[str, Row]:
     """All systems in turn, several times over; one that failed is not tried again."""
     ways = [(name, 1) for name in options.systems if name != "ours"]
     ways = [("ours", nodes) for nodes in options.nodes if "ours" in options.systems] + ways
     seen: dict[str, list[Row]] = {}
-    for _ in range(options.repeats):
+    for _ in range(repeats):
         for system, nodes in ways:
             name = system if nodes == 1 else f"{system}, {nodes} nodes"
             runs = seen.setdefault(name, [])
@@ -91,7 +93,7 @@ def measured(options: argparse.Namespace, log: Path, num_bytes: int, python: str
                     buckets=num_buckets_of(num_bytes),
                     threads=options.threads,
                     nodes=nodes,
-                    object_store_bytes=options.object_store_mib * MIB,
+                    object_store_bytes=options.object_store_mib * MIB // nodes,
                     memory_bytes=options.memory_mib * MIB,
                 )
                 runs.append(run(system, job, sys.executable if system == "ours" else python, options))
@@ -143,13 +145,15 @@ def agree(seen: dict[str, list[Row]]) -> None:
 
 
 def summary(runs: list[Row], num_bytes: int) -> Row:
-    """The last run with the median wall time and the largest peak of all."""
+    """The last run with the median times and the largest peak of all."""
     good = [row for row in runs if row["outcome"] == "ok"]
     if not good:
         return runs[-1]
-    seconds = statistics.median(row["seconds"] for row in good)
+    times = [name for name in TIMES if name in good[-1]]
+    medians = {name: statistics.median(row[name] for row in good) for name in times}
+    seconds = medians["seconds"]
     return good[-1] | {
-        "seconds": seconds,
+        **medians,
         "runs": [row["seconds"] for row in good],
         "interactions_per_second": good[-1]["interactions"] / seconds,
         "bytes_per_second": num_bytes / seconds,
@@ -165,11 +169,13 @@ def line(row: Row) -> str:
 
 
 def table(interactions: int, rows: dict[str, Row]) -> str:
-    """Every system beside the fastest peer."""
+    """Every system beside the fastest peer; ours also without the start and the end of its Ray."""
     peers = [row["seconds"] for name, row in rows.items() if not name.startswith("ours") and row["outcome"] == "ok"]
     lines = [f"{interactions:,} interactions"]
     for name, row in rows.items():
         over = f"   {row['seconds'] / min(peers):.2f} of the fastest peer" if peers and row["outcome"] == "ok" else ""
+        if over and "prepare_seconds" in row:
+            over += f", {row['prepare_seconds'] / min(peers):.2f} where Ray runs already"
         lines.append(f"  {name:16s} {line(row)}{over}")
     return "\n".join(lines)
 
