@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ray_userrep import storage
+from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.recipe import Recipe
 from ray_userrep.training import runs
 from ray_userrep.training.distributed import fit_distributed
@@ -13,8 +14,10 @@ from ray_userrep.training.records import progress_line
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.evaluate import measure, printed
-from ray_userrep.workflows.prepare import open_or_prepare
+from ray_userrep.workflows.prepare import open_or_prepare, refuse_unshared
 from ray_userrep.workflows.report import write_report
+
+_CORPUS = "corpus.json"
 
 
 def run_pretrain(recipe: Recipe) -> None:
@@ -29,9 +32,10 @@ def run_pretrain(recipe: Recipe) -> None:
     with _timed(timings, "start"):
         connect()
     with _timed(timings, "prepare"):
-        corpus = open_or_prepare(recipe)
+        corpus = _corpus(recipe, run_uri)
     with runs.Lease(run_uri):
         resumed = runs.open_run(recipe, run_uri)
+        storage.write_json(storage.join(run_uri, _CORPUS), {"uri": corpus.uri, "version": corpus.manifest.version})
         print(f"run       {run_uri}{' (resumed)' if resumed else ''}", flush=True)
         with _timed(timings, "train"):
             fit_distributed(recipe, corpus, run_uri, lambda record: print(progress_line(record), flush=True))
@@ -44,6 +48,16 @@ def run_pretrain(recipe: Recipe) -> None:
     print(printed(result))
     print("time      " + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
     print(f"report    {report_uri}")
+
+
+def _corpus(recipe: Recipe, run_uri: str) -> Corpus:
+    """The corpus version that the run began with, whatever was published since; a new run's is the recipe's."""
+    place = storage.join(run_uri, _CORPUS)
+    if not storage.exists(place):
+        return open_or_prepare(recipe)
+    begun = storage.read_json(place)
+    refuse_unshared(begun["uri"])
+    return open_corpus(begun["uri"], begun["version"])
 
 
 @contextmanager

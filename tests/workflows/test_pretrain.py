@@ -12,6 +12,7 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.workflows.embed import run_embed
 from ray_userrep.workflows.evaluate import run_evaluate
+from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.pretrain import run_pretrain
 
 
@@ -78,6 +79,19 @@ def test_a_finished_run_is_refused_and_the_corpus_is_used_again(ray_session, wri
     run_pretrain(small(str(tmp_path), "--train.max_steps", "3", "--run", f"{tmp_path}/other"))
     assert "is up to date (version 1)" in capsys.readouterr().out
     assert pq.read_table(f"{tmp_path}/corpus/{corpus_items(tmp_path)}").num_rows == 40
+
+
+def test_a_resumed_run_keeps_its_corpus_whatever_was_published_since(ray_session, write_log, small, tmp_path):
+    write_log(f"{tmp_path}/log")
+    recipe = small(str(tmp_path), "--train.max_steps", "3")
+    run_pretrain(recipe)
+    first = storage.read_json(f"{tmp_path}/run/result.json")
+    storage.delete(f"{tmp_path}/run/result.json")  # as if it had died while it was evaluated
+    write_log(f"{tmp_path}/log", seed=1)
+    assert open_or_prepare(recipe).manifest.version == 2
+    run_pretrain(recipe)
+    again = storage.read_json(f"{tmp_path}/run/result.json")
+    assert [again[key] for key in ("metrics", "counts")] == [first[key] for key in ("metrics", "counts")]
 
 
 def corpus_items(place):
