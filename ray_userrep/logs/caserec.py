@@ -20,7 +20,8 @@ TABS = CsvFormat("\t", quoted=False)
 def untimed(user: str, item: str, events: dict[str, str]) -> Layout:
     """The layout of files of pairs; the file's name without `.dat` says which of `events` they are."""
     columns = {"user_id": user, "item_id": item, "timestamp": "second"} | ({"event": "behaviour"} if events else {})
-    return Layout(columns, TABS, shape=Shape({user: None, item: None}, partial(_rows, events=events)))
+    shape = Shape({user: None, item: None}, partial(_rows, events=events))
+    return Layout(columns, TABS, shape=shape, timed=False)
 
 
 def only(files: list[FileEntry], *names: str) -> list[FileEntry]:

@@ -8,6 +8,9 @@ import datetime as dt
 from itertools import takewhile
 from urllib.parse import unquote
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ray_userrep.errors import UserError
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.storage import FileEntry
@@ -61,6 +64,25 @@ def is_cut(config: LogsConfig, uri: str) -> bool:
         return False
     one = period(uri)
     return one is None or one[0] < (config.from_date or dt.date.min) or one[1] > (config.to_date or dt.date.max)
+
+
+def in_range(config: LogsConfig, rows: pa.Table) -> pa.ChunkedArray:
+    """Which canonical rows are of the wanted days, or have no time that could tell."""
+    days = rows["timestamp"].cast(pa.date32())
+    first, last = (pa.scalar(bound, pa.date32()) for bound in (config.from_date, config.to_date))
+    early = pc.fill_null(pc.less(days, first), False)
+    late = pc.fill_null(pc.greater(days, last), False)
+    return pc.or_(pc.is_valid(rows["reason"]), pc.invert(pc.or_(early, late)))
+
+
+def refuse_range(config: LogsConfig, place: str) -> None:
+    """Refuse to choose days of a log whose times only say the order.
+
+    Raises:
+        UserError: a range of days is wanted.
+    """
+    if config.from_date is not None or config.to_date is not None:
+        raise UserError(f"logs.from_date, logs.to_date: the layout of {place} has no times to choose days by")
 
 
 def _iso(value: str | None) -> dt.date | None:

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray.data
 
 from ray_userrep.logs.canonical import OPTIONAL, Mapping, canonicalise
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.damage import DamagedFile, OtherSchema
 from ray_userrep.logs.files import CsvFormat, Part
-from ray_userrep.logs.hive import folder_values, is_cut
+from ray_userrep.logs.hive import folder_values, in_range, is_cut
 from ray_userrep.logs.rejection import MALFORMED_LINE, rejected
 from ray_userrep.logs.shape import ROWS_PER_FILE, Shape, blocks
 from ray_userrep.logs.text_files import EXACT, Columns
@@ -37,7 +36,8 @@ class Layout:
 
     `columns` maps canonical names to its source columns (optional ones are taken where the files have them); `extra`
     are source columns that `reject` looks at to name the rows it refuses (null: none). Where lines are not
-    interactions, `shape` makes rows of them, and `columns` and `extra` are columns of those.
+    interactions, `shape` makes rows of them, and `columns` and `extra` are columns of those. Where the times only say
+    the order, it is not `timed`.
     """
 
     columns: dict[str, str]
@@ -46,6 +46,7 @@ class Layout:
     extra: tuple[str, ...] = ()
     reject: Reject | None = None
     shape: Shape | None = None
+    timed: bool = True
 
 
 class Piece(NamedTuple):
@@ -121,11 +122,7 @@ class Scan(NamedTuple):
         """The rows of the wanted days, and those without a time."""
         if not is_cut(self.config, file.uri):
             return rows, raw
-        days = rows["timestamp"].cast(pa.date32())
-        first, last = (pa.scalar(bound, pa.date32()) for bound in (self.config.from_date, self.config.to_date))
-        early = pc.fill_null(pc.less(days, first), False)
-        late = pc.fill_null(pc.greater(days, last), False)
-        kept = pc.or_(pc.is_valid(rows["reason"]), pc.invert(pc.or_(early, late)))
+        kept = in_range(self.config, rows)
         return rows.filter(kept), raw.filter(kept)
 
 

@@ -21,7 +21,7 @@ from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, Mapping, require_colu
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.damage import EMPTY_FILE, DamagedFile, OtherSchema
 from ray_userrep.logs.files import Columns, Part
-from ray_userrep.logs.hive import folder_values
+from ray_userrep.logs.hive import folder_values, refuse_range
 from ray_userrep.logs.ids import convert_ids, id_type, inexact, inexact_message, valid_text
 from ray_userrep.logs.reading import Layout, Piece, Scan, refusal_of, require, source_columns, with_folders
 from ray_userrep.logs.rejection import is_missing
@@ -55,8 +55,11 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: Layout, first_file:
     `first_file` numbers the first file, where one log takes several scans.
 
     Raises:
-        UserError: no rows; a column is missing or of a wrong type; ids of mixed type; no time can be read.
+        UserError: no rows; a column is missing or of a wrong type; ids of mixed type; no time can be read; days are
+            wanted of a log without times.
     """
+    if not layout.timed and files:
+        refuse_range(config, files[0].uri)
     mapping = _wanted(config, files, layout)
     seen = _look_at(files, partial(_look, mapping=mapping, layout=layout, ids_are_text=config.ids == "string"))
     good = [one for one in seen if one.refusal is None]

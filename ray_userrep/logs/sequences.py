@@ -18,7 +18,7 @@ COLUMNS = {"user_id": "user", "item_id": "item", "timestamp": "second"}
 
 def histories(rows: Rows, *more: str) -> Layout:
     """The layout of files whose lines `rows` turns into `user`, `item`, `second` and the canonical columns `more`."""
-    return Layout({**COLUMNS, **{name: name for name in more}}, LINES, shape=Shape({"line": None}, rows))
+    return Layout({**COLUMNS, **{name: name for name in more}}, LINES, shape=Shape({"line": None}, rows), timed=False)
 
 
 def unroll(users: pa.Array | pa.ChunkedArray, items: pa.ListArray) -> pa.Table:

@@ -15,6 +15,7 @@ import ray.data
 from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, Mapping, canonicalise, require_columns
 from ray_userrep.logs.config import LogsConfig
+from ray_userrep.logs.hive import in_range
 from ray_userrep.logs.ids import is_text
 from ray_userrep.logs.times import ISO
 
@@ -32,8 +33,11 @@ def interactions(config: LogsConfig, dataset: ray.data.Dataset, schema: pa.Schem
     user_type, item_type = (_id_type(schema.field(columns[name]), config, place) for name in ("user_id", "item_id"))
     mapping = replace(mapping, user_type=user_type, item_type=item_type)
 
+    dated = config.from_date is not None or config.to_date is not None
+
     def read(raw: pa.Table) -> pa.Table:
         rows = canonicalise(raw, mapping, place, 0)
+        rows = rows.filter(in_range(config, rows)) if dated else rows
         return rows.set_column(rows.column_names.index("row"), "row", _numbers(rows.drop_columns(["row"])))
 
     return dataset.select_columns(list(dict.fromkeys(columns.values()))).map_batches(read, batch_format="pyarrow")

@@ -12,6 +12,7 @@ from ray_userrep.logs.canonical import Mapping, canonicalise
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.documents import read_document
 from ray_userrep.logs.files import stem
+from ray_userrep.logs.hive import refuse_range
 from ray_userrep.logs.ids import convert_ids, id_type
 from ray_userrep.logs.sequences import COLUMNS, unroll
 from ray_userrep.logs.source import Tables
@@ -40,6 +41,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         )
     if config.columns:
         raise UserError(f"logs.columns: LETTER's layout has no columns to map, got {config.columns}")
+    refuse_range(config, logs[0].uri)
     raw = _histories(logs[0])
     is_text = config.ids == "string"
     user_type, item_type = (

@@ -69,14 +69,14 @@ def _layout(config: LogsConfig, typed: dict[str, str], alone: bool) -> Layout:
     item = typed.get("item_id", "item_id")
     if _HISTORY in typed:
         columns = {user: None, typed[_HISTORY]: None, item: None}
-        return Layout(COLUMNS, _PLAIN, shape=Shape(columns, partial(_histories, columns=list(columns))))
+        return Layout(COLUMNS, _PLAIN, shape=Shape(columns, partial(_histories, columns=list(columns))), timed=False)
     wanted = {"user_id": user, "item_id": item, "timestamp": typed.get("timestamp", "timestamp")}
     rating = _first(typed, _RATINGS)
     if rating is not None:
         wanted["rating"] = rating
     if "timestamp" in typed or "timestamp" in config.columns or not alone:
         return Layout(wanted, _PLAIN)
-    return Layout(wanted, _PLAIN, shape=Shape(dict.fromkeys(typed.values()), _ordered))
+    return Layout(wanted, _PLAIN, shape=Shape(dict.fromkeys(typed.values()), _ordered), timed=False)
 
 
 def _first(typed: dict[str, str], names: tuple[str, ...]) -> str | None:

@@ -46,8 +46,6 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     """
     if config.columns:
         raise UserError(f"logs.columns: S3Rec's layout has no columns to map, got {config.columns}")
-    if config.from_date is not None or config.to_date is not None:
-        raise UserError("logs.from_date, logs.to_date: S3Rec's layout has no times to choose days by")
     attributes = {stem(file.uri): file for file in files if stem(file.uri).endswith(_ATTRIBUTES)}
     wanted = {f"{name.removesuffix(_ATTRIBUTES)}.txt" for name in attributes}
     wanted = wanted or {stem(file.uri) for file in files}.intersection(_P5)

@@ -32,6 +32,11 @@ def test_the_newest_version(read, tmp_path):
     assert log.rows.schema.field("user_id").type == pa.int64() and not log.reasons
 
 
+def test_only_the_days_that_are_wanted(read, tmp_path):
+    deltalake.write_deltalake(tmp_path / "log", table([1, 2, 3], ["a", "b", "c"], [0, 86_400, 2 * 86_400]))
+    assert rows(read(tmp_path / "log", from_date="1970-01-02", to_date="1970-01-02")) == [(2, "b", 86_400)]
+
+
 def test_columns_added_later_and_partitions(read, tmp_path):
     place = tmp_path / "log"
     deltalake.write_deltalake(place, table([1], ["a"], [10], domain=["toys"]), partition_by=["domain"])

@@ -39,6 +39,12 @@ def test_what_is_no_log(ray_session, tmp_path, content, message):
         open_logs(LogsConfig(uri=str(tmp_path)))
 
 
+def test_days_cannot_be_chosen(ray_session, tmp_path):
+    (tmp_path / "Shop.inter.json").write_text('{"1": [2, 3]}')
+    with pytest.raises(UserError, match="has no times to choose days by"):
+        open_logs(LogsConfig(uri=str(tmp_path), from_date="1970-01-01"))
+
+
 def test_published_figures(read, sample_data, tmp_path):
     """The sample lacks the histories; they are S3Rec's with numbers from zero."""
     with gzip.open(sample_data / "yelp" / "data" / "Yelp.txt.gz", "rt") as file:
