@@ -7,7 +7,10 @@ import ray
 
 
 def connect() -> None:
-    """Join the cluster named by the environment, else start Ray on this machine; a second call does nothing."""
+    """Join the cluster named by the environment or running here, else start Ray here; a second call does nothing.
+
+    `RAY_ADDRESS=local` starts one whatever runs.
+    """
     if ray.is_initialized():
         return
     # Object-store look-alikes refuse the checksums that newer S3 clients add; workers inherit the driver's choice.

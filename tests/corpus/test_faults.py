@@ -39,9 +39,9 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        named = ("AWS_ENDPOINT_URL", "S3_ENDPOINT", "RAY_ADDRESS")
+        named = ("AWS_ENDPOINT_URL", "S3_ENDPOINT")
         self.env = {name: value for name, value in os.environ.items() if name not in named}
-        self.env["PYTHON"] = sys.executable
+        self.env |= {"PYTHON": sys.executable, "RAY_ADDRESS": "local"}  # not another test's cluster
         self.jobs: list[subprocess.Popen[str]] = []
         self.start()
 
