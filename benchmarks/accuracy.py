@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import ray
 import torch
 
 from ray_userrep import storage
@@ -109,7 +110,9 @@ def corpus_of(study: Study, data: str, runs: str) -> Corpus:
     connect()
     raw = study.recipe().model_dump()
     raw["logs"]["uri"], raw["corpus"]["uri"] = storage.absolute(storage.join(data, study.logs)), uri
-    return open_or_prepare(validated(raw))
+    corpus = open_or_prepare(validated(raw))
+    ray.shutdown()  # it would work beside what is trained
+    return corpus
 
 
 def train_and_measure(study: Study, seed: int, corpus: Corpus) -> dict[str, Any]:
