@@ -7,6 +7,7 @@ import matplotlib as mpl
 import matplotlib.dates
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from ray_userrep.report.figures import INK, MAIN, SECOND, plain, svg
@@ -69,6 +70,8 @@ def tails_figure(panels: Mapping[str, Mapping[int, int]]) -> str:
         axis.scatter(numbers[-1:], having[-1:], 22, MAIN, linewidths=0, zorder=3)
         axis.set_xscale("log")
         axis.set_yscale("log")
+        if numbers[-1] < 100 * numbers[0]:  # powers of ten alone would leave it without a tick
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.minorticks_off()
         plain(axis, "interactions, at least", kind)
         _thousands(axis.xaxis)

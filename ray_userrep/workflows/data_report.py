@@ -80,16 +80,19 @@ def _lead(corpus: Corpus) -> str:
 def _log_facts(corpus: Corpus) -> dict[str, str]:
     manifest = corpus.manifest
     sources = read_sources(corpus.uri, manifest.sources)
+    peaks = (f"{stage} {peak / 2**20:,.0f} MiB" for stage, peak in manifest.peak_bytes.items())
     return {
         "source": manifest.source_uri,
         "reader": manifest.reader,
         "files": f"{len(sources):,}, {sum(sources.values()) / 2**20:,.1f} MiB",
         "same user and time": f"{manifest.num_ties:,} interactions, in the order of their rows",
         "same item, too": f"{manifest.num_duplicates:,} of these are duplicates",
+        "longest users": f"{manifest.num_capped:,} of their interactions were left out (corpus.max_user_interactions)",
         "side columns": ", ".join(manifest.side_columns) or "none",
         "layout": f"{manifest.num_buckets:,} buckets, {len(manifest.sequences):,} sequence files",
         "content": manifest.content_fingerprint,
         "prepared": manifest.created,
+        "largest task": ", ".join(peaks) or "not known",
     }
 
 
