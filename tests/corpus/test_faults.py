@@ -174,8 +174,8 @@ def faulty_port(store: Store, tmp_path: Path) -> Iterator[int]:
         "HA_DIR": str(tmp_path),
         "HA_PORT": str(behind),
         "S3_PORT": str(store.port),
-        "P503": "2.5",
-        "PDROP": "2.5",
+        "P503": "25",
+        "PDROP": "25",
     }
     proxies = [
         subprocess.Popen(["haproxy", "-db", "-f", str(FAULTS / "haproxy.cfg")], env={**os.environ, **shares}),
