@@ -6,11 +6,12 @@ global batch (the medium-hard negatives of UserBERT, Wu et al. 2021).
 Shapes: N anchors, G candidates.
 """
 
+import torch
 from torch import Tensor
 
 
 def hardest(scores_NG: Tensor, is_negative_NG: Tensor, number: int) -> Tensor:
-    """So many of each anchor's negatives, all where it has fewer, `[N, G]`; ties with the last of them count too."""
+    """So many of each anchor's negatives, all where it has fewer, `[N, G]`."""
     found_NG = scores_NG.detach().masked_fill(~is_negative_NG, float("-inf"))
-    last_N1 = found_NG.topk(min(number, found_NG.shape[1]), 1).values[:, -1:]
-    return is_negative_NG & (found_NG >= last_N1)
+    place_NK = found_NG.topk(min(number, found_NG.shape[1]), 1).indices
+    return is_negative_NG & torch.zeros_like(is_negative_NG).scatter(1, place_NK, True)
