@@ -13,8 +13,11 @@ from torch.nn import functional as F
 from ray_userrep.corpus.batch import MASK, TIMESTAMPS, Batch
 from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.errors import UserError
 from ray_userrep.objectives.augment import dropped, masked, one_domain, period, permuted, shuffled, subsequence
 from ray_userrep.objectives.base import Draws
+from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.config import ContrastiveConfig
 from ray_userrep.objectives.contrastive import Contrastive
 
 DRAWS = Draws(0, 0, 0)
@@ -195,6 +198,12 @@ def test_new_looks_start_at_the_log_of_the_batch_too(table, view):
     views = chosen.views(with_domains(random_windows(128)), DRAWS)
     assert chosen.counts(views).item() == 128
     assert chosen(encoder, views).sums_P.item() / 128 == pytest.approx(np.log(128), rel=0.15)
+
+
+def test_a_log_without_domains_is_refused(table):
+    data = Data(table, ("event",), lambda: np.ones(20, np.int64))
+    with pytest.raises(UserError, match=r"objective\.views domains"):
+        build_objective(ContrastiveConfig(views="domains"), EncoderConfig(), data)
 
 
 def test_a_window_of_one_domain_is_a_negative_only(encoder):
