@@ -32,7 +32,9 @@ def texts_of(table: ItemTable) -> pa.ChunkedArray:
         UserError: the log has none.
     """
     if "text" not in table.table.column_names:
-        raise UserError("the items of this log have no text: encoder.items kinds text and id with start text need one")
+        raise UserError(
+            "the items of this log have no text: encoder.items kinds text, whitened_moe and id with start text need one"
+        )
     return table.table.column("text")
 
 

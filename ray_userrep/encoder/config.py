@@ -26,6 +26,16 @@ class TextItemsConfig(BaseModel):
     hidden: int = Field(0, ge=0, description="hidden width of a network beside the linear map; 0: none")
 
 
+class WhitenedMoEItemsConfig(BaseModel):
+    """Frozen text vectors through several whitenings, mixed by a gate that is noisy in training (UniSRec)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["whitened_moe"] = "whitened_moe"
+    num_experts: int = Field(8, ge=1, description="whitenings that are mixed")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the text vectors before each whitening")
+
+
 class SideItemsConfig(BaseModel):
     """Categories and price of the item table."""
 
@@ -54,7 +64,8 @@ class RowItemsConfig(BaseModel):
 
 
 ItemPartConfig = Annotated[
-    IdItemsConfig | TextItemsConfig | SideItemsConfig | HashedItemsConfig, Field(discriminator="kind")
+    IdItemsConfig | TextItemsConfig | WhitenedMoEItemsConfig | SideItemsConfig | HashedItemsConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -68,7 +79,13 @@ class SumItemsConfig(BaseModel):
 
 
 ItemsConfig = Annotated[
-    IdItemsConfig | TextItemsConfig | SideItemsConfig | HashedItemsConfig | RowItemsConfig | SumItemsConfig,
+    IdItemsConfig
+    | TextItemsConfig
+    | WhitenedMoEItemsConfig
+    | SideItemsConfig
+    | HashedItemsConfig
+    | RowItemsConfig
+    | SumItemsConfig,
     Field(discriminator="kind"),
 ]
 
@@ -151,8 +168,10 @@ class EncoderConfig(BaseModel):
 
     width: int = Field(128, ge=2, description="width of item, position and user vectors")
     items: ItemsConfig = Field(default_factory=IdItemsConfig)
+    unit_items: bool = Field(False, description="item vectors are scaled to length one: scores are cosines")
     context: tuple[FieldName, ...] = Field(
-        (), description="what else of each interaction the encoder sees: gap, hour, event, category, price"
+        (),
+        description="what else of each interaction the encoder sees, as gap, hour, month, event, category, price",
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the vectors that enter the backbone")
     backbone: BackboneConfig = Field(default_factory=TransformerConfig)
@@ -162,7 +181,7 @@ class EncoderConfig(BaseModel):
 
     def needs_text(self) -> bool:
         """Whether items are made from text vectors."""
-        return "text" in self.part_kinds()
+        return bool({"text", "whitened_moe"} & self.part_kinds())
 
     def part_kinds(self) -> set[str]:
         """The kinds of item embedders in use."""

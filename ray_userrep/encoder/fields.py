@@ -14,11 +14,16 @@ from torch import Tensor
 
 from ray_userrep.corpus.batch import TIMESTAMPS, Batch
 
-FieldName = Literal["gap", "hour", "event", "category", "price"]
+FieldName = Literal[
+    "gap", "hour", "day", "month", "year", "event", "category", "category_2", "category_3", "category_4", "price"
+]
 
 _SECOND, _HOUR, _WEEK_HOURS = 10**6, 3600 * 10**6, 168
+_DAY = 24 * _HOUR
 _EPOCH_HOUR = 3 * 24  # 1970 began on a Thursday; hours of the week count from Monday
 PRICE_SIZE, _GAP_SIZE, _EVENT_SIZE, _CATEGORY_SIZE = 48, 32, 64, 1024
+_FIRST_YEAR, _YEAR_SIZE = 1970, 128
+CATEGORY_LEVELS: tuple[FieldName, ...] = ("category", "category_2", "category_3", "category_4")
 
 
 class Field(NamedTuple):
@@ -50,6 +55,22 @@ def _hour(batch: Batch) -> Tensor:
     return 1 + (batch.side[TIMESTAMPS] // _HOUR + _EPOCH_HOUR) % _WEEK_HOURS
 
 
+def _date(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Year, month and day of the month in UTC; years begin in March here, so that leap days come last."""
+    day_T = batch.side[TIMESTAMPS] // _DAY + 719_468  # days since 0000-03-01
+    era_T, day_T = day_T // 146_097, day_T % 146_097
+    year_T = (day_T - day_T // 1460 + day_T // 36_524 - day_T // 146_096) // 365
+    day_T = day_T - (365 * year_T + year_T // 4 - year_T // 100)
+    month_T = (5 * day_T + 2) // 153
+    day_T = day_T - (153 * month_T + 2) // 5 + 1
+    month_T = (month_T + 2) % 12 + 1
+    return 400 * era_T + year_T + (month_T <= 2), month_T, day_T
+
+
+def _year(batch: Batch) -> Tensor:
+    return 1 + (_date(batch)[0] - _FIRST_YEAR).clamp(0, _YEAR_SIZE - 2)
+
+
 def _hashed(name: str, size: int) -> Callable[[Batch], Tensor]:
     return lambda batch: torch.where(batch.side[name] == 0, 0, 1 + batch.side[name] % (size - 1))
 
@@ -57,7 +78,10 @@ def _hashed(name: str, size: int) -> Callable[[Batch], Tensor]:
 FIELDS: dict[FieldName, Field] = {
     "gap": Field(_GAP_SIZE, TIMESTAMPS, _gap),
     "hour": Field(1 + _WEEK_HOURS, TIMESTAMPS, _hour),
+    "day": Field(32, TIMESTAMPS, lambda batch: _date(batch)[2]),
+    "month": Field(13, TIMESTAMPS, lambda batch: _date(batch)[1]),
+    "year": Field(_YEAR_SIZE, TIMESTAMPS, _year),
     "event": Field(_EVENT_SIZE, "event", _hashed("event", _EVENT_SIZE)),
-    "category": Field(_CATEGORY_SIZE, "category", _hashed("category", _CATEGORY_SIZE)),
+    **{name: Field(_CATEGORY_SIZE, name, _hashed(name, _CATEGORY_SIZE)) for name in CATEGORY_LEVELS},
     "price": Field(PRICE_SIZE, "price", lambda batch: price_codes(batch.side["price"])),
 }

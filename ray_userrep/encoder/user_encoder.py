@@ -32,6 +32,7 @@ from ray_userrep.encoder.context import Context
 from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.rows import RowItems
+from ray_userrep.encoder.items.unit import UnitItems
 from ray_userrep.encoder.layers import Dropout
 from ray_userrep.encoder.readout import APPENDED, append, readout
 from ray_userrep.errors import UserError
@@ -66,7 +67,8 @@ class UserEncoder(PreTrainedModel):
         self.readout = parts.readout
         self._item_table: ItemTable | None = None
         appended = parts.readout in APPENDED
-        self.items = build_items(parts.items, config.num_items, parts.width, config.text_width, table)
+        items = build_items(parts.items, config.num_items, parts.width, config.text_width, table)
+        self.items = UnitItems(items) if parts.unit_items else items
         self.special = SpecialTokens(parts.width) if appended or config.hides_items else None
         self.side_columns = tuple(FIELDS[name].column for name in parts.context if FIELDS[name].column != TIMESTAMPS)
         self.context = Context(parts.context, parts.width) if parts.context else None

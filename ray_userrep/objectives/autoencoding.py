@@ -1,7 +1,9 @@
 """Masked items: some interactions of a window are hidden and predicted from those that are left.
 
 What predicts them is the encoder's readout: each hidden place its own item (`mask`, as in BERT4Rec), or one user
-vector all of them (`cls`, `mean`), which makes the vector that is used later the one that is trained.
+vector all of them (`cls`, `mean`), which makes the vector that is used later the one that is trained. With `at_place`
+each hidden place predicts its own item whatever the readout, as BERT does; the user vector is then trained only as far
+as it is made of the same states.
 
 Shapes: B windows, T tokens, M hidden tokens, P parts.
 """
@@ -13,17 +15,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import MASK, TIMESTAMPS, Batch
+from ray_userrep.corpus.batch import TIMESTAMPS, Batch
 from ray_userrep.encoder.fields import FIELDS, FieldName
 from ray_userrep.encoder.layers import ZeroLinear
 from ray_userrep.encoder.readout import APPENDED, ReadoutKind, append
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.objectives.augment import hide, shuffled, subsequence, windows_of, without_times
 from ray_userrep.objectives.autoregressive import TARGETS
-from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
+from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, LossSum, Objective, alone
 from ray_userrep.objectives.softmax import ItemSoftmax
 
 _PLACE, _WINDOW = "hidden", "hidden_window"
 _HIDE_DRAW, _LAST_DRAW = 14, 15
+_CROP_LOOK, _SHUFFLE_LOOK = 8, 9  # apart from the looks that a contrast draws
 
 
 class SideHead(nn.Module):
@@ -59,6 +63,10 @@ class Autoencoding(Objective):
         mask_rate: float,
         last_rate: float,
         head_weight: float,
+        at_place: bool = False,
+        crop: float = 1.0,
+        shuffle: float = 0.0,
+        dropped_heads: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.softmax = softmax
@@ -66,19 +74,27 @@ class Autoencoding(Objective):
         self.parts = ("hidden_item", *(f"hidden_{head.name}" for head in heads))
         self.weights = (1.0, *(head_weight for _ in heads))
         self.side_columns = tuple(head.column for head in heads if head.column is not None)
+        self.dropped_heads = tuple(dropped_heads)
         self._names = [head.name for head in heads]
+        self._hides_times = any(FIELDS[head.name].column == TIMESTAMPS for head in heads)
+        self._at_place = at_place or readout == "mask"
+        self._crop, self._shuffle = crop, shuffle
         self._readout: ReadoutKind = readout
         self._mask_rate, self._last_rate = mask_rate, last_rate
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
         """Hidden items become `MASK`, and what else would give them away becomes unknown."""
+        batch = self._augmented(batch, rng)
         is_hidden_T = self._hidden(batch, rng)
         place_M = is_hidden_T.nonzero()[:, 0]
         targets_M = batch.values_T[place_M]
-        window_M = torch.arange(batch.num_users).repeat_interleave(batch.lengths())[place_M]
-        labels = {_PLACE: place_M, _WINDOW: window_M, TARGETS: targets_M}
+        window_M = windows_of(batch)[place_M]
+        # Where the token that is read out comes last in each window, it moves those of the windows behind.
+        moved_M = place_M + window_M if self._readout == "cls" else place_M
+        labels = {_PLACE: moved_M, _WINDOW: window_M, TARGETS: targets_M, TARGET_USERS: batch.users_B[window_M]}
         labels |= {head.name: head.codes(batch, place_M) for head in self._side_heads()}
-        view = replace(hide(batch, is_hidden_T), labels=batch.labels | labels | self.softmax.sample(rng, targets_M))
+        shown = without_times(batch, is_hidden_T) if self._hides_times else batch
+        view = replace(hide(shown, is_hidden_T), labels=batch.labels | labels | self.softmax.sample(rng, targets_M))
         # The token that is read out comes last; for `mask` it is in the window already.
         return [append(view, APPENDED["cls"]) if self._readout == "cls" else view]
 
@@ -89,19 +105,24 @@ class Autoencoding(Objective):
 
     def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
         (view,) = views
-        if self._readout == "mask":
+        if self._at_place:
             states_MD = encoder.states(view)[view.labels[_PLACE]]
         else:
             states_MD = encoder.pooled(view)[view.labels[_WINDOW]]
-        sums = [self.softmax(states_MD, view.labels[TARGETS], encoder, view)]
+        sums = [self.softmax(states_MD, view.labels[TARGETS], encoder, view, gather)]
         sums += [head(states_MD, view.labels[head.name]) for head in self._side_heads()]
         return LossSum(torch.stack(sums) * view.weight)
+
+    def _augmented(self, batch: Batch, rng: Draws) -> Batch:
+        """A run of the window, and a run of that in random order, as far as they are asked for."""
+        if self._crop < 1:
+            batch = subsequence(batch, rng, _CROP_LOOK, self._crop)
+        return shuffled(batch, rng, _SHUFFLE_LOOK, self._shuffle) if self._shuffle > 0 else batch
 
     def _hidden(self, batch: Batch, rng: Draws) -> Tensor:
         """A share of each window's items, at least one; of some windows only the last, as when one is asked for."""
         draw_T = rng.token_uniforms(_HIDE_DRAW, batch)
-        lengths_B, last_B = batch.lengths(), batch.offsets_B1[1:].long() - 1
-        window_T = torch.arange(batch.num_users).repeat_interleave(lengths_B)
+        last_B, window_T = batch.offsets_B1[1:].long() - 1, windows_of(batch)
         lowest_B = torch.full((batch.num_users,), 2.0, dtype=draw_T.dtype)
         lowest_B = lowest_B.scatter_reduce(0, window_T, draw_T, "amin")
         is_hidden_T = (draw_T < self._mask_rate) | (draw_T == lowest_B[window_T])
@@ -112,12 +133,3 @@ class Autoencoding(Objective):
 
     def _side_heads(self) -> list[SideHead]:
         return [head for head in self.heads if isinstance(head, SideHead)]
-
-
-def hide(batch: Batch, is_hidden_T: Tensor) -> Batch:
-    """The batch with some items hidden, and their side columns unknown but for the time."""
-    side = {}
-    for name, column_T in batch.side.items():
-        unknown = float("nan") if column_T.is_floating_point() else 0
-        side[name] = column_T if name == TIMESTAMPS else column_T.masked_fill(is_hidden_T, unknown)
-    return replace(batch, values_T=batch.values_T.masked_fill(is_hidden_T, MASK), side=side)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
+from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, LossSum, Objective, alone
 from ray_userrep.objectives.softmax import ItemSoftmax
 
 TARGETS = "targets"
@@ -34,6 +34,7 @@ class Autoregressive(Objective):
         last[batch.offsets_B1[1:].long() - 1] = False
         shift_B1 = torch.arange(batch.num_users + 1, dtype=batch.offsets_B1.dtype)
         targets_T = batch.values_T[first]
+        users_T = batch.users_B.repeat_interleave(batch.lengths() - 1)
         side = {name: column[last] for name, column in batch.side.items()}
         view = replace(
             batch,
@@ -41,7 +42,7 @@ class Autoregressive(Objective):
             offsets_B1=batch.offsets_B1 - shift_B1,
             max_len=batch.max_len - 1,
             side=side | {TARGETS: targets_T},
-            labels=batch.labels | self.softmax.sample(rng, targets_T),
+            labels=batch.labels | {TARGET_USERS: users_T} | self.softmax.sample(rng, targets_T),
         )
         return [view]
 
@@ -50,5 +51,5 @@ class Autoregressive(Objective):
 
     def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
         (view,) = views
-        loss = self.softmax(encoder.states(view), view.side[TARGETS], encoder, view)
+        loss = self.softmax(encoder.states(view), view.side[TARGETS], encoder, view, gather)
         return LossSum((loss * view.weight)[None])

@@ -18,6 +18,7 @@ from ray_userrep.corpus import draws
 from ray_userrep.corpus.batch import START, Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
 
+TARGET_USERS = "target_users"  # label: the user of each target
 _DROPOUT = 11
 
 
@@ -77,6 +78,7 @@ class Objective(nn.Module, ABC):
     num_views: int = 1
     side_columns: tuple[str, ...] = ()
     lookahead: int = 0
+    dropped_heads: tuple[str, ...] = ()  # what it would predict as well if the log had it
 
     @abstractmethod
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:

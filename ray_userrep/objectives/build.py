@@ -4,35 +4,48 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ray_userrep.corpus.batch import TIMESTAMPS
+from ray_userrep.corpus.domains import COLUMN
 from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.config import EncoderConfig
-from ray_userrep.encoder.fields import FIELDS, FieldName, price_codes
+from ray_userrep.encoder.fields import CATEGORY_LEVELS, FIELDS, FieldName, price_codes
 from ray_userrep.errors import UserError
-from ray_userrep.objectives.augment import masked, permuted, subsequence
+from ray_userrep.objectives.augment import dropped, masked, one_domain, period, permuted, subsequence
 from ray_userrep.objectives.autoencoding import Autoencoding, SideHead
 from ray_userrep.objectives.autoregressive import Autoregressive
 from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.config import (
     AutoencodingConfig,
     AutoregressiveConfig,
+    ContrastiveConfig,
     FullSoftmaxConfig,
+    InBatchSoftmaxConfig,
     ObjectiveConfig,
     SampledSoftmaxConfig,
     SoftmaxConfig,
     WeightedConfig,
 )
 from ray_userrep.objectives.contrastive import Contrastive
+from ray_userrep.objectives.in_batch import Cosine, InBatchSoftmax
 from ray_userrep.objectives.sampled import BinaryCrossEntropy, SampledSoftmax, gbce_beta
 from ray_userrep.objectives.samplers import InBatchSampler, MixedSampler, Sampler, by_counts, log_uniform
 from ray_userrep.objectives.softmax import FullSoftmax, ItemSoftmax
 from ray_userrep.objectives.weighted import Weighted
 
-_VIEWS = {"subsequences": subsequence, "mask": masked, "permute": permuted}
+_VIEWS = {
+    "subsequences": subsequence,
+    "mask": masked,
+    "permute": permuted,
+    "drop": dropped,
+    "periods": period,
+    "domains": one_domain,
+}
 
 
 class Data(NamedTuple):
@@ -47,7 +60,7 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Data)
     """The objective with its heads; items are counted only where its negatives follow their counts.
 
     Raises:
-        UserError: a head's field is not in the data.
+        UserError: a head's field, or domains to compare, are not in the data.
     """
     match config:
         case WeightedConfig(parts=parts):
@@ -56,25 +69,58 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Data)
         case AutoregressiveConfig():
             return Autoregressive(build_softmax(config.softmax, data))
         case AutoencodingConfig():
-            heads = [SideHead(name, encoder.width, _head_codes(name, data)) for name in config.heads]
-            return Autoencoding(
-                build_softmax(config.softmax, data),
-                heads,
-                encoder.readout,
-                config.mask_rate,
-                config.last_rate,
-                config.head_weight,
-            )
+            return _autoencoding(config, encoder, data)
         case _:
-            return Contrastive(
-                _VIEWS[config.views], config.share, encoder.readout, config.temperature, config.num_negatives
-            )
+            return _contrastive(config, encoder, data)
+
+
+def _autoencoding(config: AutoencodingConfig, encoder: EncoderConfig, data: Data) -> Autoencoding:
+    missing = [name for name in config.heads if not _has_field(name, data)]
+    if missing and config.missing_heads == "refuse":
+        raise UserError(f"objective.heads {missing[0]}: neither the interactions nor the items of this log have it")
+    kept = [name for name in config.heads if name not in missing]
+    return Autoencoding(
+        build_softmax(config.softmax, data),
+        [SideHead(name, encoder.width, _head_codes(name, data)) for name in kept],
+        encoder.readout,
+        config.mask_rate,
+        config.last_rate,
+        config.head_weight,
+        at_place=config.predict_from == "place",
+        crop=config.crop,
+        shuffle=config.shuffle,
+        dropped_heads=missing,
+    )
+
+
+def _contrastive(config: ContrastiveConfig, encoder: EncoderConfig, data: Data) -> Contrastive:
+    if config.views == "domains" and COLUMN not in data.side_columns:
+        raise UserError("objective.views domains: the interactions of this log have no domain; name it in logs.columns")
+    return Contrastive(
+        _VIEWS[config.views],
+        config.share,
+        encoder.readout,
+        config.temperature,
+        config.num_negatives,
+        hard=config.negatives == "hard",
+        whole_first=config.whole_first,
+        same_target=config.same_target,
+        side_columns=(COLUMN,) if config.views == "domains" else (),
+        lookahead=config.lookahead(),
+    )
 
 
 def build_softmax(config: SoftmaxConfig, data: Data) -> ItemSoftmax:
-    """The item softmax."""
+    """The item softmax, over cosines where it has a temperature."""
+    softmax = _plain_softmax(config, data)
+    return softmax if config.temperature is None else Cosine(softmax, config.temperature)
+
+
+def _plain_softmax(config: SoftmaxConfig, data: Data) -> ItemSoftmax:
     if isinstance(config, FullSoftmaxConfig):
         return FullSoftmax()
+    if isinstance(config, InBatchSoftmaxConfig):
+        return InBatchSoftmax(config.num_hard)
     sampler = _sampler(config, data)
     if config.loss == "softmax":
         return SampledSoftmax(sampler, config.num_negatives)
@@ -97,18 +143,34 @@ def _sampler(config: SampledSoftmaxConfig, data: Data) -> Sampler:
             return MixedSampler(InBatchSampler(counts_V), by_counts(counts_V, config.alpha))
 
 
+def _has_field(name: FieldName, data: Data) -> bool:
+    """Whether the log knows a field, of its interactions or of its items."""
+    if FIELDS[name].column == TIMESTAMPS or FIELDS[name].column in data.side_columns:
+        return True
+    if name in CATEGORY_LEVELS:
+        categories = data.items.categories()
+        level = CATEGORY_LEVELS.index(name)
+        return categories is not None and bool((_num_categories(categories) > level).any())
+    return name == "price" and data.items.prices() is not None
+
+
 def _head_codes(name: FieldName, data: Data) -> Tensor | None:
     """Each item's code, where the field is one of items; None where it is one of interactions."""
-    if name in ("gap", "hour") or FIELDS[name].column in data.side_columns:
+    if FIELDS[name].column == TIMESTAMPS or FIELDS[name].column in data.side_columns:
         return None
     categories, prices = data.items.categories(), data.items.prices()
-    if name == "category" and categories is not None:
-        first_V = np.zeros(len(data.items), np.int64)
-        has_V = categories.value_lengths().fill_null(0).to_numpy() > 0
-        starts_V = categories.offsets.to_numpy()[:-1] - categories.offsets[0].as_py()
-        codes = (hash_ids(categories.flatten()).view(np.uint64) % np.uint64(FIELDS[name].size - 1)).astype(np.int64)
-        first_V[has_V] = 1 + codes[starts_V[has_V]]
-        return torch.from_numpy(first_V)
-    if name == "price" and prices is not None:
+    if name == "price":
+        assert prices is not None, "a field that the log has"
         return price_codes(torch.from_numpy(prices.copy()))
-    raise UserError(f"objective.heads {name}: neither the interactions nor the items of this log have it")
+    assert categories is not None, "a field that the log has"
+    level, codes_V = CATEGORY_LEVELS.index(name), np.zeros(len(data.items), np.int64)
+    has_V = _num_categories(categories) > level
+    starts_V = categories.offsets.to_numpy()[:-1] - categories.offsets[0].as_py()
+    codes = (hash_ids(categories.flatten()).view(np.uint64) % np.uint64(FIELDS[name].size - 1)).astype(np.int64)
+    codes_V[has_V] = 1 + codes[starts_V[has_V] + level]
+    return torch.from_numpy(codes_V)
+
+
+def _num_categories(categories: pa.ListArray) -> NDArray[np.int64]:
+    lengths_V: NDArray[np.int64] = categories.value_lengths().fill_null(0).to_numpy().astype(np.int64)
+    return lengths_V

@@ -5,24 +5,28 @@ Each config says what it cannot be combined with, so that a recipe is refused be
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ray_userrep.encoder.config import EncoderConfig, MeanConfig, RowItemsConfig
 from ray_userrep.encoder.fields import FieldName
 
 
-class FullSoftmaxConfig(BaseModel):
-    """Cross-entropy over the whole catalogue, in chunks."""
-
+class _Softmax(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+    temperature: float | None = Field(
+        None, gt=0, description="scores are cosines over this, with encoder.unit_items; empty: plain products"
+    )
+
+
+class FullSoftmaxConfig(_Softmax):
+    """Cross-entropy over the whole catalogue, in chunks."""
 
     kind: Literal["full"] = "full"
 
 
-class SampledSoftmaxConfig(BaseModel):
+class SampledSoftmaxConfig(_Softmax):
     """A loss over sampled negatives: softmax corrected for how they were sampled, BCE or gBCE."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["sampled"] = "sampled"
     num_negatives: int = Field(1024, ge=1, description="negatives shared by a global batch, drawn with replacement")
@@ -34,12 +38,23 @@ class SampledSoftmaxConfig(BaseModel):
     calibration: float = Field(0.75, ge=0, le=1, description="gbce: t, from 0 (plain bce) to 1 (calibrated in full)")
 
 
-SoftmaxConfig = Annotated[FullSoftmaxConfig | SampledSoftmaxConfig, Field(discriminator="kind")]
+class InBatchSoftmaxConfig(_Softmax):
+    """Cross-entropy against the other targets of the batch, over all workers; the same item is no negative."""
+
+    kind: Literal["in_batch"] = "in_batch"
+    num_hard: int | None = Field(
+        None, ge=1, description="only so many count, those of other users that score highest; empty: all"
+    )
+
+
+SoftmaxConfig = Annotated[FullSoftmaxConfig | SampledSoftmaxConfig | InBatchSoftmaxConfig, Field(discriminator="kind")]
 
 
 def _softmax_refusal(softmax: SoftmaxConfig, encoder: EncoderConfig) -> str | None:
     if isinstance(softmax, FullSoftmaxConfig) and isinstance(encoder.items, RowItemsConfig):
         return "encoder.items.kind rows trains only the rows that are used: objective.softmax.kind must be sampled"
+    if softmax.temperature is not None and not encoder.unit_items:
+        return "objective.softmax.temperature divides cosines: it needs encoder.unit_items true"
     return None
 
 
@@ -78,6 +93,12 @@ class AutoencodingConfig(BaseModel):
     last_rate: float = Field(0.1, ge=0, le=1, description="share of windows of which only the last item is hidden")
     heads: tuple[FieldName, ...] = Field((), description="fields of hidden interactions that are predicted as well")
     head_weight: float = Field(0.1, gt=0, description="weight of each of those")
+    missing_heads: Literal["refuse", "drop"] = Field("refuse", description="what becomes of fields the log lacks")
+    predict_from: Literal["readout", "place"] = Field(
+        "readout", description="what predicts a hidden item: the user vector (its place, for mask), or always its place"
+    )
+    crop: float = Field(1.0, gt=0, le=1, description="share of a window that is kept, a run from a random place")
+    shuffle: float = Field(0.0, ge=0, le=1, description="share of that put into random order, a run of it")
 
     def hides_items(self) -> bool:
         return True
@@ -88,10 +109,18 @@ class AutoencodingConfig(BaseModel):
             return reason
         if encoder.readout == "last":
             return "objective.kind autoencoding predicts from encoder.readout mask, cls or mean, not last"
-        shown = sorted(set(self.heads) & set(encoder.context))
-        if shown and set(shown) & {"gap", "hour"}:
-            return f"objective.heads {shown[0]} would be predicted from encoder.context {shown[0]}: drop one of them"
+        if "gap" in self.heads and "gap" in encoder.context:
+            return "objective.heads gap would be predicted from encoder.context gap: drop one of them"
+        if self.predict_from == "place" and encoder.readout == "cls" and not _looks_both_ways(encoder):
+            return (
+                "objective.predict_from place never trains the token of encoder.readout cls where nothing looks at it: "
+                "use mean"
+            )
         return None
+
+
+def _looks_both_ways(encoder: EncoderConfig) -> bool:
+    return not encoder.backbone.causal and not isinstance(encoder.backbone, MeanConfig)
 
 
 class ContrastiveConfig(BaseModel):
@@ -100,13 +129,35 @@ class ContrastiveConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["contrastive"] = "contrastive"
-    views: Literal["subsequences", "mask", "permute"] = "subsequences"
-    share: float = Field(0.6, gt=0, lt=1, description="share of a window that is kept, hidden or permuted")
+    views: Literal["subsequences", "mask", "permute", "drop", "periods", "domains"] = Field(
+        "subsequences",
+        description="runs of the window, items hidden, reordered or dropped, its first and second part, two domains",
+    )
+    share: float = Field(
+        0.6, gt=0, lt=1, description="share of a window that is kept, hidden, permuted, dropped, or its first part"
+    )
+    whole_first: bool = Field(False, description="the first look is the window as it is")
     temperature: float = Field(0.1, gt=0)
     num_negatives: int | None = Field(None, ge=1, description="windows of the batch told apart; empty: all of them")
+    negatives: Literal["random", "hard"] = Field(
+        "random", description="those num_negatives: drawn for all at once, or the most similar to each window"
+    )
+    same_target: bool = Field(False, description="windows that lead up to the same item are not told apart")
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> "ContrastiveConfig":
+        if self.negatives == "hard" and self.num_negatives is None:
+            raise ValueError("objective.negatives hard needs objective.num_negatives: how many of the hardest")
+        if self.whole_first and self.views in ("periods", "domains"):
+            raise ValueError(f"objective.views {self.views} parts the window: objective.whole_first must be false")
+        return self
 
     def hides_items(self) -> bool:
         return self.views == "mask"
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: the target, or the one that makes two periods of any window."""
+        return int(self.same_target or self.views == "periods")
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""

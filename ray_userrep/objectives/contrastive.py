@@ -2,6 +2,7 @@
 
 Every window of the global batch is a negative for every other, gathered over the workers with gradients; windows of the
 same user are none. Many negatives cost one matrix product, and bind the loss to the size of the batch.
+With `same_target` the window's newest item is held back, and windows that lead up to the same item are none either.
 
 Shapes: N windows of this rank, G windows of all ranks, D width.
 """
@@ -16,10 +17,13 @@ from torch.nn import functional as F
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.readout import APPENDED, ReadoutKind, append
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.objectives.augment import PAIRED, keep
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
+from ray_userrep.objectives.hard import hardest
 
 View = Callable[[Batch, Draws, int, float], Batch]
 _NEGATIVE_KEY, _KEY_DRAW = "negative_key", 20
+_TARGET = "window_target"
 
 
 class Contrastive(Objective):
@@ -29,24 +33,39 @@ class Contrastive(Objective):
     num_views = 2
 
     def __init__(
-        self, view: View, share: float, readout: ReadoutKind, temperature: float, num_negatives: int | None
+        self,
+        view: View,
+        share: float,
+        readout: ReadoutKind,
+        temperature: float,
+        num_negatives: int | None,
+        hard: bool = False,
+        whole_first: bool = False,
+        same_target: bool = False,
+        side_columns: tuple[str, ...] = (),
+        lookahead: int = 0,
     ) -> None:
         super().__init__()
         self._view, self._share = view, share
         self._readout: ReadoutKind = readout
         self._temperature = temperature
-        self._num_negatives = num_negatives
+        self._num_negatives, self._hard = num_negatives, hard
+        self._whole_first, self._same_target = whole_first, same_target
+        self.side_columns, self.lookahead = side_columns, lookahead
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
         """The two looks; with the token that is read out where there is one."""
+        if self._same_target:
+            batch = _without_newest(batch)
         key_B = torch.from_numpy(rng.uniforms(_KEY_DRAW, batch.users_B.numpy()))
         batch = replace(batch, labels=batch.labels | {_NEGATIVE_KEY: key_B})
-        looks = [self._view(batch, rng, look, self._share) for look in (0, 1)]
+        first = batch if self._whole_first else self._view(batch, rng, 0, self._share)
+        looks = [first, self._view(batch, rng, 1, self._share)]
         token = APPENDED.get(self._readout)
         return looks if token is None else [append(look, token) for look in looks]
 
     def counts(self, views: list[Batch]) -> Tensor:
-        return torch.tensor([views[0].num_users * views[0].weight], dtype=torch.float32)
+        return torch.tensor([int(_is_pair(views[1]).sum()) * views[1].weight], dtype=torch.float32)
 
     def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
         first_ND, second_ND = (F.normalize(encoder.pooled(view).float(), dim=-1) for view in views)
@@ -55,17 +74,48 @@ class Contrastive(Objective):
         users_G, _ = gather(views[0].users_B)
         own_N = begin + torch.arange(len(first_ND), device=first_ND.device)
         is_other_NG = self._negatives(users_G, own_N, gather(views[0].labels[_NEGATIVE_KEY])[0])
+        is_other_NG &= self._told_apart(views[0], own_N, gather)
         loss = first_ND.new_zeros(())
         for anchor_ND, other_GD in ((first_ND, second_GD), (second_ND, first_GD)):
-            logits_NG = (anchor_ND @ other_GD.T / self._temperature).masked_fill(~is_other_NG, float("-inf"))
-            loss = loss + F.cross_entropy(logits_NG, own_N, reduction="sum") / 2
+            logits_NG = anchor_ND @ other_GD.T / self._temperature
+            shown_NG = self._hardest(logits_NG, is_other_NG, own_N) if self._hard else is_other_NG
+            loss_N = F.cross_entropy(logits_NG.masked_fill(~shown_NG, float("-inf")), own_N, reduction="none")
+            loss = loss + (loss_N * _is_pair(views[1])).sum() / 2
         return LossSum((loss * views[0].weight)[None])
 
     def _negatives(self, users_G: Tensor, own_N: Tensor, key_G: Tensor) -> Tensor:
         """What each window is told apart from, its own other look among it, `[N, G]`."""
         is_other_NG = users_G[own_N, None] != users_G
-        if self._num_negatives is not None and self._num_negatives < len(key_G):
+        if self._num_negatives is not None and self._num_negatives < len(key_G) and not self._hard:
             # Equal for all anchors: the windows with the lowest keys, which are drawn anew for every batch.
             is_other_NG &= key_G <= key_G.kthvalue(self._num_negatives).values
         columns_G = torch.arange(len(users_G), device=users_G.device)
         return is_other_NG | (columns_G == own_N[:, None])
+
+    def _told_apart(self, view: Batch, own_N: Tensor, gather: Gather) -> Tensor:
+        """What is no filler and leads up to another item, and each window itself, `[N, G]` or `[1, G]`."""
+        is_filler_G, _ = gather(torch.full_like(view.users_B, view.weight == 0))
+        is_other_NG = (is_filler_G == 0)[None]
+        if self._same_target:
+            target_G, _ = gather(view.labels[_TARGET])
+            is_other_NG = is_other_NG & (view.labels[_TARGET][:, None] != target_G)
+        columns_G = torch.arange(len(is_filler_G), device=own_N.device)
+        return is_other_NG | (columns_G == own_N[:, None])
+
+    def _hardest(self, logits_NG: Tensor, is_other_NG: Tensor, own_N: Tensor) -> Tensor:
+        """Each window's most similar negatives and its own other look, `[N, G]`."""
+        assert self._num_negatives is not None, "how many is said where they are hard"
+        is_negative_NG = is_other_NG.scatter(1, own_N[:, None], False)
+        return hardest(logits_NG, is_negative_NG, self._num_negatives).scatter(1, own_N[:, None], True)
+
+
+def _without_newest(batch: Batch) -> Batch:
+    """The batch without each window's newest item, which becomes its label."""
+    newest_B = batch.offsets_B1[1:].long() - 1
+    is_kept_T = torch.ones(batch.num_tokens, dtype=torch.bool)
+    is_kept_T[newest_B] = False
+    return replace(keep(batch, is_kept_T), labels=batch.labels | {_TARGET: batch.values_T[newest_B]})
+
+
+def _is_pair(view: Batch) -> Tensor:
+    return view.labels.get(PAIRED, torch.ones_like(view.users_B, dtype=torch.bool))

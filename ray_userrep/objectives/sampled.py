@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.objectives.base import Draws
+from ray_userrep.objectives.base import Draws, Gather, alone
 from ray_userrep.objectives.samplers import Sampler
 from ray_userrep.objectives.softmax import ItemSoftmax
 
@@ -31,7 +31,9 @@ class _Sampled(ItemSoftmax):
         ids_K = self._sampler.draw(rng, self._num_negatives, targets_T)
         return {NEGATIVES: ids_K, LOG_EXPECTED: (self._sampler.share(ids_K) * self._num_negatives).log().float()}
 
-    def forward(self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch) -> Tensor:
+    def forward(
+        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = alone
+    ) -> Tensor:
         negatives_K = view.labels[NEGATIVES]
         positive_T = (states_TD.float() * encoder.items(targets_T).float()).sum(-1)
         negative_TK = (states_TD @ encoder.items(negatives_K).T).float()

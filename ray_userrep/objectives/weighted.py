@@ -23,6 +23,7 @@ class Weighted(Objective):
         self.weights = tuple(weight * own for objective, weight in pairs for own in objective.weights)
         self.side_columns = tuple({column for objective in objectives for column in objective.side_columns})
         self.lookahead = max(objective.lookahead for objective in objectives)
+        self.dropped_heads = tuple({head for objective in objectives for head in objective.dropped_heads})
         self.num_views = sum(objective.num_views for objective in objectives)
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:

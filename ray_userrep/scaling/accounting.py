@@ -24,9 +24,12 @@ from ray_userrep.encoder.config import (
     EncoderConfig,
     GRUConfig,
     HSTUConfig,
+    ItemPartConfig,
+    RowItemsConfig,
     SumItemsConfig,
     TextItemsConfig,
     TransformerConfig,
+    WhitenedMoEItemsConfig,
 )
 from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.readout import APPENDED
@@ -37,6 +40,7 @@ from ray_userrep.objectives.config import (
     AutoregressiveConfig,
     ContrastiveConfig,
     FullSoftmaxConfig,
+    InBatchSoftmaxConfig,
     ObjectiveConfig,
     SoftmaxConfig,
     WeightedConfig,
@@ -101,7 +105,10 @@ def training_cost(
 
 def _lookahead(objective: ObjectiveConfig) -> int:
     parts = [part.objective for part in objective.parts] if isinstance(objective, WeightedConfig) else [objective]
-    return int(any(isinstance(part, AutoregressiveConfig) for part in parts))
+    return max(
+        part.lookahead() if isinstance(part, ContrastiveConfig) else int(isinstance(part, AutoregressiveConfig))
+        for part in parts
+    )
 
 
 def _objective(
@@ -118,12 +125,13 @@ def _objective(
             targets = float(shown_B.sum())
             views, heads = [shown_B], 0.0
         case AutoencodingConfig(softmax=softmax):
-            seen_B = _newest(lengths_B, lookahead)
+            seen_B = _share(_newest(lengths_B, lookahead), objective.crop)
             targets = float(_expected_hidden(objective, seen_B).sum())
             views = [seen_B + (encoder.readout == "cls")]
             heads = 2 * _TRAINED * targets * encoder.width * sum(FIELDS[name].size for name in objective.heads)
         case _:
-            return _contrastive(encoder, objective, catalogue, _newest(lengths_B, lookahead))
+            seen_B = _newest(lengths_B, lookahead - objective.lookahead()) - objective.same_target
+            return _contrastive(encoder, objective, catalogue, seen_B)
     rows = sum(float(view.sum()) for view in views)
     backbone = sum(_backbone(encoder.backbone, encoder.width, view) for view in views)
     looked_up, scores = _softmax(softmax, encoder.width, catalogue, targets)
@@ -133,14 +141,34 @@ def _objective(
 def _contrastive(
     encoder: EncoderConfig, objective: ContrastiveConfig, catalogue: Catalogue, lengths_B: Lengths
 ) -> tuple[float, float, float]:
-    if objective.views == "subsequences":
-        # In single precision, as the windows are cut.
-        shares = torch.from_numpy(lengths_B).to(torch.int32) * objective.share
-        lengths_B = shares.round().long().clamp(min=1).numpy()
-    look_B = lengths_B + (encoder.readout in APPENDED)
-    backbone = 2 * _backbone(encoder.backbone, encoder.width, look_B)
+    looks = [_look(objective, lengths_B, number) + (encoder.readout in APPENDED) for number in (0, 1)]
+    backbone = sum(_backbone(encoder.backbone, encoder.width, look_B) for look_B in looks)
     scores = 2 * (2 * _TRAINED * float(len(lengths_B)) ** 2 * encoder.width)
-    return 2 * _items(encoder, catalogue, float(look_B.sum())), backbone, scores
+    return sum(_items(encoder, catalogue, float(look_B.sum())) for look_B in looks), backbone, scores
+
+
+def _look(objective: ContrastiveConfig, lengths_B: Lengths, number: int) -> Lengths:
+    """Lengths of one of the two looks; what is dropped, and what is of one domain, is drawn: at its mean, and half."""
+    if number == 0 and objective.whole_first:
+        return lengths_B
+    match objective.views:
+        case "subsequences":
+            return _share(lengths_B, objective.share)
+        case "periods":
+            first_B = np.minimum(_share(lengths_B, objective.share), lengths_B - 1)
+            return lengths_B - first_B if number else first_B
+        case "drop":
+            return np.maximum(1, np.rint(lengths_B * (1 - objective.share)).astype(np.int64))
+        case "domains":
+            return np.maximum(1, lengths_B // 2)
+        case _:
+            return lengths_B
+
+
+def _share(lengths_B: Lengths, share: float) -> Lengths:
+    """A share of each window, at least one item; in single precision, as windows are cut."""
+    shares_B = torch.from_numpy(lengths_B).to(torch.int32) * share
+    return shares_B.round().long().clamp(min=1).numpy()
 
 
 def _expected_hidden(objective: AutoencodingConfig, lengths_B: Lengths) -> NDArray[np.float64]:
@@ -154,17 +182,27 @@ def _softmax(softmax: SoftmaxConfig, width: int, catalogue: Catalogue, targets: 
     """How many item vectors are made for the scores, and the FLOPs of the scores."""
     if isinstance(softmax, FullSoftmaxConfig):
         return catalogue.num_items, 2 * _TRAINED * targets * catalogue.num_items * width
+    if isinstance(softmax, InBatchSoftmaxConfig):
+        return targets, 2 * _TRAINED * targets**2 * width
     return targets + softmax.num_negatives, 2 * _TRAINED * targets * softmax.num_negatives * width
 
 
 def _items(encoder: EncoderConfig, catalogue: Catalogue, rows: float) -> float:
     """FLOPs of making so many item vectors; only text takes any."""
     parts = encoder.items.parts if isinstance(encoder.items, SumItemsConfig) else [encoder.items]
-    per_row = 0
-    for part in parts:
-        if isinstance(part, TextItemsConfig):
-            per_row += catalogue.text_width * (encoder.width + part.hidden) + part.hidden * encoder.width
-    return 2 * _TRAINED * rows * per_row
+    return 2 * rows * sum(_products_of_item(part, catalogue.text_width, encoder.width) for part in parts)
+
+
+def _products_of_item(part: ItemPartConfig | RowItemsConfig, text_width: int, width: int) -> float:
+    """Multiply-adds of one item's vector, forward and backward."""
+    match part:
+        case TextItemsConfig(hidden=hidden):
+            return _TRAINED * (text_width * (width + hidden) + hidden * width)
+        case WhitenedMoEItemsConfig(num_experts=num_experts):
+            # The gates read frozen vectors: their weights alone have gradients.
+            return num_experts * text_width * (_TRAINED * width + 2 * (_TRAINED - 1))
+        case _:
+            return 0
 
 
 def _backbone(config: BackboneConfig, width: int, lengths_B: Lengths) -> float:

@@ -58,8 +58,9 @@ def fit(
     checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints, split.fingerprint(corpus.manifest, False))
     state = checkpoints.load_latest(engine) or TrainState()
     with _Records(run_uri, state.step, on_record if engine.rank == 0 else None) as records:
-        records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind())
         objective = engine.model.objective
+        dropped = {"dropped_heads": list(objective.dropped_heads)} if objective.dropped_heads else {}
+        records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind() | dropped)
         domains = plan.domains.names if plan.domains is not None else ()
         log = Log(objective.parts, objective.weights, plan.num_tokens / plan.num_batches, records, domains)
         validate = _validation(recipe, corpus, split, engine, run_uri, log, records)

@@ -65,7 +65,9 @@ def read_records(run_uri: str) -> list[dict[str, Any]]:
 def progress_line(record: dict[str, Any]) -> str:
     """One record as the line that a person reads."""
     if record["kind"] == "model":
-        return _parameters_line(record["embedding"], record["backbone"])
+        line = _parameters_line(record["embedding"], record["backbone"])
+        dropped = ", ".join(record.get("dropped_heads", []))
+        return f"{line}\nwarning   this log has no {dropped}: objective.heads goes without" if dropped else line
     if record["kind"] == "epoch":
         return f"epoch {record['epoch']:>5}  {_domains(record)}"
     if record["kind"] == "diverged":

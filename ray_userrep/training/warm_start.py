@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ray_userrep import storage
+from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
@@ -82,7 +83,8 @@ def _refuse_other(encoder: UserEncoder, trained: UserEncoder, shared: dict[str, 
 def _architecture(encoder: UserEncoder) -> dict[str, Any]:
     config = encoder.config
     return {
-        "encoder": _with_weights(config.encoder),
+        # Fields that an older encoder was stored without have their defaults.
+        "encoder": _with_weights(EncoderConfig.model_validate(config.encoder).model_dump(mode="json")),
         "text.encoder": config.text_width,
         "objective (hidden items)": config.hides_items,
     }

@@ -22,6 +22,15 @@ def test_hours_of_the_week_are_the_calendar_s():
     assert FIELDS["hour"].codes(batch).tolist() == expected
 
 
+def test_dates_are_the_calendar_s():
+    times = [datetime(1904, 1, 1, tzinfo=UTC) + timedelta(days=13.37 * i) for i in range(8000)]
+    batch = replace(Batch.of([[0] * len(times)]), side={TIMESTAMPS: at(*times)})
+    assert FIELDS["day"].codes(batch).tolist() == [time.day for time in times]
+    assert FIELDS["month"].codes(batch).tolist() == [time.month for time in times]
+    expected = [1 + min(max(time.year - 1970, 0), FIELDS["year"].size - 2) for time in times]
+    assert FIELDS["year"].codes(batch).tolist() == expected
+
+
 def test_gaps_double_from_code_to_code_and_begin_anew_with_each_window():
     seconds = torch.tensor([100, 100, 101, 104, 50, 10**6])
     batch = replace(Batch.of([[0] * 4, [0] * 2]), side={TIMESTAMPS: seconds * 10**6})

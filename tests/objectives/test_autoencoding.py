@@ -12,13 +12,17 @@ from torch.nn import functional as F
 
 from ray_userrep.corpus.batch import CLS, MASK, START, TIMESTAMPS, Batch
 from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
+from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.errors import UserError
+from ray_userrep.objectives.augment import without_times
 from ray_userrep.objectives.autoencoding import Autoencoding
 from ray_userrep.objectives.autoregressive import TARGETS
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import Data, build_objective
 from ray_userrep.objectives.config import AutoencodingConfig
 from ray_userrep.objectives.softmax import FullSoftmax
+from ray_userrep.training.records import progress_line
 
 WINDOWS = [[3, 1, 4, 1, 5], [9], [2, 6, 5, 3, 5, 8], [7, 9]]
 DRAWS = Draws(0, 0, 0)
@@ -129,3 +133,86 @@ def test_a_few_steps_learn_a_cycle(table):
     scores = encoder(Batch.of([[0, 1, 2, 3], [16, 17, 18]])) @ encoder.items(None).T
     assert scores.argmax(-1).tolist() == [4, 19]
     assert F.cross_entropy(scores, torch.tensor([4, 19])) < 1.0
+
+
+@pytest.mark.parametrize("readout", ["cls", "mean"])
+def test_places_can_predict_whatever_the_readout(table, readout):
+    torch.manual_seed(0)
+    config = EncoderConfig(width=16, readout=readout, backbone=TransformerConfig(causal=False))
+    encoder = build_encoder(config, table, 6, hides_items=True).eval()
+    chosen = Autoencoding(FullSoftmax(), [], readout, 0.4, 0.2, 0.1, at_place=True)
+    (view,) = chosen.views(timed(WINDOWS), DRAWS)
+    states, expected = encoder.states(view), torch.zeros(())
+    for window, (low, high) in zip(WINDOWS, pairwise(view.offsets_B1.tolist()), strict=True):
+        for place in range(len(window)):
+            if view.values_T[low + place] == MASK:
+                scores = (encoder.items(None) @ states[low + place]).log_softmax(0)
+                expected = expected - scores[window[place]]
+        assert high - low == len(window) + (readout == "cls")
+    torch.testing.assert_close(chosen(encoder, [view]).sums_P, expected[None])
+
+
+@given(st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=9), min_size=1, max_size=6), st.integers(0, 5))
+def test_crops_and_shuffles_come_before_hiding(windows, epoch):
+    batch = timed(windows)
+    batch = replace(batch, side=batch.side | {"item": batch.values_T.double()})
+    chosen = Autoencoding(FullSoftmax(), [], "mask", 0.3, 0.0, 0.1, crop=0.6, shuffle=0.5)
+    (view,) = chosen.views(batch, Draws(0, epoch, 0))
+    times = batch.side[TIMESTAMPS]
+    for window, (low, high), (first, last) in zip(
+        windows, pairwise(view.offsets_B1.tolist()), pairwise(batch.offsets_B1.tolist()), strict=True
+    ):
+        assert high - low == max(1, round(0.6 * len(window)))
+        run = sorted(view.side[TIMESTAMPS][low:high].tolist())
+        places = [times[first:last].tolist().index(time) for time in run]
+        assert places == list(range(places[0], places[0] + len(places)))
+    is_hidden = view.values_T == MASK
+    truth = {int(time): int(item) for time, item in zip(times, batch.values_T, strict=True)}
+    shown = [truth[int(time)] for time in view.side[TIMESTAMPS]]
+    assert [item for item, hidden in zip(shown, is_hidden, strict=True) if hidden] == view.labels[TARGETS].tolist()
+    assert view.side["item"][~is_hidden].tolist() == view.values_T[~is_hidden].tolist()
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=1, max_size=6), min_size=1, max_size=5))
+def test_hidden_items_take_the_time_of_the_one_shown_before(hidden):
+    batch = timed([[1] * len(window) for window in hidden])
+    shown = without_times(batch, torch.tensor([one for window in hidden for one in window])).side[TIMESTAMPS].tolist()
+    times = batch.side[TIMESTAMPS].tolist()
+    for low, window in zip(batch.offsets_B1.tolist(), hidden, strict=False):
+        seen = [i for i, one in enumerate(window) if not one]
+        for i, one in enumerate(window):
+            before = [j for j in seen if j < i]
+            expected = times[low + i] if not one else times[low + (before or seen)[-1 if before else 0]] if seen else 0
+            assert shown[low + i] == expected
+
+
+def test_times_are_hidden_where_they_are_predicted_alone(table):
+    encoder = EncoderConfig(width=16, readout="mask", context=("hour",), backbone=TransformerConfig(causal=False))
+    data, batch = Data(table, (), lambda: np.ones(20, np.int64)), timed([[3, 5, 0, 4, 8, 3]] * 4)
+    views = {}
+    for heads in ((), ("month", "hour")):
+        chosen = build_objective(AutoencodingConfig(heads=heads, mask_rate=0.5), encoder, data)
+        (views[heads],) = chosen.views(batch, DRAWS)
+    plain, told = views[()], views["month", "hour"]
+    is_hidden = told.values_T == MASK
+    assert torch.equal(plain.side[TIMESTAMPS], batch.side[TIMESTAMPS])
+    assert not torch.equal(told.side[TIMESTAMPS][is_hidden], batch.side[TIMESTAMPS][is_hidden])
+    assert told.labels["hour"].tolist() == FIELDS["hour"].codes(batch)[is_hidden].tolist()
+
+
+def test_heads_that_the_log_lacks_are_refused_or_dropped_and_named(table):
+    encoder = EncoderConfig(width=16, readout="mean", backbone=TransformerConfig(causal=False))
+    heads = ("category", "category_2", "category_3", "event", "year")
+    data = Data(table, (), lambda: np.ones(20, np.int64))
+    with pytest.raises(UserError, match=r"objective\.heads category_3"):
+        build_objective(AutoencodingConfig(heads=heads), encoder, data)
+    chosen = build_objective(AutoencodingConfig(heads=heads, missing_heads="drop"), encoder, data)
+    assert chosen.dropped_heads == ("category_3", "event")
+    assert chosen.parts == ("hidden_item", "hidden_category", "hidden_category_2", "hidden_year")
+    (view,) = chosen.views(timed([[0, 1, 2, 3, 4, 6]] * 5), DRAWS)
+    items, second = view.labels[TARGETS].tolist(), view.labels["category_2"].tolist()
+    pairs = list(zip(items, second, strict=True))
+    assert all((a == b) == (i % 3 == j % 3) for i, a in pairs for j, b in pairs if 3 not in (i, j))
+    assert all((code > 0) == (item != 3) for item, code in pairs)
+    line = progress_line({"kind": "model", "embedding": 5, "backbone": 5, "dropped_heads": list(chosen.dropped_heads)})
+    assert "category_3, event" in line

@@ -13,8 +13,14 @@ from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import Data, build_objective
 from ray_userrep.recipe import Recipe
 
+TEMPERATURES = st.sampled_from([None, 0.1])
 SOFTMAXES = st.one_of(
-    st.just({"kind": "full"}),
+    st.builds(lambda temperature: {"kind": "full", "temperature": temperature}, TEMPERATURES),
+    st.builds(
+        lambda temperature, hard: {"kind": "in_batch", "temperature": temperature, "num_hard": hard},
+        TEMPERATURES,
+        st.sampled_from([None, 2]),
+    ),
     st.builds(
         lambda sampler, loss: {"kind": "sampled", "num_negatives": 8, "sampler": sampler, "loss": loss},
         st.sampled_from(["counts", "log_uniform", "in_batch", "mixed"]),
@@ -24,14 +30,24 @@ SOFTMAXES = st.one_of(
 SINGLE = st.one_of(
     st.builds(lambda softmax: {"kind": "autoregressive", "softmax": softmax}, SOFTMAXES),
     st.builds(
-        lambda softmax, heads: {"kind": "autoencoding", "softmax": softmax, "heads": heads},
+        lambda softmax, heads, changes: {"kind": "autoencoding", "softmax": softmax, "heads": heads} | changes,
         SOFTMAXES,
-        st.sampled_from([[], ["category"], ["hour", "price"], ["gap"]]),
+        st.sampled_from([[], ["category"], ["hour", "price"], ["gap"], ["category_2", "month"]]),
+        st.sampled_from([{}, {"predict_from": "place"}, {"crop": 0.5, "shuffle": 0.5}]),
     ),
     st.builds(
-        lambda views, negatives: {"kind": "contrastive", "views": views, "num_negatives": negatives},
-        st.sampled_from(["subsequences", "mask", "permute"]),
-        st.sampled_from([None, 2]),
+        lambda views, changes: {"kind": "contrastive", "views": views} | changes,
+        st.sampled_from(["subsequences", "mask", "permute", "drop", "periods", "domains"]),
+        st.sampled_from(
+            [
+                {},
+                {"num_negatives": 2},
+                {"num_negatives": 2, "negatives": "hard"},
+                {"negatives": "hard"},
+                {"same_target": True},
+                {"whole_first": True},
+            ]
+        ),
     ),
 )
 OBJECTIVES = SINGLE | st.builds(
@@ -44,6 +60,7 @@ ITEMS = st.sampled_from(
         {"kind": "id"},
         {"kind": "id", "start": "text"},
         {"kind": "text", "hidden": 4},
+        {"kind": "whitened_moe", "num_experts": 2},
         {"kind": "side"},
         {"kind": "hashed", "num_rows": 16},
         {"kind": "rows"},
@@ -62,22 +79,24 @@ def windows(longest):
     rng = np.random.default_rng(0)
     batch = Batch.of([list(rng.integers(0, 20, length)) for length in (longest, 2, 4, longest)])
     batch.side[TIMESTAMPS] = torch.arange(batch.num_tokens) * 10**9
+    batch.side["domain"] = torch.arange(batch.num_tokens) % 3
     return batch
 
 
 @settings(max_examples=200, deadline=None)
-@given(objective=OBJECTIVES, items=ITEMS, backbone=BACKBONES, readout=READOUTS, context=CONTEXT)
-def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone, readout, context):
+@given(objective=OBJECTIVES, items=ITEMS, backbone=BACKBONES, readout=READOUTS, context=CONTEXT, unit=st.booleans())
+def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone, readout, context, unit):
     encoder = {"width": 8, "items": items, "backbone": backbone, "readout": readout, "context": context}
+    encoder["unit_items"] = unit
     try:
         recipe = Recipe.model_validate({"name": "drawn", "encoder": encoder, "objective": objective})
     except ValidationError as refusal:
         reason = refusal.errors()[0]
-        assert "encoder." in reason["msg"] or "causal" in map(str, reason["loc"])
+        assert "encoder." in reason["msg"] or "objective." in reason["msg"] or "causal" in map(str, reason["loc"])
         return
     torch.manual_seed(0)
     built = build_encoder(recipe.encoder, table, 6, recipe.objective.hides_items())
-    chosen = build_objective(recipe.objective, recipe.encoder, Data(table, (), lambda: np.arange(20)))
+    chosen = build_objective(recipe.objective, recipe.encoder, Data(table, ("domain",), lambda: np.arange(20)))
     views = chosen.views(windows(6 + chosen.lookahead), Draws(0, 0, 0))
     assert len(views) == chosen.num_views
     counts = chosen.counts(views)
@@ -97,6 +116,10 @@ def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone
     ({"kind": "contrastive"}, {"readout": "mask"}, "encoder.readout"),
     ({"kind": "contrastive", "views": "permute"}, {"readout": "mean", "backbone": {"kind": "mean", "causal": False}},
      "permute"),
+    ({"kind": "contrastive", "negatives": "hard"}, {}, "objective.num_negatives"),
+    ({"kind": "contrastive", "views": "domains", "whole_first": True}, {}, "objective.whole_first"),
+    ({"kind": "autoregressive", "softmax": {"kind": "in_batch", "temperature": 0.1}}, {}, "encoder.unit_items"),
+    ({"kind": "autoencoding", "predict_from": "place"}, {"readout": "cls"}, "objective.predict_from"),
 ])  # fmt: skip
 def test_reasons_name_the_field(objective, encoder, field):
     with pytest.raises(ValidationError, match=field):

@@ -13,8 +13,11 @@ from torch.nn import functional as F
 from ray_userrep.corpus.batch import MASK, TIMESTAMPS, Batch
 from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import build_encoder
-from ray_userrep.objectives.augment import masked, permuted, subsequence
+from ray_userrep.errors import UserError
+from ray_userrep.objectives.augment import dropped, masked, one_domain, period, permuted, shuffled, subsequence
 from ray_userrep.objectives.base import Draws
+from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.config import ContrastiveConfig
 from ray_userrep.objectives.contrastive import Contrastive
 
 DRAWS = Draws(0, 0, 0)
@@ -60,6 +63,55 @@ def test_looks_differ_and_hide_the_share_asked_for():
     assert (looks[0].values_T == MASK).float().mean().item() == pytest.approx(0.3, abs=0.02)
     first, second = (permuted(batch, DRAWS, look, 0.5).values_T for look in (0, 1))
     assert not torch.equal(first, second)
+
+
+@given(many_windows)
+def test_a_shuffle_takes_times_along(windows):
+    batch = timed(windows)
+    look = shuffled(batch, DRAWS, 0, 0.8)
+    assert torch.equal(look.side[TIMESTAMPS], look.side["place"])
+    assert torch.equal(batch.values_T[look.side["place"]], look.values_T)
+
+
+@given(many_windows)
+def test_dropping_leaves_order_and_at_least_one(windows):
+    look = dropped(timed(windows), DRAWS, 1, 0.7)
+    for window, place in zip(windows, cut(look, look.side["place"]), strict=True):
+        assert 1 <= len(place) <= len(window) and place == sorted(place)
+    many = timed([[1] * 50] * 200)
+    assert dropped(many, DRAWS, 1, 0.2).num_tokens / many.num_tokens == pytest.approx(0.8, abs=0.02)
+
+
+@given(st.lists(st.lists(st.integers(0, 19), min_size=2, max_size=9), min_size=1, max_size=6), st.floats(0.05, 0.95))
+def test_periods_are_the_window_in_two(windows, share):
+    batch = timed(windows)
+    looks = [period(batch, DRAWS, look, share) for look in (0, 1)]
+    for window, before, after in zip(windows, *(cut(look, look.values_T) for look in looks), strict=True):
+        assert before and after and before + after == window
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 19), st.sampled_from([0, 7, -8, 9])), min_size=1, max_size=9),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(0, 3),
+)
+def test_looks_of_a_pair_are_of_two_domains(windows, epoch):
+    batch = Batch.of([[item for item, _ in window] for window in windows])
+    domains = [[domain for _, domain in window] for window in windows]
+    batch = replace(batch, side={"domain": torch.tensor([domain for own in domains for domain in own])})
+    looks = [one_domain(batch, Draws(0, epoch, 0), look, 0.5) for look in (0, 1)]
+    shown = [cut(look, look.side["domain"]) for look in looks]
+    for i, own in enumerate(domains):
+        is_pair = bool(looks[1].labels["paired"][i])
+        assert is_pair == (len(set(own) - {0}) > 1)
+        for look, found in zip(looks, shown, strict=True):
+            (domain,) = set(found[i])
+            items = [item for item, of in windows[i] if of == domain]
+            assert cut(look, look.values_T)[i] == items
+        assert (shown[0][i] != shown[1][i] and shown[0][i][0] != shown[1][i][0]) or not is_pair
 
 
 @pytest.fixture
@@ -131,3 +183,103 @@ def test_all_rows_of_two_ranks_are_the_joint_batch(encoder):
         return chosen(encoder, parts[rank], gather).sums_P
 
     torch.testing.assert_close(share(0) + share(1), whole)
+
+
+def with_domains(windows):
+    batch = timed(windows)
+    return replace(batch, side=batch.side | {"domain": 1 + torch.arange(batch.num_tokens) % 2})
+
+
+@pytest.mark.parametrize("view", [dropped, period, one_domain])
+def test_new_looks_start_at_the_log_of_the_batch_too(table, view):
+    torch.manual_seed(0)
+    chosen = Contrastive(view, 0.5, "mean", 1.0, None, whole_first=view is dropped)
+    encoder = build_encoder(EncoderConfig(width=64, readout="mean"), table, 9)
+    views = chosen.views(with_domains(random_windows(128)), DRAWS)
+    assert chosen.counts(views).item() == 128
+    assert chosen(encoder, views).sums_P.item() / 128 == pytest.approx(np.log(128), rel=0.15)
+
+
+def test_a_log_without_domains_is_refused(table):
+    data = Data(table, ("event",), lambda: np.ones(20, np.int64))
+    with pytest.raises(UserError, match=r"objective\.views domains"):
+        build_objective(ContrastiveConfig(views="domains"), EncoderConfig(), data)
+
+
+def test_a_window_of_one_domain_is_a_negative_only(encoder):
+    chosen = Contrastive(one_domain, 0.5, "last", 0.5, None)
+    batch = with_domains(random_windows(5))
+    lonely = torch.arange(5).repeat_interleave(batch.lengths()) == 2
+    batch = replace(batch, side=batch.side | {"domain": batch.side["domain"].masked_fill(lonely, 5)})
+    views = chosen.views(batch, DRAWS)
+    assert chosen.counts(views).tolist() == [4]
+    a, b = (F.normalize(encoder(view), dim=-1) for view in views)
+    rows = [own for own in range(5) if own != 2]
+    both = [
+        F.cross_entropy((x @ y.T / 0.5)[rows], torch.tensor(rows), reduction="sum") / 2 for x, y in ((a, b), (b, a))
+    ]
+    torch.testing.assert_close(chosen(encoder, views).sums_P[0], sum(both))
+
+
+def test_the_whole_window_against_one_with_items_dropped(encoder):
+    chosen = Contrastive(dropped, 0.5, "last", 0.5, None, whole_first=True)
+    batch = timed(random_windows(6))
+    whole, less = chosen.views(batch, DRAWS)
+    assert torch.equal(whole.values_T, batch.values_T) and less.num_tokens < batch.num_tokens
+
+
+def test_windows_that_lead_up_to_the_same_item_are_not_told_apart(encoder):
+    windows = [[1, 2, 9], [3, 4, 9], [5, 6, 8]]
+    chosen = Contrastive(dropped, 0.5, "last", 0.5, None, whole_first=True, same_target=True, lookahead=1)
+    views = chosen.views(timed(windows), DRAWS)
+    assert cut(views[0], views[0].values_T) == [[1, 2], [3, 4], [5, 6]]
+    a, b = (F.normalize(encoder(view), dim=-1) for view in views)
+    allowed = torch.tensor([[1, 0, 1], [0, 1, 1], [1, 1, 1]]).bool()
+    expected = torch.zeros(())
+    for x, y in ((a, b), (b, a)):
+        scores = (x @ y.T / 0.5).masked_fill(~allowed, float("-inf"))
+        expected = expected + F.cross_entropy(scores, torch.arange(3), reduction="sum") / 2
+    torch.testing.assert_close(chosen(encoder, views).sums_P[0], expected)
+
+
+def test_hard_negatives_are_the_most_similar_users_and_cost_more_than_random_ones(encoder):
+    batch = replace(timed(random_windows(12)), users_B=torch.arange(12) % 10)
+    hard = Contrastive(period, 0.5, "last", 0.5, 3, hard=True, lookahead=1)
+    views = hard.views(batch, DRAWS)
+    a, b = (F.normalize(encoder(view), dim=-1) for view in views)
+    expected = torch.zeros(())
+    for x, y in ((a, b), (b, a)):
+        for own in range(12):
+            others = [x[own] @ y[i] / 0.5 for i in range(12) if batch.users_B[i] != batch.users_B[own]]
+            kept = sorted(others, key=lambda score: -score.item())[:3]
+            expected = expected - torch.stack([x[own] @ y[own] / 0.5, *kept]).log_softmax(0)[0] / 2
+    found = hard(encoder, views).sums_P
+    torch.testing.assert_close(found[0], expected)
+    assert found > Contrastive(period, 0.5, "last", 0.5, 3)(encoder, views).sums_P
+
+
+@pytest.mark.parametrize("chosen", [
+    Contrastive(period, 0.5, "last", 0.5, 2, hard=True, lookahead=1),
+    Contrastive(dropped, 0.3, "last", 0.5, None, whole_first=True, same_target=True, lookahead=1),
+    Contrastive(one_domain, 0.3, "last", 0.5, None),
+], ids=["periods, hard", "drop, same target", "domains"])  # fmt: skip
+def test_two_ranks_learn_what_one_learns(encoder, two_ranks, chosen):
+    batch, users = with_domains(random_windows(6)), torch.arange(6)
+    windows, weight = random_windows(6), encoder.items.weight
+    (joint,) = torch.autograd.grad(chosen(encoder, chosen.views(batch, DRAWS)).sums_P[0], weight)
+    parts = []
+    for first, last in ((0, 2), (2, 6)):
+        part = with_domains(windows[first:last])
+        start, end = batch.offsets_B1[first], batch.offsets_B1[last]
+        side = {name: column[start:end] for name, column in batch.side.items()}
+        parts.append(chosen.views(replace(part, users_B=users[first:last], side=side), DRAWS))
+    (shared,) = torch.autograd.grad(two_ranks(chosen, encoder, parts)[0], weight)
+    torch.testing.assert_close(shared, joint)
+
+
+def test_a_filler_window_is_nobody_s_negative(encoder, two_ranks):
+    chosen = Contrastive(subsequence, 0.5, "last", 0.5, None)
+    views = chosen.views(timed(random_windows(4)), DRAWS)
+    filler = replace(timed(random_windows(1)), weight=0.0, users_B=torch.tensor([77]))
+    together = two_ranks(chosen, encoder, [views, chosen.views(filler, DRAWS)])
+    torch.testing.assert_close(together, chosen(encoder, views).sums_P)

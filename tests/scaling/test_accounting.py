@@ -38,6 +38,8 @@ SAMPLED = {"kind": "autoregressive", "softmax": {"kind": "sampled", "num_negativ
 CLOZE = {"kind": "autoencoding", "heads": ("price",)}
 CONTRAST = {"kind": "contrastive", "views": "subsequences"}
 BOTH = {"kind": "weighted", "parts": [{"weight": 1, "objective": AUTOREGRESSIVE}, {"weight": 1, "objective": CONTRAST}]}
+IN_BATCH = {"kind": "autoregressive", "softmax": {"kind": "in_batch", "temperature": 0.1, "num_hard": 3}}
+PERIODS = {"kind": "contrastive", "views": "periods", "share": 0.3}
 TWO_WAY = {"kind": "transformer", "causal": False}
 TEXT = {"kind": "text", "hidden": 3}
 CASES = {
@@ -56,6 +58,11 @@ CASES = {
     "sum": ({"items": {"kind": "sum", "parts": [{"kind": "id"}, {"kind": "text"}]}}, AUTOREGRESSIVE),
     "cloze": ({"backbone": TWO_WAY, "readout": "mask"}, CLOZE),
     "one token": ({"backbone": TWO_WAY, "readout": "cls"}, CLOZE),
+    "in batch": ({"unit_items": True}, IN_BATCH),
+    "mixed whitenings": ({"items": {"kind": "whitened_moe", "num_experts": 3}}, AUTOREGRESSIVE),
+    "cropped": ({"backbone": TWO_WAY, "readout": "mean"}, CLOZE | {"crop": 0.6, "predict_from": "place"}),
+    "periods": ({}, PERIODS),
+    "same target": ({}, CONTRAST | {"whole_first": True, "same_target": True}),
     "contrast": ({}, CONTRAST),
     "contrast of a token": ({"backbone": TWO_WAY, "readout": "cls"}, CONTRAST),
     "both": ({}, BOTH),

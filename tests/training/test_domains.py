@@ -1,6 +1,7 @@
 """What a run records of its domains adds up to what its plan says."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -14,19 +15,42 @@ from ray_userrep.training.fit import fit
 from ray_userrep.training.records import progress_line, read_records
 
 
-@pytest.fixture
-def with_domains(corpus) -> Corpus:
-    """The corpus, every user in one of two domains, one of them rare."""
+def in_domains(corpus: Corpus, names: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Corpus:
+    """The corpus with the domain of each interaction by its user and its place in the file."""
     for file in corpus.manifest.sequences:
         uri = storage.join(corpus.uri, file.path)
         table = storage.read_parquet(uri)
         lengths = np.diff(table["items"].combine_chunks().offsets.to_numpy())
-        own = np.repeat(np.where(table["user_id"].to_numpy() % 5 == 0, "rare", "common"), lengths)
+        users = np.repeat(table["user_id"].to_numpy(), lengths)
+        own = names(users, np.arange(len(users)))
         offsets = table["items"].combine_chunks().offsets
         table = table.append_column("domain", pa.ListArray.from_arrays(offsets, pa.array(own.tolist())))
         storage.write_parquet(uri, table)
     update = {"domains": {"common": 1, "rare": 1}, "side_columns": ["domain"]}
     return Corpus(corpus.uri, corpus.manifest.model_copy(update=update))
+
+
+@pytest.fixture
+def with_domains(corpus) -> Corpus:
+    """The corpus, every user in one of two domains, one of them rare."""
+    return in_domains(corpus, lambda users, _: np.where(users % 5 == 0, "rare", "common"))
+
+
+@pytest.fixture
+def across_domains(corpus) -> Corpus:
+    """The corpus, but for some users of one domain every third interaction is in the other."""
+    return in_domains(corpus, lambda users, n: np.where((users % 5 > 0) & (n % 3 == 0), "rare", "common"))
+
+
+def test_two_domains_of_a_user_are_read_and_told_from_other_users(across_domains, recipe, tmp_path):
+    chosen = recipe(**{
+        "objective": {"kind": "contrastive", "views": "domains"}, "encoder.readout": "mean", "train.max_steps": 60,
+        "train.epochs": 60.0, "stream.max_len": 16,
+    })  # fmt: skip
+    run = str(tmp_path / "run")
+    fit(chosen, across_domains, run, lambda m: BareEngine(m, chosen.train, torch.device("cpu")), lambda record: None)
+    losses = [loss for record in read_records(run) if record["kind"] == "train" for loss in record["losses"]]
+    assert len(losses) == 60 and 0 < np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])

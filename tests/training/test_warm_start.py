@@ -1,5 +1,7 @@
 """First weights from a trained encoder: rows by item id, all else as it was, under every engine; the rest refused."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,7 +10,7 @@ import torch
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import open_corpus
-from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.training import fit as module
 from ray_userrep.training.bare import BareEngine
@@ -122,3 +124,14 @@ def test_a_place_without_an_encoder_and_other_ids_are_refused(corpus, recipe, tm
     encoder.item_table = type(encoder.item_table)(pa.table({"item_id": range(60)}))
     with pytest.raises(UserError, match="item ids are int64, the item table holds string"):
         warm_start(encoder, str(tmp_path), module.nullcontext)
+
+
+def test_an_encoder_from_before_a_field_had_its_default(corpus, recipe, tmp_path):
+    trained = build_encoder(recipe().encoder, corpus.items(), 8)
+    trained.save_pretrained(tmp_path / "old")
+    stored = json.loads((tmp_path / "old" / "config.json").read_text())
+    del stored["encoder"]["unit_items"]
+    (tmp_path / "old" / "config.json").write_text(json.dumps(stored))
+    encoder = fresh(recipe(), corpus)
+    warm_start(encoder, str(tmp_path / "old"), module.nullcontext)
+    torch.testing.assert_close(encoder.items.weight, trained.items.weight, rtol=0, atol=0)

@@ -71,12 +71,19 @@ def test_partitioned_workers_go_on_as_if_nothing_happened(ray_session, corpus, r
     assert curve(tmp_path / "run") == whole
 
 
-@pytest.mark.parametrize("stage", [0, 3])
-def test_negatives_of_both_workers_are_the_joint_batch_s(ray_session, corpus, recipe, bare, tmp_path, stage):
+CONTRAST = {"objective": {"kind": "contrastive", "views": "subsequences"}}
+IN_BATCH = {
+    "objective": {"kind": "autoregressive", "softmax": {"kind": "in_batch", "temperature": 0.1}},
+    "encoder.unit_items": True,
+}
+
+
+@pytest.mark.parametrize(("stage", "changes"), [(0, CONTRAST), (3, CONTRAST), (0, IN_BATCH), (3, IN_BATCH)])
+def test_negatives_of_both_workers_are_the_joint_batch_s(ray_session, corpus, recipe, bare, tmp_path, stage, changes):
     """In-batch negatives are gathered with gradients: two workers learn what one learns from the whole batch."""
     chosen = recipe(**{
-        "objective": {"kind": "contrastive", "views": "subsequences"}, "train.max_steps": STEPS, "train.epochs": 30.0,
-        "train.num_workers": 2, "train.cpus_per_worker": 1, "train.zero.stage": stage,
+        "train.max_steps": STEPS, "train.epochs": 30.0, "train.num_workers": 2, "train.cpus_per_worker": 1,
+        "train.zero.stage": stage, **changes,
     })  # fmt: skip
     expected, _ = bare(chosen)
     fit_distributed(chosen, corpus, str(tmp_path / "run"), lambda record: None)

@@ -10,6 +10,7 @@ from ray_userrep.encoder.config import (
     RowItemsConfig,
     SumItemsConfig,
     TextItemsConfig,
+    WhitenedMoEItemsConfig,
 )
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.items.hashed import HashedItems
@@ -18,6 +19,7 @@ from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.items.side import SideItems
 from ray_userrep.encoder.items.sum import SumItems
 from ray_userrep.encoder.items.text import TextItems
+from ray_userrep.encoder.items.whitened_moe import WhitenedMoEItems
 from ray_userrep.errors import UserError
 
 
@@ -34,6 +36,8 @@ def build_items(
             return SumItems([build_items(part, num_items, width, text_width, table) for part in parts])
         case TextItemsConfig(hidden=hidden):
             return TextItems(text_width, width, hidden)
+        case WhitenedMoEItemsConfig(num_experts=num_experts, dropout=dropout):
+            return WhitenedMoEItems(text_width, width, num_experts, dropout)
         case HashedItemsConfig(num_rows=num_rows, num_hashes=num_hashes):
             return HashedItems(num_rows, num_hashes, width)
         case RowItemsConfig():

@@ -39,9 +39,18 @@ class TextItems(ItemEmbedder):
         Raises:
             UserError: the table has none, or of another width.
         """
-        vectors = table.text_vectors()
-        if vectors is None:
-            raise UserError("encoder.items.kind text needs text vectors: the item table has none")
-        if vectors.shape[1] != len(self.centre):
-            raise UserError(f"text vectors are {vectors.shape[1]} wide, the encoder was trained on {len(self.centre)}")
-        self._vectors = ItemFeatures(torch.from_numpy(vectors.copy()))
+        self._vectors = text_features(table, "text", len(self.centre))
+
+
+def text_features(table: ItemTable, kind: str, width: int) -> ItemFeatures:
+    """The text vectors that an embedder of this kind and width is attached to, `[V, E]`.
+
+    Raises:
+        UserError: the table has none, or of another width.
+    """
+    vectors = table.text_vectors()
+    if vectors is None:
+        raise UserError(f"encoder.items.kind {kind} needs text vectors: the item table has none")
+    if vectors.shape[1] != width:
+        raise UserError(f"text vectors are {vectors.shape[1]} wide, the encoder was trained on {width}")
+    return ItemFeatures(torch.from_numpy(vectors.copy()))

@@ -16,6 +16,7 @@ from ray_userrep.encoder.config import (
     SideItemsConfig,
     SumItemsConfig,
     TextItemsConfig,
+    WhitenedMoEItemsConfig,
 )
 from ray_userrep.encoder.fields import price_codes
 from ray_userrep.encoder.items.hashed import HashedItems
@@ -50,6 +51,7 @@ KINDS = [
     IdItemsConfig(start="text"),
     TextItemsConfig(),
     TextItemsConfig(hidden=8),
+    WhitenedMoEItemsConfig(num_experts=3),
     SideItemsConfig(num_rows=16),
     HashedItemsConfig(num_rows=32, num_hashes=2),
     RowItemsConfig(),
@@ -71,7 +73,8 @@ def test_ids_are_rows_of_the_catalogue_and_all_weights_learn(items):
     assert encoder.items(None).shape == (NUM_ITEMS, 16)
     (encoder(Batch.of([[1, 2, 3], [4]])) @ encoder.items(None).T).square().sum().backward()
     for name, parameter in encoder.items.named_parameters():
-        if name.endswith(("up.weight", "up.bias")):  # behind a map that starts at zero
+        # Behind a map that starts at zero; and the gate's noise, which is for training.
+        if name.endswith(("up.weight", "up.bias", "noise.weight")):
             continue
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
@@ -79,7 +82,9 @@ def test_ids_are_rows_of_the_catalogue_and_all_weights_learn(items):
 @every_kind
 def test_first_vectors_are_about_as_long_as_one(items):
     length = build(items, described(range(400))).items(None).norm(dim=1).mean().item()
-    scale = TEXT_WIDTH**0.5 if isinstance(items, TextItemsConfig) else 1.0  # text vectors here are not of length one
+    scale = (
+        TEXT_WIDTH**0.5 if isinstance(items, TextItemsConfig | WhitenedMoEItemsConfig) else 1.0
+    )  # text vectors here are not of length one
     assert 0.5 * scale < length < 2.0 * scale
 
 
@@ -145,6 +150,7 @@ def test_hashed_items_rarely_share_all_their_rows():
 
 @pytest.mark.parametrize("items, missing", [
     (TextItemsConfig(), "text vectors"), (IdItemsConfig(start="text"), "text vectors"),
+    (WhitenedMoEItemsConfig(), "text vectors"),
     (SideItemsConfig(), "category or a price"),
 ])  # fmt: skip
 def test_a_table_that_lacks_what_items_are_made_from_is_refused(items, missing):

@@ -1,0 +1,29 @@
+"""CLUE (NAVER): what one user did in two services is one user (Shin et al., AAAI 2023).
+
+Items are their texts; a Transformer mixes those of one service, and the mean is the user's vector. Negatives are the
+other users of the batch, over all workers; a window of one service is a negative only. The lower of the two text levels
+is frozen: stored text vectors through a trained network, where the original trains a Transformer over their tokens.
+Its contrastive loss was not at hand in full: it is the symmetric InfoNCE here.
+"""
+
+from ray_userrep.corpus.config import StreamConfig
+from ray_userrep.encoder.config import EncoderConfig, TextItemsConfig, TransformerConfig
+from ray_userrep.objectives.config import ContrastiveConfig
+from ray_userrep.recipe import Recipe
+from ray_userrep.training.config import TrainConfig
+
+
+def clue_naver() -> Recipe:
+    """Two bidirectional layers over long windows, so that many hold two domains; the log needs texts and domains."""
+    return Recipe(
+        name="clue_naver",
+        stream=StreamConfig(max_len=256, batch_tokens=32768),
+        encoder=EncoderConfig(
+            width=128,
+            items=TextItemsConfig(hidden=512),
+            backbone=TransformerConfig(causal=False),
+            readout="mean",
+        ),
+        objective=ContrastiveConfig(views="domains", temperature=0.1),
+        train=TrainConfig(epochs=60, learning_rate=1e-3, patience=10),
+    )

@@ -1,0 +1,98 @@
+"""In-batch negatives against a loop over pairs, on one rank and on two."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ray_userrep.corpus.batch import Batch
+from ray_userrep.encoder.config import EncoderConfig
+from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.objectives.autoregressive import TARGETS, Autoregressive
+from ray_userrep.objectives.base import TARGET_USERS, Draws
+from ray_userrep.objectives.in_batch import Cosine, InBatchSoftmax
+from ray_userrep.objectives.softmax import FullSoftmax
+
+DRAWS, TAU = Draws(0, 0, 0), 0.2
+WINDOWS = [[3, 1, 4, 1], [5, 9], [9, 2, 6, 5, 3, 5], [8, 9, 1], [2, 7], [1, 8, 2]]
+
+
+@pytest.fixture
+def encoder(table):
+    torch.manual_seed(0)
+    return build_encoder(EncoderConfig(width=16, unit_items=True), table, 6).eval()
+
+
+def slow_loss(encoder, view, num_hard=None):
+    """Each target against the targets of the batch, one pair at a time."""
+    states = F.normalize(encoder.states(view), dim=-1)
+    targets, users = view.side[TARGETS].tolist(), view.labels[TARGET_USERS].tolist()
+    items = F.normalize(encoder.items.inner(None), dim=-1)
+    total = torch.zeros(())
+    for own, target in enumerate(targets):
+        others = [
+            states[own] @ items[other] / TAU
+            for place, other in enumerate(targets)
+            if other != target and (num_hard is None or users[place] != users[own])
+        ]
+        if num_hard is not None:
+            others = sorted(others, key=lambda score: -score.item())[:num_hard]
+        scores = torch.stack([states[own] @ items[target] / TAU, *others])
+        total = total - scores.log_softmax(0)[0]
+    return total
+
+
+@pytest.mark.parametrize("num_hard", [None, 3, 1000])
+def test_the_loss_is_against_every_other_item_of_the_batch(encoder, num_hard):
+    objective = Autoregressive(Cosine(InBatchSoftmax(num_hard), TAU))
+    (view,) = objective.views(Batch.of(WINDOWS), DRAWS)
+    torch.testing.assert_close(objective(encoder, [view]).sums_P[0], slow_loss(encoder, view, num_hard))
+
+
+def test_targets_of_the_same_item_are_no_negatives(encoder):
+    objective = Autoregressive(Cosine(InBatchSoftmax(None), TAU))
+    views = objective.views(Batch.of([[1, 7], [2, 7], [3, 7]]), DRAWS)
+    assert objective(encoder, views).sums_P.item() == 0
+    views = objective.views(Batch.of([[1, 7], [2, 7], [3, 6]]), DRAWS)
+    assert objective(encoder, views).sums_P.item() > 0
+
+
+@pytest.mark.parametrize("num_hard", [None, 3])
+def test_two_ranks_learn_what_one_learns_from_the_joint_batch(encoder, two_ranks, num_hard):
+    objective = Autoregressive(Cosine(InBatchSoftmax(num_hard), TAU))
+    users = np.array([0, 1, 2, 1, 4, 5])
+    parts = [Batch.of(WINDOWS[a:b], users[a:b]) for a, b in ((0, 2), (2, 6))]
+    (joint,) = torch.autograd.grad(
+        objective(encoder, objective.views(Batch.of(WINDOWS, users), DRAWS)).sums_P[0], encoder.items.inner.weight
+    )
+    sums = two_ranks(objective, encoder, [objective.views(part, DRAWS) for part in parts])
+    (shared,) = torch.autograd.grad(sums[0], encoder.items.inner.weight)
+    torch.testing.assert_close(shared, joint)
+    alone = sum(objective(encoder, objective.views(part, DRAWS)).sums_P[0] for part in parts)
+    assert (num_hard is not None) or sums.item() > alone.item()
+
+
+def test_a_filler_is_nobody_s_negative(encoder, two_ranks):
+    objective = Autoregressive(Cosine(InBatchSoftmax(None), TAU))
+    views = objective.views(Batch.of(WINDOWS), DRAWS)
+    filler = objective.views(replace(Batch.of(WINDOWS[:1]), weight=0.0), DRAWS)
+    torch.testing.assert_close(two_ranks(objective, encoder, [views, filler]), objective(encoder, views).sums_P)
+
+
+def test_at_first_the_loss_is_about_the_log_of_the_batch(table):
+    torch.manual_seed(0)
+    encoder = build_encoder(EncoderConfig(width=256, unit_items=True), table, 2)
+    objective = Autoregressive(Cosine(InBatchSoftmax(None), 1.0))
+    rng = np.random.default_rng(0)
+    views = objective.views(Batch.of([list(rng.integers(0, 20, 2)) for _ in range(400)]), DRAWS)
+    # A twentieth of the batch has the same target and is left out.
+    assert objective(encoder, views).sums_P.item() / 400 == pytest.approx(np.log(400 * 0.95), rel=0.05)
+
+
+def test_cosines_are_another_softmax_over_scaled_states(encoder):
+    states, targets = torch.randn(5, 16), torch.tensor([3, 1, 4, 1, 5])
+    found = Cosine(FullSoftmax(), TAU)(states, targets, encoder, Batch.of([[0]]))
+    scores = F.cosine_similarity(states[:, None], encoder.items.inner(None)[None], dim=-1) / TAU
+    torch.testing.assert_close(found, F.cross_entropy(scores, targets, reduction="sum"))

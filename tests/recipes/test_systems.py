@@ -1,0 +1,60 @@
+"""The systems' recipes, made small: each trains on a log that has what it asks for."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from ray_userrep import recipes
+from ray_userrep.corpus.batch import TIMESTAMPS, Batch
+from ray_userrep.corpus.items import ItemTable
+from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.objectives.base import Draws
+from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.step import TrainModel, prepare, train_step
+
+NUM_ITEMS, WIDTH = 30, 16
+SYSTEMS = ("unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert")
+
+
+@pytest.fixture(scope="module")
+def table() -> ItemTable:
+    vectors = np.random.default_rng(0).normal(size=NUM_ITEMS * 6).astype(np.float32)
+    columns = {
+        "item_id": np.arange(NUM_ITEMS),
+        "count": np.ones(NUM_ITEMS, np.int64),
+        "category": [f"c{i % 4}|d{i % 3}" for i in range(NUM_ITEMS)],
+        "price": np.arange(NUM_ITEMS, dtype=np.float64),
+        "text_vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors), 6),
+    }
+    return ItemTable(pa.table(columns))
+
+
+def walks() -> Batch:
+    """Users who walk through the items in small steps, in two domains by turns."""
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(6, 12, 40)
+    batch = Batch.of([(rng.integers(NUM_ITEMS) + np.cumsum(rng.integers(1, 3, n))) % NUM_ITEMS for n in lengths])
+    batch.side[TIMESTAMPS] = torch.arange(batch.num_tokens) * 10**11
+    batch.side["domain"] = 1 + torch.arange(batch.num_tokens) % 2
+    return batch
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_small_one_learns(table, name):
+    recipe = recipes.recipe(name)
+    small = {"width": WIDTH, "dropout": 0.0, "backbone": recipe.encoder.backbone.model_copy(update={"dropout": 0.0})}
+    torch.manual_seed(0)
+    encoder_config = recipe.encoder.model_copy(update=small)
+    encoder = build_encoder(encoder_config, table, 12, recipe.objective.hides_items())
+    data = Data(table, ("domain",), lambda: np.ones(NUM_ITEMS, np.int64))
+    objective = build_objective(recipe.objective, encoder_config, data)
+    train = recipe.train.model_copy(update={"learning_rate": 1e-2})
+    engine = BareEngine(TrainModel(encoder, objective), train, torch.device("cpu"))
+    weights_P = torch.tensor(objective.weights)
+    losses = []
+    for step in range(40):
+        micros = prepare(objective, [walks()], Draws(0, step, 0), 0)
+        losses.append(float((train_step(engine, micros, 1e-2) * weights_P).sum()))
+    assert np.isfinite(losses).all() and np.mean(losses[-5:]) < 0.9 * losses[0]
