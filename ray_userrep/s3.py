@@ -82,5 +82,6 @@ def _endpoint() -> str | None:
 def _filesystem(bucket: str, endpoint: str | None, region: str | None) -> pafs.FileSystem:
     if region is None and endpoint is None:
         region = pafs.resolve_s3_region(bucket)
-    retries = pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS)
+    # The standard strategy stops retrying altogether once a few hundred requests of a process have failed.
+    retries = pafs.AwsDefaultS3RetryStrategy(max_attempts=ATTEMPTS)
     return pafs.S3FileSystem(endpoint_override=endpoint, region=region or "us-east-1", retry_strategy=retries)
