@@ -24,6 +24,7 @@ from ray_userrep.encoder.config import (
     EncoderConfig,
     GRUConfig,
     HSTUConfig,
+    ProjectedItemsConfig,
     SumItemsConfig,
     TextItemsConfig,
     TransformerConfig,
@@ -158,12 +159,14 @@ def _softmax(softmax: SoftmaxConfig, width: int, catalogue: Catalogue, targets: 
 
 
 def _items(encoder: EncoderConfig, catalogue: Catalogue, rows: float) -> float:
-    """FLOPs of making so many item vectors; only text takes any."""
+    """FLOPs of making so many item vectors; only texts and projected tables take any."""
     parts = encoder.items.parts if isinstance(encoder.items, SumItemsConfig) else [encoder.items]
     per_row = 0
     for part in parts:
         if isinstance(part, TextItemsConfig):
             per_row += catalogue.text_width * (encoder.width + part.hidden) + part.hidden * encoder.width
+        elif isinstance(part, ProjectedItemsConfig):
+            per_row += part.table_width * encoder.width
     return 2 * _TRAINED * rows * per_row
 
 

@@ -46,6 +46,7 @@ ITEMS = st.sampled_from(
         {"kind": "text", "hidden": 4},
         {"kind": "side"},
         {"kind": "hashed", "num_rows": 16},
+        {"kind": "projected", "table_width": 4},
         {"kind": "rows"},
         {"kind": "sum", "parts": [{"kind": "id"}, {"kind": "side"}]},
     ]
