@@ -14,7 +14,10 @@ the residuals; `scale.tune` measures the learning rate at each size instead.
 """
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
 
 from ray_userrep.encoder.config import BackboneConfig, HSTUConfig, TransformerConfig
 from ray_userrep.errors import UserError
@@ -106,8 +109,7 @@ def _at_depth(backbone: BackboneConfig, max_len: int, target: int, depth: int) -
     widths = allowed_widths()
 
     def count(width: int) -> int:
-        config = type(backbone).model_validate(_shaped(backbone, depth, width))
-        return backbone_parameters(config, width, max_len)
+        return parameters_of(backbone.model_dump_json(), width, depth, max_len)
 
     low, high = 0, len(widths) - 1
     while high - low > 1:
@@ -116,6 +118,20 @@ def _at_depth(backbone: BackboneConfig, max_len: int, target: int, depth: int) -
     near = [(width, count(width)) for width in (widths[low], widths[high])]
     width, parameters = min(near, key=lambda one: abs(math.log(one[1] / target)))
     return Shape(width, depth, heads_of(width), parameters)
+
+
+@lru_cache(maxsize=4096)
+def _ends(backbone: str, width: int, max_len: int) -> tuple[int, int]:
+    """Parameters of one layer and of two: all that is between grows by the same."""
+    kind = TypeAdapter[BackboneConfig](BackboneConfig).validate_json(backbone)
+    configs = [type(kind).model_validate(_shaped(kind, depth, width)) for depth in (1, 2)]
+    return backbone_parameters(configs[0], width, max_len), backbone_parameters(configs[1], width, max_len)
+
+
+def parameters_of(backbone: str, width: int, depth: int, max_len: int) -> int:
+    """Parameters of a backbone, given as JSON, at another width and depth."""
+    one, two = _ends(backbone, width, max_len)
+    return one + (depth - 1) * (two - one)
 
 
 def _shaped(backbone: BackboneConfig, depth: int, width: int) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def window_lengths(plan: Plan) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
 
 
 def spent_on(recipe: Recipe, corpus: Corpus) -> Result:
-    """Backbone parameters, interactions, epochs and FLOPs of the whole run, as planned; FLOPs from its first batches."""
+    """Parameters, interactions, epochs and FLOPs of the whole run, as planned; FLOPs by its first batches."""
     plan = plan_of(recipe, corpus)
     steps = total_steps(recipe.train, plan.num_batches)
     interactions = steps * plan.num_tokens / plan.num_batches
