@@ -61,6 +61,7 @@ def model_states(num_parameters: float, zero: ZeroConfig, world: int) -> Memory:
     """Bytes of parameters, gradients and optimiser states (ZeRO: Rajbhandari et al. 2020, section 5).
 
     Stages 1 to 3 update an fp32 copy of a rank's share, which DeepSpeed keeps also where the weights are fp32 already.
+    Under stage 2 the gradient of a parameter that the border of a share cuts may be held whole beside: it is left out.
     """
     share = num_parameters / world
     whole, part = _FP32 * num_parameters, _FP32 * share

@@ -137,8 +137,8 @@ def assumptions(recipe: Recipe, config: PlanConfig) -> list[str]:
         f"{config.users:,.0f} users, {config.interactions:.3g} interactions, {config.items:,} items, "
         f"{recipe.train.epochs:g} epochs, batches of {recipe.stream.batch_tokens:,} interactions, full windows of "
         f"{recipe.stream.max_len}",
-        f"{config.nodes} x {config.gpus_per_node} {config.gpu}: {gpu.memory / 1e9:g} GB, {config.reserve:.0%} of it left "
-        f"free, {peak / 1e12:g} TFLOP/s peak in {recipe.train.precision}, {network:g} GB/s between nodes",
+        f"{config.nodes} x {config.gpus_per_node} {config.gpu}: {gpu.memory / 1e9:g} GB, {config.reserve:.0%} of it "
+        f"left free, {peak / 1e12:g} TFLOP/s peak in {recipe.train.precision}, {network:g} GB/s between nodes",
         f"{config.mfu:.0%} of the peak is reached in products; measure it with benchmarks/gpu.py",
         "weights, gradients and Adam's moments are fp32; communication waits for products and they for it",
         "nothing is lost to failures, checkpoints, validation, or waiting for data",
@@ -186,7 +186,7 @@ def table(told: dict[str, Any]) -> str:
         lines.append(f"{name:<29}{seconds:>12.4f}{sent:>12.4f}{way['hours']:>14,.1f}{usd:>16}{most:>20}")
     data = told["data"]
     lines.append(
-        f"data        {data['bytes'] / 1e12:,.2f} TB, prepared in {data['prepare_core_hours']:,.0f} core hours, read at "
-        f"{data['read_bytes_per_second'] / 1e6:,.1f} MB/s while training"
+        f"data        {data['bytes'] / 1e12:,.2f} TB, prepared in {data['prepare_core_hours']:,.0f} core hours, read "
+        f"at {data['read_bytes_per_second'] / 1e6:,.1f} MB/s while training"
     )
     return "\n".join([*lines, *(f"assumes     {line}" for line in told["assumptions"])])

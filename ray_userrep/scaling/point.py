@@ -53,7 +53,7 @@ def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any
     measured: Result = {"outcome": DIVERGED}
     try:
         fit(recipe, corpus, run_uri, lambda model: BareEngine(model, recipe.train, device), on_record)
-        measured = {"outcome": _outcome(run_uri)} | measure(recipe, corpus, load_encoder(run_uri).to(device))
+        measured = {"outcome": _outcome(run_uri)} | measure(recipe, corpus, load_encoder(run_uri))
     except DivergedError as error:
         measured["message"] = str(error)
     except UserError as error:
@@ -75,7 +75,7 @@ def finished(run_uri: str) -> Result | None:
 def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> Result:
     """Validation loss, NDCG@10 and profile of a trained encoder."""
     split, config = resolve(recipe.split, corpus), recipe.evaluation
-    encoder = encoder.eval()
+    encoder = encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     test = read_histories(corpus, split, "test", config.max_users, encoder.side_columns)
     found = ranks(encoder_scorer(encoder), test, corpus.manifest.num_items, config.exclude_seen)
     return {

@@ -24,7 +24,7 @@ from ray_userrep.training import zero
 from ray_userrep.training.step import TrainModel
 
 NUM_ITEMS = 50
-SIZES = ((16, 1), (48, 2), (96, 3))  # width and layers
+SIZES = ((64, 4), (96, 8), (128, 12))  # width and layers
 STAGES = (0, 1, 2, 3)
 TABLE = ItemTable(pa.table({"item_id": np.arange(NUM_ITEMS), "count": np.ones(NUM_ITEMS, np.int64)}))
 
