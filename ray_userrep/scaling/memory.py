@@ -98,11 +98,12 @@ def activations(encoder: EncoderConfig, tokens: float, is_half: bool, on_gpu: bo
     masks = 2 * mask * width if backbone.dropout else 0
     gates = 2 * 2 * element * width if backbone.gated else 0
     ffn = element * (width + _ffn(backbone, width))
-    statistics = 2 * _FP32 * (1 if backbone.norm == "rms" else 2)
-    layer = 2 * _FP32 * width + attention + masks + gates + ffn + statistics
+    # Without a fused kernel, which CPUs lack, an RMS norm also keeps what it has normed.
+    norm = _FP32 * (width + 2 if backbone.norm == "layer" else width + 1 if on_gpu else 2 * width + 1)
+    layer = 2 * norm + attention + masks + gates + ffn
     entry = (1 if on_gpu else _FP32) * width if encoder.dropout else 0
     turn = 12 * (width // backbone.num_heads) if backbone.positions == "rotary" else 0
-    return float(tokens * (backbone.num_layers * layer + _FP32 * width + entry + turn))
+    return float(tokens * (backbone.num_layers * layer + norm + entry + turn))
 
 
 def _ffn(backbone: TransformerConfig, width: int) -> int:

@@ -60,5 +60,5 @@ def test_it_is_the_mean_over_every_prediction_for_users_never_trained_on(corpus,
 
 
 def test_a_split_that_trains_on_everyone_is_refused(corpus, encoder):
-    with pytest.raises(UserError, match="--split.rule cold_user"):
+    with pytest.raises(UserError, match="never trained on"):
         read_unseen(corpus, resolve(LeaveOneOutConfig(), corpus), encoder)

@@ -7,11 +7,12 @@ from ray_userrep.scaling.accounting import Catalogue, training_cost
 from ray_userrep.scaling.hardware import GPUS, PlanConfig
 from ray_userrep.scaling.plan import WAYS, load, memory_of, plan, step_seconds, table
 
+KIND = {"kind": "transformer"}
 RECIPE = Recipe.model_validate(
     {
         "name": "large",
         "stream": {"max_len": 256, "batch_tokens": 2**21, "micro_tokens": 2**15},
-        "encoder": {"width": 1024, "items": {"kind": "hashed"}, "backbone": {"kind": "transformer", "num_layers": 16, "num_heads": 16}},
+        "encoder": {"width": 1024, "items": {"kind": "hashed"}, "backbone": {"num_layers": 16, "num_heads": 16} | KIND},
         "objective": {"kind": "autoregressive", "softmax": {"kind": "sampled", "num_negatives": 4096}},
         "train": {"epochs": 1, "precision": "bf16"},
     }
