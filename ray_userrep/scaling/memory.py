@@ -21,6 +21,7 @@ from ray_userrep.scaling.accounting import Catalogue
 from ray_userrep.training.config import ZeroConfig
 
 _FP32, _BF16 = 4, 2
+_INDEX = 8
 _ADAM = 2 * _FP32
 _BUCKET = 500_000_000  # elements that DeepSpeed reduces together
 _LIVE = 1_000_000_000  # parameters that stage 3 keeps gathered
@@ -96,12 +97,13 @@ def activations(encoder: EncoderConfig, tokens: float, is_half: bool, on_gpu: bo
     mask = 1 if on_gpu else element
     attention = element * (1 + 3 + (1 if jagged else 2)) * width + _FP32 * backbone.num_heads
     masks = 2 * mask * width if backbone.dropout else 0
-    gates = 2 * 2 * element * width if backbone.gated else 0
+    gates = 2 * (2 * element + (_BF16 if is_half else 0)) * width if backbone.gated else 0
     ffn = element * (width + _ffn(backbone, width))
     # Without a fused kernel, which CPUs lack, an RMS norm also keeps what it has normed.
     norm = _FP32 * (width + 2 if backbone.norm == "layer" else width + 1 if on_gpu else 2 * width + 1)
     layer = 2 * norm + attention + masks + gates + ffn
     entry = (1 if on_gpu else _FP32) * width if encoder.dropout else 0
+    entry += _INDEX * (1 + 2 * (not jagged) + (backbone.positions == "learned"))
     turn = 12 * (width // backbone.num_heads) if backbone.positions == "rotary" else 0
     return float(tokens * (backbone.num_layers * layer + norm + entry + turn))
 

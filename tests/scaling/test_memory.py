@@ -20,7 +20,7 @@ from ray_userrep.scaling.memory import activations, item_parameters, model_state
 from ray_userrep.training.config import ZeroConfig
 from tests.scaling.zero_states import SIZES, STAGES, TABLE, recipe_of
 
-WORLD, TOKENS = 2, 128
+WORLD, TOKENS = 2, 160  # tokens that are no width, to tell activations from weights
 
 
 @pytest.fixture(scope="module")
