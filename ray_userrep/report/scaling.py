@@ -30,7 +30,7 @@ def scaling_page(name: str, told: Mapping[str, Any]) -> tuple[str, dict[str, Val
     sections += [Section(titles[name], drawn[name]) for name in titles if name in drawn]
     if told["law"] is not None:
         sections.insert(0, Section("The law", _law(told["law"])))
-        if told["law"].get("advice"):
+        if told["law"].get("optima"):
             sections.insert(1, Section("From a budget to a run", _advice(told["law"])))
     if told["proof"]:
         sections.insert(0, Section("Predicted, then trained", _proof(told["proof"], told["prediction"]["date"])))
@@ -226,7 +226,7 @@ def _advice(law: Mapping[str, Any]) -> str:
         f"For {one['C']:.2e} FLOPs of the backbone ({_number(one['flops'], '.2e')} with items and softmax) train "
         f"{_interval(one['N'], ',.0f')} parameters on {_interval(one['D'], ',.0f')} interactions "
         f"({one['epochs']:.3g} epochs of this corpus); expected loss {_interval(one['loss'])}."
-        for one in law["advice"]
+        for one in law["optima"]
     ]
     return "".join(remark(line) for line in lines)
 

@@ -104,17 +104,17 @@ def _studied(
     frontier = np.geomspace(good.C.min(), max(largest, *advise), _CURVE_POINTS).tolist()
     try:
         law = study(good, places, [*advise, *frontier])
-        law["advice"] = [_advice(recipe, study_of, one) for one in law["optima"][: len(advise)]]
-        law["frontier"] = law.pop("optima")[len(advise) :]
+        law["frontier"] = law["optima"][len(advise) :]
+        law["optima"] = [_advice(recipe, study_of, one) for one in law["optima"][: len(advise)]]
     except UserError as error:
         warnings.append(str(error))
         law = study(good, places)
-    expected = iter(law.pop("predictions"))  # of the law itself first; those of a preferred form are left
+    expected = iter(law["predictions"])  # of the law itself first; those of a preferred form are left
     law["curves"] = {"N": {}, "D": {}}
     for (axis, key), line in curves.items():
         law["curves"][axis][key] = _curve(axis, [next(expected) for _ in line])
-    warnings += law.pop("warnings")
-    return law
+    warnings += law["warnings"]
+    return law | {"predictions": [], "warnings": []}  # told elsewhere
 
 
 def _curve_places(rows: Sequence[Row]) -> dict[tuple[str, str], list[Place]]:

@@ -59,7 +59,7 @@ def test_a_killed_study_goes_on_and_is_the_one_that_was_left_alone(ray_session, 
     after = results(tmp_path / "run")
     assert len(after) == 6 and {name: after[name] for name in before} == before
     printed = capsys.readouterr().out
-    assert "6/6 runs" in printed and "predicted grid-n5000-d1100" in printed
+    assert "5/5 runs" in printed and "1/1 runs" in printed and "predicted grid-n5000-d1100" in printed
 
     alone = recipe.model_copy(update={"run": f"{tmp_path}/alone"})
     run_scale(alone, config())
