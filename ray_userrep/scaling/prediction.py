@@ -23,11 +23,16 @@ def register(folder: str, rows: Sequence[Row], places: Mapping[str, Place]) -> d
     `places` are the N and D of each held-out setting. Where the runs allow no law, that is what is written.
     """
     uri = storage.join(folder, FILE)
-    if not storage.exists(uri):
+    if not registered(folder):
         told = {"date": datetime.now(UTC).isoformat(timespec="seconds")} | _predicted(rows, places)
         storage.create_exclusive(uri, json.dumps(told, indent=1).encode())
-    registered: dict[str, Any] = storage.read_json(uri)
-    return registered
+    standing: dict[str, Any] = storage.read_json(uri)
+    return standing
+
+
+def registered(folder: str) -> bool:
+    """Whether a prediction stands."""
+    return storage.exists(storage.join(folder, FILE))
 
 
 def refuse_unregistered(folder: str, setting: str) -> None:

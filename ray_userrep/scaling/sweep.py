@@ -57,9 +57,9 @@ def sweep(
     """Train every point that has no result yet; returns the results of all, by name.
 
     Raises:
-        UserError: a point was refused, or failed; the others are finished first.
+        UserError: a finished run is of another recipe; a point was refused, or failed (the others are finished first).
     """
-    results = {point.name: done for point in points if (done := finished(run_uri(folder, point))) is not None}
+    results = done_before(points, folder)
     waiting = sorted((p for p in points if p.name not in results), key=lambda point: -point.compute)
     if not waiting:
         return results
@@ -74,6 +74,24 @@ def sweep(
             f"{len(failed)} of {len(points)} runs failed, the first is {name}: {message}; the others are kept, "
             "start the same study again to go on"
         )
+    return results
+
+
+def done_before(points: Sequence[Point], folder: str) -> dict[str, Result]:
+    """The results that are there already.
+
+    Raises:
+        UserError: one of them is of another recipe than its point's.
+    """
+    results = {}
+    for point in points:
+        if (done := finished(run_uri(folder, point))) is not None:
+            if fields := runs.changed(Recipe.model_validate(done["recipe"]), point.recipe):
+                raise UserError(
+                    f"{run_uri(folder, point)} was trained with another {', '.join(fields[:5])}: name another folder "
+                    "with --run, or delete this run"
+                )
+            results[point.name] = done
     return results
 
 

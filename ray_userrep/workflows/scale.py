@@ -21,10 +21,10 @@ from ray_userrep.scaling.config import ScaleConfig
 from ray_userrep.scaling.grid import LAW, Data, Point, cost_of, fixed, points, settings_of, tuning_points
 from ray_userrep.scaling.ladder import shape_of
 from ray_userrep.scaling.point import TRAINED, Result, plan_of, spent_on, window_lengths
-from ray_userrep.scaling.prediction import register
+from ray_userrep.scaling.prediction import register, registered
 from ray_userrep.scaling.rows import Row, law_points, row_of
 from ray_userrep.scaling.study import Place, study
-from ray_userrep.scaling.sweep import Progress, sweep
+from ray_userrep.scaling.sweep import Progress, done_before, sweep
 from ray_userrep.scaling.table import table
 from ray_userrep.training import runs
 from ray_userrep.workflows.cluster import connect
@@ -57,17 +57,28 @@ def run_scale(recipe: Recipe, config: ScaleConfig) -> None:
     print("".join(f"warning   {line}\n" for line in said), end="", flush=True)
     seen, held = [p for p in made if not p.held_out], [p for p in made if p.held_out]
     results = sweep(seen, corpus, folder, config, watch)
-    prediction = None
-    if held:
-        places = {p.setting: _place(p, corpus) for p in settings_of(held)}
-        prediction = register(folder, [row_of(p, results[p.name]) for p in seen], places)
-        results |= sweep(held, corpus, folder, config, watch)
+    prediction = _predicted(folder, corpus, held, [row_of(p, results[p.name]) for p in seen], said)
+    if prediction is None:
+        held = [point._replace(held_out=False) for point in held]
+    results |= sweep(held, corpus, folder, config, watch)
     rows = [row_of(p, results[p.name]) for p in made]
     told = summarise(recipe, config, study_of, rows, prediction, said)
     told |= {"tuned": tuned, "utilisation": watch.samples}
     _write(folder, recipe, config, told)
     print(printed(told))
     print(f"report    {storage.join(folder, 'report.html')}")
+
+
+def _predicted(
+    folder: str, corpus: Corpus, held: Sequence[Point], rows: Sequence[Row], said: list[str]
+) -> dict[str, Any] | None:
+    """The prediction of the held-out runs; none where there are none, or where they were trained before it."""
+    if not held:
+        return None
+    if not registered(folder) and done_before(held, folder):
+        said.append("the held-out runs were trained before they were predicted: nothing is proved by them")
+        return None
+    return register(folder, rows, {point.setting: _place(point, corpus) for point in settings_of(held)})
 
 
 def summarise(
@@ -186,11 +197,13 @@ def tuned_factors(trials: Sequence[Point], results: dict[str, Result]) -> dict[i
 def _claim(folder: str, recipe: Recipe, corpus: Corpus) -> None:
     """Write down what the folder's study is of, or refuse to mix another one into it."""
     uri = storage.join(folder, _STUDY)
-    mine = {"recipe": recipe.model_dump(mode="json", exclude={"run"}), "content": corpus.manifest.content_fingerprint}
+    mine, content = recipe.model_copy(update={"run": None}), corpus.manifest.content_fingerprint
     if not storage.exists(uri):
-        storage.write_json(uri, mine)
+        storage.write_json(uri, {"recipe": mine.model_dump(mode="json"), "content": content})
         return
-    changed = runs.differences(storage.read_json(uri), mine)
+    other = storage.read_json(uri)
+    changed = runs.changed(Recipe.model_validate(other["recipe"]), mine)
+    changed += ["what the corpus holds"] if other["content"] != content else []
     if changed:
         raise UserError(
             f"{folder} holds a study of something else (it differs in {', '.join(changed[:5])}): "

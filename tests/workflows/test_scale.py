@@ -73,8 +73,20 @@ def test_a_killed_study_goes_on_and_is_the_one_that_was_left_alone(ray_session, 
     untouched = results(tmp_path / "run")
     run_scale(recipe, config())
     assert results(tmp_path / "run") == untouched
-    with pytest.raises(UserError, match=r"study of something else \(it differs in recipe.stream.max_len"):
+    with pytest.raises(UserError, match=r"study of something else \(it differs in stream.max_len"):
         run_scale(recipe.model_copy(update={"stream": recipe.stream.model_copy(update={"max_len": 6})}), config())
+
+
+def test_what_was_trained_before_it_was_predicted_proves_nothing(ray_session, write_log, tmp_path, capsys):
+    write_log(f"{tmp_path}/log")
+    recipe, small = parse(fields(tmp_path), ""), config(sizes=[800], data=[300])
+    run_scale(recipe, small.model_copy(update={"hold_out": 0}))
+    assert "no law: 1 runs" in capsys.readouterr().out
+    run_scale(recipe, small)
+    assert "trained before they were predicted" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "prediction.json").exists()
+    with pytest.raises(UserError, match=r"was trained with another train\.learning_rate"):
+        run_scale(recipe, config(sizes=[800], data=[300], tune=[0.5]))
 
 
 def check_study(folder: Path, told: dict) -> None:
