@@ -55,7 +55,8 @@ def _figures(told: Mapping[str, Any]) -> Iterator[tuple[str, Values | None]]:
     rows = [row for row in told["rows"] if row["loss"] is not None]
     main = [row for row in rows if row["kind"] in ("grid", "isoflop")]
     law = told["law"]
-    yield "loss", {"rows": _columns(main), "curves": law["curves"] if law else {}} if main else None
+    curves, frontier = (law["curves"], law.get("frontier", [])) if law else ({}, [])
+    yield "loss", {"rows": _columns(main), "curves": curves, "frontier": frontier} if main else None
     iso = [row for row in rows if row["kind"] == "isoflop"]
     valleys = law["isoflop"]["valleys"] if law and "isoflop" in law else []
     yield "isoflop", {"rows": _columns(iso), "valleys": valleys} if iso else None
@@ -85,9 +86,11 @@ def _residuals(law: Mapping[str, Any]) -> Values:
 def _draw_loss(values: Values) -> Figure:
     drawing = Figure(figsize=(9.5, 3.8), layout="constrained")
     rows = values["rows"]
+    grid, others = ([i for i, kind in enumerate(rows["kind"]) if (kind == "grid") is flag] for flag in (True, False))
     for axis, x, group in zip(drawing.subplots(1, 3, sharey=True), "NDC", ("data", "size", "size"), strict=True):
-        for colour, key in zip(_cycle(), sorted(set(rows[group])), strict=False):
-            here = [i for i, value in enumerate(rows[group]) if value == key]
+        axis.plot(*_at(rows, x, "loss", others), "o", color=SOFT, alpha=0.4, markersize=3)
+        for colour, key in zip(_cycle(), sorted({rows[group][i] for i in grid}), strict=False):
+            here = [i for i in grid if rows[group][i] == key]
             seen, held = ([i for i in here if rows["held_out"][i] is flag] for flag in (False, True))
             axis.plot(*_at(rows, x, "loss", seen), "o", color=colour, markersize=4, label=f"{key:,}")
             axis.plot(*_at(rows, x, "loss", held), "s", color=colour, markersize=6, markerfacecolor="none")
@@ -97,6 +100,9 @@ def _draw_loss(values: Values) -> Figure:
                 if None not in (*curve["low"], *curve["high"]):
                     axis.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
         _logs(axis, {"N": "backbone parameters N", "D": "interactions D", "C": "FLOPs of the backbone C"}[x])
+        if x == "C" and values["frontier"]:
+            best = [(one["C"], one["loss"]["value"]) for one in values["frontier"] if one["C"] <= 3 * max(rows["C"])]
+            axis.plot(*zip(*best, strict=True), color=INK, linewidth=1.3)
         if x != "C":
             axis.legend(frameon=False, fontsize=7, labelcolor=INK, title="D" if x == "N" else "N", title_fontsize=8)
     return drawing
@@ -184,8 +190,8 @@ _DRAW: dict[str, Callable[[Values], Figure]] = {
     "residuals": _draw_residuals, "axes": _draw_axes, "utilisation": _draw_utilisation,
 }  # fmt: skip
 _CAPTIONS = {
-    "loss": "A point a run, both axes logarithmic; hollow squares were held out and predicted. Lines are the law, "
-    "bands its 95 % intervals.",
+    "loss": "A point a run, both axes logarithmic; hollow squares were held out and predicted, pale points "
+    "are those of budgets. Lines are the law with its 95 % intervals, the dark one the best run for each budget.",
     "isoflop": "Runs of equal backbone compute; parabolas through each, stars at bottoms that lie among the sizes.",
     "frontier": "The size and the data that the law says are best for a budget, with 95 % intervals.",
     "downstream": "Each run's ranking and what a linear model reads about users, against its validation loss.",

@@ -7,8 +7,7 @@ the residuals; `scale.tune` measures the learning rate at each size instead.
 - Depth grows with N^(1/4), and so width with N^(3/8), as from the smallest to the largest GPT-3 (Brown et al. 2020,
   table 2.1): 16 x 1 at 3 K parameters, 768 x 12 at 85 M.
 - The global batch grows with the square root of the data, in powers of two: steps and batch grow together.
-- Warm-up lasts for as many interactions as the backbone has parameters, within bounds (Porian et al. 2024, section
-  3.2).
+- Warm-up lasts for as many interactions as the backbone has parameters, within bounds (Porian et al. 2024).
 - The learning rate falls with the square root of the width and grows with that of the batch (Malladi et al. 2022, for
   Adam), from the recipe's own rate at its own width and batch, and stays below a bound.
 """
