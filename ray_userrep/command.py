@@ -52,6 +52,21 @@ def run_config_job(main: Callable[[Config, str], None], model: type[Config], doc
     _run(taken)
 
 
+def run_job_with(main: Callable[[Recipe, Config], None], name: str, model: type[Config], doc: str) -> None:
+    """Run a job that takes a recipe and, as `--NAME.field`, the fields of one flat config beside it."""
+
+    def taken(argv: list[str]) -> None:
+        if {"--help", "-h"} & set(argv):
+            print("\n".join([doc.strip(), "", *(f"--{name}.{line[2:]}" for line in _field_lines(model)), ""]))
+            parse(argv, "")
+        pairs, prefix = list(_pairs(argv)), f"{name}."
+        own = [f"--{key.removeprefix(prefix)}={value}" for key, value in pairs if key.startswith(prefix)]
+        rest = [f"--{key}={value}" for key, value in pairs if not key.startswith(prefix)]
+        main(parse(rest, doc), parse_config(own, model, prefix))
+
+    _run(taken)
+
+
 def _run(main: Callable[[list[str]], None]) -> None:
     """Run on the process's arguments; a user's error is one line and exit code 2."""
     try:
@@ -79,8 +94,8 @@ def parse(argv: Sequence[str], doc: str, default: str = "online_retail") -> Reci
     return validated(raw)
 
 
-def parse_config(argv: Sequence[str], model: type[Config]) -> Config:
-    """The flat config that the arguments describe.
+def parse_config(argv: Sequence[str], model: type[Config], prefix: str = "") -> Config:
+    """The flat config that the arguments describe; its fields are called by the prefix in messages.
 
     Raises:
         UserError: an unknown field or value; the message names it and what it takes.
@@ -90,12 +105,15 @@ def parse_config(argv: Sequence[str], model: type[Config]) -> Config:
     for name, text in _pairs(argv):
         if name not in kinds:
             close = difflib.get_close_matches(name, kinds, 1, 0.6)
-            raise UserError(f"unknown field {name}: {f'did you mean {close[0]}?' if close else 'see --help'}")
+            hint = f"did you mean {prefix}{close[0]}?" if close else "see --help"
+            raise UserError(f"unknown field {prefix}{name}: {hint}")
         raw[name] = _value(text, kinds[name])
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise UserError(_explained(error.errors()[0], raw)) from None
+        first = error.errors()[0]
+        said = _explained(first, raw)
+        raise UserError(said if first["type"] == "value_error" else prefix + said) from None
 
 
 def take(argv: list[str], names: Sequence[str]) -> tuple[dict[str, str], list[str]]:

@@ -3,10 +3,11 @@
 import pytest
 
 from ray_userrep import recipes, storage
-from ray_userrep.command import help_text, load, parse, parse_config, take
+from ray_userrep.command import help_text, load, parse, parse_config, run_job_with, take
 from ray_userrep.errors import UserError
 from ray_userrep.logs.config import SyntheticConfig
 from ray_userrep.objectives.config import SampledSoftmaxConfig
+from ray_userrep.scaling.config import ScaleConfig
 
 
 def test_fields_and_aliases_are_set_by_path():
@@ -114,3 +115,23 @@ def test_a_flat_config_is_set_by_its_fields():
 def test_what_a_flat_config_cannot_be_is_refused_by_name(argv, message):
     with pytest.raises(UserError, match=message):
         parse_config(argv, SyntheticConfig)
+
+
+def test_a_config_beside_the_recipe_takes_its_own_fields(monkeypatch, capsys):
+    taken = []
+    line = ["job", "--scale.sizes", "[3000, 9000]", "--train.epochs=2", "--scale.item_width=8", "--recipe", "sasrec"]
+    monkeypatch.setattr("sys.argv", line)
+    run_job_with(lambda recipe, config: taken.append((recipe, config)), "scale", ScaleConfig, "A job.")
+    recipe, config = taken[0]
+    assert (recipe.name, recipe.train.epochs, config.sizes, config.item_width) == ("sasrec", 2, (3000, 9000), 8)
+    near = "unknown field scale.size: did you mean scale.sizes"
+    for wrong, message in (("--scale.size", near), ("--scale.sizes", "scale.sizes: ")):
+        monkeypatch.setattr("sys.argv", ["job", wrong, "x"])
+        with pytest.raises(SystemExit, match="2"):
+            run_job_with(lambda recipe, config: None, "scale", ScaleConfig, "A job.")
+        assert message in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["job", "--help"])
+    with pytest.raises(SystemExit):
+        run_job_with(lambda recipe, config: None, "scale", ScaleConfig, "A job.")
+    told = capsys.readouterr().out
+    assert "--scale.hold_out = 2" in told and "--train.learning_rate" in told

@@ -14,7 +14,7 @@ ROOMS = [
     "errors", "s3", "archives", "storage", "logs", "corpus", "encoder", "objectives", "evaluation", "training.config",
     "embedding.config", "recipe", "recipes", "command", "training", "embedding", "scaling", "report", "workflows",
 ]  # fmt: skip
-RAY = {"logs", "corpus", "training/distributed.py", "embedding", "workflows"}
+RAY = {"logs", "corpus", "training/distributed.py", "embedding", "scaling/sweep.py", "workflows"}
 NO_RAY_IN_CORPUS = {
     f"corpus/{name}.py" for name in ("plan", "batch", "items", "draws", "domains", "splits", "store", "stream")
 }

@@ -114,6 +114,9 @@ class StreamConfig(BaseModel):
     domain_temperature: float = Field(
         1.0, ge=1, description="share of a domain in an epoch: its interactions ** (1 / temperature); 1: all just once"
     )
+    user_share: float = Field(
+        1.0, gt=0, le=1, description="share of the users trained on, by hash; a smaller share's are also in a larger's"
+    )
     batch_tokens: int = Field(2048, ge=1, description="targets in a global batch, over all workers")
     micro_tokens: int = Field(65536, ge=1, description="targets in one forward pass of one worker, about")
     shuffle_buckets: int = Field(64, ge=1, description="buckets shuffled together; of two such groups in memory")

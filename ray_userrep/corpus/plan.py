@@ -203,7 +203,7 @@ class Plan:
         targets_U = np.maximum(self.train_lengths[bucket] - self.lookahead, 0)
         max_len = self.config.max_len
         if self.config.windows == "tile":
-            row_W, start_W, num_W = _tiles(targets_U, max_len)
+            row_W, start_W, num_W = tiles(targets_U, max_len)
         else:
             row_W = np.flatnonzero(targets_U)
             num_W = np.minimum(targets_U[row_W], max_len)
@@ -218,9 +218,7 @@ class Plan:
         return targets_U if self.config.windows == "tile" else np.minimum(targets_U, self.config.max_len)
 
 
-def _tiles(
-    targets_U: NDArray[np.int64], max_len: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def tiles(targets_U: NDArray[np.int64], max_len: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Cut every user's targets into windows from the newest back: (user row, first item, targets) of each."""
     tiles_U = -(-targets_U // max_len)
     row_W = np.repeat(np.arange(len(targets_U)), tiles_U)

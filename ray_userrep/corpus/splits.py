@@ -30,7 +30,7 @@ from ray_userrep.errors import UserError
 
 NONE = -1
 _TRAIN, _VALID, _TEST = 0, 1, 2
-_HELD_OUT = 9  # what a draw is for
+_HELD_OUT, _SAMPLED = 9, 10  # what a draw is for
 
 Part = Literal["valid", "test"]
 
@@ -57,6 +57,7 @@ class Split(NamedTuple):
     valid_from: int = 0  # us since the epoch; 0 where the rule needs no time
     test_from: int = 0
     part_V: NDArray[np.int8] | None = None  # cold_item: which part each item is held out for
+    user_share: float = 1.0  # of the users trained on
 
     def positions(self, bucket: Bucket) -> Positions:
         """Cut the users of one bucket."""
@@ -75,10 +76,11 @@ class Split(NamedTuple):
 
     def training(self, bucket: Bucket) -> tuple[Bucket, NDArray[np.int64]]:
         """What windows are cut from, and how much of each user is trained on; rows are the bucket's."""
-        cut = self.positions(bucket)
+        is_sampled_U = draws.uniforms(_SAMPLED, bucket.user_hash_U) < self.user_share
+        train_end_U = np.where(is_sampled_U, self.positions(bucket).train_end_U, 0)
         if self.part_V is None:
-            return bucket, cut.train_end_U
-        kept = self.heads(bucket, np.arange(bucket.num_users), cut.train_end_U)
+            return bucket, train_end_U
+        kept = self.heads(bucket, np.arange(bucket.num_users), train_end_U)
         return kept, kept.lengths_U
 
     def learned(self, bucket: Bucket, before: Part) -> Bucket:
@@ -110,17 +112,19 @@ class Split(NamedTuple):
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def resolve(config: SplitConfig, corpus: Corpus) -> Split:
+def resolve(config: SplitConfig, corpus: Corpus, user_share: float = 1.0) -> Split:
     """The rule with what it needs to know of the corpus: cut times, which fall on midnights (UTC), or held-out items.
+
+    A share of the users changes what is trained on, never what is measured.
 
     Raises:
         UserError: the log is too short in time for a global-time split.
     """
     if isinstance(config, GlobalTimeConfig):
-        return Split(config, *_cut_times(config, corpus.manifest))
+        return Split(config, *_cut_times(config, corpus.manifest), user_share=user_share)
     if isinstance(config, ColdItemConfig):
-        return Split(config, part_V=_parts(hash_ids(corpus.items().ids), config))
-    return Split(config)
+        return Split(config, part_V=_parts(hash_ids(corpus.items().ids), config), user_share=user_share)
+    return Split(config, user_share=user_share)
 
 
 def _cut_times(config: GlobalTimeConfig, manifest: Manifest) -> tuple[int, int]:

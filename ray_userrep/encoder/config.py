@@ -55,6 +55,15 @@ class HashedItemsConfig(BaseModel):
     num_hashes: int = Field(2, ge=1)
 
 
+class ProjectedItemsConfig(BaseModel):
+    """One trained vector an item, of a width of its own, mapped to the encoder's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["projected"] = "projected"
+    table_width: int = Field(64, ge=1, description="width of the item table, whatever the encoder's is")
+
+
 class RowItemsConfig(BaseModel):
     """One trained vector an item whose gradients are only the rows used; needs a sampled softmax."""
 
@@ -64,7 +73,12 @@ class RowItemsConfig(BaseModel):
 
 
 ItemPartConfig = Annotated[
-    IdItemsConfig | TextItemsConfig | WhitenedMoEItemsConfig | SideItemsConfig | HashedItemsConfig,
+    IdItemsConfig
+    | TextItemsConfig
+    | WhitenedMoEItemsConfig
+    | SideItemsConfig
+    | HashedItemsConfig
+    | ProjectedItemsConfig,
     Field(discriminator="kind"),
 ]
 
@@ -84,6 +98,7 @@ ItemsConfig = Annotated[
     | WhitenedMoEItemsConfig
     | SideItemsConfig
     | HashedItemsConfig
+    | ProjectedItemsConfig
     | RowItemsConfig
     | SumItemsConfig,
     Field(discriminator="kind"),

@@ -25,6 +25,7 @@ from ray_userrep.encoder.config import (
     GRUConfig,
     HSTUConfig,
     ItemPartConfig,
+    ProjectedItemsConfig,
     RowItemsConfig,
     SumItemsConfig,
     TextItemsConfig,
@@ -188,7 +189,7 @@ def _softmax(softmax: SoftmaxConfig, width: int, catalogue: Catalogue, targets: 
 
 
 def _items(encoder: EncoderConfig, catalogue: Catalogue, rows: float) -> float:
-    """FLOPs of making so many item vectors; only text takes any."""
+    """FLOPs of making so many item vectors; only texts and projected tables take any."""
     parts = encoder.items.parts if isinstance(encoder.items, SumItemsConfig) else [encoder.items]
     return 2 * rows * sum(_products_of_item(part, catalogue.text_width, encoder.width) for part in parts)
 
@@ -201,6 +202,8 @@ def _products_of_item(part: ItemPartConfig | RowItemsConfig, text_width: int, wi
         case WhitenedMoEItemsConfig(num_experts=num_experts):
             # The gates read frozen vectors: their weights alone have gradients.
             return num_experts * text_width * (_TRAINED * width + 2 * (_TRAINED - 1))
+        case ProjectedItemsConfig(table_width=table_width):
+            return _TRAINED * table_width * width
         case _:
             return 0
 

@@ -48,7 +48,7 @@ def fit(
     whole: Whole = nullcontext,
 ) -> TrainState:
     """Train, resuming from the run's newest checkpoint, and export the best encoder to `<run>/encoder`."""
-    split = resolve(recipe.split, corpus)
+    split = resolve(recipe.split, corpus, recipe.stream.user_share)
     with build_context():
         model = build_model(recipe, corpus, split)
     if recipe.train.warm_start is not None:

@@ -56,11 +56,9 @@ def refuse_other(recipe: Recipe, run_uri: str) -> None:
     if storage.exists(storage.join(run_uri, RESULT)):
         raise UserError(f"run folder {run_uri} holds a finished run: name another with --run")
     other = Recipe.model_validate_json(storage.read_text(recipe_uri))
-    changed = differences(other.model_dump(mode="json"), recipe.model_dump(mode="json"))
-    changed = [name for name in changed if name not in _PLACES and not name.startswith(_PLACE_GROUPS)]
-    if changed:
+    if fields := changed(other, recipe):
         raise UserError(
-            f"run folder {run_uri} is in use by another recipe (it differs in {', '.join(changed[:5])}): "
+            f"run folder {run_uri} is in use by another recipe (it differs in {', '.join(fields[:5])}): "
             f"name another with --run, or resume it with --recipe {recipe_uri}"
         )
 
@@ -77,6 +75,12 @@ def open_run(recipe: Recipe, run_uri: str) -> bool:
     storage.write_text(recipe_uri, recipe.model_dump_json(indent=2) + "\n")
     storage.write_json(storage.join(run_uri, "environment.json"), environment())
     return resumed
+
+
+def changed(one: Recipe, other: Recipe) -> list[str]:
+    """Dotted names of the fields in which two recipes differ in what is learned, not in where."""
+    names = differences(one.model_dump(mode="json"), other.model_dump(mode="json"))
+    return [name for name in names if name not in _PLACES and not name.startswith(_PLACE_GROUPS)]
 
 
 def differences(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> list[str]:

@@ -225,3 +225,17 @@ def test_what_a_rule_does_not_take_is_refused(raw, told):
 def test_users_without_targets_are_none():
     cut = resolve(LeaveOneOutConfig(), Held()).positions(bucket_of([[(0, 1)], []]))
     assert cut.test_U.tolist() == cut.valid_U.tolist() == [NONE, NONE]
+
+
+def test_shares_of_the_users_are_nested_and_change_nothing_that_is_measured():
+    bucket = bucket_of([[(day, day) for day in range(6)] for _ in range(2000)])
+    config, kept_U = ColdUserConfig(), np.zeros(2000, bool)
+    whole = resolve(config, Held())
+    for share in (0.1, 0.4, 1.0):
+        split = resolve(config, Held(), share)
+        trained_U = split.training(bucket)[1] > 0
+        assert (trained_U >= kept_U).all() and trained_U.sum() > kept_U.sum()
+        assert abs(trained_U.sum() / (whole.training(bucket)[1] > 0).sum() - share) < 0.04
+        for part in ("valid", "test"):
+            np.testing.assert_array_equal(split.targets(bucket, part)[1], whole.targets(bucket, part)[1])
+        kept_U = trained_U

@@ -63,6 +63,7 @@ ITEMS = st.sampled_from(
         {"kind": "whitened_moe", "num_experts": 2},
         {"kind": "side"},
         {"kind": "hashed", "num_rows": 16},
+        {"kind": "projected", "table_width": 4},
         {"kind": "rows"},
         {"kind": "sum", "parts": [{"kind": "id"}, {"kind": "side"}]},
     ]

@@ -55,6 +55,8 @@ CASES = {
     "sampled": ({}, SAMPLED),
     "text": ({"items": TEXT}, AUTOREGRESSIVE),
     "text, sampled": ({"items": TEXT}, SAMPLED),
+    "projected": ({"items": {"kind": "projected", "table_width": 6}}, AUTOREGRESSIVE),
+    "projected, sampled": ({"items": {"kind": "projected", "table_width": 6}}, SAMPLED),
     "sum": ({"items": {"kind": "sum", "parts": [{"kind": "id"}, {"kind": "text"}]}}, AUTOREGRESSIVE),
     "cloze": ({"backbone": TWO_WAY, "readout": "mask"}, CLOZE),
     "one token": ({"backbone": TWO_WAY, "readout": "cls"}, CLOZE),

@@ -7,6 +7,7 @@ from ray_userrep.encoder.config import (
     HashedItemsConfig,
     IdItemsConfig,
     ItemsConfig,
+    ProjectedItemsConfig,
     RowItemsConfig,
     SumItemsConfig,
     TextItemsConfig,
@@ -15,6 +16,7 @@ from ray_userrep.encoder.config import (
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.items.hashed import HashedItems
 from ray_userrep.encoder.items.id import IdItems, start_from_text
+from ray_userrep.encoder.items.projected import ProjectedItems
 from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.items.side import SideItems
 from ray_userrep.encoder.items.sum import SumItems
@@ -40,6 +42,8 @@ def build_items(
             return WhitenedMoEItems(text_width, width, num_experts, dropout)
         case HashedItemsConfig(num_rows=num_rows, num_hashes=num_hashes):
             return HashedItems(num_rows, num_hashes, width)
+        case ProjectedItemsConfig(table_width=table_width):
+            return ProjectedItems(num_items, table_width, width)
         case RowItemsConfig():
             return RowItems(num_items, width)
         case IdItemsConfig(start=start):

@@ -12,6 +12,7 @@ from ray_userrep.encoder.config import (
     EncoderConfig,
     HashedItemsConfig,
     IdItemsConfig,
+    ProjectedItemsConfig,
     RowItemsConfig,
     SideItemsConfig,
     SumItemsConfig,
@@ -54,6 +55,7 @@ KINDS = [
     WhitenedMoEItemsConfig(num_experts=3),
     SideItemsConfig(num_rows=16),
     HashedItemsConfig(num_rows=32, num_hashes=2),
+    ProjectedItemsConfig(table_width=6),
     RowItemsConfig(),
     SumItemsConfig(parts=[IdItemsConfig(start="text"), TextItemsConfig(), SideItemsConfig(num_rows=16)]),
 ]

@@ -1,0 +1,100 @@
+"""The full-softmax loss of users who are never trained on: what scaling laws are fitted to.
+
+Every interaction of such a user but the first is predicted from those before it, in windows cut as training cuts
+them: many more terms than one target a user, and so a loss that tells close models apart. Users weigh in by their
+interactions, and intervals are taken over users, whose interactions depend on each other.
+
+Shapes: U users, W windows, T tokens, V items, D width, C tokens of a chunk.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ray_userrep.corpus.config import ColdUserConfig
+from ray_userrep.corpus.plan import ranges, tiles
+from ray_userrep.corpus.splits import NONE, Split
+from ray_userrep.corpus.store import Corpus
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.errors import UserError
+from ray_userrep.evaluation.data import Sequences
+from ray_userrep.evaluation.encoder_ranks import as_batch
+
+_BATCH_TOKENS, _CHUNK_LOGITS = 8192, 2**22
+_NUM_RESAMPLES, _CONFIDENCE = 1000, 0.95
+
+
+class Likelihood(NamedTuple):
+    """Summed loss in nats and number of predictions of each user."""
+
+    loss_U: NDArray[np.float64]
+    count_U: NDArray[np.int64]
+
+    def summary(self) -> dict[str, float]:
+        """The mean loss of a prediction with its bootstrap interval over users."""
+        rng = np.random.default_rng(0)
+        rows = rng.integers(0, len(self.loss_U), (_NUM_RESAMPLES, len(self.loss_U)))
+        drawn = self.loss_U[rows].sum(1) / self.count_U[rows].sum(1)
+        low, high = np.quantile(drawn, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+        return {"mean": float(self.loss_U.sum() / self.count_U.sum()), "low": float(low), "high": float(high)}
+
+
+def read_unseen(corpus: Corpus, split: Split, encoder: UserEncoder) -> Sequences:
+    """The whole sequences of the users that a cold-user split keeps for validation.
+
+    Raises:
+        UserError: the split is another, or keeps no user with two interactions.
+    """
+    if not isinstance(split.config, ColdUserConfig):
+        raise UserError(
+            f"split.rule {split.config.rule}: this loss needs users who are never trained on: --split.rule cold_user"
+        )
+    parts = []
+    for number in corpus.buckets():
+        bucket = corpus.bucket(number, encoder.side_columns)
+        rows = np.flatnonzero(split.positions(bucket).valid_U != NONE)
+        held = bucket.heads(rows, bucket.lengths_U[rows])
+        parts.append(Sequences(held.items_N, held.timestamps_N, held.offsets_U1, held.user_hash_U, side_N=held.side_N))
+    users = Sequences.concat(parts)
+    if not users.num_users:
+        raise UserError(f"no user of {corpus.uri} is held out for validation: raise split.valid_share")
+    return users
+
+
+def likelihood(encoder: UserEncoder, users: Sequences) -> Likelihood:
+    """The loss of every interaction but each user's first, by a causal encoder that reads no token of its own."""
+    row_W, start_W, length_W = tiles(np.maximum(users.lengths_U - 1, 0), encoder.max_len)
+    loss_U, count_U = np.zeros(users.num_users), np.zeros(users.num_users, np.int64)
+    order = np.argsort(length_W, kind="stable")
+    run = np.cumsum(length_W[order]) // _BATCH_TOKENS
+    for rows in np.split(order, np.flatnonzero(np.diff(run)) + 1):
+        owner_W = row_W[rows]
+        place_T = ranges(users.offsets_U1[owner_W] + start_W[rows], length_W[rows])
+        inputs = _windows(users, place_T, owner_W, length_W[rows])
+        loss_T = _losses(encoder, inputs, torch.from_numpy(users.items_N[place_T + 1]))
+        owner_T = np.repeat(owner_W, length_W[rows])
+        loss_U += np.bincount(owner_T, loss_T.double().cpu().numpy(), minlength=users.num_users)
+        count_U += np.bincount(owner_T, minlength=users.num_users)
+    return Likelihood(loss_U, count_U)
+
+
+def _windows(
+    users: Sequences, place_T: NDArray[np.int64], owner_W: NDArray[np.int64], length_W: NDArray[np.int64]
+) -> Sequences:
+    offsets_W1 = np.concatenate([[0], np.cumsum(length_W)])
+    side = {name: column[place_T] for name, column in users.side_N.items()}
+    return Sequences(users.items_N[place_T], users.times_N[place_T], offsets_W1, users.users_U[owner_W], side_N=side)
+
+
+def _losses(encoder: UserEncoder, inputs: Sequences, targets_T: Tensor) -> Tensor:
+    """The loss of each target, `[T]`."""
+    with torch.inference_mode():
+        states_TD = encoder.states(as_batch(inputs).to(encoder.device)).float()
+        table_VD = encoder.items(None).float()
+        chunk = max(1, _CHUNK_LOGITS // len(table_VD))
+        parts = zip(states_TD.split(chunk), targets_T.to(encoder.device).split(chunk), strict=True)
+        return torch.cat([F.cross_entropy(h_CD @ table_VD.T, t_C, reduction="none") for h_CD, t_C in parts])

@@ -1,0 +1,275 @@
+"""The page of a scaling study: what was measured, the law with its intervals, and how far it may be trusted.
+
+Every figure is drawn from plain values that are handed back beside the page, so that anyone can draw it again.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from ray_userrep.report.figures import COLOURS, INK, MAIN, SECOND, SOFT, plain, svg
+from ray_userrep.report.page import Section, facts, figure, listing, page, remark
+
+Values = dict[str, Any]
+Rows = Sequence[Mapping[str, Any]]
+
+
+def scaling_page(name: str, told: Mapping[str, Any]) -> tuple[str, dict[str, Values]]:
+    """The page, and the values of each figure by name."""
+    kept = {name: values for name, values in _figures(told) if values is not None}
+    drawn = {name: figure(svg(_DRAW[name](values)), _CAPTIONS[name]) for name, values in kept.items()}
+    sections = [Section("Runs", _runs(told["rows"]))]
+    titles = {
+        "loss": "Loss against size, data and compute", "isoflop": "IsoFLOP valleys", "frontier": "Compute-optimal runs",
+        "downstream": "What a lower loss is worth", "residuals": "Residuals", "axes": "Sequence length and batch",
+        "utilisation": "The cluster",
+    }  # fmt: skip
+    sections += [Section(titles[name], drawn[name]) for name in titles if name in drawn]
+    if told["law"] is not None:
+        sections.insert(0, Section("The law", _law(told["law"])))
+        if told["law"].get("optima"):
+            sections.insert(1, Section("From a budget to a run", _advice(told["law"])))
+    if told["proof"]:
+        sections.insert(0, Section("Predicted, then trained", _proof(told["proof"], told["prediction"]["date"])))
+    if told["warnings"]:
+        sections.append(Section("Doubts", "".join(remark(line) for line in told["warnings"])))
+    return page(f"Scaling study: {name}", _lead(told), sections), kept
+
+
+def _lead(told: Mapping[str, Any]) -> str:
+    rows = told["rows"]
+    lost = sum(row["loss"] is None for row in rows)
+    text = f"{len(rows)} runs" + (f", {lost} of them diverged" if lost else "")
+    if told["law"] is None:
+        return f"{text}; they allow no law."
+    proof = told["proof"]
+    inside = sum(one["inside"] for one in proof)
+    ending = f"; {inside} of {len(proof)} predictions of held-out runs held" if proof else "; nothing was held out"
+    return f"{text}; L = {told['law']['law']['formula']}{ending}."
+
+
+def _figures(told: Mapping[str, Any]) -> Iterator[tuple[str, Values | None]]:
+    rows = [row for row in told["rows"] if row["loss"] is not None]
+    main = [row for row in rows if row["kind"] in ("grid", "isoflop")]
+    law = told["law"]
+    curves, frontier = (law["curves"], law.get("frontier", [])) if law else ({}, [])
+    yield "loss", {"rows": _columns(main), "curves": curves, "frontier": frontier} if main else None
+    iso = [row for row in rows if row["kind"] == "isoflop"]
+    valleys = law["isoflop"]["valleys"] if law and "isoflop" in law else []
+    yield "isoflop", {"rows": _columns(iso), "valleys": valleys} if iso else None
+    yield "frontier", {"optima": law["frontier"]} if law and law.get("frontier") else None
+    yield "downstream", _downstream(main) if main else None
+    yield "residuals", _residuals(law) if law else None
+    axes = [row for row in rows if row["kind"] in ("length", "batch")]
+    yield "axes", {"rows": _columns(axes)} if axes else None
+    yield "utilisation", {"samples": told["utilisation"]} if len(told.get("utilisation", [])) > 1 else None
+
+
+def _columns(rows: Rows) -> Values:
+    names = ("name", "kind", "N", "D", "C", "compute", "loss", "held_out", "max_len", "batch_tokens", "data", "size")
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def _downstream(rows: Rows) -> Values:
+    attributes = list(dict.fromkeys(name for row in rows for name in row["profile"]))
+    told: Values = {"loss": [row["loss"] for row in rows], "ndcg@10": [row["ndcg@10"] for row in rows]}
+    return told | {f"profile {name}": [row["profile"].get(name) for row in rows] for name in attributes}
+
+
+def _residuals(law: Mapping[str, Any]) -> Values:
+    return {name: law["points"][name] for name in ("N", "D")} | {"residuals": law["law"]["log_residuals"]}
+
+
+def _draw_loss(values: Values) -> Figure:
+    drawing = Figure(figsize=(9.5, 3.8), layout="constrained")
+    rows = values["rows"]
+    grid, others = ([i for i, kind in enumerate(rows["kind"]) if (kind == "grid") is flag] for flag in (True, False))
+    for axis, x, group in zip(drawing.subplots(1, 3, sharey=True), "NDC", ("data", "size", "size"), strict=True):
+        axis.plot(*_at(rows, x, "loss", others), "o", color=SOFT, alpha=0.4, markersize=3)
+        for colour, key in zip(_cycle(), sorted({rows[group][i] for i in grid}), strict=False):
+            here = [i for i in grid if rows[group][i] == key]
+            seen, held = ([i for i in here if rows["held_out"][i] is flag] for flag in (False, True))
+            axis.plot(*_at(rows, x, "loss", seen), "o", color=colour, markersize=4, label=f"{key:,}")
+            axis.plot(*_at(rows, x, "loss", held), "s", color=colour, markersize=6, markerfacecolor="none")
+            curve = values["curves"].get(x, {}).get(str(key)) if x != "C" else None
+            if curve:
+                axis.plot(curve["x"], curve["value"], color=colour, linewidth=1.3)
+                if None not in (*curve["low"], *curve["high"]):
+                    axis.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
+        _logs(axis, {"N": "backbone parameters N", "D": "interactions D", "C": "FLOPs of the backbone C"}[x])
+        if x == "C" and values["frontier"]:
+            best = [(one["C"], one["loss"]["value"]) for one in values["frontier"] if one["C"] <= 3 * max(rows["C"])]
+            axis.plot(*zip(*best, strict=True), color=INK, linewidth=1.3)
+        if x != "C":
+            axis.legend(frameon=False, fontsize=7, labelcolor=INK, title="D" if x == "N" else "N", title_fontsize=8)
+    return drawing
+
+
+def _draw_isoflop(values: Values) -> Figure:
+    drawing = Figure(figsize=(9, 3.8), layout="constrained")
+    axis, rows = drawing.subplots(), values["rows"]
+    budgets = [f"{compute:.2g}" for compute in rows["compute"]]
+    for colour, budget in zip(_cycle(), dict.fromkeys(budgets), strict=False):
+        here = [i for i, one in enumerate(budgets) if one == budget]
+        n, loss = _at(rows, "N", "loss", here)
+        axis.plot(n, loss, "o", color=colour, markersize=5, label=f"{budget} FLOPs")
+        if len(set(n)) >= 3:
+            grid = np.linspace(min(np.log(n)), max(np.log(n)), 60)
+            axis.plot(np.exp(grid), np.exp(np.polyval(np.polyfit(np.log(n), np.log(loss), 2), grid)), color=colour)
+    for valley in values["valleys"]:
+        if valley["inside"]:
+            axis.plot(valley["size"], valley["loss"], "*", color=INK, markersize=11)
+    _logs(axis, "backbone parameters N")
+    axis.legend(frameon=False, fontsize=9, labelcolor=INK)
+    return drawing
+
+
+def _draw_frontier(values: Values) -> Figure:
+    drawing = Figure(figsize=(9, 3.6), layout="constrained")
+    computes = [one["C"] for one in values["optima"]]
+    labels = {"N": "best size N", "D": "best data D", "loss": "loss"}
+    for axis, (name, label) in zip(drawing.subplots(1, 3), labels.items(), strict=True):
+        value, low, high = ([one[name][part] for one in values["optima"]] for part in ("value", "low", "high"))
+        axis.plot(computes, value, color=MAIN)
+        if None not in (*low, *high):
+            axis.fill_between(computes, low, high, color=MAIN, alpha=0.2, linewidth=0)
+        _logs(axis, "FLOPs of the backbone C", label)
+    return drawing
+
+
+def _draw_downstream(values: Values) -> Figure:
+    names = [name for name in values if name != "loss"]
+    drawing = Figure(figsize=(9, 3.6), layout="constrained")
+    for axis, name in zip(np.atleast_1d(drawing.subplots(1, len(names))), names, strict=True):
+        pairs = [(x, y) for x, y in zip(values["loss"], values[name], strict=True) if y is not None]
+        axis.plot(*zip(*pairs, strict=True), "o", color=MAIN, markersize=4)
+        plain(axis, "validation loss", name)
+        axis.invert_xaxis()
+    return drawing
+
+
+def _draw_residuals(values: Values) -> Figure:
+    drawing = Figure(figsize=(9, 3.2), layout="constrained")
+    for axis, name in zip(drawing.subplots(1, 2, sharey=True), "ND", strict=True):
+        axis.axhline(0, color=SOFT, linewidth=1)
+        axis.plot(values[name], 100 * np.array(values["residuals"]), "o", color=MAIN, markersize=4)
+        plain(axis, name, "loss over the law, %")
+        axis.set_xscale("log")
+    return drawing
+
+
+def _draw_axes(values: Values) -> Figure:
+    drawing = Figure(figsize=(9, 3.2), layout="constrained")
+    rows = values["rows"]
+    kinds = [kind for kind in ("length", "batch") if kind in rows["kind"]]
+    for axis, kind in zip(np.atleast_1d(drawing.subplots(1, len(kinds))), kinds, strict=True):
+        here = [i for i, one in enumerate(rows["kind"]) if one == kind]
+        axis.plot(*_at(rows, "max_len" if kind == "length" else "batch_tokens", "loss", here), "o", color=MAIN)
+        _logs(axis, "longest window" if kind == "length" else "interactions in a batch")
+    return drawing
+
+
+def _draw_utilisation(values: Values) -> Figure:
+    drawing = Figure(figsize=(9, 2.8), layout="constrained")
+    axis, samples = drawing.subplots(), values["samples"]
+    minutes = [(one["time"] - samples[0]["time"]) / 60 for one in samples]
+    named = ((COLOURS[2], "cores", "cores there"), (MAIN, "used", "cores used"), (SECOND, "nodes", "nodes"))
+    for colour, name, label in named:
+        axis.step(minutes, [one[name] for one in samples], where="post", color=colour, label=label)
+    plain(axis, "minutes", "")
+    axis.set_ylim(bottom=0)
+    axis.legend(frameon=False, fontsize=9, labelcolor=INK)
+    return drawing
+
+
+_DRAW: dict[str, Callable[[Values], Figure]] = {
+    "loss": _draw_loss, "isoflop": _draw_isoflop, "frontier": _draw_frontier, "downstream": _draw_downstream,
+    "residuals": _draw_residuals, "axes": _draw_axes, "utilisation": _draw_utilisation,
+}  # fmt: skip
+_CAPTIONS = {
+    "loss": "A point a run, both axes logarithmic; hollow squares were held out and predicted, pale points "
+    "are those of budgets. Lines are the law with its 95 % intervals, the dark one the best run for each budget.",
+    "isoflop": "Runs of equal backbone compute; parabolas through each, stars at bottoms that lie among the sizes.",
+    "frontier": "The size and the data that the law says are best for a budget, with 95 % intervals.",
+    "downstream": "Each run's ranking and what a linear model reads about users, against its validation loss.",
+    "residuals": "How far each run lies above the law: a trend means that the law, or the ladder, is wrong.",
+    "axes": "Further runs of the middle size, outside the law.",
+    "utilisation": "What the cluster had and what the study used of it.",
+}
+
+
+def _runs(rows: Rows) -> str:
+    head = ("run", "N", "D", "epochs", "FLOPs, all", "loss", "NDCG@10", "seconds")
+    told = [
+        (
+            row["name"] + (" (held out)" if row["held_out"] else ""),
+            f"{row['N']:,}", f"{row['D']:,.0f}", f"{row['epochs']:.2f}", f"{row['flops']:.2e}",
+            *((f"{row['loss']:.4f}", f"{row['ndcg@10']:.4f}") if row["loss"] is not None else (row["outcome"], "–")),
+            f"{row['seconds']:,.0f}",
+        )
+        for row in rows
+    ]  # fmt: skip
+    return listing(head, told)
+
+
+def _law(law: Mapping[str, Any]) -> str:
+    rows = {"form": f"L = {law['law']['formula']}", "points": f"{law['points']['count']}"}
+    rows |= {name: _interval(one) for name, one in law["law"]["constants"].items()}
+    rows |= {f"{name} (best ∝ C^{name})": _interval(one) for name, one in law.get("exponents", {}).items()}
+    rows["form that the points prefer"] = str(law["preferred"] or "too few points to say")
+    compared = [
+        (one["form"], str(one["num_constants"]), _number(one["aicc"], ".1f"), _number(one["held_out_error"], ".3%"))
+        for one in law["comparison"]
+    ]
+    return facts(rows) + listing(("form", "constants", "AICc", "error on the largest when held out"), compared)
+
+
+def _advice(law: Mapping[str, Any]) -> str:
+    lines = [
+        f"For {one['C']:.2e} FLOPs of the backbone ({_number(one['flops'], '.2e')} with items and softmax) train "
+        f"{_interval(one['N'], ',.0f')} parameters on {_interval(one['D'], ',.0f')} interactions "
+        f"({one['epochs']:.3g} epochs of this corpus); expected loss {_interval(one['loss'])}."
+        for one in law["optima"]
+    ]
+    return "".join(remark(line) for line in lines)
+
+
+def _proof(proof: Rows, date: str) -> str:
+    head = ("setting", "form", "predicted loss of a run", "measured", "inside")
+    rows = [
+        (
+            one["setting"], one["form"], _interval({"value": one["predicted"], "low": one["low"], "high": one["high"]}),
+            f"{one['measured']:.4f} ({', '.join(f'{seed:.4f}' for seed in one['seeds'])})",
+            "yes" if one["inside"] else "no",
+        )
+        for one in proof
+    ]  # fmt: skip
+    return listing(head, rows) + remark(f"Written on {date}, before any of these runs was started.")
+
+
+def _interval(one: Mapping[str, float | None], style: str = ".4g") -> str:
+    if one["low"] is None or one["high"] is None:
+        return _number(one["value"], style)
+    return f"{_number(one['value'], style)} [{_number(one['low'], style)}, {_number(one['high'], style)}]"
+
+
+def _number(value: float | None, style: str) -> str:
+    return "–" if value is None else format(value, style)
+
+
+def _at(rows: Values, x: str, y: str, places: Sequence[int]) -> tuple[list[float], list[float]]:
+    return [rows[x][i] for i in places], [rows[y][i] for i in places]
+
+
+def _logs(axis: "mpl.axes.Axes", x_label: str, y_label: str = "validation loss") -> None:
+    plain(axis, x_label, y_label)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+
+
+def _cycle() -> Iterator[str]:
+    while True:
+        yield from COLOURS

@@ -1,0 +1,16 @@
+"""A capacity plan, printed, and kept as JSON where a run folder is named."""
+
+from ray_userrep import storage
+from ray_userrep.recipe import Recipe
+from ray_userrep.scaling.hardware import PlanConfig
+from ray_userrep.scaling.plan import plan, table
+
+
+def run_plan(recipe: Recipe, config: PlanConfig) -> None:
+    """Plan a recipe on hardware; nothing is read or trained."""
+    told = plan(recipe, config)
+    print(table(told))
+    if recipe.run is not None:
+        uri = storage.join(storage.absolute(recipe.run), "plan.json")
+        storage.write_json(uri, {"recipe": recipe.model_dump(mode="json"), "plan": config.model_dump()} | told)
+        print(f"plan      {uri}")

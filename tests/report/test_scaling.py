@@ -1,0 +1,56 @@
+"""The page of a study: every figure has its values, and what is not there is said."""
+
+import numpy as np
+import pytest
+
+from ray_userrep.report.scaling import scaling_page
+
+LINE = {"x": [1e3, 1e4], "value": [3.0, 2.9], "low": [2.9, 2.8], "high": [3.1, 3.0]}
+
+
+def estimate(value):
+    return {"value": value, "low": 0.9 * value, "high": 1.1 * value}
+
+
+def row(kind="grid", size=1000, data=5000, loss=3.0, **more):
+    return {
+        "name": f"{kind}-n{size}-d{data}-s0", "setting": f"{kind}-n{size}-d{data}", "kind": kind, "size": size,
+        "data": data, "seed": 0, "held_out": False, "outcome": "trained" if loss else "diverged", "N": size, "D": data,
+        "C": 6.0 * size * data, "compute": 6.0 * size * data, "flops": 1e9, "epochs": 1.0, "users": 10, "loss": loss,
+        "ndcg@10": loss and 0.1, "profile": {"age": 0.7} if loss else {}, "max_len": 8, "batch_tokens": 64,
+        "learning_rate": 1e-3, "seconds": 1.0,
+    } | more  # fmt: skip
+
+
+@pytest.fixture
+def told():
+    rows = [row(size=s, data=d, loss=3 + 10 / s) for s in (1000, 3000, 9000) for d in (5000, 20000)]
+    rows += [row("isoflop", s, 10**8 // s, 3.1 + 0.1 * abs(np.log(s / 3000))) for s in (1000, 3000, 9000)]
+    rows += [row("length", max_len=4), row(size=1, loss=None)]
+    optimum = {"C": 1e12} | {name: estimate(v) for name, v in (("N", 1e6), ("D", 2e5), ("loss", 2.5))}
+    law = {
+        "law": {"formula": "E + A/N^α", "constants": {"E": estimate(2.0)}, "log_residuals": [0.01] * 8},
+        "points": {"count": 8, "N": [1e3] * 8, "D": [5e3] * 8}, "preferred": None, "exponents": {"a": estimate(0.5)},
+        "comparison": [{"form": "power_law", "num_constants": 5, "aicc": None, "held_out_error": 0.01}],
+        "isoflop": {"valleys": [{"inside": True, "size": 3000, "loss": 3.1}]},
+        "curves": {"N": {"5000": LINE}, "D": {"1000": LINE}}, "frontier": [optimum, optimum | {"C": 1e13}],
+        "optima": [optimum | {"flops": None, "epochs": 0.2}],
+    }  # fmt: skip
+    proof = {"setting": "grid-n9000-d20000", "form": "power_law", "predicted": 3.0, "low": None, "high": None,
+             "measured": 3.1, "seeds": [3.1], "inside": False}  # fmt: skip
+    samples = [{"time": 0.0, "nodes": 1, "cores": 2, "used": 1}, {"time": 60.0, "nodes": 2, "cores": 4, "used": 4}]
+    return {"rows": rows, "law": law, "proof": [proof], "prediction": {"date": "2024-01-01"}, "warnings": ["<doubt>"],
+            "utilisation": samples}  # fmt: skip
+
+
+def test_every_figure_is_drawn_and_its_values_are_handed_back(told):
+    page, figures = scaling_page("small", told)
+    assert set(figures) == {"loss", "isoflop", "frontier", "downstream", "residuals", "axes", "utilisation"}
+    assert page.count("<svg") == 7 and "&lt;doubt&gt;" in page and "2024-01-01" in page
+    assert "1 of them diverged" in page and "0 of 1 predictions" in page
+    assert figures["loss"]["rows"]["loss"] == [one["loss"] for one in told["rows"][:9]]
+
+
+def test_a_study_without_a_law_says_so(told):
+    page, figures = scaling_page("small", told | {"law": None, "proof": [], "prediction": None})
+    assert "they allow no law" in page and "residuals" not in figures and "From a budget" not in page
