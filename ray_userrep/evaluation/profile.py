@@ -157,9 +157,7 @@ def measure_attribute(attribute: Attribute, features: dict[str, Features], confi
         name: _fit_predict(attribute, x_UD[attribute.rows_U], standardise=name != _COUNTS)
         for name, x_UD in features.items()
     }
-    measures: dict[str, Callable[..., float]] = (
-        {"accuracy": accuracy, "auc": auc} if attribute.classes else {"r2": r2}
-    )
+    measures: dict[str, Callable[..., float]] = {"accuracy": accuracy, "auc": auc} if attribute.classes else {"r2": r2}
     rng = np.random.default_rng(_RESAMPLE_SEED)
     samples = rng.integers(0, len(truth_U), (_NUM_RESAMPLES, len(truth_U)))
     drawn = {

@@ -1,0 +1,257 @@
+"""From a pretrained encoder to a comparison of ways to adapt it: every arm on every task, label share and seed.
+
+Fits run one after the other in this process, on a GPU where there is one: they are short, and costs are measured on the
+same machine. The encoder is pretrained first where none is named.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ray_userrep import storage
+from ray_userrep.corpus.encode_text import ensure_text_vectors
+from ray_userrep.corpus.splits import resolve
+from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.corpus.text import items_with_text
+from ray_userrep.encoder.config import EncoderConfig
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.errors import UserError
+from ray_userrep.recipe import Recipe
+from ray_userrep.training import runs
+from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.fit import EngineFactory
+from ray_userrep.training.transfer import Fit, Outcome, fit_task
+from ray_userrep.training.warm_start import encoder_uri
+from ray_userrep.transfer.arms.base import Arm
+from ray_userrep.transfer.arms.build import build_arm
+from ray_userrep.transfer.compare import estimate, paired, verdict
+from ray_userrep.transfer.config import AttributeTaskConfig
+from ray_userrep.transfer.tasks.base import Task, headline
+from ray_userrep.transfer.tasks.build import read_tasks
+from ray_userrep.transfer.tasks.next_item import over_items
+from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap
+from ray_userrep.workflows.cluster import connect
+from ray_userrep.workflows.evaluate import on_corpus
+from ray_userrep.workflows.prepare import open_or_prepare
+from ray_userrep.workflows.pretrain import run_pretrain
+from ray_userrep.workflows.transfer_report import printed, write_transfer_report
+
+Result = dict[str, Any]
+_PRETRAIN = "pretrain"
+
+
+class Comparison(NamedTuple):
+    """A task's fits by label share and arm, one outcome a seed, and what its baselines predict."""
+
+    task: Task
+    outcomes: dict[float, dict[str, list[Outcome]]]
+    baselines: dict[float, dict[str, NDArray[np.float64]]]
+
+
+def run_transfer(recipe: Recipe) -> None:
+    """Compare the recipe's arms; leaves result.json and report.html in the run folder, or resumes there."""
+    run_uri = storage.absolute(recipe.run) if recipe.run else runs.default_uri(recipe)
+    recipe = recipe.model_copy(update={"run": run_uri})
+    runs.refuse_other(recipe, run_uri)
+    connect()
+    source = open_or_prepare(recipe)
+    with runs.Lease(run_uri):
+        resumed = runs.open_run(recipe, run_uri)
+        print(f"run       {run_uri}{' (resumed)' if resumed else ''}", flush=True)
+        result = compare(recipe, source, run_uri)
+        report_uri = write_transfer_report(recipe, run_uri, result)
+        storage.write_json(storage.join(run_uri, runs.RESULT), result)
+    print(printed(result))
+    print(f"report    {report_uri}")
+
+
+def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
+    """Every fit, and the figures as `result.json` holds them.
+
+    Raises:
+        UserError: encoder, corpus, tasks or arms do not go together; before anything is fitted, except what only
+            training can tell.
+    """
+    corpus = source if recipe.transfer.corpus is None else open_corpus(recipe.transfer.corpus)
+    pretrained_uri = _pretrained(recipe, run_uri)
+    encoder, num_known = _on_items(recipe, UserEncoder.from_pretrained(pretrained_uri), corpus)
+    recipe = recipe.model_copy(update={"encoder": EncoderConfig.model_validate(encoder.config.encoder)})
+    if reason := recipe.objective.refusal(recipe.encoder):
+        raise UserError(reason)
+    tasks = read_tasks(
+        recipe.transfer.task, corpus, encoder, recipe.split, recipe.objective, recipe.evaluation, recipe.stream.windows
+    )
+    arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
+    for arm in arms:
+        arm.apply(encoder)  # one that has no place in this encoder is refused before the first fit
+    checked = _check_tasks(recipe, tasks, corpus, pretrained_uri)
+    compared = [_compare(recipe, corpus, encoder, task, arms, run_uri) for task in tasks]
+    return {
+        "job": "transfer",
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": recipe.seed,
+        "encoder": pretrained_uri,
+        "overlap": checked,
+        "counts": {
+            "interactions": corpus.manifest.num_interactions,
+            "users": corpus.manifest.num_users,
+            "items": corpus.manifest.num_items,
+            "items_known": num_known,
+            "quarantined": corpus.manifest.quarantined,
+        },
+        "tasks": {one.task.name: _figures(one, recipe) for one in compared},
+    }
+
+
+def _pretrained(recipe: Recipe, run_uri: str) -> str:
+    """The encoder to start from, pretrained where the recipe names none."""
+    if recipe.transfer.encoder is not None:
+        return encoder_uri(recipe.transfer.encoder, "transfer.encoder")
+    uri = storage.join(run_uri, _PRETRAIN)
+    if not storage.exists(storage.join(uri, runs.RESULT)):
+        run_pretrain(recipe.model_copy(update={"run": uri}))
+    return storage.join(uri, "encoder")
+
+
+def _on_items(recipe: Recipe, encoder: UserEncoder, corpus: Corpus) -> tuple[UserEncoder, int]:
+    """The encoder over the corpus's items, and how many of them it knew.
+
+    A task of attributes trains no item vectors, so that an encoder that knows no item is refused there.
+    """
+    assert encoder.item_table is not None
+    known = int((encoder.item_table.index_of(corpus.items().ids) >= 0).sum())
+    if isinstance(recipe.transfer.task, AttributeTaskConfig):
+        return on_corpus(encoder, corpus, recipe.text), known
+    items = corpus.items()
+    if encoder.config.text_width:
+        ensure_text_vectors(corpus, recipe.text)
+        items = items_with_text(corpus, recipe.text)
+    other, known = over_items(encoder, items, recipe.seed)
+    return other.eval().to("cuda" if torch.cuda.is_available() else "cpu"), known
+
+
+def _check_tasks(recipe: Recipe, tasks: list[Any], corpus: Corpus, pretrained_uri: str) -> bool:
+    """Check labels, numbers of users, and what pretraining saw of them; False where nobody knows what it saw."""
+    for task in tasks:
+        for share in recipe.transfer.label_shares:
+            task.cut(share)
+    recipe_uri = storage.join(pretrained_uri.rsplit("/", 1)[0], "recipe.json")
+    if recipe.transfer.allow_overlap or not storage.exists(recipe_uri):
+        return False
+    trained = Recipe.model_validate_json(storage.read_text(recipe_uri))
+    if recipe.transfer.encoder is not None and trained.corpus.uri is None:
+        return False
+    log = open_or_prepare(recipe if recipe.transfer.encoder is None else trained)
+    seen = read_pretrained(log, resolve(trained.split, log))
+    for task in tasks:
+        refuse_overlap(task.name, *task.known_until(), corpus.manifest.content_fingerprint, seen)
+    return True
+
+
+def _compare(
+    recipe: Recipe, corpus: Corpus, encoder: UserEncoder, task: Task, arms: list[Arm], run_uri: str
+) -> Comparison:
+    """All fits of a task."""
+    outcomes: dict[float, dict[str, list[Outcome]]] = {}
+    baselines = {}
+    for share in recipe.transfer.label_shares:
+        baselines[share] = task.baselines(share) if recipe.evaluation.baselines else {}
+        outcomes[share] = {arm.name: [] for arm in arms}
+        for arm in arms:
+            for seed in range(recipe.seed, recipe.seed + recipe.transfer.num_seeds):
+                best = _best_fit(recipe, corpus, encoder, task, arm, share, seed, run_uri)
+                outcomes[share][arm.name].append(best)
+                print(_line(task, arm, share, seed, best), flush=True)
+    return Comparison(task, outcomes, baselines)
+
+
+def _best_fit(
+    recipe: Recipe,
+    corpus: Corpus,
+    encoder: UserEncoder,
+    task: Task,
+    arm: Arm,
+    share: float,
+    seed: int,
+    run_uri: str,
+) -> Outcome:
+    """The fit with the learning rate that validation prefers; its cost is that of all of them."""
+    found = []
+    for fit in (Fit(share, seed, rate) for rate in recipe.transfer.learning_rates):
+        place = f"{task.name}/{arm.name}/share-{share:g}/seed-{seed}/rate-{fit.learning_rate:g}".replace(" ", "_")
+        uri = storage.join(run_uri, "fits", place)
+        found.append(fit_task(recipe, corpus, encoder, task, arm, fit, uri, _bare))
+    best = max(found, key=lambda outcome: outcome.validation)
+    return best._replace(steps=sum(one.steps for one in found), seconds=sum(one.seconds for one in found))
+
+
+def _bare(recipe: Recipe) -> EngineFactory:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return lambda model: BareEngine(model, recipe.train, device)
+
+
+def _line(task: Task, arm: Arm, share: float, seed: int, outcome: Outcome) -> str:
+    return (
+        f"{task.name}  {arm.name}  share {share:g}  seed {seed}  validation {headline(task)} {outcome.validation:.4f}  "
+        f"{outcome.steps} steps, {outcome.seconds:.1f} s"
+    )
+
+
+def _figures(compared: Comparison, recipe: Recipe) -> Result:
+    """A task's figures by label share."""
+    task = compared.task
+    return {
+        "headline": headline(task),
+        "measures": list(task.measures),
+        "users": {"valid": task.num_users("valid"), "test": task.num_users("test")},
+        "shares": {f"{share:g}": _at_share(compared, share, recipe) for share in compared.outcomes},
+    }
+
+
+def _at_share(compared: Comparison, share: float, recipe: Recipe) -> Result:
+    task, arms = compared.task, compared.outcomes[share]
+    predicted = {name: [outcome.predicted_U for outcome in found] for name, found in arms.items()}
+    baselines = {name: [found] for name, found in compared.baselines[share].items()}
+    config, truth_U = recipe.evaluation, task.truth("test")
+    metrics = {
+        name: {
+            metric: estimate(measure, truth_U, found, config.num_bootstrap, config.confidence)
+            for metric, measure in task.measures.items()
+        }
+        for name, found in (predicted | baselines).items()
+    }
+    return {
+        "train_users": task.num_users("train", share),
+        "metrics": {name: {metric: i._asdict() for metric, i in row.items()} for name, row in metrics.items()},
+        "baselines": list(baselines),
+        "cost": {name: _cost(found) for name, found in arms.items()},
+        "over_scratch": dict(_over_scratch(task, predicted, metrics, recipe)),
+    }
+
+
+def _over_scratch(
+    task: Task, predicted: dict[str, list[NDArray[Any]]], metrics: dict[str, dict[str, Any]], recipe: Recipe
+) -> Iterator[tuple[str, Result]]:
+    """Each arm beside scratch, where that is among them."""
+    config, metric = recipe.evaluation, headline(task)
+    for name in predicted if "scratch" in predicted else ():
+        if name != "scratch":
+            scratch = predicted["scratch"]
+            measure, truth_U = task.measures[metric], task.truth("test")
+            difference = paired(measure, truth_U, predicted[name], scratch, config.num_bootstrap, config.confidence)
+            words = verdict(metrics[name][metric], metrics["scratch"][metric], difference)
+            yield name, {**difference._asdict(), "verdict": words}
+
+
+def _cost(found: list[Outcome]) -> Result:
+    """Parameters of an arm, and the mean steps and seconds of a seed with all its learning rates."""
+    return {
+        **found[0].size._asdict(),
+        "trained_share": found[0].size.trained_share,
+        "steps": float(np.mean([outcome.steps for outcome in found])),
+        "seconds": float(np.mean([outcome.seconds for outcome in found])),
+        "learning_rates": [outcome.learning_rate for outcome in found],
+    }
