@@ -26,7 +26,7 @@ from ray_userrep.transfer.arms.base import Arm, Size, freeze, size
 from ray_userrep.transfer.tasks.base import Task, headline
 
 _OUTCOME, _PREDICTED, _BEST = "outcome.json", "predicted.safetensors", "best.safetensors"
-_TEST = "test"
+_TEST: Part = "test"
 
 
 class Fit(NamedTuple):

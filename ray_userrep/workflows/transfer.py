@@ -4,7 +4,7 @@ Fits run one after the other in this process, on a GPU where there is one: they 
 same machine. The encoder is pretrained first where none is named.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import EngineFactory
 from ray_userrep.training.transfer import Fit, Outcome, fit_task
 from ray_userrep.training.warm_start import encoder_uri
-from ray_userrep.transfer.arms.base import Arm
+from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
 from ray_userrep.transfer.compare import estimate, paired, verdict
 from ray_userrep.transfer.config import AttributeTaskConfig
@@ -86,8 +86,8 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     )
     arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
     for arm in arms:
-        arm.apply(encoder)  # one that has no place in this encoder is refused before the first fit
-    checked = _check_tasks(recipe, tasks, corpus, pretrained_uri)
+        freeze(arm.apply(encoder), arm, tasks[0])  # one that has no place here is refused before the first fit
+    checked = _check_tasks(recipe, tasks, corpus, source, pretrained_uri)
     compared = [_compare(recipe, corpus, encoder, task, arms, run_uri) for task in tasks]
     return {
         "job": "transfer",
@@ -133,7 +133,7 @@ def _on_items(recipe: Recipe, encoder: UserEncoder, corpus: Corpus) -> tuple[Use
     return other.eval().to("cuda" if torch.cuda.is_available() else "cpu"), known
 
 
-def _check_tasks(recipe: Recipe, tasks: list[Any], corpus: Corpus, pretrained_uri: str) -> bool:
+def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: Corpus, pretrained_uri: str) -> bool:
     """Check labels, numbers of users, and what pretraining saw of them; False where nobody knows what it saw."""
     for task in tasks:
         for share in recipe.transfer.label_shares:
@@ -142,9 +142,11 @@ def _check_tasks(recipe: Recipe, tasks: list[Any], corpus: Corpus, pretrained_ur
     if recipe.transfer.allow_overlap or not storage.exists(recipe_uri):
         return False
     trained = Recipe.model_validate_json(storage.read_text(recipe_uri))
-    if recipe.transfer.encoder is not None and trained.corpus.uri is None:
-        return False
-    log = open_or_prepare(recipe if recipe.transfer.encoder is None else trained)
+    log = source
+    if recipe.transfer.encoder is not None:
+        if trained.corpus.uri is None:
+            return False
+        log = open_corpus(trained.corpus.uri, trained.corpus.version)
     seen = read_pretrained(log, resolve(trained.split, log))
     for task in tasks:
         refuse_overlap(task.name, *task.known_until(), corpus.manifest.content_fingerprint, seen)

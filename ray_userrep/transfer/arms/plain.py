@@ -59,12 +59,12 @@ class LastLayers(Arm):
             UserError: the backbone has no blocks, or fewer.
         """
         stacks = [(name, part) for name, part in encoder.backbone.named_children() if isinstance(part, nn.ModuleList)]
-        if not stacks or len(stacks[0][1]) < self._num_last:
+        name, blocks = stacks[0] if stacks else ("", nn.ModuleList())
+        if len(blocks) < self._num_last:
             raise UserError(
-                f"transfer.arms last_layers: the backbone has {len(stacks[0][1]) if stacks else 'no'} blocks, "
+                f"transfer.arms last_layers: the backbone has {len(blocks)} blocks, "
                 f"transfer.num_last is {self._num_last}"
             )
-        name, blocks = stacks[0]
         last = range(len(blocks) - self._num_last, len(blocks))
         self._trained = (*(f"backbone.{name}.{number}." for number in last), "backbone.norm.")
         return copied(encoder)
