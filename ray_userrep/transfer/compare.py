@@ -54,7 +54,7 @@ def paired(
         swapped_U = rng.random(len(truth_U)) < 0.5
         mixed = [(_swap(a, b, swapped_U), _swap(b, a, swapped_U)) for a, b in pairs]
         by_chance = np.mean([measure(truth_U, a) - measure(truth_U, b) for a, b in mixed])
-        extreme += abs(by_chance) >= abs(difference) - 1e-12
+        extreme += bool(abs(by_chance) >= abs(difference) - 1e-12)
     return Difference(*_interval(difference, drawn_R, confidence), p=(extreme + 1) / (num + 1))
 
 

@@ -65,5 +65,5 @@ class UserLabels(Objective):
     @torch.no_grad()
     def predict(self, vectors_BD: Tensor) -> Tensor:
         """Class probabilities, `[B, C]`, or values in the label's own unit, `[B]`."""
-        out_BC = self.head(vectors_BD.to(self.head[-1].weight)).float()
+        out_BC = self.head(vectors_BD.to(next(self.head.parameters()))).float()
         return out_BC.softmax(-1) if self._num_classes else out_BC[:, 0] * self._scale + self._centre

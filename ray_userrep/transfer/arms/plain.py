@@ -3,7 +3,7 @@
 from torch import nn
 
 from ray_userrep.encoder.layers import Dropout
-from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.encoder.user_encoder import UserEncoder, UserEncoderConfig
 from ray_userrep.errors import UserError
 from ray_userrep.transfer.arms.base import Arm, copied
 
@@ -16,7 +16,8 @@ class Scratch(Arm):
     def apply(self, encoder: UserEncoder) -> UserEncoder:
         """An encoder with weights drawn from torch's generator."""
         assert encoder.item_table is not None
-        fresh = UserEncoder(encoder.config, encoder.item_table)
+        config = UserEncoderConfig(**encoder.config.to_dict())
+        fresh = UserEncoder(config, encoder.item_table)
         fresh.item_table = encoder.item_table
         return fresh.to(encoder.device)  # type: ignore[arg-type]
 

@@ -6,6 +6,7 @@ users than they themselves had done by then; it never saw an attribute.
 Shapes: U users, C classes.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +38,7 @@ class AttributeTask:
         self, attribute: Attribute, histories: Sequences, corpus: Corpus, split: Split, config: AttributeTaskConfig
     ) -> None:
         self.name = attribute.name
-        self.measures: dict[str, Measure] = {"auc": auc, "accuracy": accuracy} if attribute.classes else {"r2": r2}
+        self.measures: Mapping[str, Measure] = {"auc": auc, "accuracy": accuracy} if attribute.classes else {"r2": r2}
         self._num_classes = len(attribute.classes)
         is_active_U = histories.lengths_U[attribute.rows_U] > 0
         self._histories = histories.take(attribute.rows_U[is_active_U])
@@ -53,8 +54,8 @@ class AttributeTask:
             config.seed,
         )
         self._least = config.min_examples
-        for part in ("valid", "test"):
-            refuse_few(self.name, f"in {part}", self.num_users(part), self._least)  # type: ignore[arg-type]
+        refuse_few(self.name, "in valid", self.num_users("valid"), self._least)
+        refuse_few(self.name, "in test", self.num_users("test"), self._least)
 
     def cut(self, share: float) -> ChosenUsers:
         """Everything known of the training users when the split's test begins."""

@@ -6,6 +6,7 @@ a task: they train with every arm, since a new domain's items are new to the enc
 Shapes: U users of a part, V items.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -42,7 +43,7 @@ _ORDER, _NEW_ITEMS = 42, 43
 class NextItemTask:
     """The next item of a corpus's users, ranked among all items."""
 
-    measures: dict[str, Measure] = {  # noqa: RUF012
+    measures: Mapping[str, Measure] = {
         "ndcg@10": lambda truth_U, ranks_U: float(ndcg(ranks_U, 10).mean()),
         "hr@10": lambda truth_U, ranks_U: float(hit_rate(ranks_U, 10).mean()),
     }
@@ -59,8 +60,8 @@ class NextItemTask:
         self.name = f"next item, {config.users} users"
         self.windows = windows
         self._corpus, self._evaluation, self._objective = corpus, evaluation, objective
-        shares = {"valid_share": config.valid_share, "test_share": config.test_share, "seed": config.seed}
-        self._split = resolve(LeaveOneOutConfig() if config.users == "warm" else ColdUserConfig(**shares), corpus)  # type: ignore[arg-type]
+        cold = ColdUserConfig(valid_share=config.valid_share, test_share=config.test_share, seed=config.seed)
+        self._split = resolve(LeaveOneOutConfig() if config.users == "warm" else cold, corpus)
         self._histories: dict[Part, Histories] = {
             "valid": read_histories(corpus, self._split, "valid", evaluation.max_users, encoder.side_columns),
             "test": read_histories(corpus, self._split, "test", evaluation.max_users, encoder.side_columns),
