@@ -16,6 +16,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ray_userrep import storage
+from ray_userrep.corpus import draws
 from ray_userrep.corpus.splits import Part
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
@@ -27,6 +28,7 @@ from ray_userrep.transfer.tasks.base import Task, headline
 
 _OUTCOME, _PREDICTED, _BEST = "outcome.json", "predicted.safetensors", "best.safetensors"
 _TEST: Part = "test"
+_HEAD = 44  # what a draw is for
 
 
 class Fit(NamedTuple):
@@ -108,6 +110,7 @@ def build_transfer(recipe: Recipe, encoder: UserEncoder, task: Task, arm: Arm, s
     """The adapted encoder under the task's objective, with only what trains left to the optimiser."""
     torch.manual_seed(recipe.seed)
     adapted = arm.apply(encoder).train()
+    torch.manual_seed(draws.seed_of(_HEAD, recipe.seed))  # arms that draw more or less begin with the same head
     objective = task.objective(adapted, share, arm.hidden)
     freeze(adapted, arm, task)
     return TrainModel(adapted, objective, recipe.train.betas), size(encoder, adapted, objective)

@@ -39,17 +39,19 @@ def printed(result: Result) -> str:
 
 
 def lead(result: Result) -> str:
-    """Where pretraining helped and where it hurt, in a sentence or two."""
+    """Where pretraining helped and where it hurt, in a few sentences."""
     found: dict[str, list[str]] = {}
     for name, task in result["tasks"].items():
         for share, at in task["shares"].items():
             for arm, difference in at["over_scratch"].items():
                 found.setdefault(difference["verdict"], []).append(f"{arm} ({name}, {_percent(share)} of the labels)")
-    if not found:
+    total = sum(map(len, found.values()))
+    if not total:
         return "Nothing was compared with training from scratch."
-    order = ("better than scratch", "no difference shown", "worse than scratch, paired", NEGATIVE)
+    order = ("better than scratch", "worse than scratch, paired", NEGATIVE)
     parts = [f"{words.capitalize()}: {', '.join(found[words])}." for words in order if words in found]
-    return " ".join(parts)
+    unclear = len(found.get("no difference shown", []))
+    return " ".join([*parts, *([f"No difference shown in {unclear} of {total} comparisons."] if unclear else [])])
 
 
 def _task_sections(name: str, task: Result, recipe: Recipe) -> list[Section]:

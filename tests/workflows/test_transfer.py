@@ -44,6 +44,25 @@ def test_one_command_pretrains_compares_and_reports(ray_session, write_log, smal
     with pytest.raises(UserError, match="holds a finished run"):
         run_transfer(recipe)
     refused_for_other_reasons(small, tmp_path)
+    next_items_of_cold_users(small, tmp_path)
+
+
+def next_items_of_cold_users(small, tmp_path):
+    """The encoder that is there on another task, beside baselines of ranking."""
+    task = [
+        "--transfer.task.kind",
+        "next_item",
+        "--transfer.task.users",
+        "cold",
+        "--transfer.arms",
+        '["scratch", "full"]',
+    ]
+    place = ["--transfer.encoder", f"{tmp_path}/run/pretrain", "--run", f"{tmp_path}/cold", "--transfer.num_seeds", "1"]
+    run_transfer(small(str(tmp_path), *TRANSFER, *task, *place, "--transfer.label_shares", "[1.0]"))
+    (found,) = storage.read_json(f"{tmp_path}/cold/result.json")["tasks"].values()
+    metrics = found["shares"]["1"]["metrics"]
+    assert found["headline"] == "ndcg@10" and {"scratch", "full", "popularity", "Markov"} <= set(metrics)
+    assert 0 < metrics["full"]["ndcg@10"]["mean"] <= metrics["full"]["hr@10"]["mean"] <= 1
 
 
 def check_result(result):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.errors import UserError
@@ -14,7 +15,11 @@ from ray_userrep.transfer.config import AttributeTaskConfig, TransferConfig
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 
 ARMS = TransferConfig.model_fields["arms"].annotation.__args__[0].__args__
-BACKBONES = {"cnn": {"kind": "cnn", "num_blocks": 2}, "transformer": {"kind": "transformer", "num_heads": 2}}
+BACKBONES = {
+    "cnn": {"kind": "cnn", "num_blocks": 2},
+    "noncausal": {"kind": "cnn", "num_blocks": 2, "causal": False, "readout": "mask"},
+    "transformer": {"kind": "transformer", "num_heads": 2},
+}
 BATCH = Batch.of([[1, 2, 3, 4], [5, 6], [7]])
 WIDTH, RANK, REDUCTION, HIDDEN = 16, 2, 4, 8
 CONFIG = TransferConfig(lora_rank=RANK, patch_reduction=REDUCTION, hidden=HIDDEN)
@@ -89,6 +94,28 @@ def counted(name, encoder, backbone):
         last = sum(p.numel() for p in encoder.backbone.blocks[-1].parameters())
         return 0, last + sum(p.numel() for p in encoder.backbone.norm.parameters())
     return 0, 0
+
+
+@pytest.mark.parametrize("name", ["scratch", "frozen_mlp", "lora", "parallel_patches"])
+def test_it_learns_what_the_items_show(name, make_encoder, corpus, task, recipe, tmp_path):
+    recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update={"epochs": 12.0})})
+    encoder, arm = make_encoder(**BACKBONES["cnn"]), build_arm(name, CONFIG)
+    with torch.no_grad():  # vectors that tell the halves of the catalogue apart, as pretraining would make them
+        half, side = len(encoder.items.weight) // 2, WIDTH // 2
+        encoder.items.weight[:half, :side] += 1
+        encoder.items.weight[half:, side:] += 1
+
+    def make_engine(fitted):
+        return lambda model: BareEngine(model, fitted.train, torch.device("cpu"))
+
+    outcome = fit_task(recipe, corpus, encoder, task, arm, Fit(1.0, 0, 0.01), str(tmp_path), make_engine)
+    assert roc_auc_score(task.truth("test"), outcome.predicted_U[:, 1]) > 0.9
+
+
+def test_arms_begin_with_the_same_head(make_encoder, task, recipe):
+    encoder = make_encoder(**BACKBONES["cnn"])
+    heads = [build_transfer(recipe, encoder, task, build_arm(n, CONFIG), 1.0)[0].objective for n in ("full", "lora")]
+    assert all(torch.equal(a, b) for a, b in zip(*(head.parameters() for head in heads), strict=True))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
