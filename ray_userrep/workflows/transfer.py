@@ -4,12 +4,9 @@ Fits run one after the other in this process, on a GPU where there is one: they 
 same machine. The encoder is pretrained first where none is named.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ray_userrep import storage
 from ray_userrep.corpus.encode_text import ensure_text_vectors
@@ -19,6 +16,7 @@ from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
+from ray_userrep.evaluation.histories import read_known
 from ray_userrep.recipe import Recipe
 from ray_userrep.training import runs
 from ray_userrep.training.bare import BareEngine
@@ -27,8 +25,8 @@ from ray_userrep.training.transfer import Fit, Outcome, fit_task
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
-from ray_userrep.transfer.compare import estimate, paired, verdict
 from ray_userrep.transfer.config import AttributeTaskConfig
+from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.next_item import over_items
@@ -37,18 +35,10 @@ from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.evaluate import on_corpus
 from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.pretrain import run_pretrain
+from ray_userrep.workflows.transfer_figures import Comparison, Result, task_figures
 from ray_userrep.workflows.transfer_report import printed, write_transfer_report
 
-Result = dict[str, Any]
 _PRETRAIN = "pretrain"
-
-
-class Comparison(NamedTuple):
-    """A task's fits by label share and arm, one outcome a seed, and what its baselines predict."""
-
-    task: Task
-    outcomes: dict[float, dict[str, list[Outcome]]]
-    baselines: dict[float, dict[str, NDArray[np.float64]]]
 
 
 def run_transfer(recipe: Recipe) -> None:
@@ -76,11 +66,11 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
             training can tell.
     """
     corpus = source if recipe.transfer.corpus is None else open_corpus(recipe.transfer.corpus)
+    _check_labels(recipe, corpus)
     pretrained_uri = _pretrained(recipe, run_uri)
     encoder, num_known = _on_items(recipe, UserEncoder.from_pretrained(pretrained_uri), corpus)
     recipe = recipe.model_copy(update={"encoder": EncoderConfig.model_validate(encoder.config.encoder)})
-    if reason := recipe.objective.refusal(recipe.encoder):
-        raise UserError(reason)
+    _check_objective(recipe, encoder)
     tasks = read_tasks(
         recipe.transfer.task, corpus, encoder, recipe.split, recipe.objective, recipe.evaluation, recipe.stream.windows
     )
@@ -102,8 +92,30 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
             "items_known": num_known,
             "quarantined": corpus.manifest.quarantined,
         },
-        "tasks": {one.task.name: _figures(one, recipe) for one in compared},
+        "tasks": {one.task.name: task_figures(one, recipe) for one in compared},
     }
+
+
+def _check_labels(recipe: Recipe, corpus: Corpus) -> None:
+    """Refuse attributes that cannot be asked about, and label shares of too few users, before pretraining starts."""
+    if isinstance(recipe.transfer.task, AttributeTaskConfig):
+        split = resolve(recipe.split, corpus)
+        for task in read_attribute_tasks(corpus, split, read_known(corpus, split), recipe.transfer.task):
+            for share in recipe.transfer.label_shares:
+                task.cut(share)
+
+
+def _check_objective(recipe: Recipe, encoder: UserEncoder) -> None:
+    """Refuse a next-item objective that the encoder was not made for; attributes bring an objective of their own."""
+    if isinstance(recipe.transfer.task, AttributeTaskConfig):
+        return
+    if reason := recipe.objective.refusal(recipe.encoder):
+        raise UserError(reason)
+    if recipe.objective.hides_items() and not encoder.config.hides_items:
+        raise UserError(
+            "objective hides items, for which the encoder has no vector: take the recipe that the encoder was "
+            "pretrained with, or an objective that hides none"
+        )
 
 
 def _pretrained(recipe: Recipe, run_uri: str) -> str:
@@ -200,60 +212,3 @@ def _line(task: Task, arm: Arm, share: float, seed: int, outcome: Outcome) -> st
         f"{task.name}  {arm.name}  share {share:g}  seed {seed}  validation {headline(task)} {outcome.validation:.4f}  "
         f"{outcome.steps} steps, {outcome.seconds:.1f} s"
     )
-
-
-def _figures(compared: Comparison, recipe: Recipe) -> Result:
-    """A task's figures by label share."""
-    task = compared.task
-    return {
-        "headline": headline(task),
-        "measures": list(task.measures),
-        "users": {"valid": task.num_users("valid"), "test": task.num_users("test")},
-        "shares": {f"{share:g}": _at_share(compared, share, recipe) for share in compared.outcomes},
-    }
-
-
-def _at_share(compared: Comparison, share: float, recipe: Recipe) -> Result:
-    task, arms = compared.task, compared.outcomes[share]
-    predicted = {name: [outcome.predicted_U for outcome in found] for name, found in arms.items()}
-    baselines = {name: [found] for name, found in compared.baselines[share].items()}
-    config, truth_U = recipe.evaluation, task.truth("test")
-    metrics = {
-        name: {
-            metric: estimate(measure, truth_U, found, config.num_bootstrap, config.confidence)
-            for metric, measure in task.measures.items()
-        }
-        for name, found in (predicted | baselines).items()
-    }
-    return {
-        "train_users": task.num_users("train", share),
-        "metrics": {name: {metric: i._asdict() for metric, i in row.items()} for name, row in metrics.items()},
-        "baselines": list(baselines),
-        "cost": {name: _cost(found) for name, found in arms.items()},
-        "over_scratch": dict(_over_scratch(task, predicted, metrics, recipe)),
-    }
-
-
-def _over_scratch(
-    task: Task, predicted: dict[str, list[NDArray[Any]]], metrics: dict[str, dict[str, Any]], recipe: Recipe
-) -> Iterator[tuple[str, Result]]:
-    """Each arm beside scratch, where that is among them."""
-    config, metric = recipe.evaluation, headline(task)
-    for name in predicted if "scratch" in predicted else ():
-        if name != "scratch":
-            scratch = predicted["scratch"]
-            measure, truth_U = task.measures[metric], task.truth("test")
-            difference = paired(measure, truth_U, predicted[name], scratch, config.num_bootstrap, config.confidence)
-            words = verdict(metrics[name][metric], metrics["scratch"][metric], difference)
-            yield name, {**difference._asdict(), "verdict": words}
-
-
-def _cost(found: list[Outcome]) -> Result:
-    """Parameters of an arm, and the mean steps and seconds of a seed with all its learning rates."""
-    return {
-        **found[0].size._asdict(),
-        "trained_share": found[0].size.trained_share,
-        "steps": float(np.mean([outcome.steps for outcome in found])),
-        "seconds": float(np.mean([outcome.seconds for outcome in found])),
-        "learning_rates": [outcome.learning_rate for outcome in found],
-    }

@@ -86,8 +86,11 @@ def refused_for_other_reasons(small, tmp_path):
         r"no encoder at .*nowhere": ["--transfer.encoder", f"{tmp_path}/nowhere"],
         r"no 'height' among the users' columns country": ["--transfer.task.attributes", '["height"]'],
         r"users to train on at label share 0\.001": ["--transfer.label_shares", "[0.001]"],
+        r"autoencoding predicts from encoder\.readout mask, cls or mean, not last": [
+            "--transfer.task.kind", "next_item", "--objective.kind", "autoencoding", "--encoder.readout", "mask",
+        ],
         r"transfer\.num_last is 5": ["--transfer.arms", '["last_layers"]', "--transfer.num_last", "5"],
-    }
+    }  # fmt: skip
     for number, (message, line) in enumerate(lines.items()):
         given = ["--transfer.encoder", f"{tmp_path}/run/pretrain", "--run", f"{tmp_path}/other-{number}", *line]
         with pytest.raises(UserError, match=message) as caught:
