@@ -9,6 +9,7 @@ from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.objectives.config import AutoregressiveConfig, ObjectiveConfig
 from ray_userrep.training.config import TrainConfig
+from ray_userrep.transfer.config import TransferConfig
 
 
 class Recipe(BaseModel):
@@ -29,6 +30,7 @@ class Recipe(BaseModel):
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
+    transfer: TransferConfig = Field(default_factory=TransferConfig)
 
     @model_validator(mode="after")
     def _combinations(self) -> "Recipe":

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "ray_userrep"
 # From the ground up: a room imports itself and the rooms before it.
 ROOMS = [
     "errors", "s3", "archives", "storage", "logs", "corpus", "encoder", "objectives", "evaluation", "training.config",
-    "embedding.config", "recipe", "recipes", "command", "training", "embedding", "scaling", "report", "workflows",
+    "embedding.config", "transfer",
+    "recipe", "recipes", "command", "training", "embedding", "scaling", "report", "workflows",
 ]  # fmt: skip
 RAY = {"logs", "corpus", "training/distributed.py", "embedding", "scaling/sweep.py", "workflows"}
 NO_RAY_IN_CORPUS = {

@@ -9,7 +9,7 @@ Shapes: U users of a bucket, N their interactions, W targets, V items.
 import hashlib
 import json
 from datetime import UTC, date, datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,14 @@ class Positions(NamedTuple):
     before_test_U: NDArray[np.int64]
     learned_U: NDArray[np.int64]
     num_targets: int = 1  # so many interactions in a row are targets, from the positions on
+
+
+class Cut(Protocol):
+    """What windows are cut from: a split, or a part of its users."""
+
+    def training(self, bucket: Bucket) -> tuple[Bucket, NDArray[np.int64]]:
+        """What windows are cut from, and how much of each user is trained on; rows are the bucket's."""
+        ...
 
 
 class Split(NamedTuple):

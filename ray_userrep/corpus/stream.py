@@ -22,7 +22,7 @@ from ray_userrep.corpus.batch import START, TIMESTAMPS, Batch
 from ray_userrep.corpus.config import StreamConfig
 from ray_userrep.corpus.domains import COLUMN, codes, collect
 from ray_userrep.corpus.plan import MicroBatch, Plan, Position, ranges, rank_slice
-from ray_userrep.corpus.splits import Split
+from ray_userrep.corpus.splits import Cut, Split
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus
 from ray_userrep.errors import UserError
 
@@ -38,8 +38,8 @@ class Step(NamedTuple, Generic[Prepared]):
     targets_D: NDArray[np.int64]  # of the global batch, by domain
 
 
-def make_plan(corpus: Corpus, split: Split, config: StreamConfig, lookahead: int, seed: int) -> Plan:
-    """The plan of what a split trains on; reads every bucket once.
+def make_plan(corpus: Corpus, cut: Cut, config: StreamConfig, lookahead: int, seed: int) -> Plan:
+    """The plan of what windows are cut from; reads every bucket once.
 
     Raises:
         UserError: there is nothing to train on, a bucket is not in order, or there are no domains to mix.
@@ -53,7 +53,7 @@ def make_plan(corpus: Corpus, split: Split, config: StreamConfig, lookahead: int
     side = [COLUMN] if len(names) > 1 else []
     lengths, found = [], []
     for number in corpus.buckets():
-        bucket, lengths_U = split.training(corpus.bucket(number, side))
+        bucket, lengths_U = cut.training(corpus.bucket(number, side))
         lengths.append(lengths_U)
         if side:
             found.append((codes(names, bucket, lengths_U), lengths_U))

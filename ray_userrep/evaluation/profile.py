@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.stats import rankdata
 from sklearn.decomposition import TruncatedSVD
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler, normalize
@@ -32,6 +31,7 @@ from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.evaluation.data import Sequences
 from ray_userrep.evaluation.encoder_ranks import as_batch
 from ray_userrep.evaluation.histories import read_known
+from ray_userrep.evaluation.label_metrics import accuracy, auc, r2
 from ray_userrep.evaluation.ranking import newest
 
 _MAX_CLASSES, _MIN_CLASS_USERS, _MIN_USERS = 30, 10, 100
@@ -157,9 +157,7 @@ def measure_attribute(attribute: Attribute, features: dict[str, Features], confi
         name: _fit_predict(attribute, x_UD[attribute.rows_U], standardise=name != _COUNTS)
         for name, x_UD in features.items()
     }
-    measures: dict[str, Callable[..., float]] = (
-        {"accuracy": _accuracy, "auc": _auc} if attribute.classes else {"r2": _r2}
-    )
+    measures: dict[str, Callable[..., float]] = {"accuracy": accuracy, "auc": auc} if attribute.classes else {"r2": r2}
     rng = np.random.default_rng(_RESAMPLE_SEED)
     samples = rng.integers(0, len(truth_U), (_NUM_RESAMPLES, len(truth_U)))
     drawn = {
@@ -220,26 +218,6 @@ def _log_likelihood(model: Any, x_UD: Features, y_U: NDArray[np.float64]) -> flo
     known = np.isin(y_U, model.classes_)
     column = np.searchsorted(model.classes_, y_U[known])
     return float(np.log(model.predict_proba(x_UD[known])[np.arange(len(column)), column] + 1e-12).mean())
-
-
-def _accuracy(truth_U: NDArray[np.float64], probabilities_UC: NDArray[np.float64]) -> float:
-    return float((probabilities_UC.argmax(1) == truth_U).mean())
-
-
-def _auc(truth_U: NDArray[np.float64], probabilities_UC: NDArray[np.float64]) -> float:
-    """One class against the rest, averaged over the classes that occur (Hand & Till's macro form)."""
-    ranks_UC = rankdata(probabilities_UC, axis=0)
-    is_class_UC = truth_U[:, None] == np.arange(probabilities_UC.shape[1])
-    positives_C = is_class_UC.sum(0)
-    negatives_C = len(truth_U) - positives_C
-    there = (positives_C > 0) & (negatives_C > 0)
-    above_C = (ranks_UC * is_class_UC).sum(0) - positives_C * (positives_C + 1) / 2
-    return float((above_C[there] / (positives_C * negatives_C)[there]).mean()) if there.any() else 0.5
-
-
-def _r2(truth_U: NDArray[np.float64], predicted_U: NDArray[np.float64]) -> float:
-    spread = float(((truth_U - truth_U.mean()) ** 2).sum())
-    return 1 - float(((truth_U - predicted_U) ** 2).sum()) / max(spread, 1e-12)
 
 
 def _interval(mean: float, drawn: NDArray[np.float64], confidence: float) -> Metric:

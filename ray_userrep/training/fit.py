@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -18,7 +19,7 @@ from torch import Tensor
 from ray_userrep import storage
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.plan import Plan, Position
-from ray_userrep.corpus.splits import Split, resolve
+from ray_userrep.corpus.splits import Cut, Split, resolve
 from ray_userrep.corpus.store import BucketCache, Corpus
 from ray_userrep.corpus.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.corpus.text import items_with_text
@@ -38,6 +39,19 @@ VALIDATION_METRIC = "ndcg@10"
 EngineFactory = Callable[[TrainModel], Engine]
 
 
+class Goal(NamedTuple):
+    """What a model is trained towards, beside its objective: what windows are cut from, and how it is judged.
+
+    `data` names what is trained on, `metric` the one of `measure`'s that decides which weights are kept.
+    """
+
+    cut: Cut
+    data: str
+    metric: str
+    measure: Callable[[], dict[str, float]]
+    keep_best: Callable[[], None]
+
+
 def fit(
     recipe: Recipe,
     corpus: Corpus,
@@ -54,43 +68,48 @@ def fit(
     if recipe.train.warm_start is not None:
         warm_start(model.encoder, recipe.train.warm_start, whole)
     engine = make_engine(model)
-    plan = make_plan(corpus, split, recipe.stream, engine.model.objective.lookahead, recipe.seed)
-    checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints, split.fingerprint(corpus.manifest, False))
-    state = checkpoints.load_latest(engine) or TrainState()
-    with _Records(run_uri, state.step, on_record if engine.rank == 0 else None) as records:
-        objective = engine.model.objective
-        dropped = {"dropped_heads": list(objective.dropped_heads)} if objective.dropped_heads else {}
-        records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind() | dropped)
-        domains = plan.domains.names if plan.domains is not None else ()
-        log = Log(objective.parts, objective.weights, plan.num_tokens / plan.num_batches, records, domains)
-        validate = _validation(recipe, corpus, split, engine, run_uri, log, records)
-        callbacks = [log, Epochs(plan, records), validate, Save(checkpoints, log, records.flush)]
-        loop = Loop(engine, recipe.train, plan.num_batches, state, callbacks)
-        loop.run(_source(recipe, corpus, split, plan, engine, state.position), recipe.stream.prefetch)
+    state = train(recipe, corpus, run_uri, engine, _ranking(recipe, corpus, split, engine, run_uri), on_record)
     export(engine, run_uri)
     return state
 
 
-def _validation(
-    recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, run_uri: str, log: Log, records: Sink
-) -> Validate:
+def train(recipe: Recipe, corpus: Corpus, run_uri: str, engine: Engine, goal: Goal, on_record: Sink) -> TrainState:
+    """Train an engine's model towards a goal, resuming from the run's newest checkpoint."""
+    objective = engine.model.objective
+    plan = make_plan(corpus, goal.cut, recipe.stream, objective.lookahead, recipe.seed)
+    checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints, goal.data)
+    state = checkpoints.load_latest(engine) or TrainState()
+    with _Records(run_uri, state.step, on_record if engine.rank == 0 else None) as records:
+        dropped = {"dropped_heads": list(objective.dropped_heads)} if objective.dropped_heads else {}
+        records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind() | dropped)
+        domains = plan.domains.names if plan.domains is not None else ()
+        log = Log(objective.parts, objective.weights, plan.num_tokens / plan.num_batches, records, domains)
+        validate = Validate(goal.measure, goal.metric, goal.keep_best, log, records)
+        callbacks = [log, Epochs(plan, records), validate, Save(checkpoints, log, records.flush)]
+        loop = Loop(engine, recipe.train, plan.num_batches, state, callbacks)
+        loop.run(_source(recipe, corpus, goal.cut, plan, engine, state.position), recipe.stream.prefetch)
+    return state
+
+
+def _ranking(recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, run_uri: str) -> Goal:
+    """Pretraining's goal: what the split trains on, judged by how it ranks the validation items."""
     side = engine.model.encoder.side_columns
     histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users, side)
-    return Validate(
-        measure=lambda: validation_metrics(engine, histories, recipe.evaluation),
+    return Goal(
+        cut=split,
+        data=split.fingerprint(corpus.manifest, False),
         metric=VALIDATION_METRIC,
+        measure=lambda: validation_metrics(engine, histories, recipe.evaluation),
         keep_best=lambda: _keep_best(engine, run_uri),
-        log=log,
-        sink=records,
     )
 
 
 def _source(
-    recipe: Recipe, corpus: Corpus, split: Split, plan: Plan, engine: Engine, position: Position
+    recipe: Recipe, corpus: Corpus, cut: Cut, plan: Plan, engine: Engine, position: Position
 ) -> Iterator[Step[Micros]]:
     objective, rank = engine.model.objective, engine.rank
     side = {*engine.model.encoder.side_columns, *objective.side_columns}
-    buckets = BucketCache(corpus, buckets_held(recipe.stream), sorted(side), lambda b: split.training(b)[0])
+    buckets = BucketCache(corpus, buckets_held(recipe.stream), sorted(side), lambda b: cut.training(b)[0])
 
     def prepared(micros: list[Batch], here: Position) -> Micros:
         return prepare(objective, micros, draws_at(recipe.seed, here), rank)

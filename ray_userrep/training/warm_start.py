@@ -46,8 +46,8 @@ def warm_start(encoder: UserEncoder, uri: str, whole: Whole) -> None:
                 value.copy_(source[name])
 
 
-def encoder_uri(uri: str) -> str:
-    """The encoder's own folder, given it or that of its run.
+def encoder_uri(uri: str, field: str = "train.warm_start") -> str:
+    """The encoder's own folder, given it or that of its run; `field` is what named it.
 
     Raises:
         UserError: neither holds an encoder.
@@ -55,7 +55,7 @@ def encoder_uri(uri: str) -> str:
     for folder in (storage.join(storage.absolute(uri), "encoder"), storage.absolute(uri)):
         if storage.exists(storage.join(folder, "config.json")):
             return folder
-    raise UserError(f"train.warm_start: no encoder at {uri}: name the folder of a finished run, or of an encoder")
+    raise UserError(f"{field}: no encoder at {uri}: name the folder of a finished run, or of an encoder")
 
 
 def _per_item(encoder: UserEncoder) -> set[str]:

@@ -3,13 +3,10 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.metrics import r2_score, roc_auc_score
 
 from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.evaluation.data import Sequences
-from ray_userrep.evaluation.profile import _auc, _r2, count_features, measure_attribute, read_attributes
+from ray_userrep.evaluation.profile import count_features, measure_attribute, read_attributes
 
 NUM_USERS = 800
 HASHES = hash_ids(pa.array(np.arange(NUM_USERS)))
@@ -78,21 +75,6 @@ def test_users_are_split_by_their_hash_whoever_else_is_there():
     assert whole.is_test_U.mean() == pytest.approx(0.2, abs=0.05)
     values = dict(zip(HASHES[whole.rows_U], whole.values_U, strict=True))
     assert all(values[h] == i % 2 for i, h in enumerate(HASHES))
-
-
-@given(st.integers(0, 10**6), st.integers(2, 6))
-def test_auc_is_scikit_learn_s(seed, num_classes):
-    rng = np.random.default_rng(seed)
-    truth = np.concatenate([np.arange(num_classes), rng.integers(0, num_classes, 40)])
-    scores = rng.dirichlet(np.ones(num_classes), len(truth)).round(2)
-    scores /= scores.sum(1, keepdims=True)
-    expected = np.mean([roc_auc_score(truth == c, scores[:, c]) for c in range(num_classes)])
-    assert _auc(truth.astype(float), scores) == pytest.approx(expected)
-
-
-def test_r2_is_scikit_learn_s():
-    truth, predicted = np.random.default_rng(0).normal(size=(2, 50))
-    assert _r2(truth, predicted) == pytest.approx(r2_score(truth, predicted))
 
 
 def test_item_counts_tell_users_with_equal_items_from_others():

@@ -50,6 +50,11 @@ class Block(nn.Module):
         self.second = ZeroLinear(_TAPS * width, width)
         self.dropout = Dropout(config.dropout)
 
+    @property
+    def own_tap(self) -> int:
+        """Which tap of a convolution is the token itself."""
+        return -self._newest
+
     def forward(self, x_TD: Tensor, place_T: Tensor, length_T: Tensor) -> Tensor:
         h_TD = self._convolve(self.first_norm(x_TD), self.first, self._dilation, place_T, length_T)
         h_TD = self._convolve(self.second_norm(h_TD), self.second, 2 * self._dilation, place_T, length_T)

@@ -1,0 +1,28 @@
+"""From an arm's name to the arm."""
+
+from ray_userrep.transfer.arms.base import Arm
+from ray_userrep.transfer.arms.lora import LoRA
+from ray_userrep.transfer.arms.patches import Patches
+from ray_userrep.transfer.arms.plain import Frozen, Full, LastLayers, Scratch
+from ray_userrep.transfer.config import ArmName, TransferConfig
+
+
+def build_arm(name: ArmName, config: TransferConfig) -> Arm:
+    """The arm with the sizes that the config gives it."""
+    match name:
+        case "scratch":
+            return Scratch()
+        case "frozen_mlp":
+            return Frozen(name, config.hidden)
+        case "head_only":
+            return Frozen(name, 0)
+        case "last_layers":
+            return LastLayers(config.num_last)
+        case "full":
+            return Full()
+        case "lora":
+            return LoRA(config.lora_rank)
+        case "serial_patches":
+            return Patches("serial", config.patch_reduction)
+        case "parallel_patches":
+            return Patches("parallel", config.patch_reduction)

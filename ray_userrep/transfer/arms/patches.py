@@ -1,0 +1,97 @@
+"""PeterRec's model patches: small bottlenecks in a frozen backbone, behind its maps or beside them.
+
+A patch is put around a map as a module, so that backbones know nothing of patches; their parameters get other names.
+
+Shapes: T tokens, D width, F inputs of the map, R width of the patch.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ray_userrep.encoder.backbones import cnn, transformer
+from ray_userrep.encoder.layers import Linear, ZeroLinear
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.errors import UserError
+from ray_userrep.transfer.arms.base import Arm, copied
+
+
+class Patch(nn.Module):
+    """A 1×1 convolution down, GELU and one up, which starts at zero (Yuan et al., SIGIR 2020, section 3.4)."""
+
+    def __init__(self, width: int, reduction: int) -> None:
+        super().__init__()
+        narrow = max(1, width // reduction)
+        self.down = Linear(width, narrow)
+        self.up = ZeroLinear(narrow, width)
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        out_TD: Tensor = self.up(F.gelu(self.down(x_TD)))
+        return out_TD
+
+
+class Serial(nn.Module):
+    """y + patch(y), with y the map's output."""
+
+    def __init__(self, base: nn.Module, patch: Patch) -> None:
+        super().__init__()
+        self.base = base
+        self.patch = patch
+
+    def forward(self, x_TF: Tensor) -> Tensor:
+        y_TD: Tensor = self.base(x_TF)
+        return y_TD + self.patch(y_TD)
+
+
+class Parallel(nn.Module):
+    """map(x) + patch(x), where the patch is given the token's own part of the map's input."""
+
+    def __init__(self, base: nn.Module, patch: Patch, own: slice) -> None:
+        super().__init__()
+        self.base = base
+        self.patch = patch
+        self._own = own
+
+    def forward(self, x_TF: Tensor) -> Tensor:
+        y_TD: Tensor = self.base(x_TF)
+        return y_TD + self.patch(x_TF[:, self._own])
+
+
+class Patches(Arm):
+    """A patch at each convolution of a CNN, or at each attention output and feed-forward of a Transformer."""
+
+    def __init__(self, place: Literal["serial", "parallel"], reduction: int) -> None:
+        self.name = f"{place}_patches"
+        self._place = place
+        self._reduction = reduction
+
+    def apply(self, encoder: UserEncoder) -> UserEncoder:
+        """A copy with patches, which does what the encoder does as long as they are not trained.
+
+        Raises:
+            UserError: the backbone is neither a CNN nor a Transformer.
+        """
+        other = copied(encoder)
+        places = list(_maps(other.backbone, other.width))
+        if not places:
+            raise UserError(f"transfer.arms {self.name}: patches go into encoder.backbone.kind cnn or transformer")
+        for block, name, own in places:
+            base, patch = getattr(block, name), Patch(other.width, self._reduction).to(other.device)
+            setattr(block, name, Serial(base, patch) if self._place == "serial" else Parallel(base, patch, own))
+        return other
+
+    def trainable(self, name: str) -> bool:
+        return ".patch." in name
+
+
+def _maps(backbone: nn.Module, width: int) -> Iterator[tuple[nn.Module, str, slice]]:
+    """The maps that get a patch: their module, their name in it, and where a token's own vector is in their input."""
+    for module in list(backbone.modules()):
+        if isinstance(module, cnn.Block):
+            taps = module.own_tap * width
+            yield from ((module, name, slice(taps, taps + width)) for name in ("first", "second"))
+        elif isinstance(module, transformer.Block):
+            yield module.attention, "out", slice(0, width)
+            yield module, "ffn", slice(0, width)

@@ -1,0 +1,98 @@
+"""What an encoder is transferred to, by which arms, and how often.
+
+The arms are compared on equal terms: the same users, the same seeds, and each with the learning rate that validation
+prefers. That costs a fit for each rate.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, model_validator
+
+ArmName = Literal[
+    "scratch",
+    "frozen_mlp",
+    "head_only",
+    "last_layers",
+    "full",
+    "lora",
+    "serial_patches",
+    "parallel_patches",
+]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Users(BaseModel):
+    """How a task's users are dealt out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    valid_share: float = Field(0.2, gt=0, lt=0.5, description="share of the task's users that validate")
+    test_share: float = Field(0.2, gt=0, lt=0.5, description="share of the task's users that test")
+    seed: NonNegativeInt = Field(0, description="another seed deals the users out anew")
+    min_examples: int = Field(10, ge=1, description="fewest users to train on at any label share, or to test on")
+
+
+class AttributeTaskConfig(_Users):
+    """Predict attributes of users from what they did before the split's test; each attribute is a task."""
+
+    kind: Literal["attribute"] = "attribute"
+    attributes: tuple[str, ...] = Field(
+        (), description="columns of the log's table of users; empty: all that can be asked about"
+    )
+
+
+class NextItemTaskConfig(_Users):
+    """Predict the next item; warm users are trained on, cold ones are held out whole."""
+
+    kind: Literal["next_item"] = "next_item"
+    users: Literal["warm", "cold"] = Field("warm", description="test users are also trained on, or never were")
+
+
+TaskConfig = Annotated[AttributeTaskConfig | NextItemTaskConfig, Field(discriminator="kind")]
+
+
+class TransferConfig(BaseModel):
+    """One comparison of arms over seeds and label shares."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    encoder: str | None = Field(
+        None, description="run or encoder folder to start from; empty: pretrain first, as the recipe says"
+    )
+    corpus: str | None = Field(None, description="prepared corpus to transfer to; empty: the one of the recipe")
+    task: TaskConfig = Field(default_factory=AttributeTaskConfig)
+    arms: tuple[ArmName, ...] = Field(
+        ("scratch", "frozen_mlp", "head_only", "last_layers", "full", "lora"),
+        min_length=1,
+        description="ways to adapt the encoder; patches go into cnn and transformer backbones",
+    )
+    label_shares: tuple[Share, ...] = Field((1.0,), min_length=1, description="shares of the training users, nested")
+    num_seeds: int = Field(3, ge=1, description="fits of each arm, from recipe.seed on")
+
+    epochs: float = Field(30.0, gt=0, description="passes over a task's training users")
+    patience: int | None = Field(5, ge=1, description="validations without a better figure before stopping")
+    batch_tokens: int = Field(4096, ge=1, description="interactions, or targets, in a global batch")
+    learning_rates: tuple[PositiveFloat, ...] = Field(
+        (1e-3,), min_length=1, description="each arm and seed takes the one that validation prefers"
+    )
+    weight_decay: float = Field(0.01, ge=0)
+
+    hidden: int = Field(128, ge=1, description="frozen_mlp: hidden width of the head")
+    num_last: int = Field(1, ge=1, description="last_layers: blocks that train, from the last")
+    lora_rank: int = Field(8, ge=1, description="lora: rank of each change")
+    patch_reduction: int = Field(4, ge=1, description="patches: the encoder's width over a patch's")
+    allow_overlap: bool = Field(
+        False, description="let pretraining see what lies after the task's test begins; where users only share ids"
+    )
+
+    @model_validator(mode="after")
+    def _combinations(self) -> "TransferConfig":
+        if isinstance(self.task, NextItemTaskConfig) and "frozen_mlp" in self.arms:
+            raise ValueError(
+                "transfer.arms frozen_mlp is a head over labels, which transfer.task.kind next_item has none of: "
+                "use head_only, which trains the item vectors"
+            )
+        for name, values in (("arms", self.arms), ("label_shares", self.label_shares)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"transfer.{name} names one of them twice")
+        return self

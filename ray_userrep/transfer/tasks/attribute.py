@@ -1,0 +1,162 @@
+"""Predicting an attribute of users from what they did: a class, or a number with many values.
+
+Histories end where the split's test begins, so that an encoder pretrained on the same log has seen no more of the test
+users than they themselves had done by then; it never saw an attribute.
+
+Shapes: U users, C classes.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from ray_userrep.corpus.splits import Part, Split
+from ray_userrep.corpus.store import Bucket, Corpus
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.errors import UserError
+from ray_userrep.evaluation.data import Sequences
+from ray_userrep.evaluation.label_metrics import accuracy, auc, r2
+from ray_userrep.evaluation.profile import Attribute, read_attributes, user_vectors
+from ray_userrep.objectives.base import Objective
+from ray_userrep.transfer.config import AttributeTaskConfig
+from ray_userrep.transfer.labels import UserLabels
+from ray_userrep.transfer.tasks.base import Measure
+from ray_userrep.transfer.tasks.baselines import majority, trees
+from ray_userrep.transfer.tasks.users import ChosenUsers, deal, fingerprint, first_share, refuse_few
+
+
+class AttributeTask:
+    """One attribute of the users of a corpus."""
+
+    windows: Literal["last", "tile", "random"] = "last"
+
+    def __init__(
+        self, attribute: Attribute, histories: Sequences, corpus: Corpus, split: Split, config: AttributeTaskConfig
+    ) -> None:
+        self.name = attribute.name
+        self.measures: Mapping[str, Measure] = {"auc": auc, "accuracy": accuracy} if attribute.classes else {"r2": r2}
+        self._num_classes = len(attribute.classes)
+        is_active_U = histories.lengths_U[attribute.rows_U] > 0
+        self._histories = histories.take(attribute.rows_U[is_active_U])
+        self._labels_U = attribute.values_U[is_active_U]
+        self._parts = deal(self._histories.users_U, config.valid_share, config.test_share, config.seed)
+        self._num_items = corpus.manifest.num_items
+        self._split = split
+        self._key = fingerprint(
+            attribute.name,
+            split.fingerprint(corpus.manifest, False),
+            config.valid_share,
+            config.test_share,
+            config.seed,
+        )
+        self._least = config.min_examples
+        refuse_few(self.name, "in valid", self.num_users("valid"), self._least)
+        refuse_few(self.name, "in test", self.num_users("test"), self._least)
+
+    def cut(self, share: float) -> ChosenUsers:
+        """Everything known of the training users when the split's test begins."""
+
+        def known(bucket: Bucket) -> tuple[Bucket, NDArray[np.int64]]:
+            before = self._split.known(bucket)
+            return before, before.lengths_U
+
+        return ChosenUsers(self._histories.users_U[self._train(share)], known)
+
+    def data(self, share: float) -> str:
+        return f"{self._key}-{share:g}"
+
+    def num_users(self, part: Part | Literal["train"], share: float = 1.0) -> int:
+        return len(first_share(self._parts.train, share)) if part == "train" else len(self._rows(part))
+
+    def objective(self, encoder: UserEncoder, share: float, hidden: int) -> UserLabels:
+        rows = self._train(share)
+        return UserLabels(self._histories.users_U[rows], self._labels_U[rows], self._num_classes, encoder.width, hidden)
+
+    def trains(self, name: str) -> bool:
+        return False
+
+    def truth(self, part: Part) -> NDArray[np.float64]:
+        return self._labels_U[self._rows(part)]
+
+    def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
+        assert isinstance(objective, UserLabels)
+        vectors_UD = user_vectors(encoder, self._histories.take(self._rows(part)))
+        return objective.predict(torch.from_numpy(vectors_UD)).cpu().numpy().astype(np.float64)
+
+    def baselines(self, share: float) -> dict[str, NDArray[np.float64]]:
+        """The commonest class, or the mean; and gradient-boosted trees on item counts."""
+        fit, tune, test = self._train(share), self._parts.valid, self._parts.test
+        constant = majority(self._labels_U[fit], self._num_classes, len(test))
+        rows = np.concatenate([fit, tune, test])
+        bounds = np.cumsum([len(fit), len(tune)])
+        boosted = trees(
+            self._histories.take(rows), self._labels_U[rows[: bounds[1]]], bounds, self._num_items, self._num_classes
+        )
+        return {"majority" if self._num_classes else "mean": constant, "boosted trees on item counts": boosted}
+
+    def known_until(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The test users, and the time of the newest interaction that is known of each."""
+        test = self._histories.take(self._parts.test)
+        return test.users_U, test.times_N[test.offsets_U1[1:] - 1]
+
+    def _rows(self, part: Part) -> NDArray[np.int64]:
+        return self._parts.valid if part == "valid" else self._parts.test
+
+    def _train(self, share: float) -> NDArray[np.int64]:
+        """Rows of a share of the training users.
+
+        Raises:
+            UserError: they are too few, or all of one class.
+        """
+        rows = first_share(self._parts.train, share)
+        refuse_few(self.name, f"to train on at label share {share:g}", len(rows), self._least)
+        if len(np.unique(self._labels_U[rows])) < 2:
+            raise UserError(
+                f"transfer.task {self.name}: the {len(rows)} users to train on at label share {share:g} all have the "
+                "same label: take larger transfer.label_shares, or another transfer.task.seed"
+            )
+        return rows
+
+
+def read_attribute_tasks(
+    corpus: Corpus, split: Split, histories: Sequences, config: AttributeTaskConfig
+) -> list[AttributeTask]:
+    """A task for each attribute that is named, or can be asked about where none is.
+
+    Raises:
+        UserError: the log has no such attribute, or its labels are of one class or too few.
+    """
+    users = corpus.users()
+    columns = [] if users is None else [name for name in users.column_names if name != "user_id"]
+    if users is None or not columns:
+        raise UserError(f"transfer.task: {corpus.uri} has no attributes of users to predict: add a table users.*")
+    for name in config.attributes:
+        if name not in columns:
+            raise UserError(f"transfer.task.attributes: no {name!r} among the users' columns {', '.join(columns)}")
+    found = []
+    for name in config.attributes or columns:
+        attributes = read_attributes(users.select(["user_id", name]), histories.users_U)
+        if not attributes and config.attributes:
+            raise UserError(_why_not(name, users[name]))
+        found += [AttributeTask(attribute, histories, corpus, split, config) for attribute in attributes]
+    if not found:
+        raise UserError(f"transfer.task: none of {', '.join(columns)} of {corpus.uri} has two classes of enough users")
+    return found
+
+
+def _why_not(name: str, column: pa.ChunkedArray) -> str:
+    """Why an attribute cannot be asked about."""
+    known = column.drop_null()
+    if pa.types.is_nested(column.type):
+        return f"transfer.task.attributes {name}: its values are lists or records, neither classes nor numbers"
+    num_classes = len(known.unique())
+    if num_classes < 2:
+        return f"transfer.task.attributes {name}: its labels are of one class: there is nothing to tell apart"
+    return (
+        f"transfer.task.attributes {name}: {len(known)} labels of {num_classes} classes are too few: it takes 100 "
+        "users, and two to thirty classes of ten users each, or numbers"
+    )

@@ -1,0 +1,68 @@
+"""What a task is: users dealt into three parts, an objective over the training part, and figures over the others.
+
+A task has no loop of its own: it hands out what windows are cut from and an objective, which any engine trains.
+
+Shapes: U users of a part.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ray_userrep.corpus.splits import Cut, Part
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.objectives.base import Objective
+
+Measure = Callable[[NDArray[Any], NDArray[Any]], float]
+"""From the truth and what was predicted, users first, to a figure that is larger where it is better."""
+
+
+class Task(Protocol):
+    """What an encoder is adapted to; the first of `measures` is the one that is compared and validated on."""
+
+    name: str
+    measures: Mapping[str, Measure]
+    windows: Literal["last", "tile", "random"]
+
+    def cut(self, share: float) -> Cut:
+        """The training users, or a share of them, each with what may be trained on; shares are nested."""
+        ...
+
+    def data(self, share: float) -> str:
+        """A name of what is trained on, equal only where that is equal."""
+        ...
+
+    def num_users(self, part: Part | Literal["train"], share: float = 1.0) -> int:
+        """How many users a part has."""
+        ...
+
+    def objective(self, encoder: UserEncoder, share: float, hidden: int) -> Objective:
+        """The loss with a new head; `hidden` is the width of the head's hidden layer, 0 for none."""
+        ...
+
+    def trains(self, name: str) -> bool:
+        """Whether a parameter of the encoder belongs to the task's head, and trains whatever the arm says."""
+        ...
+
+    def truth(self, part: Part) -> NDArray[Any]:
+        """What the measures compare with, `[U]`."""
+        ...
+
+    def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
+        """What is predicted of a part's users, `[U, ...]`."""
+        ...
+
+    def known_until(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The test users' stable hashes, and the time (us) of the newest interaction known of each, `[U]` both."""
+        ...
+
+    def baselines(self, share: float) -> dict[str, NDArray[np.float64]]:
+        """What simple systems predict of the test users, by name."""
+        ...
+
+
+def headline(task: Task) -> str:
+    """The measure that is compared and validated on."""
+    return next(iter(task.measures))

@@ -1,0 +1,150 @@
+"""Predicting the next item in a domain, over the whole catalogue: for users who are trained on, or for new ones.
+
+The loss is the one that the encoder was pretrained with, over the domain's own items. Item vectors are the head of such
+a task: they train with every arm, since a new domain's items are new to the encoder.
+
+Shapes: U users of a part, V items.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ray_userrep.corpus import draws
+from ray_userrep.corpus.config import ColdUserConfig, LeaveOneOutConfig
+from ray_userrep.corpus.items import ItemTable
+from ray_userrep.corpus.splits import Part, resolve
+from ray_userrep.corpus.store import Corpus
+from ray_userrep.corpus.stream import train_counts
+from ray_userrep.encoder.config import EncoderConfig
+from ray_userrep.encoder.items.base import ItemEmbedder
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.errors import UserError
+from ray_userrep.evaluation.config import EvaluationConfig
+from ray_userrep.evaluation.data import Histories
+from ray_userrep.evaluation.encoder_ranks import encoder_scorer
+from ray_userrep.evaluation.histories import read_histories
+from ray_userrep.evaluation.metrics import hit_rate, ndcg
+from ray_userrep.evaluation.ranking import ranks
+from ray_userrep.evaluation.tuning import tuned_baselines
+from ray_userrep.objectives.base import Objective
+from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.config import ObjectiveConfig
+from ray_userrep.transfer.config import NextItemTaskConfig
+from ray_userrep.transfer.tasks.base import Measure
+from ray_userrep.transfer.tasks.users import ChosenUsers, first_share, refuse_few
+
+_ORDER, _NEW_ITEMS = 42, 43
+
+
+class NextItemTask:
+    """The next item of a corpus's users, ranked among all items."""
+
+    measures: Mapping[str, Measure] = {
+        "ndcg@10": lambda truth_U, ranks_U: float(ndcg(ranks_U, 10).mean()),
+        "hr@10": lambda truth_U, ranks_U: float(hit_rate(ranks_U, 10).mean()),
+    }
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        encoder: UserEncoder,
+        config: NextItemTaskConfig,
+        objective: ObjectiveConfig,
+        evaluation: EvaluationConfig,
+        windows: Literal["last", "tile", "random"],
+    ) -> None:
+        self.name = f"next item, {config.users} users"
+        self.windows = windows
+        self._corpus, self._evaluation, self._objective = corpus, evaluation, objective
+        cold = ColdUserConfig(valid_share=config.valid_share, test_share=config.test_share, seed=config.seed)
+        self._split = resolve(LeaveOneOutConfig() if config.users == "warm" else cold, corpus)
+        self._histories: dict[Part, Histories] = {
+            "valid": read_histories(corpus, self._split, "valid", evaluation.max_users, encoder.side_columns),
+            "test": read_histories(corpus, self._split, "test", evaluation.max_users, encoder.side_columns),
+        }
+        self._users_U = self._training_users(config.seed)
+        self._least = config.min_examples
+        refuse_few(self.name, "in valid", self.num_users("valid"), self._least)
+        refuse_few(self.name, "in test", self.num_users("test"), self._least)
+
+    def cut(self, share: float) -> ChosenUsers:
+        """What the task's split trains on, of a share of the users."""
+        return ChosenUsers(self._train(share), self._split.training)
+
+    def data(self, share: float) -> str:
+        return f"{self._split.fingerprint(self._corpus.manifest, self._evaluation.exclude_seen)}-{share:g}"
+
+    def num_users(self, part: Part | Literal["train"], share: float = 1.0) -> int:
+        return len(first_share(self._users_U, share)) if part == "train" else self._histories[part].num_users
+
+    def objective(self, encoder: UserEncoder, share: float, hidden: int) -> Objective:
+        """The pretraining objective over this catalogue; it has no other head than the item vectors."""
+        assert encoder.item_table is not None
+        data = Data(
+            encoder.item_table, self._corpus.manifest.side_columns, lambda: train_counts(self._corpus, self._split)
+        )
+        return build_objective(self._objective, EncoderConfig.model_validate(encoder.config.encoder), data)
+
+    def trains(self, name: str) -> bool:
+        return name.startswith("items.")
+
+    def truth(self, part: Part) -> NDArray[np.int64]:
+        return self._histories[part].targets_U
+
+    def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
+        """The rank of each user's target, from 1."""
+        histories, num_items = self._histories[part], encoder.config.num_items
+        return ranks(encoder_scorer(encoder), histories, num_items, self._evaluation.exclude_seen)
+
+    def baselines(self, share: float) -> dict[str, NDArray[np.float64]]:
+        """Ranks by the simple baselines, which learn from all training users at any share."""
+        tuned = tuned_baselines(self._corpus, self._split, self._evaluation)
+        return {name: one.ranks_U.astype(np.float64) for name, one in tuned.items()}
+
+    def known_until(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The test users, and the time of the newest interaction that is known of each."""
+        test = self._histories["test"]
+        return test.users_U, test.times_N[test.offsets_U1[1:] - 1]
+
+    def _train(self, share: float) -> NDArray[np.int64]:
+        users_U = first_share(self._users_U, share)
+        refuse_few(self.name, f"to train on at label share {share:g}", len(users_U), self._least)
+        return users_U
+
+    def _training_users(self, seed: int) -> NDArray[np.int64]:
+        """Users with something to train on, in the order in which smaller shares take them."""
+        found = [np.zeros(0, np.int64)]
+        for number in self._corpus.buckets():
+            bucket = self._corpus.bucket(number)
+            found.append(bucket.user_hash_U[self._split.training(bucket)[1] > 1])
+        users_U = np.concatenate(found)
+        return users_U[np.argsort(draws.bits(_ORDER, seed, users_U), kind="stable")]
+
+
+def over_items(encoder: UserEncoder, table: ItemTable, seed: int) -> tuple[UserEncoder, int]:
+    """The encoder over another catalogue, and how many of its items it knows.
+
+    Items that it does not know get vectors of their own, drawn: the mean vector, which serves where nothing is trained,
+    would start them all alike.
+
+    Raises:
+        UserError: its items come from texts, and the catalogue has none.
+    """
+    if encoder.config.text_width and table.text_vectors() is None:
+        raise UserError("the encoder's items are made from texts, which the corpus to transfer to does not have")
+    assert encoder.item_table is not None
+    is_new_V = torch.from_numpy(encoder.item_table.index_of(table.ids) < 0)
+    other = encoder.with_items(table)
+    generator = torch.Generator().manual_seed(draws.seed_of(_NEW_ITEMS, seed))
+    for module in other.items.modules():
+        if isinstance(module, ItemEmbedder) and module.per_item:
+            weight = module.weight
+            assert isinstance(weight, torch.Tensor)
+            drawn = torch.randn(int(is_new_V.sum()), weight.shape[1], generator=generator) * weight.shape[1] ** -0.5
+            with torch.no_grad():
+                weight[is_new_V.to(weight.device)] = drawn.to(weight)
+    return other, int((~is_new_V).sum())

@@ -1,0 +1,71 @@
+"""Whether pretraining has seen what a task asks about: checked user by user, by time.
+
+An encoder that was trained on what a user did after the task's test begins for them has seen the future; a history that
+reaches into what pretraining held out for its own test would spend those figures. Equal times are no overlap, as many
+logs have only days.
+
+Shapes: U users.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ray_userrep.corpus.splits import NONE, Split
+from ray_userrep.corpus.store import Corpus
+from ray_userrep.errors import UserError
+
+
+class Pretrained(NamedTuple):
+    """For each user of the pretraining log, sorted by hash: times (us) of the newest interaction trained on and of the
+    first one held out for test; the ends of time where there is none."""
+
+    users_U: NDArray[np.int64]
+    until_U: NDArray[np.int64]
+    test_from_U: NDArray[np.int64]
+    content: str  # of the log
+
+
+def read_pretrained(corpus: Corpus, split: Split) -> Pretrained:
+    """What pretraining on a split saw of each user; reads every bucket once."""
+    never = np.iinfo(np.int64)
+    columns: list[tuple[NDArray[np.int64], ...]] = [(np.zeros(0, np.int64),) * 3]
+    for number in corpus.buckets():
+        bucket = corpus.bucket(number)
+        cut, starts_U = split.positions(bucket), bucket.offsets_U1[:-1]
+        until_U = np.full(bucket.num_users, never.min)
+        trained, tested = cut.train_end_U > 0, cut.test_U != NONE
+        until_U[trained] = bucket.timestamps_N[(starts_U + cut.train_end_U - 1)[trained]]
+        test_from_U = np.full(bucket.num_users, never.max)
+        test_from_U[tested] = bucket.timestamps_N[(starts_U + cut.test_U)[tested]]
+        columns.append((bucket.user_hash_U, until_U, test_from_U))
+    users_U, until_U, test_from_U = (np.concatenate(column) for column in zip(*columns, strict=True))
+    order = np.argsort(users_U)
+    return Pretrained(users_U[order], until_U[order], test_from_U[order], corpus.manifest.content_fingerprint)
+
+
+def refuse_overlap(
+    task: str, users_U: NDArray[np.int64], known_until_U: NDArray[np.int64], content: str, seen: Pretrained
+) -> None:
+    """Check a task's test users, each with the time of the newest interaction that the task knows of them.
+
+    Raises:
+        UserError: pretraining was trained on later interactions of some of them; or, on the same log, histories reach
+            into pretraining's own test.
+    """
+    place_U = np.searchsorted(seen.users_U, users_U).clip(max=len(seen.users_U) - 1)
+    is_shared_U = seen.users_U[place_U] == users_U
+    later = int((is_shared_U & (seen.until_U[place_U] > known_until_U)).sum())
+    if later:
+        raise UserError(
+            f"transfer.task {task}: pretraining was trained on what {later:,} of the {len(users_U):,} test users did "
+            "after the task's test begins: pretrain with another split.rule (global_time ends before it), or set "
+            "transfer.allow_overlap true where two logs only share ids"
+        )
+    beyond = int((is_shared_U & (known_until_U > seen.test_from_U[place_U])).sum())
+    if beyond and content == seen.content:
+        raise UserError(
+            f"transfer.task {task}: the histories of {beyond:,} of the {len(users_U):,} test users reach into the test "
+            "period of pretraining: take the split.rule that the encoder was pretrained with"
+        )

@@ -1,0 +1,80 @@
+"""Dealing users into training, validation and test: by a hash of their id, so that none is ever in two of them.
+
+Being a hash, the deal is the same in every version of a corpus and on every machine; the price is that the parts have
+about, not exactly, the shares that were asked for.
+
+Shapes: U users.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ray_userrep.corpus import draws
+from ray_userrep.corpus.store import Bucket
+from ray_userrep.errors import UserError
+
+_PART, _ORDER = 40, 41  # what a draw is for
+
+
+class Parts(NamedTuple):
+    """Rows of the users in each part; those of training in the order in which smaller shares take them."""
+
+    train: NDArray[np.int64]
+    valid: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def deal(users_U: NDArray[np.int64], valid_share: float, test_share: float, seed: int) -> Parts:
+    """Deal users out by their stable hashes."""
+    draw_U = draws.uniforms(_PART, seed, users_U)
+    is_test_U, is_valid_U = draw_U < test_share, (draw_U >= test_share) & (draw_U < test_share + valid_share)
+    order = np.argsort(draws.bits(_ORDER, seed, users_U), kind="stable")
+    return Parts(
+        order[~(is_test_U | is_valid_U)[order]],
+        np.flatnonzero(is_valid_U),
+        np.flatnonzero(is_test_U),
+    )
+
+
+def first_share(rows: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """The first share of the rows, at least one of any; a smaller share is a part of a larger one."""
+    return rows[: ceil(round(share * len(rows), 6))]
+
+
+def refuse_few(task: str, part: str, num_users: int, least: int) -> None:
+    """Refuse a part of too few users.
+
+    Raises:
+        UserError: that is the case.
+    """
+    if num_users < least:
+        raise UserError(
+            f"transfer.task {task}: {num_users} users {part}, fewer than transfer.task.min_examples {least}: "
+            "take larger transfer.label_shares or another task, or lower transfer.task.min_examples"
+        )
+
+
+class ChosenUsers:
+    """Some users of a corpus, each with what a rule leaves of them; others have nothing to train on."""
+
+    def __init__(
+        self, users_U: NDArray[np.int64], training: Callable[[Bucket], tuple[Bucket, NDArray[np.int64]]]
+    ) -> None:
+        self._users_U = users_U
+        self._training = training
+
+    def training(self, bucket: Bucket) -> tuple[Bucket, NDArray[np.int64]]:
+        """What windows are cut from, and how much of each user is trained on; rows are the bucket's."""
+        cut, lengths_U = self._training(bucket)
+        return cut, np.where(np.isin(bucket.user_hash_U, self._users_U), lengths_U, 0)
+
+
+def fingerprint(*keys: str | int | float | list[int]) -> str:
+    """A short name of what is trained on."""
+    return hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:16]

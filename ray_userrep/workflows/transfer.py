@@ -1,0 +1,214 @@
+"""From a pretrained encoder to a comparison of ways to adapt it: every arm on every task, label share and seed.
+
+Fits run one after the other in this process, on a GPU where there is one: they are short, and costs are measured on the
+same machine. The encoder is pretrained first where none is named.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from ray_userrep import storage
+from ray_userrep.corpus.encode_text import ensure_text_vectors
+from ray_userrep.corpus.splits import resolve
+from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.corpus.text import items_with_text
+from ray_userrep.encoder.config import EncoderConfig
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.errors import UserError
+from ray_userrep.evaluation.histories import read_known
+from ray_userrep.recipe import Recipe
+from ray_userrep.training import runs
+from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.fit import EngineFactory
+from ray_userrep.training.transfer import Fit, Outcome, fit_task
+from ray_userrep.training.warm_start import encoder_uri
+from ray_userrep.transfer.arms.base import Arm, freeze
+from ray_userrep.transfer.arms.build import build_arm
+from ray_userrep.transfer.config import AttributeTaskConfig
+from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
+from ray_userrep.transfer.tasks.base import Task, headline
+from ray_userrep.transfer.tasks.build import read_tasks
+from ray_userrep.transfer.tasks.next_item import over_items
+from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap
+from ray_userrep.workflows.cluster import connect
+from ray_userrep.workflows.evaluate import on_corpus
+from ray_userrep.workflows.prepare import open_or_prepare
+from ray_userrep.workflows.pretrain import run_pretrain
+from ray_userrep.workflows.transfer_figures import Comparison, Result, task_figures
+from ray_userrep.workflows.transfer_report import printed, write_transfer_report
+
+_PRETRAIN = "pretrain"
+
+
+def run_transfer(recipe: Recipe) -> None:
+    """Compare the recipe's arms; leaves result.json and report.html in the run folder, or resumes there."""
+    run_uri = storage.absolute(recipe.run) if recipe.run else runs.default_uri(recipe)
+    recipe = recipe.model_copy(update={"run": run_uri})
+    runs.refuse_other(recipe, run_uri)
+    connect()
+    source = open_or_prepare(recipe)
+    with runs.Lease(run_uri):
+        resumed = runs.open_run(recipe, run_uri)
+        print(f"run       {run_uri}{' (resumed)' if resumed else ''}", flush=True)
+        result = compare(recipe, source, run_uri)
+        report_uri = write_transfer_report(recipe, run_uri, result)
+        storage.write_json(storage.join(run_uri, runs.RESULT), result)
+    print(printed(result))
+    print(f"report    {report_uri}")
+
+
+def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
+    """Every fit, and the figures as `result.json` holds them.
+
+    Raises:
+        UserError: encoder, corpus, tasks or arms do not go together; before anything is fitted, except what only
+            training can tell.
+    """
+    corpus = source if recipe.transfer.corpus is None else open_corpus(recipe.transfer.corpus)
+    _check_labels(recipe, corpus)
+    pretrained_uri = _pretrained(recipe, run_uri)
+    encoder, num_known = _on_items(recipe, UserEncoder.from_pretrained(pretrained_uri), corpus)
+    recipe = recipe.model_copy(update={"encoder": EncoderConfig.model_validate(encoder.config.encoder)})
+    _check_objective(recipe, encoder)
+    tasks = read_tasks(
+        recipe.transfer.task, corpus, encoder, recipe.split, recipe.objective, recipe.evaluation, recipe.stream.windows
+    )
+    arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
+    for arm in arms:
+        freeze(arm.apply(encoder), arm, tasks[0])  # one that has no place here is refused before the first fit
+    checked = _check_tasks(recipe, tasks, corpus, source, pretrained_uri)
+    compared = [_compare(recipe, corpus, encoder, task, arms, run_uri) for task in tasks]
+    return {
+        "job": "transfer",
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": recipe.seed,
+        "encoder": pretrained_uri,
+        "overlap": checked,
+        "counts": {
+            "interactions": corpus.manifest.num_interactions,
+            "users": corpus.manifest.num_users,
+            "items": corpus.manifest.num_items,
+            "items_known": num_known,
+            "quarantined": corpus.manifest.quarantined,
+        },
+        "tasks": {one.task.name: task_figures(one, recipe) for one in compared},
+    }
+
+
+def _check_labels(recipe: Recipe, corpus: Corpus) -> None:
+    """Refuse attributes that cannot be asked about, and label shares of too few users, before pretraining starts."""
+    if isinstance(recipe.transfer.task, AttributeTaskConfig):
+        split = resolve(recipe.split, corpus)
+        for task in read_attribute_tasks(corpus, split, read_known(corpus, split), recipe.transfer.task):
+            for share in recipe.transfer.label_shares:
+                task.cut(share)
+
+
+def _check_objective(recipe: Recipe, encoder: UserEncoder) -> None:
+    """Refuse a next-item objective that the encoder was not made for; attributes bring an objective of their own."""
+    if isinstance(recipe.transfer.task, AttributeTaskConfig):
+        return
+    if reason := recipe.objective.refusal(recipe.encoder):
+        raise UserError(reason)
+    if recipe.objective.hides_items() and not encoder.config.hides_items:
+        raise UserError(
+            "objective hides items, for which the encoder has no vector: take the recipe that the encoder was "
+            "pretrained with, or an objective that hides none"
+        )
+
+
+def _pretrained(recipe: Recipe, run_uri: str) -> str:
+    """The encoder to start from, pretrained where the recipe names none."""
+    if recipe.transfer.encoder is not None:
+        return encoder_uri(recipe.transfer.encoder, "transfer.encoder")
+    uri = storage.join(run_uri, _PRETRAIN)
+    if not storage.exists(storage.join(uri, runs.RESULT)):
+        run_pretrain(recipe.model_copy(update={"run": uri}))
+    return storage.join(uri, "encoder")
+
+
+def _on_items(recipe: Recipe, encoder: UserEncoder, corpus: Corpus) -> tuple[UserEncoder, int]:
+    """The encoder over the corpus's items, and how many of them it knew.
+
+    A task of attributes trains no item vectors, so that an encoder that knows no item is refused there.
+    """
+    assert encoder.item_table is not None
+    known = int((encoder.item_table.index_of(corpus.items().ids) >= 0).sum())
+    if isinstance(recipe.transfer.task, AttributeTaskConfig):
+        return on_corpus(encoder, corpus, recipe.text), known
+    items = corpus.items()
+    if encoder.config.text_width:
+        ensure_text_vectors(corpus, recipe.text)
+        items = items_with_text(corpus, recipe.text)
+    other, known = over_items(encoder, items, recipe.seed)
+    return other.eval().to("cuda" if torch.cuda.is_available() else "cpu"), known
+
+
+def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: Corpus, pretrained_uri: str) -> bool:
+    """Check labels, numbers of users, and what pretraining saw of them; False where nobody knows what it saw."""
+    for task in tasks:
+        for share in recipe.transfer.label_shares:
+            task.cut(share)
+    recipe_uri = storage.join(pretrained_uri.rsplit("/", 1)[0], "recipe.json")
+    if recipe.transfer.allow_overlap or not storage.exists(recipe_uri):
+        return False
+    trained = Recipe.model_validate_json(storage.read_text(recipe_uri))
+    log = source
+    if recipe.transfer.encoder is not None:
+        if trained.corpus.uri is None:
+            return False
+        log = open_corpus(trained.corpus.uri, trained.corpus.version)
+    seen = read_pretrained(log, resolve(trained.split, log))
+    for task in tasks:
+        refuse_overlap(task.name, *task.known_until(), corpus.manifest.content_fingerprint, seen)
+    return True
+
+
+def _compare(
+    recipe: Recipe, corpus: Corpus, encoder: UserEncoder, task: Task, arms: list[Arm], run_uri: str
+) -> Comparison:
+    """All fits of a task."""
+    outcomes: dict[float, dict[str, list[Outcome]]] = {}
+    baselines = {}
+    for share in recipe.transfer.label_shares:
+        baselines[share] = task.baselines(share) if recipe.evaluation.baselines else {}
+        outcomes[share] = {arm.name: [] for arm in arms}
+        for arm in arms:
+            for seed in range(recipe.seed, recipe.seed + recipe.transfer.num_seeds):
+                best = _best_fit(recipe, corpus, encoder, task, arm, share, seed, run_uri)
+                outcomes[share][arm.name].append(best)
+                print(_line(task, arm, share, seed, best), flush=True)
+    return Comparison(task, outcomes, baselines)
+
+
+def _best_fit(
+    recipe: Recipe,
+    corpus: Corpus,
+    encoder: UserEncoder,
+    task: Task,
+    arm: Arm,
+    share: float,
+    seed: int,
+    run_uri: str,
+) -> Outcome:
+    """The fit with the learning rate that validation prefers; its cost is that of all of them."""
+    found = []
+    for fit in (Fit(share, seed, rate) for rate in recipe.transfer.learning_rates):
+        place = f"{task.name}/{arm.name}/share-{share:g}/seed-{seed}/rate-{fit.learning_rate:g}".replace(" ", "_")
+        uri = storage.join(run_uri, "fits", place)
+        found.append(fit_task(recipe, corpus, encoder, task, arm, fit, uri, _bare))
+    best = max(found, key=lambda outcome: outcome.validation)
+    return best._replace(steps=sum(one.steps for one in found), seconds=sum(one.seconds for one in found))
+
+
+def _bare(recipe: Recipe) -> EngineFactory:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return lambda model: BareEngine(model, recipe.train, device)
+
+
+def _line(task: Task, arm: Arm, share: float, seed: int, outcome: Outcome) -> str:
+    return (
+        f"{task.name}  {arm.name}  share {share:g}  seed {seed}  validation {headline(task)} {outcome.validation:.4f}  "
+        f"{outcome.steps} steps, {outcome.seconds:.1f} s"
+    )

@@ -1,0 +1,151 @@
+"""What holds for every arm: it starts where the encoder is, adds what it says, and keeps frozen weights bit for bit."""
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from ray_userrep.corpus.batch import Batch
+from ray_userrep.errors import UserError
+from ray_userrep.evaluation.histories import read_known
+from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.transfer import Fit, build_transfer, fit_task
+from ray_userrep.transfer.arms.base import freeze, size
+from ray_userrep.transfer.arms.build import build_arm
+from ray_userrep.transfer.config import AttributeTaskConfig, TransferConfig
+from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
+
+ARMS = TransferConfig.model_fields["arms"].annotation.__args__[0].__args__
+BACKBONES = {
+    "cnn": {"kind": "cnn", "num_blocks": 2},
+    "noncausal": {"kind": "cnn", "num_blocks": 2, "causal": False, "readout": "mask"},
+    "transformer": {"kind": "transformer", "num_heads": 2},
+}
+BATCH = Batch.of([[1, 2, 3, 4], [5, 6], [7]])
+WIDTH, RANK, REDUCTION, HIDDEN = 16, 2, 4, 8
+CONFIG = TransferConfig(lora_rank=RANK, patch_reduction=REDUCTION, hidden=HIDDEN)
+
+
+@pytest.fixture
+def task(corpus, split):
+    return read_attribute_tasks(corpus, split, read_known(corpus, split), AttributeTaskConfig(attributes=("half",)))[0]
+
+
+def original_name(name):
+    """The name of a parameter before an arm put a module around it."""
+    return name.replace(".base_layer.", ".").replace(".base.", ".")
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("name", ARMS)
+def test_it_starts_where_the_encoder_is_and_leaves_that_alone(name, backbone, make_encoder):
+    encoder = make_encoder(**BACKBONES[backbone])
+    before = {n: p.clone() for n, p in encoder.named_parameters()}
+    adapted = build_arm(name, CONFIG).apply(encoder).eval()
+    same = torch.allclose(adapted(BATCH), encoder(BATCH), atol=1e-6)
+    assert same == (name != "scratch")
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            parameter.add_(1.0)
+    assert all(torch.equal(p, before[n]) for n, p in encoder.named_parameters())
+    assert adapted.item_table is encoder.item_table
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_after_training_what_is_frozen_is_bit_identical_and_the_rest_has_moved(
+    name, make_encoder, corpus, task, recipe, tmp_path
+):
+    encoder, arm, engines = make_encoder(**BACKBONES["cnn"]), build_arm(name, CONFIG), []
+    before = encoder.state_dict()
+    start = {}
+
+    def make_engine(fitted):
+        def made(model):
+            start.update({n: p.detach().clone() for n, p in model.named_parameters()})
+            engines.append(BareEngine(model, fitted.train, torch.device("cpu")))
+            return engines[-1]
+
+        return made
+
+    fit_task(recipe, corpus, encoder, task, arm, Fit(1.0, 0, 0.01), str(tmp_path), make_engine)
+    model = engines[0].model
+    frozen = {n: p for n, p in model.encoder.named_parameters() if not arm.trainable(n)}
+    for n, parameter in frozen.items():
+        assert torch.equal(parameter, before[original_name(n)]), n
+    # Items that no training user has seen have no gradient, and vectors are not decayed.
+    moved = {n for n, p in model.named_parameters() if not torch.equal(p, start[n])}
+    assert moved == {n for n in start if n.startswith("objective.") or arm.trainable(n.removeprefix("encoder."))}
+    kinds = {"scratch", "full"}
+    assert bool(frozen) == (name not in kinds)
+
+
+def counted(name, encoder, backbone):
+    """Parameters that an arm adds and trains, from the shapes of the maps alone."""
+    linear = [m for m in encoder.backbone.modules() if isinstance(m, torch.nn.Linear)]
+    everything = sum(p.numel() for p in encoder.parameters())
+    if name in ("scratch", "full"):
+        return 0, everything
+    if name == "lora":
+        added = sum(RANK * (m.in_features + m.out_features) for m in linear)
+        return added, added
+    if name.endswith("patches"):
+        added = 4 * 2 * WIDTH * (WIDTH // REDUCTION)  # two places in each of two blocks
+        return added, added
+    if name == "last_layers":
+        last = sum(p.numel() for p in encoder.backbone.blocks[-1].parameters())
+        return 0, last + sum(p.numel() for p in encoder.backbone.norm.parameters())
+    return 0, 0
+
+
+@pytest.mark.parametrize("name", ["scratch", "frozen_mlp", "lora", "parallel_patches"])
+def test_it_learns_what_the_items_show(name, make_encoder, corpus, task, recipe, tmp_path):
+    recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update={"epochs": 12.0})})
+    encoder, arm = make_encoder(**BACKBONES["cnn"]), build_arm(name, CONFIG)
+    with torch.no_grad():  # vectors that tell the halves of the catalogue apart, as pretraining would make them
+        half, side = len(encoder.items.weight) // 2, WIDTH // 2
+        encoder.items.weight[:half, :side] += 1
+        encoder.items.weight[half:, side:] += 1
+
+    def make_engine(fitted):
+        return lambda model: BareEngine(model, fitted.train, torch.device("cpu"))
+
+    outcome = fit_task(recipe, corpus, encoder, task, arm, Fit(1.0, 0, 0.01), str(tmp_path), make_engine)
+    assert roc_auc_score(task.truth("test"), outcome.predicted_U[:, 1]) > 0.9
+
+
+def test_arms_begin_with_the_same_head(make_encoder, task, recipe):
+    encoder = make_encoder(**BACKBONES["cnn"])
+    heads = [build_transfer(recipe, encoder, task, build_arm(n, CONFIG), 1.0)[0].objective for n in ("full", "lora")]
+    assert all(torch.equal(a, b) for a, b in zip(*(head.parameters() for head in heads), strict=True))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("name", ARMS)
+def test_it_says_how_much_it_adds_and_trains(name, backbone, make_encoder, task, recipe):
+    encoder = make_encoder(**BACKBONES[backbone])
+    model, told = build_transfer(recipe, encoder, task, build_arm(name, CONFIG), 1.0)
+    added, trained = counted(name, encoder, backbone)
+    head = WIDTH * HIDDEN + HIDDEN + HIDDEN * 2 + 2 if name == "frozen_mlp" else WIDTH * 2 + 2
+    assert (told.added, told.head, told.trained) == (added, head, trained + head)
+    assert told.total == sum(p.numel() for p in encoder.parameters()) + added + head
+    assert told == size(encoder, model.encoder, model.objective)
+
+
+@pytest.mark.parametrize("name", ["frozen_mlp", "head_only"])
+def test_a_frozen_vector_is_the_same_at_every_step(name, make_encoder):
+    adapted = build_arm(name, CONFIG).apply(make_encoder(**BACKBONES["cnn"])).train()
+    assert torch.equal(adapted(BATCH), adapted(BATCH))
+
+
+def test_an_arm_that_has_no_place_is_refused(make_encoder, task):
+    gru, mean = make_encoder(kind="gru"), make_encoder(kind="mean", num_layers=0)
+    with pytest.raises(UserError, match=r"serial_patches: patches go into encoder\.backbone\.kind cnn or transformer"):
+        build_arm("serial_patches", CONFIG).apply(gru)
+    with pytest.raises(UserError, match="lora: this encoder's backbone has no linear maps"):
+        build_arm("lora", CONFIG).apply(mean)
+    with pytest.raises(UserError, match=r"has 0 blocks, transfer\.num_last is 1"):
+        build_arm("last_layers", CONFIG).apply(mean)
+    with pytest.raises(UserError, match=r"has 2 blocks, transfer\.num_last is 3"):
+        build_arm("last_layers", TransferConfig(num_last=3)).apply(make_encoder(**BACKBONES["cnn"]))
+    rows, arm = make_encoder(items="rows"), build_arm("head_only", CONFIG)
+    with pytest.raises(UserError, match="head_only freezes the items"):
+        freeze(arm.apply(rows), arm, task)

@@ -1,0 +1,107 @@
+"""An attribute as a task: who is trained on, on what, and what is refused."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ray_userrep.corpus.config import LeaveOneOutConfig, StreamConfig
+from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.plan import Position
+from ray_userrep.corpus.splits import resolve
+from ray_userrep.corpus.store import BucketCache
+from ray_userrep.corpus.stream import gather, make_plan, rank_slice
+from ray_userrep.errors import UserError
+from ray_userrep.evaluation.histories import read_known
+from ray_userrep.transfer.config import AttributeTaskConfig
+from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
+
+NUM_USERS = 260
+
+
+def tasks(corpus, *attributes, **fields):
+    split = resolve(LeaveOneOutConfig(), corpus)
+    config = AttributeTaskConfig(attributes=attributes, **fields)
+    return read_attribute_tasks(corpus, split, read_known(corpus, split), config)
+
+
+def trained_windows(corpus, task, share):
+    """Every window of an epoch as (user, items), read the way training reads it."""
+    cut = task.cut(share)
+    config = StreamConfig(max_len=8, batch_tokens=128, windows=task.windows)
+    buckets = BucketCache(corpus, 8, (), lambda bucket: cut.training(bucket)[0])
+    for step in make_plan(corpus, cut, config, 0, 0).batches(Position()):
+        for micro in rank_slice(step, 0, 1, 10**6):
+            batch = gather(buckets, micro)
+            for user, low, high in zip(batch.users_B, batch.offsets_B1, batch.offsets_B1[1:], strict=False):
+                yield int(user), batch.values_T[low:high].tolist()
+
+
+def test_training_sees_only_its_users_and_only_what_is_known(corpus):
+    (task,) = tasks(corpus, "half")
+    known = {}
+    for number in corpus.buckets():
+        bucket = corpus.bucket(number)
+        for row, user in enumerate(bucket.user_hash_U):
+            items = bucket.items_N[bucket.offsets_U1[row] : bucket.offsets_U1[row + 1]]
+            known[int(user)] = items[:-1][-8:].tolist()  # without the held-out item, the newest window
+    whole, few = (list(trained_windows(corpus, task, share)) for share in (1.0, 0.2))
+    assert all(items == known[user] for user, items in whole)
+    users, fewer = [user for user, _ in whole], {user for user, _ in few}
+    assert len(users) == len(set(users)) == task.num_users("train")
+    assert fewer < set(users) and len(fewer) == task.num_users("train", 0.2)
+    tested, _ = task.known_until()
+    assert not set(users) & set(tested.tolist())
+    assert len(users) + task.num_users("valid") + task.num_users("test") == NUM_USERS
+
+
+def test_truth_and_labels_are_the_users_own(corpus, make_encoder):
+    (task,) = tasks(corpus, "age")
+    ages = dict(zip(hash_ids(pa.array(np.arange(NUM_USERS))), corpus.users()["age"].to_pylist(), strict=True))
+    tested, _ = task.known_until()
+    assert task.truth("test").tolist() == [ages[user] for user in tested]
+    objective = task.objective(make_encoder(), 1.0, 0)
+    pairs = zip(objective._users_U, objective._labels_U, strict=True)
+    assert all(ages[user] == label for user, label in pairs)
+    assert list(task.measures) == ["r2"]
+
+
+def test_baselines_are_the_majority_and_trees_that_read_the_items(corpus):
+    half, age = tasks(corpus)
+    found = half.baselines(1.0)
+    truth = half.truth("test")
+    majority, trees = found["majority"], found["boosted trees on item counts"]
+    assert np.allclose(majority.sum(1), 1) and len(np.unique(majority, axis=0)) == 1
+    assert roc_auc_score(truth, trees[:, 1]) > 0.95
+    mean, boosted = (age.baselines(1.0)[name] for name in ("mean", "boosted trees on item counts"))
+    assert age.measures["r2"](age.truth("test"), mean) < 0.05 and age.measures["r2"](age.truth("test"), boosted) > 0.8
+    assert age.name == "age" and half.name == "half"
+
+
+@pytest.mark.parametrize(
+    ("columns", "attributes", "fields", "message"),
+    [
+        ({}, (), {}, r"has no attributes of users"),
+        ({"half": ["a"] * NUM_USERS}, ("half",), {}, r"half: its labels are of one class"),
+        ({"half": ["a"] * NUM_USERS}, (), {}, r"none of half of .* has two classes"),
+        ({"half": ["a", "b"] * 130}, ("heights",), {}, r"no 'heights' among the users' columns half"),
+        ({"half": ["a", "b"] * 40 + [None] * 180}, ("half",), {}, r"half: 80 labels of 2 classes are too few"),
+        ({"half": ["a", "b"] * 130}, ("half",), {"min_examples": 99}, r"users in valid, fewer than .*min_examples 99"),
+        ({"half": [["a"]] * NUM_USERS}, ("half",), {}, r"half: its values are lists or records"),
+    ],
+)
+def test_labels_that_cannot_be_asked_about_are_refused(write_corpus, tmp_path, columns, attributes, fields, message):
+    corpus = write_corpus(str(tmp_path / "corpus"), **columns)
+    with pytest.raises(UserError, match=message) as caught:
+        tasks(corpus, *attributes, **fields)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_share_of_too_few_users_or_of_one_class_is_refused(write_corpus, corpus, tmp_path):
+    (task,) = tasks(corpus, "half")
+    with pytest.raises(UserError, match=r"half: 2 users to train on at label share 0\.01, fewer than"):
+        task.cut(0.01)
+    rare = write_corpus(str(tmp_path / "rare"), rare=["a" if user % 20 else "b" for user in range(NUM_USERS)])
+    (task,) = tasks(rare, "rare", min_examples=1)
+    with pytest.raises(UserError, match=r"the 2 users to train on at label share 0\.01 all have the same label"):
+        task.cut(0.01)

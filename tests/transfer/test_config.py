@@ -1,0 +1,28 @@
+"""What a transfer's config refuses, in a recipe's own words."""
+
+import pytest
+
+from ray_userrep.command import parse
+from ray_userrep.errors import UserError
+
+
+def test_arms_and_tasks_are_set_on_the_command_line():
+    line = ["--transfer.task.kind", "next_item", "--transfer.task.users", "cold", "--transfer.arms", '["full", "lora"]']
+    config = parse(line, "").transfer
+    assert config.task.kind == "next_item" and config.arms == ("full", "lora")
+    assert parse(["--transfer.task.attributes", '["age"]'], "").transfer.task.attributes == ("age",)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["--transfer.task.kind", "next_item"], "frozen_mlp is a head over labels"),
+        (["--transfer.arms", '["full", "full"]'], r"transfer\.arms names one of them twice"),
+        (["--transfer.arms", '["adapters"]'], r"transfer\.arms"),
+        (["--transfer.label_shares", "[0.1, 0]"], r"transfer\.label_shares"),
+        (["--transfer.task.users", "cold"], r"transfer\.task\.users does not go with kind attribute"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(line, message):
+    with pytest.raises(UserError, match=message):
+        parse(line, "")

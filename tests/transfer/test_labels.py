@@ -1,0 +1,54 @@
+"""Labels as an objective: the plain loss of a head on the user vector, whatever batches it comes in."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ray_userrep.corpus.batch import Batch
+from ray_userrep.objectives.base import Draws
+from ray_userrep.transfer.labels import UserLabels
+
+USERS = np.array([7, -3, 11, 5])
+SEQUENCES = [[1, 2, 3], [4], [5, 6], [7, 8, 9, 10]]
+RNG = Draws(0, 0, 0)
+
+
+def losses(objective, encoder, rows):
+    batch = Batch.of([SEQUENCES[row] for row in rows], USERS[rows])
+    views = objective.views(batch, RNG)
+    return objective(encoder, views).sums_P, objective.counts(views)
+
+
+def test_classes_are_the_plain_cross_entropy(make_encoder):
+    encoder, labels = make_encoder(), np.array([0.0, 2.0, 1.0, 2.0])
+    objective = UserLabels(USERS, labels, 3, encoder.width, hidden=4)
+    vectors = encoder(Batch.of(SEQUENCES))
+    logits = objective.head[2](F.gelu(objective.head[0](vectors)))
+    whole, count = losses(objective, encoder, [2, 0, 3, 1])
+    expected = F.cross_entropy(logits, torch.tensor([0, 2, 1, 2]), reduction="sum")
+    assert torch.allclose(whole[0], expected, atol=1e-5) and count.tolist() == [4]
+    parts = [losses(objective, encoder, rows)[0] for rows in ([1], [0, 2, 3])]
+    assert torch.allclose(sum(parts), whole, atol=1e-5)
+    assert torch.allclose(objective.predict(vectors), logits.softmax(-1), atol=1e-6)
+
+
+def test_values_are_predicted_in_their_own_unit(make_encoder):
+    encoder, values = make_encoder(), np.array([1000.0, 3000.0, 2000.0, 6000.0])
+    objective = UserLabels(USERS, values, 0, encoder.width)
+    vectors = encoder(Batch.of(SEQUENCES))
+    predicted = objective.predict(vectors)
+    standard = (torch.from_numpy(values) - values.mean()) / values.std()
+    assert torch.allclose(predicted, objective.head(vectors)[:, 0] * values.std() + values.mean(), atol=1e-2)
+    expected = F.mse_loss(objective.head(vectors)[:, 0], standard.float(), reduction="sum")
+    assert torch.allclose(losses(objective, encoder, [0, 1, 2, 3])[0][0], expected, atol=1e-4)
+
+
+def test_a_user_without_a_label_and_a_filler(make_encoder):
+    encoder = make_encoder()
+    objective = UserLabels(USERS[:2], np.array([0.0, 1.0]), 2, encoder.width)
+    with pytest.raises(AssertionError, match="without a label"):
+        losses(objective, encoder, [0, 2])
+    filler = Batch.of([SEQUENCES[0]], USERS[:1])
+    (view,) = objective.views(Batch(**{**filler.__dict__, "weight": 0.0}), RNG)
+    assert objective.counts([view]).item() == 0 and objective(encoder, [view]).sums_P.item() == 0

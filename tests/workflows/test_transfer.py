@@ -1,0 +1,98 @@
+"""The transfer job end to end on a small log: it pretrains, compares, reports, and goes on where it was stopped."""
+
+import pytest
+
+from ray_userrep import storage
+from ray_userrep.errors import UserError
+from ray_userrep.workflows import transfer
+from ray_userrep.workflows.transfer import run_transfer
+
+TRANSFER = [
+    "--encoder.backbone.kind", "cnn", "--encoder.backbone.num_blocks", "1", "--train.max_steps", "4",
+    "--transfer.arms", '["scratch", "head_only", "serial_patches"]', "--transfer.num_seeds", "2",
+    "--transfer.epochs", "2", "--transfer.batch_tokens", "512", "--evaluation.num_bootstrap", "100",
+    "--transfer.label_shares", "[0.5, 1.0]", "--transfer.learning_rates", "[0.01]",
+]  # fmt: skip
+
+
+def test_one_command_pretrains_compares_and_reports(ray_session, write_log, small, tmp_path, capsys, monkeypatch):
+    write_log(f"{tmp_path}/log")
+    recipe = small(str(tmp_path), *TRANSFER)
+    fits, fit_task = [], transfer.fit_task
+
+    def cut_short(*args):
+        fits.append(args)
+        if len(fits) == 3:
+            raise KeyboardInterrupt
+        return fit_task(*args)
+
+    monkeypatch.setattr(transfer, "fit_task", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        run_transfer(recipe)
+    done = [entry.uri for entry in storage.list_files(f"{tmp_path}/run/fits", "outcome.json")]
+    assert len(done) == 2
+    written = {uri: storage.read_json(uri) for uri in done}
+    monkeypatch.setattr(transfer, "fit_task", fit_task)
+    run_transfer(recipe)
+    assert written == {uri: storage.read_json(uri) for uri in done}
+    printed = capsys.readouterr().out
+    assert "(resumed)" in printed and "serial_patches over scratch" in printed
+    check_result(storage.read_json(f"{tmp_path}/run/result.json"))
+    page = storage.read_text(f"{tmp_path}/run/report.html")
+    for words in ("<svg", "country: by share of labels", "majority", "boosted trees", "no overlap", "training users"):
+        assert words in page
+    with pytest.raises(UserError, match="holds a finished run"):
+        run_transfer(recipe)
+    refused_for_other_reasons(small, tmp_path)
+    next_items_of_cold_users(small, tmp_path)
+
+
+def next_items_of_cold_users(small, tmp_path):
+    """The encoder that is there on another task, beside baselines of ranking."""
+    task = [
+        "--transfer.task.kind",
+        "next_item",
+        "--transfer.task.users",
+        "cold",
+        "--transfer.arms",
+        '["scratch", "full"]',
+    ]
+    place = ["--transfer.encoder", f"{tmp_path}/run/pretrain", "--run", f"{tmp_path}/cold", "--transfer.num_seeds", "1"]
+    run_transfer(small(str(tmp_path), *TRANSFER, *task, *place, "--transfer.label_shares", "[1.0]"))
+    (found,) = storage.read_json(f"{tmp_path}/cold/result.json")["tasks"].values()
+    metrics = found["shares"]["1"]["metrics"]
+    assert found["headline"] == "ndcg@10" and {"scratch", "full", "popularity", "Markov"} <= set(metrics)
+    assert 0 < metrics["full"]["ndcg@10"]["mean"] <= metrics["full"]["hr@10"]["mean"] <= 1
+
+
+def check_result(result):
+    task = result["tasks"]["country"]
+    assert result["overlap"] is True and result["counts"]["items_known"] == 40
+    assert set(task["shares"]) == {"0.5", "1"} and task["headline"] == "auc"
+    most, half = task["shares"]["1"], task["shares"]["0.5"]
+    assert half["train_users"] == pytest.approx(most["train_users"] / 2, abs=1)
+    assert set(most["cost"]) == {"scratch", "head_only", "serial_patches"} and len(most["baselines"]) == 2
+    for row in most["metrics"].values():
+        assert 0 <= row["auc"]["low"] <= row["auc"]["mean"] <= row["auc"]["high"] <= 1
+    assert most["metrics"]["majority"]["auc"]["mean"] == 0.5
+    assert most["cost"]["scratch"]["trained_share"] == 1 > most["cost"]["serial_patches"]["trained_share"]
+    assert set(most["over_scratch"]) == {"head_only", "serial_patches"}
+    assert most["over_scratch"]["head_only"]["verdict"]
+
+
+def refused_for_other_reasons(small, tmp_path):
+    """One line for each mistake, with the encoder that is there."""
+    lines = {
+        r"no encoder at .*nowhere": ["--transfer.encoder", f"{tmp_path}/nowhere"],
+        r"no 'height' among the users' columns country": ["--transfer.task.attributes", '["height"]'],
+        r"users to train on at label share 0\.001": ["--transfer.label_shares", "[0.001]"],
+        r"autoencoding predicts from encoder\.readout mask, cls or mean, not last": [
+            "--transfer.task.kind", "next_item", "--objective.kind", "autoencoding", "--encoder.readout", "mask",
+        ],
+        r"transfer\.num_last is 5": ["--transfer.arms", '["last_layers"]', "--transfer.num_last", "5"],
+    }  # fmt: skip
+    for number, (message, line) in enumerate(lines.items()):
+        given = ["--transfer.encoder", f"{tmp_path}/run/pretrain", "--run", f"{tmp_path}/other-{number}", *line]
+        with pytest.raises(UserError, match=message) as caught:
+            run_transfer(small(str(tmp_path), *TRANSFER, *given))
+        assert "\n" not in str(caught.value)
