@@ -16,7 +16,7 @@ from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.errors import UserError
-from ray_userrep.objectives.config import AutoregressiveConfig, FullSoftmaxConfig, ObjectiveConfig
+from ray_userrep.objectives.config import AutoregressiveConfig, FullSoftmaxConfig, ObjectiveConfig, SampledSoftmaxConfig
 from ray_userrep.scaling.accounting import Catalogue
 from ray_userrep.training.config import ZeroConfig
 
@@ -127,4 +127,6 @@ def softmax_bytes(objective: ObjectiveConfig, encoder: EncoderConfig, catalogue:
     if isinstance(objective.softmax, FullSoftmaxConfig):
         kept = _FP32 * (tokens + catalogue.num_items) * encoder.width
         return kept + 2 * _FP32 * min(_CHUNK_LOGITS, tokens * catalogue.num_items)
-    return 3 * _FP32 * tokens * (objective.softmax.num_negatives + 1)
+    softmax = objective.softmax
+    num_negatives = softmax.num_negatives if isinstance(softmax, SampledSoftmaxConfig) else tokens
+    return 3 * _FP32 * tokens * (num_negatives + 1)

@@ -9,7 +9,7 @@ from ray_userrep.transfer.arms.base import Arm, copied
 
 
 class Scratch(Arm):
-    """The same architecture with first weights: what pretraining must beat (PeterRec's PeterZero, where frozen)."""
+    """The same architecture with first weights: what pretraining must beat."""
 
     name = "scratch"
 
