@@ -13,6 +13,7 @@ ATTEMPTS = 10  # three, the default, give up on a store that asks to slow down
 
 _ALREADY_THERE = ("PreconditionFailed", "ConditionalRequestConflict")
 
+_BROKEN_OFF = "AWS Error INTERNAL_FAILURE"
 _NO_PERMISSION = "no permission: check the AWS credentials and the bucket's policy"
 _NO_BUCKET = "there is no such bucket: create it, or correct the URI"
 _UNKNOWN_KEY = "the store does not know these credentials: check AWS_ACCESS_KEY_ID"
@@ -66,6 +67,11 @@ def create_exclusive(bucket: str, key: str, data: bytes) -> None:
         raise
     finally:
         client.close()
+
+
+def is_broken_off(error: OSError) -> bool:
+    """Whether the body of an answer ended early: pyarrow's own retries end where a body begins."""
+    return _BROKEN_OFF in str(error)
 
 
 def meaning(error: Exception) -> str | None:

@@ -5,15 +5,18 @@ schemes that pyarrow lacks, more slowly. Every write appears whole or not at all
 locally, one upload on an object store. S3 takes its endpoint, region and credentials from the usual AWS places.
 """
 
+import io
 import json
 import os
+import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import fsspec
 import pyarrow as pa
@@ -25,6 +28,9 @@ from ray_userrep.errors import UserError
 
 _PIECE = 8 * 2**20  # a stream read without a size is several times slower than in pieces, on S3
 _THREADS = 8
+_MORE_ATTEMPTS, _FIRST_PAUSE = 8, 0.1  # half a minute in all
+
+T = TypeVar("T")
 
 
 class FileEntry(NamedTuple):
@@ -113,12 +119,73 @@ def list_archive(uri: str) -> list[FileEntry]:
     return [FileEntry(join(uri, name), size) for name, size in found if not _is_hidden(name)]
 
 
+def again(read: Callable[[], T]) -> T:
+    """What a read returns, begun anew where an answer of the store broke off."""
+    for attempt in count():
+        try:
+            return read()
+        except OSError as error:
+            if not worth_another(error, attempt):
+                raise
+    raise AssertionError("attempts end with a result or an error")
+
+
+def worth_another(error: OSError, attempt: int) -> bool:
+    """Whether what was read may be read again: an answer broke off, for the first few times; pauses before it says so.
+
+    Attempts count from 0.
+    """
+    if not s3.is_broken_off(error) or attempt >= _MORE_ATTEMPTS:
+        return False
+    time.sleep(_FIRST_PAUSE * 2**attempt)
+    return True
+
+
+@contextmanager
+def open_stream(uri: str, compression: str | None = "detect", buffer_size: int = _PIECE) -> Iterator[pa.NativeFile]:
+    """A file from its start, decompressed; where an answer of the store breaks off, the next one goes on from there.
+
+    `compression` is that of pyarrow: a codec, None, or what the name says.
+    """
+    filesystem, path = open_fs(uri)
+    if not isinstance(filesystem, pafs.S3FileSystem):
+        with filesystem.open_input_stream(path, compression=compression, buffer_size=buffer_size) as source:
+            yield source
+        return
+    with filesystem.open_input_file(path) as file:
+        source = pa.BufferedInputStream(pa.PythonFile(_Ranges(file), "r"), buffer_size)
+        codec = _codec_of(path) if compression == "detect" else compression
+        yield source if codec is None else pa.CompressedInputStream(source, codec)
+
+
+def _codec_of(path: str) -> str | None:
+    try:
+        name: str = pa.Codec.detect(path).name
+    except (TypeError, ValueError):  # no known suffix, which versions of pyarrow say differently
+        return None
+    return name
+
+
+class _Ranges(io.RawIOBase):
+    """A file read range by range, each of which can be read again."""
+
+    def __init__(self, source: pa.NativeFile) -> None:
+        self._source, self._at = source, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = size if size >= 0 else self._source.size() - self._at
+        found: bytes = again(lambda: self._source.read_at(wanted, self._at))
+        self._at += len(found)
+        return found
+
+
 def read_bytes(uri: str) -> bytes:
-    """A file's content."""
-    with explained(uri):
-        filesystem, path = open_fs(uri)
-        with filesystem.open_input_stream(path) as source:
-            return b"".join(_pieces(source))
+    """A file's content, as it is."""
+    with explained(uri), open_stream(uri, None) as source:
+        return b"".join(_pieces(source))
 
 
 def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
@@ -175,11 +242,27 @@ def read_parquet(uri: str, columns: list[str] | None = None) -> pa.Table:
     """
     with explained(uri):
         filesystem, path = open_fs(uri)
-        try:
+
+        def read() -> pa.Table:
             with filesystem.open_input_file(path) as source:
                 return pq.ParquetFile(source, pre_buffer=True).read(columns)
+
+        try:
+            return again(read)
         except pa.ArrowInvalid as error:
             raise UserError(f"{uri} is not a readable Parquet file: {error}") from error
+
+
+def read_schema(uri: str) -> pa.Schema:
+    """The columns of a Parquet file."""
+    filesystem, path = open_fs(uri)
+
+    def read() -> pa.Schema:
+        with filesystem.open_input_file(path) as source:
+            return pq.read_schema(source)
+
+    with explained(uri):
+        return again(read)
 
 
 def write_parquet(uri: str, table: pa.Table, dictionary: bool | list[str] = True) -> None:
@@ -286,7 +369,7 @@ def _sink(uri: str) -> Iterator[Any]:
     filesystem, path = open_fs(uri)
     if not uri.startswith("s3://"):  # S3 has no folders, and a marker object for one confuses other readers
         filesystem.create_dir(os.path.dirname(path), recursive=True)
-    with filesystem.open_output_stream(path) as sink:
+    with filesystem.open_output_stream(path, compression=None) as sink:  # bytes as they are, whatever the name
         yield sink
 
 
@@ -313,11 +396,10 @@ def _pieces(source: pa.NativeFile) -> Iterator[bytes]:
 
 
 def _copy(source_uri: str, target_uri: str) -> None:
-    with explained(source_uri):
-        filesystem, path = open_fs(source_uri)
-        with filesystem.open_input_stream(path) as source, explained(target_uri), _sink(target_uri) as sink:
-            for piece in _pieces(source):
-                sink.write(piece)
+    source_of = open_stream(source_uri, None)
+    with explained(source_uri), source_of as source, explained(target_uri), _sink(target_uri) as sink:
+        for piece in _pieces(source):
+            sink.write(piece)
 
 
 def _in_threads(copy: Callable[[str], None], names: list[str]) -> None:

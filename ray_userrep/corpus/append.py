@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray
 from numpy.typing import NDArray
 
@@ -114,9 +113,7 @@ def _require_same_ids(corpus: Corpus, delta: Manifest) -> None:
 
 
 def _type(uri: str, column: str) -> pa.DataType:
-    filesystem, path = storage.open_fs(uri)
-    with storage.explained(uri), filesystem.open_input_file(path) as source:
-        return pq.read_schema(source).field(column).type
+    return storage.read_schema(uri).field(column).type
 
 
 @ray.remote

@@ -35,7 +35,7 @@ def write_rows(uri: str, table: pa.Table) -> None:
 
 def read_slices(uris: Sequence[str], number: int) -> list[pa.Table]:
     """The slice of this number of each file, in the order of the files; empty ones are left out."""
-    found = in_threads(lambda uri: _read(uri, number, number + 1), uris)
+    found = in_threads(lambda uri: _slices(uri, number, number + 1), uris)
     return [table for tables in found for table in tables]
 
 
@@ -44,7 +44,7 @@ def read_rows(uri: str, low: int, high: int) -> pa.Table | None:
     if low >= high:
         return None
     first = low // SLICE_ROWS
-    table = pa.concat_tables(_read(uri, first, -(-high // SLICE_ROWS)))
+    table = pa.concat_tables(_slices(uri, first, -(-high // SLICE_ROWS)))
     return table.slice(low - first * SLICE_ROWS, high - low)
 
 
@@ -62,13 +62,17 @@ def _stream(table: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _read(uri: str, first: int, last: int) -> list[pa.Table]:
+def _slices(uri: str, first: int, last: int) -> list[pa.Table]:
     """Slices `first` to `last`, which lie side by side."""
-    filesystem, path = storage.open_fs(uri)
-    with storage.explained(uri), filesystem.open_input_file(path) as source:
-        offsets = np.frombuffer(
-            source.read_at((last - first + 1) * _OFFSET.itemsize, first * _OFFSET.itemsize), _OFFSET
-        )
-        data = pa.py_buffer(source.read_at(int(offsets[-1] - offsets[0]), int(offsets[0])))
+    with storage.explained(uri):
+        offsets, data = storage.again(lambda: _read(uri, first, last))
     cuts = pairwise((offsets - offsets[0]).tolist())
     return [pa.ipc.open_stream(data.slice(low, high - low)).read_all() for low, high in cuts if low < high]
+
+
+def _read(uri: str, first: int, last: int) -> tuple[NDArray[np.int64], pa.Buffer]:
+    filesystem, path = storage.open_fs(uri)
+    with filesystem.open_input_file(path) as source:
+        table = source.read_at((last - first + 1) * _OFFSET.itemsize, first * _OFFSET.itemsize)
+        offsets = np.frombuffer(table, _OFFSET)
+        return offsets, pa.py_buffer(source.read_at(int(offsets[-1] - offsets[0]), int(offsets[0])))

@@ -46,9 +46,14 @@ def item_frequencies(corpus: Corpus) -> Frequencies:
     """How many items have each count, read in batches."""
     place = storage.join(corpus.uri, corpus.manifest.items)
     filesystem, path = storage.open_fs(place)
-    with storage.explained(place), filesystem.open_input_file(path) as source:
-        batches = pq.ParquetFile(source).iter_batches(columns=["count"])
-        return sum((_frequencies(batch.column(0).to_numpy()) for batch in batches), Frequencies())
+
+    def count() -> Frequencies:
+        with filesystem.open_input_file(path) as source:
+            batches = pq.ParquetFile(source).iter_batches(columns=["count"])
+            return sum((_frequencies(batch.column(0).to_numpy()) for batch in batches), Frequencies())
+
+    with storage.explained(place):
+        return storage.again(count)
 
 
 def quarantine_examples(corpus: Corpus, per_reason: int) -> dict[str, list[dict[str, Any]]]:

@@ -25,7 +25,8 @@ def read_document(file: FileEntry) -> Any:
         UserError: it is not JSON.
     """
     try:
-        return json.loads(storage.read_text(file.uri))
+        with storage.explained(file.uri), storage.open_stream(file.uri) as source:
+            return json.loads(b"".join(iter(lambda: source.read(_BUFFER), b"")))
     except ValueError as error:
         raise UserError(f"{file.uri} is not JSON: {error}") from error
 
@@ -36,8 +37,7 @@ def records(file: FileEntry) -> Iterator[dict[str, Any]]:
     Raises:
         UserError: a line is neither.
     """
-    filesystem, path = storage.open_fs(file.uri)
-    with storage.explained(file.uri), filesystem.open_input_stream(path, buffer_size=_BUFFER) as source:
+    with storage.explained(file.uri), storage.open_stream(file.uri, buffer_size=_BUFFER) as source:
         for number, line in enumerate(io.TextIOWrapper(source, encoding="utf-8", errors="replace"), 1):
             if line.strip():
                 yield _record(line, f"{file.uri}, line {number}")

@@ -7,6 +7,7 @@ blocks: where a quoted line ends cannot be told from its middle.
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count, islice
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -102,9 +103,7 @@ def blocks(part: Part, csv: CsvFormat, columns: Columns, malformed: list[str]) -
     """
     with readable(part.file):
         if _is_parquet(part.file):
-            with _parquet(part.file) as parquet:
-                for batch in parquet.iter_batches(_BATCH_ROWS, part.row_groups, list(columns)):
-                    yield pa.Table.from_batches([batch])
+            yield from _batches(part, columns)
             return
         with stream(part.file) as source:
             yield from text_blocks(part.file, source, csv, columns, malformed)
@@ -114,20 +113,39 @@ def _is_parquet(file: FileEntry) -> bool:
     return stem(file.uri).endswith(_PARQUET)
 
 
+def _batches(part: Part, columns: Columns) -> Iterator[pa.Table]:
+    """A part of a Parquet file; where an answer of the store breaks off, it is opened anew and goes on from there."""
+    done = 0
+    for attempt in count():
+        try:
+            with _parquet(part.file) as parquet:
+                for batch in islice(parquet.iter_batches(_BATCH_ROWS, part.row_groups, list(columns)), done, None):
+                    yield pa.Table.from_batches([batch])
+                    done += 1
+            return
+        except OSError as error:
+            if not storage.worth_another(error, attempt):
+                raise
+
+
 @contextmanager
 def _parquet(file: FileEntry) -> Iterator[pq.ParquetFile]:
-    filesystem, path = storage.open_fs(file.uri)
     if file.size <= _AT_ONCE:
-        with filesystem.open_input_stream(path) as source:
+        with storage.open_stream(file.uri) as source:
             whole = pa.BufferReader(source.read(file.size))
         with pq.ParquetFile(whole) as parquet:
             yield parquet
         return
+    filesystem, path = storage.open_fs(file.uri)
     with filesystem.open_input_file(path) as source, pq.ParquetFile(source) as parquet:
         yield parquet
 
 
 def _look_parquet(file: FileEntry, choose: Callable[[list[str]], Columns]) -> Look:
+    return storage.again(lambda: _first_batch(file, choose))
+
+
+def _first_batch(file: FileEntry, choose: Callable[[list[str]], Columns]) -> Look:
     with _parquet(file) as parquet:
         names = parquet.schema_arrow.names
         columns = choose(names)

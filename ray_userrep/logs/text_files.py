@@ -61,9 +61,8 @@ def is_text_table(uri: str) -> bool:
 @contextmanager
 def stream(file: FileEntry) -> Iterator[pa.NativeFile]:
     """A text file's content, decompressed."""
-    filesystem, path = storage.open_fs(file.uri)
     compression = _COMPRESSED.get(PurePosixPath(file.uri.lower()).suffix)
-    with filesystem.open_input_stream(path, compression=compression, buffer_size=HEAD_BYTES) as source:
+    with storage.open_stream(file.uri, compression, HEAD_BYTES) as source:
         yield source
 
 

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,6 +40,32 @@ def test_csv_reads_text_as_it_is(tmp_path: Path, suffix: str) -> None:
         {"other": None, "id": "8", "name": None},
         {"other": "3", "id": "NA", "name": "£"},
     ]
+
+
+def test_a_large_file_goes_on_where_the_answer_of_a_store_broke_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = tmp_path / "log.parquet", []
+    pq.write_table(pa.table({"id": range(100)}), path)
+    monkeypatch.setattr(files, "_BATCH_ROWS", 30)
+    whole = files._parquet
+
+    class Broken:
+        def iter_batches(self, *_: object) -> Iterator[pa.RecordBatch]:
+            with whole(entry(path)) as parquet:
+                yield from islice(parquet.iter_batches(30), 2)
+            raise OSError("AWS Error INTERNAL_FAILURE")
+
+    @contextmanager
+    def breaking(file: FileEntry) -> Iterator[object]:
+        opened.append(file)
+        with whole(file) as parquet:
+            yield parquet if len(opened) % 3 == 0 else Broken()
+
+    monkeypatch.setattr(files, "_parquet", breaking)
+    (part,) = [files.Part(entry(path), 0, None, 0)]
+    found = pa.concat_tables(files._batches(part, {"id": None}))
+    assert found["id"].to_pylist() == list(range(100)) and len(opened) == 3
 
 
 def test_text_that_is_not_utf8_is_latin1(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Storage against plain files and a real S3: the same behaviour at every URI."""
 
+import gzip
 import os
 import pickle
 import uuid
@@ -138,6 +139,52 @@ def test_local_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pyte
         storage.write_text(str(target), "new")
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+class Breaking:
+    """A file of which every other answer breaks off."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._asked = data, 0
+
+    def size(self) -> int:
+        return len(self._data)
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        self._asked += 1
+        if self._asked % 2:
+            raise OSError("AWS Error INTERNAL_FAILURE during GetObject operation: Failed to flush response stream")
+        return self._data[offset : offset + size]
+
+
+def test_an_answer_that_broke_off_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_FIRST_PAUSE", 0.0)
+    data = bytes(range(256)) * 40
+    source = pa.BufferedInputStream(pa.PythonFile(storage._Ranges(Breaking(data)), "r"), 1000)
+    assert b"".join(storage._pieces(source)) == data
+
+
+def test_other_errors_and_answers_that_never_come_whole_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_FIRST_PAUSE", 0.0)
+    asked = []
+
+    def fail(message: str) -> None:
+        asked.append(message)
+        raise OSError(message)
+
+    with pytest.raises(OSError, match="disk"):
+        storage.again(lambda: fail("disk"))
+    with pytest.raises(OSError, match="INTERNAL_FAILURE"):
+        storage.again(lambda: fail("AWS Error INTERNAL_FAILURE"))
+    assert len(asked) == 1 + 1 + storage._MORE_ATTEMPTS
+
+
+def test_a_stream_is_decompressed_as_its_name_says(root: str) -> None:
+    storage.write_bytes(f"{root}/a.txt.gz", gzip.compress(b"line\n" * 1000))
+    with storage.open_stream(f"{root}/a.txt.gz") as source:
+        assert source.read() == b"line\n" * 1000
+    with storage.open_stream(f"{root}/a.txt.gz", None) as source:
+        assert gzip.decompress(source.read()) == b"line\n" * 1000
 
 
 def test_names() -> None:
