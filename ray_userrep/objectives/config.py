@@ -156,8 +156,8 @@ class ContrastiveConfig(BaseModel):
         return self.views == "mask"
 
     def lookahead(self) -> int:
-        """Items a window carries beyond what is shown: the target, or the one that makes two periods of any window."""
-        return int(self.same_target or self.views == "periods")
+        """Items a window carries beyond what is shown: the target, and the one that makes two periods of any window."""
+        return int(self.same_target) + int(self.views == "periods")
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
