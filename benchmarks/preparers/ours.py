@@ -40,7 +40,8 @@ def _start(given: Job) -> None:
     shares = [given.threads // given.nodes + (node < given.threads % given.nodes) for node in range(given.nodes)]
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     if given.nodes == 1:
-        ray.init(num_cpus=given.threads, object_store_memory=given.object_store_bytes, include_dashboard=False, **quiet)
+        memory = given.object_store_bytes
+        ray.init("local", num_cpus=given.threads, object_store_memory=memory, include_dashboard=False, **quiet)
     else:
         cluster = Cluster()
         for share in shares:
