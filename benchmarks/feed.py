@@ -39,6 +39,7 @@ from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.plan import Plan, Position
 from ray_userrep.corpus.shared import Reader, SharedCorpus, bucket_reader
+from ray_userrep.corpus.sources import write_sources
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus, manifest_uri, open_corpus
 from ray_userrep.corpus.stream import Prefetch, Step, buckets_held, make_plan, steps
@@ -107,7 +108,7 @@ def write_corpus(uri: str, num_interactions: int, num_buckets: int) -> Corpus:
         version=1, created="", source_uri="", reader="", source_fingerprint="", content_fingerprint="",
         num_buckets=num_buckets, num_users=len(lengths), num_items=NUM_ITEMS, num_ties=0, num_duplicates=0,
         num_interactions=int(lengths.sum()), quarantined={}, interactions_per_day={}, side_columns=[],
-        items="items.parquet", users=None, quarantine=[], sequences=files,
+        items="items.parquet", users=None, quarantine=[], sequences=files, sources=write_sources({}, uri, "data"),
     )  # fmt: skip
     storage.write_json(manifest_uri(uri, 1), manifest.model_dump())
     return open_corpus(uri)
