@@ -211,7 +211,9 @@ def create_exclusive(uri: str, data: bytes) -> None:
 
 
 def read_text(uri: str) -> str:
-    return read_bytes(uri).decode()
+    """A text file's content, decompressed as its name says."""
+    with explained(uri), open_stream(uri) as source:
+        return b"".join(_pieces(source)).decode()
 
 
 def write_text(uri: str, text: str) -> None:

@@ -25,8 +25,7 @@ def read_document(file: FileEntry) -> Any:
         UserError: it is not JSON.
     """
     try:
-        with storage.explained(file.uri), storage.open_stream(file.uri) as source:
-            return json.loads(b"".join(iter(lambda: source.read(_BUFFER), b"")))
+        return json.loads(storage.read_text(file.uri))
     except ValueError as error:
         raise UserError(f"{file.uri} is not JSON: {error}") from error
 
