@@ -33,7 +33,7 @@ def losses(run: Path) -> dict[int, float]:
 @pytest.fixture
 def alone(monkeypatch):
     """Jobs of their own, not part of the session's Ray."""
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", "local")
 
 
 def write_log(place: Path) -> None:
@@ -45,7 +45,7 @@ def write_log(place: Path) -> None:
 
 def test_killed_in_the_middle_and_started_again_it_trains_the_same(alone, tmp_path):
     write_log(tmp_path)
-    subprocess.run(command(tmp_path, "whole"), check=True, capture_output=True)
+    subprocess.run(command(tmp_path, "whole"), check=True)
 
     process = subprocess.Popen(command(tmp_path, "cut"), stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
@@ -58,7 +58,7 @@ def test_killed_in_the_middle_and_started_again_it_trains_the_same(alone, tmp_pa
     published = list((tmp_path / "cut" / "checkpoints").glob("*/manifest.json"))
     assert published and not (tmp_path / "cut" / "result.json").exists()
 
-    again = subprocess.run(command(tmp_path, "cut"), check=True, capture_output=True, text=True)
+    again = subprocess.run(command(tmp_path, "cut"), check=True, stdout=subprocess.PIPE, text=True)
     assert "(resumed)" in again.stdout
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
 
