@@ -46,7 +46,7 @@ class Manifest(BaseModel):
     num_items: int
     num_interactions: int
     num_ties: int  # interactions that share user and timestamp with the one before
-    num_duplicates: int  # interactions equal to the one before in user, item and timestamp
+    num_duplicates: int  # interactions equal to an earlier one in user, item and timestamp
     max_user_interactions: int | None = None  # the newest of a user that were kept
     num_capped: int = 0  # older ones that were left out; quarantined and days count the log as it is
     k_core: dict[str, int] = {"users": 1, "items": 1}  # the least interactions of those that were kept

@@ -132,7 +132,7 @@ def summarise(sequences: pa.Table) -> dict[str, Any]:
         "num_users": sequences.num_rows,
         "num_interactions": len(items_N),
         "num_ties": int(tied_N.sum()),
-        "num_duplicates": int((tied_N & (np.diff(items_N, prepend=-1) == 0)).sum()),
+        "num_duplicates": _duplicates(items_N, tied_N),
         "domains": _domains(sequences),
         "side_columns": sequences.column_names[4:],
         "content": _content(sequences[USER_HASH].to_numpy(), offsets_U1.astype(np.int64), items_N, times_N),
@@ -153,6 +153,17 @@ def _tied(times_N: NDArray[np.int64], offsets_U1: NDArray[np.integer]) -> NDArra
     tied_N[1:] = times_N[1:] == times_N[:-1]
     tied_N[offsets_U1[:-1]] = False
     return tied_N
+
+
+def _duplicates(items_N: NDArray[np.int64], tied_N: NDArray[np.bool_]) -> int:
+    """How many interactions have the item of an earlier one that they tie with."""
+    among_N = tied_N.copy()
+    among_N[:-1] |= tied_N[1:]
+    if not among_N.any():
+        return 0
+    run_N, items_N = np.cumsum(~tied_N)[among_N], items_N[among_N]
+    key_N = np.sort(run_N * (int(items_N.max()) + 1) + items_N)
+    return int((key_N[1:] == key_N[:-1]).sum())
 
 
 def _content(*columns: NDArray[np.int64]) -> str:
