@@ -43,6 +43,14 @@ class Batch:
         """Window lengths, `[B]`."""
         return self.offsets_B1.diff()
 
+    def per_token(self, values_B: Tensor) -> Tensor:
+        """Each window's value at each of its tokens, `[T]`; the host is not asked how many those are."""
+        return torch.repeat_interleave(values_B, self.lengths(), output_size=self.num_tokens)
+
+    def positions(self) -> Tensor:
+        """Each token's place in its window, int64 `[T]`."""
+        return torch.arange(self.num_tokens, device=self.values_T.device) - self.per_token(self.offsets_B1[:-1])
+
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device; copies do not block the host."""
         move = lambda x: x.to(device, non_blocking=True)  # noqa: E731

@@ -18,5 +18,5 @@ def hash_ids(ids: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
 
 
 def bucket_of(hashes: NDArray[np.int64], num_buckets: int) -> NDArray[np.int64]:
-    """The bucket of each hash."""
+    """The bucket of each hash, from 0 to one below their number."""
     return (hashes.view(np.uint64) % np.uint64(num_buckets)).astype(np.int64)

@@ -22,7 +22,7 @@ _UNKNOWN, _TAKEN = 2.0, 3.0  # keys beyond those that are drawn
 def subsequence(batch: Batch, rng: Draws, look: int, share: float) -> Batch:
     """A run of so large a share of each window, at least one item, from a random place."""
     first_B, kept_B = _span(batch, rng, look, share)
-    place_T, window_T = _places(batch), windows_of(batch)
+    place_T, window_T = batch.positions(), windows_of(batch)
     return keep(batch, (place_T >= first_B[window_T]) & (place_T < (first_B + kept_B)[window_T]))
 
 
@@ -38,7 +38,7 @@ def period(batch: Batch, rng: Draws, look: int, share: float) -> Batch:
     lengths_B = batch.lengths().long()
     assert (lengths_B > 1).all(), "two periods need two items"
     first_B = torch.minimum((lengths_B * share).round().long().clamp(min=1), lengths_B - 1)
-    is_first_T = _places(batch) < first_B[windows_of(batch)]
+    is_first_T = batch.positions() < first_B[windows_of(batch)]
     return keep(batch, ~is_first_T if look else is_first_T)
 
 
@@ -47,8 +47,8 @@ def one_domain(batch: Batch, rng: Draws, look: int, share: float) -> Batch:
 
     A window of one domain, or none, shows the same twice, and is no pair.
     """
-    window_T, lengths_B = windows_of(batch), batch.lengths()
-    users_T, start_T = (x.repeat_interleave(lengths_B).numpy() for x in (batch.users_B, batch.labels[START]))
+    window_T = windows_of(batch)
+    users_T, start_T = (batch.per_token(x).numpy() for x in (batch.users_B, batch.labels[START]))
     domain_T = batch.side[COLUMN]
     key_T = torch.from_numpy(draws.uniforms(_DOMAIN_DRAW, rng.seed, rng.epoch, users_T, start_T, domain_T.numpy()))
     key_T = key_T.masked_fill(domain_T == 0, _UNKNOWN)
@@ -76,7 +76,7 @@ def permuted(batch: Batch, rng: Draws, look: int, share: float) -> Batch:
 def shuffled(batch: Batch, rng: Draws, look: int, share: float) -> Batch:
     """A run of so large a share of each window put into random order, with everything known of its items."""
     first_B, kept_B = _span(batch, rng, look, share)
-    place_T = _places(batch).double()
+    place_T = batch.positions().double()
     window_T = windows_of(batch)
     is_moved_T = (place_T >= first_B[window_T]) & (place_T < (first_B + kept_B)[window_T])
     drawn_T = first_B[window_T] + rng.token_uniforms(_TOKEN_DRAW + look, batch) * (kept_B[window_T] - 1).clamp(min=0)
@@ -124,7 +124,7 @@ def keep(batch: Batch, is_kept_T: Tensor) -> Batch:
 
 def windows_of(batch: Batch) -> Tensor:
     """The window of each token, `[T]`."""
-    return torch.arange(batch.num_users).repeat_interleave(batch.lengths())
+    return batch.per_token(torch.arange(batch.num_users))
 
 
 def _lowest(key_T: Tensor, window_T: Tensor, num_windows: int) -> Tensor:
@@ -137,7 +137,3 @@ def _span(batch: Batch, rng: Draws, look: int, share: float) -> tuple[Tensor, Te
     kept_B = (lengths_B * share).round().long().clamp(min=1)
     free_B = lengths_B - kept_B + 1
     return (rng.window_uniforms(_START_DRAW + look, batch) * free_B).long(), kept_B
-
-
-def _places(batch: Batch) -> Tensor:
-    return torch.arange(batch.num_tokens) - batch.offsets_B1[:-1].long().repeat_interleave(batch.lengths())

@@ -35,10 +35,8 @@ class Draws(NamedTuple):
 
     def token_uniforms(self, purpose: int, batch: Batch) -> Tensor:
         """A uniform number for each token, by user and place in the user's sequence, whatever batch it is in."""
-        lengths_B = batch.lengths()
-        place_T = torch.arange(batch.num_tokens) - batch.offsets_B1[:-1].long().repeat_interleave(lengths_B)
-        place_T += batch.labels[START].repeat_interleave(lengths_B)
-        users_T = batch.users_B.repeat_interleave(lengths_B)
+        place_T = batch.positions() + batch.per_token(batch.labels[START])
+        users_T = batch.per_token(batch.users_B)
         return torch.from_numpy(draws.uniforms(purpose, self.seed, self.epoch, users_T.numpy(), place_T.numpy()))
 
     def window_uniforms(self, purpose: int, batch: Batch) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ray_userrep.corpus.batch import TIMESTAMPS
 from ray_userrep.corpus.domains import COLUMN
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.fields import CATEGORY_LEVELS, FIELDS, FieldName, price_codes
@@ -166,7 +166,7 @@ def _head_codes(name: FieldName, data: Data) -> Tensor | None:
     level, codes_V = CATEGORY_LEVELS.index(name), np.zeros(len(data.items), np.int64)
     has_V = _num_categories(categories) > level
     starts_V = categories.offsets.to_numpy()[:-1] - categories.offsets[0].as_py()
-    codes = (hash_ids(categories.flatten()).view(np.uint64) % np.uint64(FIELDS[name].size - 1)).astype(np.int64)
+    codes = bucket_of(hash_ids(categories.flatten()), FIELDS[name].size - 1)
     codes_V[has_V] = 1 + codes[starts_V[has_V] + level]
     return torch.from_numpy(codes_V)
 

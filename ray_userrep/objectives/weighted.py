@@ -49,10 +49,8 @@ def _newest(batch: Batch, surplus: int) -> Batch:
     """The batch without the oldest items that only another objective's lookahead needs; one item always stays."""
     if surplus == 0:
         return batch
-    lengths_B = batch.lengths()
-    dropped_B = (lengths_B - 1).clamp(min=0, max=surplus)
-    place_T = torch.arange(batch.num_tokens) - batch.offsets_B1[:-1].long().repeat_interleave(lengths_B)
-    is_kept_T = place_T >= dropped_B.repeat_interleave(lengths_B)
+    dropped_B = (batch.lengths() - 1).clamp(min=0, max=surplus)
+    is_kept_T = batch.positions() >= batch.per_token(dropped_B)
     shift_B1 = torch.cat([dropped_B.new_zeros(1), dropped_B.cumsum(0, dtype=dropped_B.dtype)])
     return replace(
         batch,

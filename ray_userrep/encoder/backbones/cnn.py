@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.backbones.base import Backbone
-from ray_userrep.encoder.backbones.transformer import positions_of
 from ray_userrep.encoder.config import CNNConfig
 from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
 
@@ -30,9 +29,7 @@ class DilatedCNN(Backbone):
         self.norm = Norm(width, "layer")
 
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
-        num_tokens = x_TD.shape[0]
-        place_T = positions_of(batch.offsets_B1, num_tokens)
-        length_T = torch.repeat_interleave(batch.lengths(), batch.lengths(), output_size=num_tokens)
+        place_T, length_T = batch.positions(), batch.per_token(batch.lengths())
         for block in self.blocks:
             x_TD = block(x_TD, place_T, length_T)
         return self.norm(x_TD)

@@ -9,7 +9,6 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.backbones.base import Backbone
-from ray_userrep.encoder.backbones.transformer import positions_of
 from ray_userrep.encoder.config import GRUConfig
 from ray_userrep.encoder.layers import Dropout, Norm, ZeroLinear
 
@@ -54,7 +53,7 @@ def _packing(batch: Batch) -> tuple[Tensor, Tensor]:
     """Tokens by place and then by falling length of their window, and how many windows reach each place."""
     lengths_B = batch.lengths()
     rank_B = torch.argsort(torch.argsort(-lengths_B, stable=True))
-    place_T = positions_of(batch.offsets_B1, batch.num_tokens)
-    rank_T = torch.repeat_interleave(rank_B, lengths_B, output_size=batch.num_tokens)
+    place_T = batch.positions()
+    rank_T = batch.per_token(rank_B)
     packed_T = torch.argsort(place_T.long() * len(lengths_B) + rank_T)
     return packed_T, torch.bincount(place_T, minlength=1).cpu()

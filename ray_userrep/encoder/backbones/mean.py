@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.backbones.base import Backbone
-from ray_userrep.encoder.backbones.transformer import GELU, positions_of
+from ray_userrep.encoder.backbones.transformer import GELU
 from ray_userrep.encoder.config import MeanConfig
 from ray_userrep.encoder.layers import Dropout, Norm
 
@@ -36,14 +36,12 @@ class Mean(Backbone):
         return self.norm(x_TD)
 
     def _mean(self, x_TD: Tensor, batch: Batch) -> Tensor:
-        place_T = positions_of(batch.offsets_B1, x_TD.shape[0])
+        place_T = batch.positions()
         sums_TD = _running_sums(x_TD.to(torch.promote_types(x_TD.dtype, torch.float32)), place_T, batch.max_len)
         means_TD = (sums_TD / (place_T + 1)[:, None]).to(x_TD.dtype)
         if self.causal:
             return means_TD
-        newest_B = batch.offsets_B1[1:] - 1
-        newest_T = torch.repeat_interleave(newest_B, batch.lengths(), output_size=x_TD.shape[0])
-        return means_TD.index_select(0, newest_T)
+        return means_TD.index_select(0, batch.per_token(batch.offsets_B1[1:] - 1))
 
 
 def _running_sums(x_TD: Tensor, place_T: Tensor, max_len: int) -> Tensor:

@@ -34,7 +34,7 @@ class Transformer(Backbone):
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
         """States of every token, `[T, D]`."""
         layout = layout_of(batch.offsets_B1, batch.max_len, self.causal, has_varlen(x_TD, self.head_width))
-        position_T = positions_of(batch.offsets_B1, x_TD.shape[0])
+        position_T = batch.positions()
         if self.positions is None:
             turn = rotary_turn(position_T, self.head_width)
         else:
@@ -117,12 +117,6 @@ class GELU(nn.Module):
 
     def forward(self, x_TD: Tensor) -> Tensor:
         return self.down(F.gelu(self.up(x_TD)))
-
-
-def positions_of(offsets_B1: Tensor, num_tokens: int) -> Tensor:
-    """Each token's place in its window, `[T]`; the number of tokens is given so that the host need not ask."""
-    starts_T = torch.repeat_interleave(offsets_B1[:-1], offsets_B1.diff(), output_size=num_tokens)
-    return torch.arange(num_tokens, device=offsets_B1.device) - starts_T
 
 
 def rotary_turn(position_T: Tensor, head_width: int) -> Tensor:

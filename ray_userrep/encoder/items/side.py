@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.fields import PRICE_SIZE, price_codes
 from ray_userrep.encoder.items.base import ItemEmbedder, ItemFeatures
@@ -61,6 +61,6 @@ def _category_codes(categories: pa.ListArray | None, num_items: int, num_rows: i
         item = np.repeat(np.arange(num_items), lengths)
         place = np.arange(len(item)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         kept = place < _MAX_CATEGORIES
-        rows = (hash_ids(categories.flatten()).view(np.uint64) % np.uint64(num_rows)).astype(np.int64)
+        rows = bucket_of(hash_ids(categories.flatten()), num_rows)
         codes_VC[item[kept], place[kept]] = rows[kept]
     return torch.from_numpy(codes_VC)
