@@ -19,6 +19,7 @@ from ray_userrep import storage
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.splits import Part
 from ray_userrep.corpus.store import Corpus
+from ray_userrep.encoder.readout import ReadoutKind
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.recipe import Recipe
 from ray_userrep.training.fit import EngineFactory, Goal, train
@@ -37,6 +38,7 @@ class Fit(NamedTuple):
     share: float
     seed: int
     learning_rate: float
+    readout: ReadoutKind | None = None  # None: the encoder's own
 
 
 class Outcome(NamedTuple):
@@ -47,6 +49,7 @@ class Outcome(NamedTuple):
     steps: int
     seconds: float
     learning_rate: float
+    readout: ReadoutKind
     size: Size
     predicted_U: NDArray[Any]
 
@@ -69,14 +72,21 @@ def fit_task(
     if storage.exists(storage.join(fit_uri, _OUTCOME)):
         return _read(fit_uri)
     recipe = fitted_recipe(recipe, encoder, task, fit)
-    model, parameters = build_transfer(recipe, encoder, task, arm, fit.share)
+    model, parameters = build_transfer(recipe, encoder, task, arm, fit.share, fit.readout)
     engine = make_engine(recipe)(model)
     state = train(recipe, corpus, fit_uri, engine, _goal(engine, task, fit.share, fit_uri), lambda record: None)
     _load_best(engine, fit_uri)
     predicted_U = _predict(engine, task, _TEST)
     assert state.best_metric is not None
     outcome = Outcome(
-        state.best_metric, state.best_step, state.step, state.seconds, fit.learning_rate, parameters, predicted_U
+        validation=state.best_metric,
+        best_step=state.best_step,
+        steps=state.step,
+        seconds=state.seconds,
+        learning_rate=fit.learning_rate,
+        readout=model.encoder.readout,
+        size=parameters,
+        predicted_U=predicted_U,
     )
     _write(fit_uri, outcome)
     return outcome
@@ -106,10 +116,13 @@ def fitted_recipe(recipe: Recipe, encoder: UserEncoder, task: Task, fit: Fit) ->
     return recipe.model_copy(update=changes | {"seed": fit.seed})
 
 
-def build_transfer(recipe: Recipe, encoder: UserEncoder, task: Task, arm: Arm, share: float) -> tuple[TrainModel, Size]:
+def build_transfer(
+    recipe: Recipe, encoder: UserEncoder, task: Task, arm: Arm, share: float, readout: ReadoutKind | None = None
+) -> tuple[TrainModel, Size]:
     """The adapted encoder under the task's objective, with only what trains left to the optimiser."""
     torch.manual_seed(recipe.seed)
     adapted = arm.apply(encoder).train()
+    adapted.read_at(readout or encoder.readout)
     torch.manual_seed(draws.seed_of(_HEAD, recipe.seed))  # arms that draw more or less begin with the same head
     objective = task.objective(adapted, share, arm.hidden)
     freeze(adapted, arm, task)
@@ -149,7 +162,9 @@ def _trained(model: TrainModel) -> list[tuple[str, torch.nn.Parameter]]:
 
 
 def _write(fit_uri: str, outcome: Outcome) -> None:
-    storage.write_bytes(storage.join(fit_uri, _PREDICTED), save_arrays({_TEST: np.ascontiguousarray(outcome[-1])}))
+    storage.write_bytes(
+        storage.join(fit_uri, _PREDICTED), save_arrays({_TEST: np.ascontiguousarray(outcome.predicted_U)})
+    )
     figures = {name: value for name, value in outcome._asdict().items() if name != "predicted_U"}
     storage.write_json(storage.join(fit_uri, _OUTCOME), figures | {"size": outcome.size._asdict()})
     for weights in ("checkpoints", _BEST):

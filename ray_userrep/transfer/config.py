@@ -1,7 +1,7 @@
 """What an encoder is transferred to, by which arms, and how often.
 
-The arms are compared on equal terms: the same users, the same seeds, and each with the learning rate that validation
-prefers. That costs a fit for each rate.
+The arms are compared on equal terms: the same users, the same seeds, and each with the learning rate and the readout
+that validation prefers. That costs a fit for each pair of them.
 """
 
 from typing import Annotated, Literal
@@ -75,6 +75,12 @@ class TransferConfig(BaseModel):
     learning_rates: tuple[PositiveFloat, ...] = Field(
         (1e-3,), min_length=1, description="each arm and seed takes the one that validation prefers"
     )
+    readouts: tuple[Literal["own", "last", "mean"], ...] = Field(
+        ("own", "mean"),
+        min_length=1,
+        description="states that heads over labels read: the encoder's own readout, the newest, the mean of all; "
+        "each arm and seed takes the one that validation prefers",
+    )
     weight_decay: float = Field(0.01, ge=0)
 
     hidden: int = Field(128, ge=1, description="frozen_mlp: hidden width of the head")
@@ -92,7 +98,7 @@ class TransferConfig(BaseModel):
                 "transfer.arms frozen_mlp is a head over labels, which transfer.task.kind next_item has none of: "
                 "use head_only, which trains the item vectors"
             )
-        for name, values in (("arms", self.arms), ("label_shares", self.label_shares)):
+        for name, values in (("arms", self.arms), ("label_shares", self.label_shares), ("readouts", self.readouts)):
             if len(set(values)) != len(values):
                 raise ValueError(f"transfer.{name} names one of them twice")
         return self

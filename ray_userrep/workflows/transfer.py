@@ -25,7 +25,7 @@ from ray_userrep.training.transfer import Fit, Outcome, fit_task
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
-from ray_userrep.transfer.config import AttributeTaskConfig
+from ray_userrep.transfer.config import AttributeTaskConfig, NextItemTaskConfig
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_tasks
@@ -192,14 +192,23 @@ def _best_fit(
     seed: int,
     run_uri: str,
 ) -> Outcome:
-    """The fit with the learning rate that validation prefers; its cost is that of all of them."""
+    """The fit with the learning rate and readout that validation prefers; its cost is that of all of them."""
     found = []
-    for fit in (Fit(share, seed, rate) for rate in recipe.transfer.learning_rates):
-        place = f"{task.name}/{arm.name}/share-{share:g}/seed-{seed}/rate-{fit.learning_rate:g}".replace(" ", "_")
+    for fit in _tried(recipe, encoder, share, seed):
+        place = f"{task.name}/{arm.name}/share-{share:g}/seed-{seed}/rate-{fit.learning_rate:g}-{fit.readout}"
+        place = place.replace(" ", "_")
         uri = storage.join(run_uri, "fits", place)
         found.append(fit_task(recipe, corpus, encoder, task, arm, fit, uri, _bare))
     best = max(found, key=lambda outcome: outcome.validation)
     return best._replace(steps=sum(one.steps for one in found), seconds=sum(one.seconds for one in found))
+
+
+def _tried(recipe: Recipe, encoder: UserEncoder, share: float, seed: int) -> list[Fit]:
+    """Every learning rate with every readout; next items are predicted from where pretraining predicts them."""
+    config = recipe.transfer
+    named = ("own",) if isinstance(config.task, NextItemTaskConfig) else config.readouts
+    readouts = dict.fromkeys(encoder.readout if name == "own" else name for name in named)
+    return [Fit(share, seed, rate, readout) for readout in readouts for rate in config.learning_rates]
 
 
 def _bare(recipe: Recipe) -> EngineFactory:

@@ -69,11 +69,12 @@ def _over_scratch(
 
 
 def _cost(found: list[Outcome]) -> Result:
-    """Parameters of an arm, and the mean steps and seconds of a seed with all its learning rates."""
+    """Parameters of an arm, and the mean steps and seconds of a seed with all that was tried."""
     return {
         **found[0].size._asdict(),
         "trained_share": found[0].size.trained_share,
         "steps": float(np.mean([outcome.steps for outcome in found])),
         "seconds": float(np.mean([outcome.seconds for outcome in found])),
         "learning_rates": [outcome.learning_rate for outcome in found],
+        "readouts": [outcome.readout for outcome in found],
     }

@@ -101,14 +101,15 @@ def _cost(task: Result) -> str:
             f"{cost['steps']:.0f}",
             f"{cost['seconds']:.1f}",
             ", ".join(f"{rate:g}" for rate in dict.fromkeys(cost["learning_rates"])),
+            ", ".join(dict.fromkeys(cost["readouts"])),
         ]
         for share, at in task["shares"].items()
         for arm, cost in at["cost"].items()
     ]
-    head = ["labels", "arm", "trained parameters", "of all", "added", "steps", "seconds", "learning rate"]
+    head = ["labels", "arm", "trained parameters", "of all", "added", "steps", "seconds", "learning rate", "readout"]
     return listing(head, rows) + remark(
-        "Steps and seconds of a seed, with all learning rates that were tried; without pretraining, and without the "
-        "time of validation. Trained parameters include the head."
+        "Steps and seconds of a seed, with all learning rates and readouts that were tried; without pretraining, and "
+        "without the time of validation. Trained parameters include the head."
     )
 
 
@@ -130,7 +131,8 @@ def _protocol(task: Result, recipe: Recipe) -> str:
     return (
         f"{_most(task)['train_users']:,} users trained on, {users['valid']:,} validate, {users['test']:,} test; "
         f"{seeds} {'seed' if seeds == 1 else 'seeds'} of head, scratch weights and order, one pretrained encoder. "
-        "Weights and learning rates are chosen on validation. Brackets: 95 % bootstrap intervals over users and seeds."
+        "Weights, learning rates and readouts are chosen on validation. Brackets: 95 % bootstrap intervals over users "
+        "and seeds."
     )
 
 

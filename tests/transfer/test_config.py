@@ -19,6 +19,7 @@ def test_arms_and_tasks_are_set_on_the_command_line():
         (["--transfer.task.kind", "next_item"], "frozen_mlp is a head over labels"),
         (["--transfer.arms", '["full", "full"]'], r"transfer\.arms names one of them twice"),
         (["--transfer.arms", '["adapters"]'], r"transfer\.arms"),
+        (["--transfer.readouts", '["mean", "mean"]'], r"transfer\.readouts names one of them twice"),
         (["--transfer.label_shares", "[0.1, 0]"], r"transfer\.label_shares"),
         (["--transfer.task.users", "cold"], r"transfer\.task\.users does not go with kind attribute"),
     ],

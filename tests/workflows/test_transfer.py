@@ -38,6 +38,7 @@ def test_one_command_pretrains_compares_and_reports(ray_session, write_log, smal
     printed = capsys.readouterr().out
     assert "(resumed)" in printed and "serial_patches over scratch" in printed
     check_result(storage.read_json(f"{tmp_path}/run/result.json"))
+    readouts_are_those_that_validation_prefers(f"{tmp_path}/run")
     page = storage.read_text(f"{tmp_path}/run/report.html")
     for words in ("<svg", "country: by share of labels", "majority", "boosted trees", "no overlap", "training users"):
         assert words in page
@@ -78,6 +79,16 @@ def check_result(result):
     assert most["cost"]["scratch"]["trained_share"] == 1 > most["cost"]["serial_patches"]["trained_share"]
     assert set(most["over_scratch"]) == {"head_only", "serial_patches"}
     assert most["over_scratch"]["head_only"]["verdict"]
+
+
+def readouts_are_those_that_validation_prefers(run):
+    for share, at in storage.read_json(f"{run}/result.json")["tasks"]["country"]["shares"].items():
+        for arm, cost in at["cost"].items():
+            for seed, readout in enumerate(cost["readouts"]):
+                place = f"{run}/fits/country/{arm}/share-{share}/seed-{seed}"
+                fits = [storage.read_json(entry.uri) for entry in storage.list_files(place, "outcome.json")]
+                assert {fit["readout"] for fit in fits} == {"last", "mean"}
+                assert readout in {f["readout"] for f in fits if f["validation"] == max(g["validation"] for g in fits)}
 
 
 def refused_for_other_reasons(small, tmp_path):

@@ -1,12 +1,15 @@
 """What holds for every arm: it starts where the encoder is, adds what it says, and keeps frozen weights bit for bit."""
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.errors import UserError
+from ray_userrep.evaluation.encoder_ranks import as_batch
 from ray_userrep.evaluation.histories import read_known
+from ray_userrep.evaluation.ranking import newest
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.transfer import Fit, build_transfer, fit_task
 from ray_userrep.transfer.arms.base import freeze, size
@@ -110,6 +113,26 @@ def test_it_learns_what_the_items_show(name, make_encoder, corpus, task, recipe,
 
     outcome = fit_task(recipe, corpus, encoder, task, arm, Fit(1.0, 0, 0.01), str(tmp_path), make_engine)
     assert roc_auc_score(task.truth("test"), outcome.predicted_U[:, 1]) > 0.9
+
+
+def test_labels_are_predicted_from_the_states_that_the_fit_reads(make_encoder, corpus, split, task, recipe, tmp_path):
+    encoder, arm, outcomes, models = make_encoder(), build_arm("full", CONFIG), {}, {}
+
+    def make_engine(fitted):
+        return lambda model: models.setdefault(len(models), BareEngine(model, fitted.train, torch.device("cpu")))
+
+    for readout in ("last", "mean"):
+        fit = Fit(1.0, 0, 0.01, readout)
+        outcomes[readout] = fit_task(recipe, corpus, encoder, task, arm, fit, f"{tmp_path}/{readout}", make_engine)
+        assert outcomes[readout].readout == readout
+    assert (outcomes["last"].predicted_U != outcomes["mean"].predicted_U).any() and encoder.readout == "last"
+    model = models[1].model.eval()
+    batch = as_batch(newest(read_known(corpus, split), encoder.max_len))
+    windows = torch.tensor_split(model.encoder.states(batch), batch.offsets_B1[1:-1].long())
+    means = torch.stack([states.mean(0) for states in windows])
+    place = {user: row for row, user in enumerate(batch.users_B.tolist())}
+    rows = [place[user] for user in task.known_until()[0].tolist()]
+    np.testing.assert_allclose(model.objective.predict(means)[rows], outcomes["mean"].predicted_U, atol=1e-5)
 
 
 def test_arms_begin_with_the_same_head(make_encoder, task, recipe):
