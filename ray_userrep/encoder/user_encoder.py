@@ -94,11 +94,13 @@ class UserEncoder(PreTrainedModel):
         """The state after each interaction, `[T, D]`; windows are at most `max_len` long beside a token at the end."""
         longest = self.max_len + (self.readout in APPENDED)
         assert batch.max_len <= longest, f"a window of {batch.max_len} for an encoder of {longest}"
+        return self.backbone(self.dropout(self.inputs(batch)), batch)
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """What the backbone is given of each interaction, before dropout, `[T, D]`."""
         # Item vectors start with unit length, for the scores' sake; the residual stream wants unit variance.
         x_TD = self._vectors(batch.values_T) * self.width**0.5
-        if self.context is not None:
-            x_TD = x_TD + self.context(batch)
-        return self.backbone(self.dropout(x_TD), batch)
+        return x_TD if self.context is None else x_TD + self.context(batch)
 
     def _vectors(self, values_T: Tensor) -> Tensor:
         if self.special is None:

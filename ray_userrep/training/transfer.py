@@ -24,7 +24,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.recipe import Recipe
 from ray_userrep.training.fit import EngineFactory, Goal, train
 from ray_userrep.training.step import Engine, TrainModel
-from ray_userrep.transfer.arms.base import Arm, Size, freeze, size
+from ray_userrep.transfer.arms.base import Arm, Size, Usage, freeze, size
 from ray_userrep.transfer.tasks.base import Task, headline
 
 _OUTCOME, _PREDICTED, _BEST = "outcome.json", "predicted.safetensors", "best.safetensors"
@@ -51,6 +51,7 @@ class Outcome(NamedTuple):
     learning_rate: float
     readout: ReadoutKind
     size: Size
+    usage: Usage
     predicted_U: NDArray[Any]
 
 
@@ -76,7 +77,8 @@ def fit_task(
     engine = make_engine(recipe)(model)
     state = train(recipe, corpus, fit_uri, engine, _goal(engine, task, fit.share, fit_uri), lambda record: None)
     _load_best(engine, fit_uri)
-    predicted_U = _predict(engine, task, _TEST)
+    with arm.watching(model.encoder) as usage:
+        predicted_U = _predict(engine, task, _TEST)
     assert state.best_metric is not None
     outcome = Outcome(
         validation=state.best_metric,
@@ -86,6 +88,7 @@ def fit_task(
         learning_rate=fit.learning_rate,
         readout=model.encoder.readout,
         size=parameters,
+        usage=usage,
         predicted_U=predicted_U,
     )
     _write(fit_uri, outcome)

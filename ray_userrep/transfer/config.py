@@ -17,6 +17,10 @@ ArmName = Literal[
     "lora",
     "serial_patches",
     "parallel_patches",
+    "peter_zero",
+    "uaf_hard",
+    "uaf_soft",
+    "uaf_random",
 ]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -64,7 +68,8 @@ class TransferConfig(BaseModel):
     arms: tuple[ArmName, ...] = Field(
         ("scratch", "frozen_mlp", "head_only", "last_layers", "full", "lora"),
         min_length=1,
-        description="ways to adapt the encoder; patches go into cnn and transformer backbones",
+        description="ways to adapt the encoder; patches go into cnn and transformer backbones, policies of "
+        "uaf into hstu as well",
     )
     label_shares: tuple[Share, ...] = Field((1.0,), min_length=1, description="shares of the training users, nested")
     num_seeds: int = Field(3, ge=1, description="fits of each arm, from recipe.seed on")

@@ -77,4 +77,7 @@ def _cost(found: list[Outcome]) -> Result:
         "seconds": float(np.mean([outcome.seconds for outcome in found])),
         "learning_rates": [outcome.learning_rate for outcome in found],
         "readouts": [outcome.readout for outcome in found],
+        "usage": {
+            block: np.mean([outcome.usage[block] for outcome in found], axis=0).tolist() for block in found[0].usage
+        },
     }

@@ -66,6 +66,8 @@ def _task_sections(name: str, task: Result, recipe: Recipe) -> list[Section]:
     if any(at["over_scratch"] for at in task["shares"].values()):
         sections.append(Section(f"{name}: beside training from scratch", _over_scratch(task)))
     sections.append(Section(f"{name}: cost", _cost(task)))
+    if any(cost["usage"] for cost in _most(task)["cost"].values()):
+        sections.append(Section(f"{name}: which blocks are adapted, by user", _usage(task)))
     if len(task["shares"]) > 1:
         sections.append(Section(f"{name}: by share of labels", _curves(task)))
     return sections
@@ -111,6 +113,16 @@ def _cost(task: Result) -> str:
         "Steps and seconds of a seed, with all learning rates and readouts that were tried; without pretraining, and "
         "without the time of validation. Trained parameters include the head."
     )
+
+
+def _usage(task: Result) -> str:
+    rows = [
+        [arm, block, f"{mean:.2f}", f"{spread:.2f}"]
+        for arm, cost in _most(task)["cost"].items()
+        for block, (mean, spread) in cost["usage"].items()
+    ]
+    note = "Shares of the trained copies that test users take, the rest being the frozen ones; means over seeds."
+    return listing(["arm", "block", "mean share", "standard deviation between users"], rows) + remark(note)
 
 
 def _curves(task: Result) -> str:

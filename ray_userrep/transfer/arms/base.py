@@ -4,6 +4,7 @@ An arm has no loop. What it does not train is not given to the optimiser, which 
 """
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,9 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.objectives.base import Objective
 from ray_userrep.transfer.tasks.base import Task
+
+Usage = dict[str, list[float]]
+"""By block: the mean share of its trained copy that users take, and the standard deviation between users."""
 
 
 class Arm(ABC):
@@ -32,6 +36,10 @@ class Arm(ABC):
     @abstractmethod
     def trainable(self, name: str) -> bool:
         """Whether a parameter of the adapted encoder trains, by its name."""
+
+    def watching(self, adapted: UserEncoder) -> AbstractContextManager[Usage]:
+        """What the arm does for each user while inside; known at the end, empty where it treats all alike."""
+        return nullcontext({})
 
 
 class Size(NamedTuple):

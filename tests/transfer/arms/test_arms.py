@@ -35,7 +35,9 @@ def task(corpus, split):
 
 def original_name(name):
     """The name of a parameter before an arm put a module around it."""
-    return name.replace(".base_layer.", ".").replace(".base.", ".")
+    for put_in in ("base_layer.", "base.", "tuned."):
+        name = name.replace(f".{put_in}", ".")
+    return name.removeprefix("backbone.frozen.")
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -45,7 +47,7 @@ def test_it_starts_where_the_encoder_is_and_leaves_that_alone(name, backbone, ma
     before = {n: p.clone() for n, p in encoder.named_parameters()}
     adapted = build_arm(name, CONFIG).apply(encoder).eval()
     same = torch.allclose(adapted(BATCH), encoder(BATCH), atol=1e-6)
-    assert same == (name != "scratch")
+    assert same == (name not in ("scratch", "peter_zero"))
     with torch.no_grad():
         for parameter in adapted.parameters():
             parameter.add_(1.0)
@@ -77,7 +79,7 @@ def test_after_training_what_is_frozen_is_bit_identical_and_the_rest_has_moved(
     # Items that no training user has seen have no gradient, and vectors are not decayed.
     moved = {n for n, p in model.named_parameters() if not torch.equal(p, start[n])}
     assert moved == {n for n in start if n.startswith("objective.") or arm.trainable(n.removeprefix("encoder."))}
-    kinds = {"scratch", "full"}
+    kinds = {"scratch", "full", "peter_zero"}
     assert bool(frozen) == (name not in kinds)
 
 
@@ -87,19 +89,26 @@ def counted(name, encoder, backbone):
     everything = sum(p.numel() for p in encoder.parameters())
     if name in ("scratch", "full"):
         return 0, everything
+    if name.startswith("uaf_"):
+        blocks, mean = 1 + 2, 2 * 4 * WIDTH**2 + 4 * WIDTH  # a feed-forward and two norms
+        policy = 0 if name == "uaf_random" else mean + blocks * (WIDTH + 1)
+        return everything + policy, everything + policy
     if name == "lora":
         added = sum(RANK * (m.in_features + m.out_features) for m in linear)
         return added, added
     if name.endswith("patches"):
         added = 4 * 2 * WIDTH * (WIDTH // REDUCTION)  # two places in each of two blocks
         return added, added
+    if name == "peter_zero":
+        added = 4 * 2 * WIDTH * (WIDTH // REDUCTION)
+        return added, everything + added
     if name == "last_layers":
         last = sum(p.numel() for p in encoder.backbone.blocks[-1].parameters())
         return 0, last + sum(p.numel() for p in encoder.backbone.norm.parameters())
     return 0, 0
 
 
-@pytest.mark.parametrize("name", ["scratch", "frozen_mlp", "lora", "parallel_patches"])
+@pytest.mark.parametrize("name", ["scratch", "frozen_mlp", "lora", "parallel_patches", "uaf_hard"])
 def test_it_learns_what_the_items_show(name, make_encoder, corpus, task, recipe, tmp_path):
     recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update={"epochs": 12.0})})
     encoder, arm = make_encoder(**BACKBONES["cnn"]), build_arm(name, CONFIG)
