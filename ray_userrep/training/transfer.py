@@ -1,7 +1,7 @@
 """One arm fitted to one task: the training loop of pretraining, with the task's objective over the arm's encoder.
 
 A fit has a folder of its own and leaves what it predicted there: a comparison that was cut short goes on behind the
-fits that are done. Its weights are dropped, as a comparison makes many.
+fits that are done. What it trained stays there too, until somebody drops it: a comparison makes many.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from ray_userrep import storage
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.splits import Part
 from ray_userrep.corpus.store import Corpus
+from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.readout import ReadoutKind
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.recipe import Recipe
@@ -132,6 +133,19 @@ def build_transfer(
     return TrainModel(adapted, objective, recipe.train.betas), size(encoder, adapted, objective)
 
 
+def adapted_encoder(recipe: Recipe, encoder: UserEncoder, task: Task, arm: Arm, fit: Fit, fit_uri: str) -> UserEncoder:
+    """What a finished fit of a `mergeable` arm made of an encoder, in plain weights; they must not be dropped yet."""
+    recipe = fitted_recipe(recipe, encoder, task, fit)
+    model, _ = build_transfer(recipe, encoder, task, arm, fit.share, fit.readout)
+    _load_into(model, fit_uri)
+    return arm.merged(model.encoder).eval()
+
+
+def drop_weights(fit_uri: str) -> None:
+    """Delete what a fit trained; its figures and predictions stay."""
+    storage.delete(storage.join(fit_uri, _BEST))
+
+
 def _goal(engine: Engine, task: Task, share: float, fit_uri: str) -> Goal:
     truth_U, metric = task.truth("valid"), headline(task)
 
@@ -154,14 +168,21 @@ def _keep_best(engine: Engine, fit_uri: str) -> None:
 
 
 def _load_best(engine: Engine, fit_uri: str) -> None:
+    _load_into(engine.model, fit_uri)
+
+
+def _load_into(model: TrainModel, fit_uri: str) -> None:
     best = load_tensors(storage.read_bytes(storage.join(fit_uri, _BEST)))
     with torch.no_grad():
-        for name, parameter in _trained(engine.model):
-            parameter.copy_(best[name])
+        for name, tensor in _trained(model):
+            tensor.copy_(best[name])
 
 
-def _trained(model: TrainModel) -> list[tuple[str, torch.nn.Parameter]]:
-    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+def _trained(model: TrainModel) -> list[tuple[str, torch.Tensor]]:
+    """What trains: parameters, and tables of rows, which are none."""
+    modules = model.encoder.named_modules()
+    tables = [(f"encoder.{name}.weight", table.weight) for name, table in modules if isinstance(table, RowItems)]
+    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad] + tables
 
 
 def _write(fit_uri: str, outcome: Outcome) -> None:
@@ -170,8 +191,7 @@ def _write(fit_uri: str, outcome: Outcome) -> None:
     )
     figures = {name: value for name, value in outcome._asdict().items() if name != "predicted_U"}
     storage.write_json(storage.join(fit_uri, _OUTCOME), figures | {"size": outcome.size._asdict()})
-    for weights in ("checkpoints", _BEST):
-        storage.delete(storage.join(fit_uri, weights))
+    storage.delete(storage.join(fit_uri, "checkpoints"))
 
 
 def _read(fit_uri: str) -> Outcome:

@@ -92,6 +92,11 @@ class TransferConfig(BaseModel):
     num_last: int = Field(1, ge=1, description="last_layers: blocks that train, from the last")
     lora_rank: int = Field(8, ge=1, description="lora: rank of each change")
     patch_reduction: int = Field(4, ge=1, description="patches: the encoder's width over a patch's")
+    keep: ArmName | Literal["best"] | None = Field(
+        "best",
+        description="arm whose encoder is kept under encoders/ of the run, of the largest label share and the seed "
+        "that validates best; best: of all arms that can be written as plain weights",
+    )
     allow_overlap: bool = Field(
         False, description="let pretraining see what lies after the task's test begins; where users only share ids"
     )
@@ -103,6 +108,8 @@ class TransferConfig(BaseModel):
                 "transfer.arms frozen_mlp is a head over labels, which transfer.task.kind next_item has none of: "
                 "use head_only, which trains the item vectors"
             )
+        if self.keep not in (None, "best", *self.arms):
+            raise ValueError(f"transfer.keep {self.keep} is not among transfer.arms {', '.join(self.arms)}")
         for name, values in (("arms", self.arms), ("label_shares", self.label_shares), ("readouts", self.readouts)):
             if len(set(values)) != len(values):
                 raise ValueError(f"transfer.{name} names one of them twice")

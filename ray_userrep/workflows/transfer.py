@@ -35,6 +35,7 @@ from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.evaluate import on_corpus
 from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.pretrain import run_pretrain
+from ray_userrep.workflows.transfer_encoders import Keeper, refuse_unmergeable
 from ray_userrep.workflows.transfer_figures import Comparison, Result, task_figures
 from ray_userrep.workflows.transfer_report import printed, write_transfer_report
 
@@ -78,6 +79,7 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     for arm in arms:
         freeze(arm.apply(encoder), arm, tasks[0])  # one that has no place here is refused before the first fit
     checked = _check_tasks(recipe, tasks, corpus, source, pretrained_uri)
+    refuse_unmergeable(recipe, arms)
     compared = [_compare(recipe, corpus, encoder, task, arms, run_uri) for task in tasks]
     return {
         "job": "transfer",
@@ -171,15 +173,16 @@ def _compare(
     """All fits of a task."""
     outcomes: dict[float, dict[str, list[Outcome]]] = {}
     baselines = {}
+    keeper = Keeper(recipe.transfer)
     for share in recipe.transfer.label_shares:
         baselines[share] = task.baselines(share) if recipe.evaluation.baselines else {}
         outcomes[share] = {arm.name: [] for arm in arms}
         for arm in arms:
             for seed in range(recipe.seed, recipe.seed + recipe.transfer.num_seeds):
-                best = _best_fit(recipe, corpus, encoder, task, arm, share, seed, run_uri)
+                best = _best_fit(recipe, corpus, encoder, task, arm, share, seed, run_uri, keeper)
                 outcomes[share][arm.name].append(best)
                 print(_line(task, arm, share, seed, best), flush=True)
-    return Comparison(task, outcomes, baselines)
+    return Comparison(task, outcomes, baselines, keeper.export(recipe, encoder, task, run_uri))
 
 
 def _best_fit(
@@ -191,6 +194,7 @@ def _best_fit(
     share: float,
     seed: int,
     run_uri: str,
+    keeper: Keeper,
 ) -> Outcome:
     """The fit with the learning rate and readout that validation prefers; its cost is that of all of them."""
     found = []
@@ -199,6 +203,7 @@ def _best_fit(
         place = place.replace(" ", "_")
         uri = storage.join(run_uri, "fits", place)
         found.append(fit_task(recipe, corpus, encoder, task, arm, fit, uri, _bare))
+        keeper.offer(arm, fit, found[-1], uri)
     best = max(found, key=lambda outcome: outcome.validation)
     return best._replace(steps=sum(one.steps for one in found), seconds=sum(one.seconds for one in found))
 

@@ -15,11 +15,12 @@ Result = dict[str, Any]
 
 
 class Comparison(NamedTuple):
-    """A task's fits by label share and arm, one outcome a seed, and what its baselines predict."""
+    """A task's fits by label share and arm, one outcome a seed, what baselines predict, and which encoder was kept."""
 
     task: Task
     outcomes: dict[float, dict[str, list[Outcome]]]
     baselines: dict[float, dict[str, NDArray[np.float64]]]
+    kept: Result | None
 
 
 def task_figures(compared: Comparison, recipe: Recipe) -> Result:
@@ -27,6 +28,7 @@ def task_figures(compared: Comparison, recipe: Recipe) -> Result:
     task = compared.task
     return {
         "headline": headline(task),
+        "kept": compared.kept,
         "measures": list(task.measures),
         "users": {"valid": task.num_users("valid"), "test": task.num_users("test")},
         "shares": {f"{share:g}": _at_share(compared, share, recipe) for share in compared.outcomes},

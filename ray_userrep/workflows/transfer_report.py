@@ -35,7 +35,21 @@ def printed(result: Result) -> str:
             f"  {arm} over scratch {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}], p {d['p']:.3f}: {d['verdict']}"
             for arm, d in most["over_scratch"].items()
         ]
+        lines += [f"  encoder: {kept(task)}"]
     return "\n".join([*lines, lead(result)])
+
+
+def kept(task: Result) -> str:
+    """Which adapted encoder was kept and where, in a line; also what did better and cannot be."""
+    found = task["kept"]
+    if found is None:
+        return "none kept: transfer.keep is empty, or no arm can be written as plain weights"
+    words = f"{found['arm']}, seed {found['seed']}, read out at {found['readout']}, in {found['uri']}"
+    if found["better"]:
+        words += (
+            f" (better on validation, with parts that plain weights have no place for: {', '.join(found['better'])})"
+        )
+    return words
 
 
 def lead(result: Result) -> str:
@@ -159,6 +173,7 @@ def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
         "machine": f"{environment['cores']} cores, {environment['processor']}, GPU {environment['gpu'] or 'none'}",
         "commit": str(environment["commit"]),
         "date": environment["date"],
+        **{f"encoder kept, {name}": kept(task) for name, task in result["tasks"].items()},
         "run folder": run_uri,
     }
 

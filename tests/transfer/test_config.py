@@ -20,6 +20,7 @@ def test_arms_and_tasks_are_set_on_the_command_line():
         (["--transfer.arms", '["full", "full"]'], r"transfer\.arms names one of them twice"),
         (["--transfer.arms", '["adapters"]'], r"transfer\.arms"),
         (["--transfer.readouts", '["mean", "mean"]'], r"transfer\.readouts names one of them twice"),
+        (["--transfer.keep", "serial_patches"], r"transfer\.keep serial_patches is not among transfer\.arms scratch, "),
         (["--transfer.label_shares", "[0.1, 0]"], r"transfer\.label_shares"),
         (["--transfer.task.users", "cold"], r"transfer\.task\.users does not go with kind attribute"),
     ],

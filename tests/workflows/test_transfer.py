@@ -3,6 +3,7 @@
 import pytest
 
 from ray_userrep import storage
+from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.workflows import transfer
 from ray_userrep.workflows.transfer import run_transfer
@@ -39,6 +40,7 @@ def test_one_command_pretrains_compares_and_reports(ray_session, write_log, smal
     assert "(resumed)" in printed and "serial_patches over scratch" in printed
     check_result(storage.read_json(f"{tmp_path}/run/result.json"))
     readouts_are_those_that_validation_prefers(f"{tmp_path}/run")
+    the_best_encoder_is_kept(f"{tmp_path}/run", printed)
     page = storage.read_text(f"{tmp_path}/run/report.html")
     for words in ("<svg", "country: by share of labels", "majority", "boosted trees", "no overlap", "training users"):
         assert words in page
@@ -91,6 +93,22 @@ def readouts_are_those_that_validation_prefers(run):
                 assert readout in {f["readout"] for f in fits if f["validation"] == max(g["validation"] for g in fits)}
 
 
+def the_best_encoder_is_kept(run, printed):
+    kept = storage.read_json(f"{run}/result.json")["tasks"]["country"]["kept"]
+    fits = {}
+    for entry in storage.list_files(f"{run}/fits/country", "outcome.json"):
+        if "/share-1/" in entry.uri:
+            arm = entry.uri.split("/country/")[1].split("/")[0]
+            fits.setdefault(arm, []).append(storage.read_json(entry.uri)["validation"])
+    best = {arm: max(values) for arm, values in fits.items()}
+    assert kept["validation"] == best[kept["arm"]] == max(best["scratch"], best["head_only"])
+    assert (kept["better"] == ["serial_patches"]) == (best["serial_patches"] > kept["validation"])
+    encoder = UserEncoder.from_pretrained(f"{run}/encoders/country")
+    assert encoder.readout == kept["readout"] and kept["uri"].endswith("/encoders/country")
+    assert f"encoder: {kept['arm']}, seed {kept['seed']}" in printed
+    assert len(storage.list_files(f"{run}/fits", "best.safetensors")) == 1
+
+
 def refused_for_other_reasons(small, tmp_path):
     """One line for each mistake, with the encoder that is there."""
     lines = {
@@ -100,6 +118,7 @@ def refused_for_other_reasons(small, tmp_path):
         r"autoencoding predicts from encoder\.readout mask, cls or mean, not last": [
             "--transfer.task.kind", "next_item", "--objective.kind", "autoencoding", "--encoder.readout", "mask",
         ],
+        r"transfer\.keep serial_patches: it adds parts": ["--transfer.keep", "serial_patches"],
         r"transfer\.num_last is 5": ["--transfer.arms", '["last_layers"]', "--transfer.num_last", "5"],
     }  # fmt: skip
     for number, (message, line) in enumerate(lines.items()):

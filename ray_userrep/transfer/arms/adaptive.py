@@ -117,6 +117,8 @@ class AdaptiveBackbone(Backbone):
 class UserAdaptive(Arm):
     """Two copies of every block and a policy: hard, soft, or drawn."""
 
+    mergeable = False
+
     def __init__(self, kind: Literal["hard", "soft", "random"]) -> None:
         self.name = f"uaf_{kind}"
         self._kind = kind

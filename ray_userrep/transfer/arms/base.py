@@ -24,6 +24,7 @@ class Arm(ABC):
 
     name: str
     hidden: int = 0
+    mergeable: bool = True  # whether the adapted encoder can be written as the plain one
 
     @abstractmethod
     def apply(self, encoder: UserEncoder) -> UserEncoder:
@@ -36,6 +37,11 @@ class Arm(ABC):
     @abstractmethod
     def trainable(self, name: str) -> bool:
         """Whether a parameter of the adapted encoder trains, by its name."""
+
+    def merged(self, adapted: UserEncoder) -> UserEncoder:
+        """The adapted encoder in the plain one's weights, for arms that are `mergeable`; `adapted` is used up."""
+        assert self.mergeable
+        return adapted
 
     def watching(self, adapted: UserEncoder) -> AbstractContextManager[Usage]:
         """What the arm does for each user while inside; known at the end, empty where it treats all alike."""

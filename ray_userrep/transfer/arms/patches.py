@@ -63,6 +63,8 @@ class Parallel(nn.Module):
 class Patches(Arm):
     """A patch at each convolution of a CNN, or at each attention output and feed-forward of a Transformer."""
 
+    mergeable = False
+
     def __init__(self, place: Literal["serial", "parallel"], reduction: int) -> None:
         self.name = f"{place}_patches"
         self._place = place
@@ -91,6 +93,7 @@ class PatchedScratch(Arm):
     """The patched architecture with first weights, all of which train: PeterRec without pretraining (PeterZero)."""
 
     name = "peter_zero"
+    mergeable = False
 
     def __init__(self, reduction: int) -> None:
         self._patches = Patches("serial", reduction)

@@ -6,12 +6,13 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from ray_userrep.corpus.batch import Batch
+from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.encoder_ranks import as_batch
 from ray_userrep.evaluation.histories import read_known
 from ray_userrep.evaluation.ranking import newest
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.transfer import Fit, build_transfer, fit_task
+from ray_userrep.training.transfer import Fit, adapted_encoder, build_transfer, fit_task
 from ray_userrep.transfer.arms.base import freeze, size
 from ray_userrep.transfer.arms.build import build_arm
 from ray_userrep.transfer.config import AttributeTaskConfig, TransferConfig
@@ -142,6 +143,29 @@ def test_labels_are_predicted_from_the_states_that_the_fit_reads(make_encoder, c
     place = {user: row for row, user in enumerate(batch.users_B.tolist())}
     rows = [place[user] for user in task.known_until()[0].tolist()]
     np.testing.assert_allclose(model.objective.predict(means)[rows], outcomes["mean"].predicted_U, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*ARMS, "rows"])
+def test_what_it_made_is_written_as_a_plain_encoder(name, make_encoder, corpus, task, recipe, tmp_path):
+    items = {"items": "rows"} if name == "rows" else {}
+    encoder, arm, models = make_encoder(**items), build_arm("full" if name == "rows" else name, CONFIG), []
+
+    def make_engine(fitted):
+        return lambda model: models.append(model) or BareEngine(model, fitted.train, torch.device("cpu"))
+
+    fit = Fit(1.0, 0, 0.01, "mean")
+    outcome = fit_task(recipe, corpus, encoder, task, arm, fit, f"{tmp_path}/fit", make_engine)
+    if not arm.mergeable:
+        assert name.endswith("patches") or name.startswith(("uaf_", "peter_zero"))
+        return
+    adapted = adapted_encoder(recipe, encoder, task, arm, fit, f"{tmp_path}/fit")
+    assert adapted.state_dict().keys() == encoder.state_dict().keys()
+    adapted.save_pretrained(tmp_path / "encoder")
+    loaded = UserEncoder.from_pretrained(tmp_path / "encoder")
+    predicted = task.predict(loaded, models[0].objective, "test")
+    np.testing.assert_allclose(predicted, outcome.predicted_U, atol=1e-5)
+    untrained = [n for n, value in loaded.state_dict().items() if torch.equal(value, encoder.state_dict()[n])]
+    assert (len(untrained) == len(encoder.state_dict())) == (name in ("frozen_mlp", "head_only"))
 
 
 def test_arms_begin_with_the_same_head(make_encoder, task, recipe):
