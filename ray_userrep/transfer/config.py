@@ -45,6 +45,19 @@ class AttributeTaskConfig(_Users):
     )
 
 
+class ReturnTaskConfig(_Users):
+    """Predict who comes back after the split's test begins, from what they did before; the others have churned."""
+
+    kind: Literal["return"] = "return"
+    days: int = Field(28, ge=1, description="a user who does anything in so many days has come back")
+    active_days: int | None = Field(
+        None, ge=1, description="ask about users seen in so many days before the cut; empty: about all"
+    )
+
+
+LabelTaskConfig = AttributeTaskConfig | ReturnTaskConfig
+
+
 class NextItemTaskConfig(_Users):
     """Predict the next item; warm users are trained on, cold ones are held out whole."""
 
@@ -52,7 +65,7 @@ class NextItemTaskConfig(_Users):
     users: Literal["warm", "cold"] = Field("warm", description="test users are also trained on, or never were")
 
 
-TaskConfig = Annotated[AttributeTaskConfig | NextItemTaskConfig, Field(discriminator="kind")]
+TaskConfig = Annotated[AttributeTaskConfig | ReturnTaskConfig | NextItemTaskConfig, Field(discriminator="kind")]
 
 
 class TransferConfig(BaseModel):

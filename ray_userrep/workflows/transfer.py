@@ -16,7 +16,6 @@ from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.histories import read_known
 from ray_userrep.recipe import Recipe
 from ray_userrep.training import runs
 from ray_userrep.training.bare import BareEngine
@@ -25,10 +24,9 @@ from ray_userrep.training.transfer import Fit, Outcome, fit_task
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
-from ray_userrep.transfer.config import AttributeTaskConfig, NextItemTaskConfig
-from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
+from ray_userrep.transfer.config import LabelTaskConfig, NextItemTaskConfig
 from ray_userrep.transfer.tasks.base import Task, headline
-from ray_userrep.transfer.tasks.build import read_tasks
+from ray_userrep.transfer.tasks.build import read_label_tasks, read_tasks
 from ray_userrep.transfer.tasks.next_item import over_items
 from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap
 from ray_userrep.workflows.cluster import connect
@@ -99,17 +97,16 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
 
 
 def _check_labels(recipe: Recipe, corpus: Corpus) -> None:
-    """Refuse attributes that cannot be asked about, and label shares of too few users, before pretraining starts."""
-    if isinstance(recipe.transfer.task, AttributeTaskConfig):
-        split = resolve(recipe.split, corpus)
-        for task in read_attribute_tasks(corpus, split, read_known(corpus, split), recipe.transfer.task):
+    """Refuse labels that cannot be asked about, and label shares of too few users, before pretraining starts."""
+    if isinstance(recipe.transfer.task, LabelTaskConfig):
+        for task in read_label_tasks(recipe.transfer.task, corpus, recipe.split):
             for share in recipe.transfer.label_shares:
                 task.cut(share)
 
 
 def _check_objective(recipe: Recipe, encoder: UserEncoder) -> None:
-    """Refuse a next-item objective that the encoder was not made for; attributes bring an objective of their own."""
-    if isinstance(recipe.transfer.task, AttributeTaskConfig):
+    """Refuse a next-item objective that the encoder was not made for; labels bring an objective of their own."""
+    if isinstance(recipe.transfer.task, LabelTaskConfig):
         return
     if reason := recipe.objective.refusal(recipe.encoder):
         raise UserError(reason)
@@ -133,11 +130,11 @@ def _pretrained(recipe: Recipe, run_uri: str) -> str:
 def _on_items(recipe: Recipe, encoder: UserEncoder, corpus: Corpus) -> tuple[UserEncoder, int]:
     """The encoder over the corpus's items, and how many of them it knew.
 
-    A task of attributes trains no item vectors, so that an encoder that knows no item is refused there.
+    A task of labels trains no item vectors, so that an encoder that knows no item is refused there.
     """
     assert encoder.item_table is not None
     known = int((encoder.item_table.index_of(corpus.items().ids) >= 0).sum())
-    if isinstance(recipe.transfer.task, AttributeTaskConfig):
+    if isinstance(recipe.transfer.task, LabelTaskConfig):
         return on_corpus(encoder, corpus, recipe.text), known
     items = corpus.items()
     if encoder.config.text_width:
