@@ -16,15 +16,17 @@ from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
+from ray_userrep.evaluation.intervals import Interval
 from ray_userrep.recipe import Recipe
 from ray_userrep.training import runs
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import EngineFactory
 from ray_userrep.training.transfer import Fit, Outcome, fit_task
 from ray_userrep.training.warm_start import encoder_uri
-from ray_userrep.transfer.arms.base import Arm, freeze
+from ray_userrep.transfer.arms.base import Arm, copied, freeze
 from ray_userrep.transfer.arms.build import build_arm
 from ray_userrep.transfer.config import LabelTaskConfig, NextItemTaskConfig
+from ray_userrep.transfer.tasks.attribute import AttributeTask
 from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_label_tasks, read_tasks
 from ray_userrep.transfer.tasks.next_item import over_items
@@ -179,7 +181,24 @@ def _compare(
                 best = _best_fit(recipe, corpus, encoder, task, arm, share, seed, run_uri, keeper)
                 outcomes[share][arm.name].append(best)
                 print(_line(task, arm, share, seed, best), flush=True)
-    return Comparison(task, outcomes, baselines, keeper.export(recipe, encoder, task, run_uri))
+    kept = keeper.export(recipe, encoder, task, run_uri)
+    return Comparison(task, outcomes, baselines, kept, _look_alikes(recipe, encoder, task, kept))
+
+
+def _look_alikes(
+    recipe: Recipe, encoder: UserEncoder, task: Task, kept: Result | None
+) -> dict[str, dict[str, Interval]]:
+    """Look-alike retrieval by the pretrained encoder, at each readout, and by the one that was kept."""
+    if not isinstance(task, AttributeTask):
+        return {}
+    encoders = {}
+    for readout in dict.fromkeys(fit.readout for fit in _tried(recipe, encoder, 1.0, recipe.seed)):
+        encoders[f"pretrained, {readout}"] = other = copied(encoder)
+        other.read_at(readout or encoder.readout)
+    if kept is not None:
+        adapted = UserEncoder.from_pretrained(kept["uri"])
+        encoders[f"adapted by {kept['arm']}"] = adapted.to(encoder.device)  # type: ignore[arg-type]
+    return task.look_alikes(encoders, recipe.evaluation.confidence)
 
 
 def _best_fit(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ray_userrep.evaluation.intervals import Interval
 from ray_userrep.recipe import Recipe
 from ray_userrep.training.transfer import Outcome
 from ray_userrep.transfer.compare import estimate, paired, verdict
@@ -15,12 +16,13 @@ Result = dict[str, Any]
 
 
 class Comparison(NamedTuple):
-    """A task's fits by label share and arm, one outcome a seed, what baselines predict, and which encoder was kept."""
+    """A task's fits by label share and arm, one outcome a seed, what baselines predict, and what became of encoders."""
 
     task: Task
     outcomes: dict[float, dict[str, list[Outcome]]]
     baselines: dict[float, dict[str, NDArray[np.float64]]]
     kept: Result | None
+    look_alikes: dict[str, dict[str, Interval]]
 
 
 def task_figures(compared: Comparison, recipe: Recipe) -> Result:
@@ -29,6 +31,10 @@ def task_figures(compared: Comparison, recipe: Recipe) -> Result:
     return {
         "headline": headline(task),
         "kept": compared.kept,
+        "look_alikes": {
+            name: {metric: found._asdict() for metric, found in row.items()}
+            for name, row in compared.look_alikes.items()
+        },
         "measures": list(task.measures),
         "users": {"valid": task.num_users("valid"), "test": task.num_users("test")},
         "shares": {f"{share:g}": _at_share(compared, share, recipe) for share in compared.outcomes},

@@ -42,7 +42,15 @@ def test_one_command_pretrains_compares_and_reports(ray_session, write_log, smal
     readouts_are_those_that_validation_prefers(f"{tmp_path}/run")
     the_best_encoder_is_kept(f"{tmp_path}/run", printed)
     page = storage.read_text(f"{tmp_path}/run/report.html")
-    for words in ("<svg", "country: by share of labels", "majority", "boosted trees", "no overlap", "training users"):
+    for words in (
+        "<svg",
+        "country: by share of labels",
+        "majority",
+        "boosted trees",
+        "no overlap",
+        "training users",
+        "look-alike retrieval",
+    ):
         assert words in page
     with pytest.raises(UserError, match="holds a finished run"):
         run_transfer(recipe)
@@ -75,6 +83,9 @@ def check_result(result):
     most, half = task["shares"]["1"], task["shares"]["0.5"]
     assert half["train_users"] == pytest.approx(most["train_users"] / 2, abs=1)
     assert set(most["cost"]) == {"scratch", "head_only", "serial_patches"} and len(most["baselines"]) == 2
+    alike = task["look_alikes"]
+    assert {"pretrained, last", "pretrained, mean", "item counts", "random"} < set(alike) and len(alike) == 5
+    assert all(0 < row["average precision"]["low"] <= row["average precision"]["high"] <= 1 for row in alike.values())
     for row in most["metrics"].values():
         assert 0 <= row["auc"]["low"] <= row["auc"]["mean"] <= row["auc"]["high"] <= 1
     assert most["metrics"]["majority"]["auc"]["mean"] == 0.5
