@@ -59,10 +59,21 @@ LabelTaskConfig = AttributeTaskConfig | ReturnTaskConfig
 
 
 class NextItemTaskConfig(_Users):
-    """Predict the next item; warm users are trained on, cold ones are held out whole."""
+    """Predict the next item; what is cold, users or items, is held out whole."""
 
     kind: Literal["next_item"] = "next_item"
     users: Literal["warm", "cold"] = Field("warm", description="test users are also trained on, or never were")
+    items: Literal["all", "cold"] = Field(
+        "all",
+        description="cold: shares of the items, not of the users, are held out whole, from pretraining too, and are "
+        "what is predicted",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them_cold(self) -> "NextItemTaskConfig":
+        if self.users == self.items == "cold":
+            raise ValueError("transfer.task holds out users or items: users cold and items cold do not go together")
+        return self
 
 
 TaskConfig = Annotated[AttributeTaskConfig | ReturnTaskConfig | NextItemTaskConfig, Field(discriminator="kind")]

@@ -29,8 +29,8 @@ from ray_userrep.transfer.config import LabelTaskConfig, NextItemTaskConfig
 from ray_userrep.transfer.tasks.attribute import AttributeTask
 from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_label_tasks, read_tasks
-from ray_userrep.transfer.tasks.next_item import over_items
-from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap
+from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
+from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap, refuse_seen_items
 from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.evaluate import on_corpus
 from ray_userrep.workflows.prepare import open_or_prepare
@@ -92,10 +92,17 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
             "users": corpus.manifest.num_users,
             "items": corpus.manifest.num_items,
             "items_known": num_known,
+            "items_held_out": _held_out(tasks),
             "quarantined": corpus.manifest.quarantined,
         },
         "tasks": {one.task.name: task_figures(one, recipe) for one in compared},
     }
+
+
+def _held_out(tasks: Sequence[Task]) -> int:
+    """How many items are predicted that neither pretraining nor the arms were trained on."""
+    held_out = [task.held_out() for task in tasks if isinstance(task, NextItemTask)]
+    return sum(len(ids) for ids in held_out if ids is not None)
 
 
 def _check_labels(recipe: Recipe, corpus: Corpus) -> None:
@@ -160,8 +167,12 @@ def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: 
         if trained.corpus.uri is None:
             return False
         log = open_corpus(trained.corpus.uri, trained.corpus.version)
-    seen = read_pretrained(log, resolve(trained.split, log))
+    split = resolve(trained.split, log)
+    seen = read_pretrained(log, split)
     for task in tasks:
+        if isinstance(task, NextItemTask) and (held_out := task.held_out()) is not None:
+            refuse_seen_items(task.name, held_out, log, split)
+            continue
         refuse_overlap(task.name, *task.known_until(), corpus.manifest.content_fingerprint, seen)
     return True
 

@@ -4,6 +4,7 @@ from math import log10
 from typing import Any
 
 from ray_userrep import storage
+from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.evaluation.table import format_table
 from ray_userrep.recipe import Recipe
 from ray_userrep.report import figures
@@ -11,6 +12,7 @@ from ray_userrep.report.page import Section, facts, figure, listing, metrics_tab
 
 Result = dict[str, Any]
 NEGATIVE = "negative transfer"
+_INDUCTIVE = {"text", "whitened_moe", "side"}  # kinds of items whose vectors are made from what is known of them
 
 
 def write_transfer_report(recipe: Recipe, run_uri: str, result: Result) -> str:
@@ -180,6 +182,7 @@ def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
         "recipe": recipe.name,
         "encoder": result["encoder"],
         "items known to the encoder": f"{counts['items_known']:,} of {counts['items']:,}",
+        **_cold(result),
         "pretraining and the task's test": "no overlap" if result["overlap"] else "not checked",
         "machine": f"{environment['cores']} cores, {environment['processor']}, GPU {environment['gpu'] or 'none'}",
         "commit": str(environment["commit"]),
@@ -187,6 +190,16 @@ def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
         **{f"encoder kept, {name}": kept(task) for name, task in result["tasks"].items()},
         "run folder": run_uri,
     }
+
+
+def _cold(result: Result) -> dict[str, str]:
+    """What is known of items that were held out, where some were."""
+    num_items = result["counts"]["items_held_out"]
+    kinds = EncoderConfig.model_validate(result["recipe"]["encoder"]).part_kinds()
+    told = "vectors that were never trained: expect chance"
+    if _INDUCTIVE & kinds:
+        told = "vectors made from their texts or categories"
+    return {"items held out": f"{num_items:,}, with {told}"} if num_items else {}
 
 
 def _most(task: Result) -> Result:

@@ -24,6 +24,10 @@ def test_arms_and_tasks_are_set_on_the_command_line():
         (["--transfer.readouts", '["mean", "mean"]'], r"transfer\.readouts names one of them twice"),
         (["--transfer.keep", "serial_patches"], r"transfer\.keep serial_patches is not among transfer\.arms scratch, "),
         (["--transfer.label_shares", "[0.1, 0]"], r"transfer\.label_shares"),
+        (
+            ["--transfer.task.kind", "next_item", "--transfer.task.users", "cold", "--transfer.task.items", "cold"],
+            "users cold and items cold do not go together",
+        ),
         (["--transfer.task.users", "cold"], r"transfer\.task\.users does not go with kind attribute"),
     ],
 )

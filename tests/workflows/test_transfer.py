@@ -129,6 +129,9 @@ def refused_for_other_reasons(small, tmp_path):
         r"autoencoding predicts from encoder\.readout mask, cls or mean, not last": [
             "--transfer.task.kind", "next_item", "--objective.kind", "autoencoding", "--encoder.readout", "mask",
         ],
+        r"cold items: pretraining was trained on \d+ of the \d+ items that are held out": [
+            "--transfer.task.kind", "next_item", "--transfer.task.items", "cold",
+        ],
         r"transfer\.keep serial_patches: it adds parts": ["--transfer.keep", "serial_patches"],
         r"transfer\.num_last is 5": ["--transfer.arms", '["last_layers"]', "--transfer.num_last", "5"],
     }  # fmt: skip
