@@ -5,6 +5,7 @@ same machine. The encoder is pretrained first where none is named.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 
@@ -14,19 +15,18 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.config import EncoderConfig
+from ray_userrep.encoder.readout import ReadoutKind
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.intervals import Interval
 from ray_userrep.recipe import Recipe
 from ray_userrep.training import runs
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import EngineFactory
 from ray_userrep.training.transfer import Fit, Outcome, fit_task
 from ray_userrep.training.warm_start import encoder_uri
-from ray_userrep.transfer.arms.base import Arm, copied, freeze
+from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
 from ray_userrep.transfer.config import LabelTaskConfig, NextItemTaskConfig
-from ray_userrep.transfer.tasks.attribute import AttributeTask
 from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_label_tasks, read_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
@@ -35,7 +35,7 @@ from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.evaluate import on_corpus
 from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.pretrain import run_pretrain
-from ray_userrep.workflows.transfer_encoders import Keeper, refuse_unmergeable
+from ray_userrep.workflows.transfer_encoders import Keeper, look_alikes, refuse_unmergeable
 from ray_userrep.workflows.transfer_figures import Comparison, Result, task_figures
 from ray_userrep.workflows.transfer_report import printed, write_transfer_report
 
@@ -67,6 +67,8 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
             training can tell.
     """
     corpus = source if recipe.transfer.corpus is None else open_corpus(recipe.transfer.corpus)
+    arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
+    refuse_unmergeable(recipe, arms)
     _check_labels(recipe, corpus)
     pretrained_uri = _pretrained(recipe, run_uri)
     encoder, num_known = _on_items(recipe, UserEncoder.from_pretrained(pretrained_uri), corpus)
@@ -75,11 +77,9 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     tasks = read_tasks(
         recipe.transfer.task, corpus, encoder, recipe.split, recipe.objective, recipe.evaluation, recipe.stream.windows
     )
-    arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
     for arm in arms:
         freeze(arm.apply(encoder), arm, tasks[0])  # one that has no place here is refused before the first fit
     checked = _check_tasks(recipe, tasks, corpus, source, pretrained_uri)
-    refuse_unmergeable(recipe, arms)
     compared = [_compare(recipe, corpus, encoder, task, arms, run_uri) for task in tasks]
     return {
         "job": "transfer",
@@ -193,23 +193,8 @@ def _compare(
                 outcomes[share][arm.name].append(best)
                 print(_line(task, arm, share, seed, best), flush=True)
     kept = keeper.export(recipe, encoder, task, run_uri)
-    return Comparison(task, outcomes, baselines, kept, _look_alikes(recipe, encoder, task, kept))
-
-
-def _look_alikes(
-    recipe: Recipe, encoder: UserEncoder, task: Task, kept: Result | None
-) -> dict[str, dict[str, Interval]]:
-    """Look-alike retrieval by the pretrained encoder, at each readout, and by the one that was kept."""
-    if not isinstance(task, AttributeTask):
-        return {}
-    encoders = {}
-    for readout in dict.fromkeys(fit.readout for fit in _tried(recipe, encoder, 1.0, recipe.seed)):
-        encoders[f"pretrained, {readout}"] = other = copied(encoder)
-        other.read_at(readout or encoder.readout)
-    if kept is not None:
-        adapted = UserEncoder.from_pretrained(kept["uri"])
-        encoders[f"adapted by {kept['arm']}"] = adapted.to(encoder.device)  # type: ignore[arg-type]
-    return task.look_alikes(encoders, recipe.evaluation.confidence)
+    alike = look_alikes(task, encoder, _readouts(recipe, encoder), kept, recipe.evaluation.confidence)
+    return Comparison(task, outcomes, baselines, kept, alike)
 
 
 def _best_fit(
@@ -225,7 +210,8 @@ def _best_fit(
 ) -> Outcome:
     """The fit with the learning rate and readout that validation prefers; its cost is that of all of them."""
     found = []
-    for fit in _tried(recipe, encoder, share, seed):
+    tried = product(_readouts(recipe, encoder), recipe.transfer.learning_rates)
+    for fit in (Fit(share, seed, rate, readout) for readout, rate in tried):
         place = f"{task.name}/{arm.name}/share-{share:g}/seed-{seed}/rate-{fit.learning_rate:g}-{fit.readout}"
         place = place.replace(" ", "_")
         uri = storage.join(run_uri, "fits", place)
@@ -235,12 +221,11 @@ def _best_fit(
     return best._replace(steps=sum(one.steps for one in found), seconds=sum(one.seconds for one in found))
 
 
-def _tried(recipe: Recipe, encoder: UserEncoder, share: float, seed: int) -> list[Fit]:
-    """Every learning rate with every readout; next items are predicted from where pretraining predicts them."""
-    config = recipe.transfer
-    named = ("own",) if isinstance(config.task, NextItemTaskConfig) else config.readouts
-    readouts = dict.fromkeys(encoder.readout if name == "own" else name for name in named)
-    return [Fit(share, seed, rate, readout) for readout in readouts for rate in config.learning_rates]
+def _readouts(recipe: Recipe, encoder: UserEncoder) -> list[ReadoutKind]:
+    """The readouts to try; next items are predicted from where pretraining predicts them."""
+    if isinstance(recipe.transfer.task, NextItemTaskConfig):
+        return [encoder.readout]
+    return list(dict.fromkeys(encoder.readout if name == "own" else name for name in recipe.transfer.readouts))
 
 
 def _bare(recipe: Recipe) -> EngineFactory:

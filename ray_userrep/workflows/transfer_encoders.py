@@ -1,4 +1,4 @@
-"""Keeping one adapted encoder of a comparison: in plain weights, so that whatever reads an encoder reads it.
+"""What becomes of encoders: one that was adapted is kept in plain weights, and each is asked for look-alikes.
 
 Weights of fits that lost are dropped as soon as that is known, so that no more than two fits' are ever there.
 """
@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ray_userrep import storage
+from ray_userrep.encoder.readout import ReadoutKind
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
+from ray_userrep.evaluation.intervals import Interval
 from ray_userrep.recipe import Recipe
 from ray_userrep.training.transfer import Fit, Outcome, adapted_encoder, drop_weights
-from ray_userrep.transfer.arms.base import Arm
+from ray_userrep.transfer.arms.base import Arm, copied
 from ray_userrep.transfer.config import TransferConfig
+from ray_userrep.transfer.tasks.attribute import AttributeTask
 from ray_userrep.transfer.tasks.base import Task
 
 _FOLDER = "encoders"
@@ -67,6 +70,22 @@ class Keeper:
             "uri": uri,
             "better": [name for name, value in self._merged_not.items() if value > validation],
         }
+
+
+def look_alikes(
+    task: Task, encoder: UserEncoder, readouts: Sequence[ReadoutKind], kept: dict[str, Any] | None, confidence: float
+) -> dict[str, dict[str, Interval]]:
+    """Look-alike retrieval by the pretrained encoder, at each readout, and by the one that was kept."""
+    if not isinstance(task, AttributeTask):
+        return {}
+    encoders = {}
+    for readout in readouts:
+        encoders[f"pretrained, {readout}"] = other = copied(encoder)
+        other.read_at(readout)
+    if kept is not None:
+        adapted = UserEncoder.from_pretrained(kept["uri"])
+        encoders[f"adapted by {kept['arm']}"] = adapted.to(encoder.device)  # type: ignore[arg-type]
+    return task.look_alikes(encoders, confidence)
 
 
 def refuse_unmergeable(recipe: Recipe, arms: Sequence[Arm]) -> None:

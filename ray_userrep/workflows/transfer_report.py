@@ -147,7 +147,7 @@ def _look_alikes(task: Result) -> str:
     rows = task["look_alikes"]
     note = (
         "Test users ranked by the cosine of their vector with the mean of ten training users of a class, averaged over "
-        "classes; nothing is fitted to the vectors. Brackets: 95 % of 20 draws of the ten."
+        "classes; nothing is fitted on top of the vectors. Brackets: 95 % of 20 draws of the ten."
     )
     return metrics_table(rows, list(next(iter(rows.values()))), "", note)
 

@@ -1,5 +1,4 @@
-"""What a task's arms must beat: the commonest label, and gradient-boosted trees on how often each item occurs,
-or on when and how often a user came.
+"""What a task's arms must beat: the commonest label, and boosted trees on item counts or on when a user came.
 
 Trees see the commonest items only, since they bin every column; how many of them there are, and the number of rounds,
 are chosen on validation.

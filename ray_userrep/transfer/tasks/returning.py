@@ -52,7 +52,7 @@ def read_return_task(corpus: Corpus, split: Split, histories: Sequences, config:
     has_any_U = histories.lengths_U > 0
     newest_U[has_any_U] = histories.times_N[histories.offsets_U1[1:][has_any_U] - 1]
     if config.active_days is not None:
-        name += f" of users seen in {config.active_days}"
+        name += f", seen in the {config.active_days} days before"
         has_any_U &= newest_U >= split.test_from - config.active_days * _DAY
     rows_U = np.flatnonzero(has_any_U)
     is_back_U = np.isin(histories.users_U[rows_U], _seen(corpus, split.test_from, config.days))
