@@ -45,6 +45,12 @@ class TextConfig(BaseModel):
     )
     max_tokens: int = Field(128, ge=1, description="tokens of a text that are read")
     batch_size: int = Field(64, ge=1, description="texts encoded together")
+    word_drop: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of words left out of a second vector of each text, for objective.reword; 0: no second one",
+    )
 
 
 class LeaveOneOutConfig(BaseModel):

@@ -25,7 +25,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.config import TextConfig
 from ray_userrep.corpus.items import TEXT_VECTOR
 from ray_userrep.corpus.store import Corpus, open_corpus
-from ray_userrep.corpus.text import texts_of, vectors_uri
+from ray_userrep.corpus.text import Rewording, rewordings, texts_of, vectors_uri
 from ray_userrep.errors import UserError
 
 _ROWS_PER_TASK = 2048
@@ -37,7 +37,12 @@ def ensure_text_vectors(corpus: Corpus, config: TextConfig) -> None:
     Raises:
         UserError: the log has no texts, or the model cannot be loaded or does not encode text.
     """
-    texts = texts_of(corpus.items())
+    for reword in rewordings(config).values():
+        _ensure(corpus, reword, config)
+
+
+def _ensure(corpus: Corpus, reword: Rewording, config: TextConfig) -> None:
+    texts = reword(texts_of(corpus.items()))
     uri = vectors_uri(corpus, texts, config)
     if storage.exists(uri):
         return
@@ -45,7 +50,7 @@ def ensure_text_vectors(corpus: Corpus, config: TextConfig) -> None:
     rows = pa.table({"row": pa.array(np.arange(len(texts))), "text": texts}).filter(there)
     if not rows.num_rows:
         raise UserError(f"the text of all {len(texts):,} items of {corpus.uri} is empty: there is nothing to encode")
-    vectors_VE = _from_earlier(corpus, texts, config)
+    vectors_VE = _from_earlier(corpus, texts, reword, config)
     encoded_V = np.zeros(len(texts), bool) if vectors_VE is None else np.any(vectors_VE, axis=1)
     new = rows.filter(pa.array(~encoded_V[rows["row"].to_numpy()]))
     print(f"text      encoding {new.num_rows:,} texts, {len(texts) - rows.num_rows:,} items have none", flush=True)
@@ -60,17 +65,19 @@ def ensure_text_vectors(corpus: Corpus, config: TextConfig) -> None:
     storage.write_parquet(uri, pa.table({TEXT_VECTOR: _rows_of(vectors_VE)}))
 
 
-def _from_earlier(corpus: Corpus, texts: pa.ChunkedArray, config: TextConfig) -> NDArray[np.float32] | None:
+def _from_earlier(
+    corpus: Corpus, texts: pa.ChunkedArray, reword: Rewording, config: TextConfig
+) -> NDArray[np.float32] | None:
     """Vectors of the newest version this one was appended to that has some, zeros where the text is new, `[V, E]`."""
     if corpus.manifest.parent is None:
         return None
     earlier = open_corpus(corpus.uri, corpus.manifest.parent)
     if "text" not in earlier.items().table.column_names:
         return None
-    their_texts = texts_of(earlier.items())
+    their_texts = reword(texts_of(earlier.items()))
     uri = vectors_uri(earlier, their_texts, config)
     if not storage.exists(uri):
-        return _from_earlier(earlier, texts, config)
+        return _from_earlier(earlier, texts, reword, config)
     column = storage.read_parquet(uri)[TEXT_VECTOR].combine_chunks()
     theirs_VE = column.flatten().to_numpy().reshape(len(their_texts), -1)
     same_V = pc.fill_null(pc.equal(their_texts, texts[: len(their_texts)]), False).to_numpy()  # indices stay

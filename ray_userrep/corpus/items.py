@@ -15,6 +15,7 @@ from ray_userrep.errors import UserError
 
 FILE = "items.arrow"
 TEXT_VECTOR = "text_vector"  # column of text vectors
+REWORDED = "reworded_vector"  # column of vectors of the texts with words dropped; for training only
 
 
 class ItemTable:
@@ -63,18 +64,26 @@ class ItemTable:
             return None
         return self.table.column("price").cast(pa.float64()).fill_null(np.nan).to_numpy()
 
+    def reworded_vectors(self) -> NDArray[np.float32] | None:
+        """The vector of each item's text with words dropped where they were made, `[V, E]`."""
+        return self._vectors(REWORDED)
+
     def text_vectors(self) -> NDArray[np.float32] | None:
         """The text vector of each item where they were made, zeros for an item without text, `[V, E]`."""
-        if TEXT_VECTOR not in self.table.column_names:
+        return self._vectors(TEXT_VECTOR)
+
+    def _vectors(self, name: str) -> NDArray[np.float32] | None:
+        if name not in self.table.column_names:
             return None
-        column = self.table.column(TEXT_VECTOR).combine_chunks()
+        column = self.table.column(name).combine_chunks()
         return column.flatten().to_numpy().reshape(len(self), -1)
 
     def save(self, folder: str | Path) -> None:
-        """Write the table into a local folder."""
+        """Write the table into a local folder, without what only training wants."""
+        table = self.table.select([name for name in self.table.column_names if name != REWORDED])
         Path(folder).mkdir(parents=True, exist_ok=True)
-        with pa.OSFile(str(Path(folder) / FILE), "wb") as sink, pa.ipc.new_file(sink, self.table.schema) as writer:
-            writer.write_table(self.table.combine_chunks())
+        with pa.OSFile(str(Path(folder) / FILE), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table.combine_chunks())
 
     @staticmethod
     def load(folder: str | Path) -> "ItemTable":

@@ -29,7 +29,7 @@ from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.errors import UserError
 
 NONE = -1
-_TRAIN, _VALID, _TEST = 0, 1, 2
+TRAIN, _VALID, _TEST = 0, 1, 2
 _HELD_OUT, _SAMPLED = 9, 10  # what a draw is for
 
 Part = Literal["valid", "test"]
@@ -112,7 +112,7 @@ class Split(NamedTuple):
     def heads(self, bucket: Bucket, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Bucket:
         """The given users' first interactions, without items that are held out."""
         heads = bucket.heads(rows, lengths)
-        return heads if self.part_V is None else heads.filter(self.part_V[heads.items_N] == _TRAIN)
+        return heads if self.part_V is None else heads.filter(self.part_V[heads.items_N] == TRAIN)
 
     def fingerprint(self, manifest: Manifest, exclude_seen: bool) -> str:
         """What a metric must share to be compared: rule, content and the policy on items already seen."""
@@ -182,7 +182,7 @@ def _cold_user(bucket: Bucket, config: ColdUserConfig) -> Positions:
     part_U, lengths_U = _parts(bucket.user_hash_U, config), bucket.lengths_U
     last_U = np.where(lengths_U >= 2, lengths_U - 1, NONE)
     test_U = np.where(part_U == _TEST, last_U, NONE)
-    train_end_U = np.where(part_U == _TRAIN, lengths_U, 0)
+    train_end_U = np.where(part_U == TRAIN, lengths_U, 0)
     return Positions(
         train_end_U=train_end_U,
         valid_U=np.where(part_U == _VALID, last_U, NONE),
@@ -195,7 +195,7 @@ def _cold_user(bucket: Bucket, config: ColdUserConfig) -> Positions:
 def _cold_item(bucket: Bucket, part_V: NDArray[np.int8]) -> Positions:
     part_N, lengths_U = part_V[bucket.items_N], bucket.lengths_U
     start_N = np.repeat(bucket.offsets_U1[:-1], lengths_U)
-    known_N1 = np.concatenate([[0], np.cumsum(part_N == _TRAIN)])
+    known_N1 = np.concatenate([[0], np.cumsum(part_N == TRAIN)])
     has_history_N = known_N1[:-1] > known_N1[start_N]
     user_N, place_N = np.repeat(np.arange(bucket.num_users), lengths_U), np.arange(len(part_N)) - start_N
     valid_U, test_U = np.full((2, bucket.num_users), NONE)
@@ -209,4 +209,4 @@ def _parts(hashes: NDArray[np.int64], config: ColdUserConfig | ColdItemConfig) -
     """Which part each user or item is held out for, by a hash: the same in every version of a corpus."""
     draw = draws.uniforms(_HELD_OUT, config.seed, hashes)
     is_held_out = draw < config.test_share + config.valid_share
-    return np.where(draw < config.test_share, _TEST, np.where(is_held_out, _VALID, _TRAIN)).astype(np.int8)
+    return np.where(draw < config.test_share, _TEST, np.where(is_held_out, _VALID, TRAIN)).astype(np.int8)

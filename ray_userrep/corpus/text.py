@@ -8,19 +8,29 @@ Shapes: V items, E width of text vectors.
 
 import hashlib
 import json
+from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import pyarrow as pa
 
 from ray_userrep import storage
+from ray_userrep.corpus import draws
 from ray_userrep.corpus.config import TextConfig
-from ray_userrep.corpus.items import TEXT_VECTOR, ItemTable
+from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.items import REWORDED, TEXT_VECTOR, ItemTable
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError
+
+Rewording = Callable[[pa.ChunkedArray], pa.ChunkedArray]
+"""From texts to what is encoded of them; what becomes of a text depends on nothing else."""
+
+_WORD_DRAW = 46
 
 
 def vectors_uri(corpus: Corpus, texts: pa.ChunkedArray, config: TextConfig) -> str:
     """Where the vectors of these texts are kept."""
-    digest = hashlib.sha256(json.dumps(config.model_dump(exclude={"batch_size"}), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(config.model_dump(exclude={"batch_size", "word_drop"}), sort_keys=True).encode())
     digest.update(json.dumps(texts.to_pylist()).encode())
     return storage.join(corpus.uri, "text", digest.hexdigest()[:16], "vectors.parquet")
 
@@ -38,16 +48,37 @@ def texts_of(table: ItemTable) -> pa.ChunkedArray:
     return table.table.column("text")
 
 
+def rewordings(config: TextConfig) -> dict[str, Rewording]:
+    """What is encoded of each text, by column: itself, and where the config says so, the text without some words."""
+    dropped = {REWORDED: partial(_without_words, share=config.word_drop)} if config.word_drop else {}
+    return {TEXT_VECTOR: lambda texts: texts} | dropped
+
+
+def _without_words(texts: pa.ChunkedArray, share: float) -> pa.ChunkedArray:
+    """Each text without so large a share of its words; equal texts lose the same, and none loses all."""
+    hashes_V = hash_ids(texts.fill_null(""))
+    left = []
+    for text, key in zip(texts.to_pylist(), hashes_V.tolist(), strict=True):
+        words = (text or "").split()
+        draw = draws.uniforms(_WORD_DRAW, key, np.arange(len(words)))
+        kept = [word for word, one in zip(words, draw, strict=True) if one >= share or one == draw.max()]
+        left.append(" ".join(kept))
+    return pa.chunked_array([pa.array(left, pa.string())])
+
+
 def items_with_text(corpus: Corpus, config: TextConfig) -> ItemTable:
-    """The item table with its text vectors as a column.
+    """The item table with its text vectors as a column, and those with words dropped as another, where there are some.
 
     Raises:
         UserError: the log has no texts, or they have not been encoded.
     """
-    table = corpus.items()
-    uri = vectors_uri(corpus, texts_of(table), config)
-    if not storage.exists(uri):
-        raise UserError(f"the texts of {corpus.uri} have not been encoded yet: run jobs/prepare.py with this recipe")
-    vectors = storage.read_parquet(uri).column(TEXT_VECTOR)
-    assert len(vectors) == len(table), "text vectors are aligned with the items"
-    return ItemTable(table.table.append_column(TEXT_VECTOR, vectors))
+    items = corpus.items()
+    texts, table = texts_of(items), items.table
+    for column, reword in rewordings(config).items():
+        uri = vectors_uri(corpus, reword(texts), config)
+        if not storage.exists(uri):
+            raise UserError(f"the texts of {corpus.uri} are not encoded yet: run jobs/prepare.py with this recipe")
+        vectors = storage.read_parquet(uri).column(TEXT_VECTOR)
+        assert len(vectors) == len(items), "text vectors are aligned with the items"
+        table = table.append_column(column, vectors)
+    return ItemTable(table)

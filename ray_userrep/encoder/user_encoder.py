@@ -34,7 +34,7 @@ from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.items.unit import UnitItems
 from ray_userrep.encoder.layers import Dropout
-from ray_userrep.encoder.readout import APPENDED, append, readout
+from ray_userrep.encoder.readout import APPENDED, ReadoutKind, append, readout
 from ray_userrep.errors import UserError
 
 _ITEMS, _CARD = "items", "README.md"
@@ -51,6 +51,7 @@ class UserEncoderConfig(PreTrainedConfig):
     text_width: int = 0
     max_len: int = 64
     hides_items: bool = False  # whether it was trained with some items hidden, and has a vector for those
+    readout: ReadoutKind | None = None  # where users are read out, if not where the encoder was built to be
 
 
 class UserEncoder(PreTrainedModel):
@@ -64,7 +65,7 @@ class UserEncoder(PreTrainedModel):
         parts = EncoderConfig.model_validate(config.encoder or {})
         self.width = parts.width
         self.max_len = config.max_len
-        self.readout = parts.readout
+        self.readout: ReadoutKind = config.readout or parts.readout
         self._item_table: ItemTable | None = None
         appended = parts.readout in APPENDED
         items = build_items(parts.items, config.num_items, parts.width, config.text_width, table)
@@ -93,11 +94,13 @@ class UserEncoder(PreTrainedModel):
         """The state after each interaction, `[T, D]`; windows are at most `max_len` long beside a token at the end."""
         longest = self.max_len + (self.readout in APPENDED)
         assert batch.max_len <= longest, f"a window of {batch.max_len} for an encoder of {longest}"
+        return self.backbone(self.dropout(self.inputs(batch)), batch)
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """What the backbone is given of each interaction, before dropout, `[T, D]`."""
         # Item vectors start with unit length, for the scores' sake; the residual stream wants unit variance.
         x_TD = self._vectors(batch.values_T) * self.width**0.5
-        if self.context is not None:
-            x_TD = x_TD + self.context(batch)
-        return self.backbone(self.dropout(x_TD), batch)
+        return x_TD if self.context is None else x_TD + self.context(batch)
 
     def _vectors(self, values_T: Tensor) -> Tensor:
         if self.special is None:
@@ -113,6 +116,16 @@ class UserEncoder(PreTrainedModel):
     def pooled(self, batch: Batch) -> Tensor:
         """User vectors of windows that hold the token read out already, where there is one, `[B, D]`."""
         return readout(self.states(batch), batch.offsets_B1, self.readout)
+
+    def read_at(self, kind: ReadoutKind) -> None:
+        """Read users out at another place from now on, and where it is saved.
+
+        Raises:
+            UserError: the place is a token that the encoder has no vector for.
+        """
+        if kind in APPENDED and kind != EncoderConfig.model_validate(self.config.encoder).readout:
+            raise UserError(f"this encoder was not built to be read out at {kind}: take last or mean")
+        self.readout = self.config.readout = kind
 
     def encode(
         self,

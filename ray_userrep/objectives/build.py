@@ -96,6 +96,8 @@ def _autoencoding(config: AutoencodingConfig, encoder: EncoderConfig, data: Data
 def _contrastive(config: ContrastiveConfig, encoder: EncoderConfig, data: Data) -> Contrastive:
     if config.views == "domains" and COLUMN not in data.side_columns:
         raise UserError("objective.views domains: the interactions of this log have no domain; name it in logs.columns")
+    if config.reword and data.items.reworded_vectors() is None:
+        raise UserError("objective.reword: the texts have no second vectors: set text.word_drop above 0")
     return Contrastive(
         _VIEWS[config.views],
         config.share,
@@ -105,6 +107,8 @@ def _contrastive(config: ContrastiveConfig, encoder: EncoderConfig, data: Data) 
         hard=config.negatives == "hard",
         whole_first=config.whole_first,
         same_target=config.same_target,
+        reword=config.reword,
+        num_items=len(data.items),
         side_columns=(COLUMN,) if config.views == "domains" else (),
         lookahead=config.lookahead(),
     )

@@ -143,6 +143,13 @@ class ContrastiveConfig(BaseModel):
         "random", description="those num_negatives: drawn for all at once, or the most similar to each window"
     )
     same_target: bool = Field(False, description="windows that lead up to the same item are not told apart")
+    reword: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the batches whose second look is the window with words dropped from its items' texts, in "
+        "place of views; text.word_drop says how many",
+    )
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "ContrastiveConfig":
@@ -164,6 +171,8 @@ class ContrastiveConfig(BaseModel):
         if encoder.readout == "mask":
             return "objective.kind contrastive compares user vectors: encoder.readout must be last, mean or cls"
         blind = isinstance(encoder.backbone, MeanConfig) and (not encoder.backbone.causal or encoder.readout == "last")
+        if self.reword and encoder.items.kind not in ("text", "whitened_moe"):
+            return "objective.reword drops words from texts: encoder.items.kind must be text or whitened_moe"
         if self.views == "permute" and blind:
             return "objective.views permute does not change what encoder.backbone.kind mean sees: use another view"
         return None

@@ -10,6 +10,7 @@ Shapes: N windows of this rank, G windows of all ranks, D width.
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,6 +24,7 @@ from ray_userrep.objectives.hard import hardest
 
 View = Callable[[Batch, Draws, int, float], Batch]
 _NEGATIVE_KEY, _KEY_DRAW = "negative_key", 20
+_REWORD_DRAW = 22
 _TARGET = "window_target"
 
 
@@ -42,6 +44,8 @@ class Contrastive(Objective):
         hard: bool = False,
         whole_first: bool = False,
         same_target: bool = False,
+        reword: float = 0.0,
+        num_items: int = 0,
         side_columns: tuple[str, ...] = (),
         lookahead: int = 0,
     ) -> None:
@@ -51,6 +55,7 @@ class Contrastive(Objective):
         self._temperature = temperature
         self._num_negatives, self._hard = num_negatives, hard
         self._whole_first, self._same_target = whole_first, same_target
+        self._reword, self._num_items = reword, num_items
         self.side_columns, self.lookahead = side_columns, lookahead
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
@@ -60,9 +65,15 @@ class Contrastive(Objective):
         key_B = torch.from_numpy(rng.uniforms(_KEY_DRAW, batch.users_B.numpy()))
         batch = replace(batch, labels=batch.labels | {_NEGATIVE_KEY: key_B})
         first = batch if self._whole_first else self._view(batch, rng, 0, self._share)
-        looks = [first, self._view(batch, rng, 1, self._share)]
+        looks = [first, self._second(batch, rng)]
         token = APPENDED.get(self._readout)
         return looks if token is None else [append(look, token) for look in looks]
+
+    def _second(self, batch: Batch, rng: Draws) -> Batch:
+        """The second look: in some batches the items as they are, told in fewer words."""
+        if rng.uniforms(_REWORD_DRAW, np.zeros(1, np.int64))[0] < self._reword:
+            return replace(batch, values_T=batch.values_T + self._num_items)
+        return self._view(batch, rng, 1, self._share)
 
     def counts(self, views: list[Batch]) -> Tensor:
         return torch.tensor([int(_is_pair(views[1]).sum()) * views[1].weight], dtype=torch.float32)

@@ -32,6 +32,7 @@ def peterrec_noncausal() -> Recipe:
                 "lora",
                 "serial_patches",
                 "parallel_patches",
+                "peter_zero",
             ),
             learning_rates=(3e-4, 3e-3),
         ),

@@ -2,12 +2,12 @@
 
 A state against the item that follows, and against the same history with some items dropped; negatives are the batch's,
 of all domains and workers, but for those with the same item to come. Three things are not as there: every place of a
-window is trained on, where the original explodes histories into prefixes; the second contrast goes both ways; words are
-not dropped from texts, which the original does to a tenth of the batches. Attention has no dropout.
+window is trained on, where the original explodes histories into prefixes; the second contrast goes both ways; a text
+has one version with words dropped, for a tenth of the batches, and how many words is ours. Attention has no dropout.
 `encoder/transductive.py` says what fine-tuning trains.
 """
 
-from ray_userrep.corpus.config import StreamConfig
+from ray_userrep.corpus.config import StreamConfig, TextConfig
 from ray_userrep.encoder.config import EncoderConfig, TransformerConfig, WhitenedMoEItemsConfig
 from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.objectives.config import (
@@ -23,9 +23,10 @@ from ray_userrep.training.config import TrainConfig
 
 def unisrec() -> Recipe:
     """Two layers of width 300, eight experts, temperature .07; a batch of 8,192 targets."""
-    drops = ContrastiveConfig(views="drop", share=0.2, whole_first=True, same_target=True, temperature=0.07)
+    drops = ContrastiveConfig(views="drop", share=0.2, whole_first=True, same_target=True, temperature=0.07, reword=0.1)
     return Recipe(
         name="unisrec",
+        text=TextConfig(word_drop=0.2),
         stream=StreamConfig(max_len=50, batch_tokens=8192),
         encoder=EncoderConfig(
             width=300,

@@ -1,7 +1,7 @@
 """One arm fitted to one task: the training loop of pretraining, with the task's objective over the arm's encoder.
 
 A fit has a folder of its own and leaves what it predicted there: a comparison that was cut short goes on behind the
-fits that are done. Its weights are dropped, as a comparison makes many.
+fits that are done. What it trained stays there too, until somebody drops it: a comparison makes many.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,13 @@ from ray_userrep import storage
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.splits import Part
 from ray_userrep.corpus.store import Corpus
+from ray_userrep.encoder.items.rows import RowItems
+from ray_userrep.encoder.readout import ReadoutKind
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.recipe import Recipe
 from ray_userrep.training.fit import EngineFactory, Goal, train
 from ray_userrep.training.step import Engine, TrainModel
-from ray_userrep.transfer.arms.base import Arm, Size, freeze, size
+from ray_userrep.transfer.arms.base import Arm, Size, Usage, freeze, size
 from ray_userrep.transfer.tasks.base import Task, headline
 
 _OUTCOME, _PREDICTED, _BEST = "outcome.json", "predicted.safetensors", "best.safetensors"
@@ -37,6 +39,7 @@ class Fit(NamedTuple):
     share: float
     seed: int
     learning_rate: float
+    readout: ReadoutKind | None = None  # None: the encoder's own
 
 
 class Outcome(NamedTuple):
@@ -47,7 +50,9 @@ class Outcome(NamedTuple):
     steps: int
     seconds: float
     learning_rate: float
+    readout: ReadoutKind
     size: Size
+    usage: Usage
     predicted_U: NDArray[Any]
 
 
@@ -69,14 +74,23 @@ def fit_task(
     if storage.exists(storage.join(fit_uri, _OUTCOME)):
         return _read(fit_uri)
     recipe = fitted_recipe(recipe, encoder, task, fit)
-    model, parameters = build_transfer(recipe, encoder, task, arm, fit.share)
+    model, parameters = build_transfer(recipe, encoder, task, arm, fit.share, fit.readout)
     engine = make_engine(recipe)(model)
     state = train(recipe, corpus, fit_uri, engine, _goal(engine, task, fit.share, fit_uri), lambda record: None)
     _load_best(engine, fit_uri)
-    predicted_U = _predict(engine, task, _TEST)
+    with arm.watching(model.encoder) as usage:
+        predicted_U = _predict(engine, task, _TEST)
     assert state.best_metric is not None
     outcome = Outcome(
-        state.best_metric, state.best_step, state.step, state.seconds, fit.learning_rate, parameters, predicted_U
+        validation=state.best_metric,
+        best_step=state.best_step,
+        steps=state.step,
+        seconds=state.seconds,
+        learning_rate=fit.learning_rate,
+        readout=model.encoder.readout,
+        size=parameters,
+        usage=usage,
+        predicted_U=predicted_U,
     )
     _write(fit_uri, outcome)
     return outcome
@@ -106,14 +120,30 @@ def fitted_recipe(recipe: Recipe, encoder: UserEncoder, task: Task, fit: Fit) ->
     return recipe.model_copy(update=changes | {"seed": fit.seed})
 
 
-def build_transfer(recipe: Recipe, encoder: UserEncoder, task: Task, arm: Arm, share: float) -> tuple[TrainModel, Size]:
+def build_transfer(
+    recipe: Recipe, encoder: UserEncoder, task: Task, arm: Arm, share: float, readout: ReadoutKind | None = None
+) -> tuple[TrainModel, Size]:
     """The adapted encoder under the task's objective, with only what trains left to the optimiser."""
     torch.manual_seed(recipe.seed)
     adapted = arm.apply(encoder).train()
+    adapted.read_at(readout or encoder.readout)
     torch.manual_seed(draws.seed_of(_HEAD, recipe.seed))  # arms that draw more or less begin with the same head
     objective = task.objective(adapted, share, arm.hidden)
     freeze(adapted, arm, task)
     return TrainModel(adapted, objective, recipe.train.betas), size(encoder, adapted, objective)
+
+
+def adapted_encoder(recipe: Recipe, encoder: UserEncoder, task: Task, arm: Arm, fit: Fit, fit_uri: str) -> UserEncoder:
+    """What a finished fit of a `mergeable` arm made of an encoder, in plain weights; they must not be dropped yet."""
+    recipe = fitted_recipe(recipe, encoder, task, fit)
+    model, _ = build_transfer(recipe, encoder, task, arm, fit.share, fit.readout)
+    _load_into(model, fit_uri)
+    return arm.merged(model.encoder).eval()
+
+
+def drop_weights(fit_uri: str) -> None:
+    """Delete what a fit trained; its figures and predictions stay."""
+    storage.delete(storage.join(fit_uri, _BEST))
 
 
 def _goal(engine: Engine, task: Task, share: float, fit_uri: str) -> Goal:
@@ -138,22 +168,30 @@ def _keep_best(engine: Engine, fit_uri: str) -> None:
 
 
 def _load_best(engine: Engine, fit_uri: str) -> None:
+    _load_into(engine.model, fit_uri)
+
+
+def _load_into(model: TrainModel, fit_uri: str) -> None:
     best = load_tensors(storage.read_bytes(storage.join(fit_uri, _BEST)))
     with torch.no_grad():
-        for name, parameter in _trained(engine.model):
-            parameter.copy_(best[name])
+        for name, tensor in _trained(model):
+            tensor.copy_(best[name])
 
 
-def _trained(model: TrainModel) -> list[tuple[str, torch.nn.Parameter]]:
-    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+def _trained(model: TrainModel) -> list[tuple[str, torch.Tensor]]:
+    """What trains: parameters, and tables of rows, which are none."""
+    modules = model.encoder.named_modules()
+    tables = [(f"encoder.{name}.weight", table.weight) for name, table in modules if isinstance(table, RowItems)]
+    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad] + tables
 
 
 def _write(fit_uri: str, outcome: Outcome) -> None:
-    storage.write_bytes(storage.join(fit_uri, _PREDICTED), save_arrays({_TEST: np.ascontiguousarray(outcome[-1])}))
+    storage.write_bytes(
+        storage.join(fit_uri, _PREDICTED), save_arrays({_TEST: np.ascontiguousarray(outcome.predicted_U)})
+    )
     figures = {name: value for name, value in outcome._asdict().items() if name != "predicted_U"}
     storage.write_json(storage.join(fit_uri, _OUTCOME), figures | {"size": outcome.size._asdict()})
-    for weights in ("checkpoints", _BEST):
-        storage.delete(storage.join(fit_uri, weights))
+    storage.delete(storage.join(fit_uri, "checkpoints"))
 
 
 def _read(fit_uri: str) -> Outcome:

@@ -1,7 +1,7 @@
 """What an encoder is transferred to, by which arms, and how often.
 
-The arms are compared on equal terms: the same users, the same seeds, and each with the learning rate that validation
-prefers. That costs a fit for each rate.
+The arms are compared on equal terms: the same users, the same seeds, and each with the learning rate and the readout
+that validation prefers. That costs a fit for each pair of them.
 """
 
 from typing import Annotated, Literal
@@ -17,6 +17,10 @@ ArmName = Literal[
     "lora",
     "serial_patches",
     "parallel_patches",
+    "peter_zero",
+    "uaf_hard",
+    "uaf_soft",
+    "uaf_random",
 ]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -41,14 +45,38 @@ class AttributeTaskConfig(_Users):
     )
 
 
+class ReturnTaskConfig(_Users):
+    """Predict who comes back after the split's test begins, from what they did before; the others have churned."""
+
+    kind: Literal["return"] = "return"
+    days: int = Field(28, ge=1, description="a user who does anything in so many days has come back")
+    active_days: int | None = Field(
+        None, ge=1, description="ask about users seen in so many days before the cut; empty: about all"
+    )
+
+
+LabelTaskConfig = AttributeTaskConfig | ReturnTaskConfig
+
+
 class NextItemTaskConfig(_Users):
-    """Predict the next item; warm users are trained on, cold ones are held out whole."""
+    """Predict the next item; what is cold, users or items, is held out whole."""
 
     kind: Literal["next_item"] = "next_item"
     users: Literal["warm", "cold"] = Field("warm", description="test users are also trained on, or never were")
+    items: Literal["all", "cold"] = Field(
+        "all",
+        description="cold: shares of the items, not of the users, are held out whole, from pretraining too, and are "
+        "what is predicted",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them_cold(self) -> "NextItemTaskConfig":
+        if self.users == self.items == "cold":
+            raise ValueError("transfer.task holds out users or items: users cold and items cold do not go together")
+        return self
 
 
-TaskConfig = Annotated[AttributeTaskConfig | NextItemTaskConfig, Field(discriminator="kind")]
+TaskConfig = Annotated[AttributeTaskConfig | ReturnTaskConfig | NextItemTaskConfig, Field(discriminator="kind")]
 
 
 class TransferConfig(BaseModel):
@@ -64,7 +92,8 @@ class TransferConfig(BaseModel):
     arms: tuple[ArmName, ...] = Field(
         ("scratch", "frozen_mlp", "head_only", "last_layers", "full", "lora"),
         min_length=1,
-        description="ways to adapt the encoder; patches go into cnn and transformer backbones",
+        description="ways to adapt the encoder; patches go into cnn and transformer backbones, policies of "
+        "uaf into hstu as well",
     )
     label_shares: tuple[Share, ...] = Field((1.0,), min_length=1, description="shares of the training users, nested")
     num_seeds: int = Field(3, ge=1, description="fits of each arm, from recipe.seed on")
@@ -75,12 +104,23 @@ class TransferConfig(BaseModel):
     learning_rates: tuple[PositiveFloat, ...] = Field(
         (1e-3,), min_length=1, description="each arm and seed takes the one that validation prefers"
     )
+    readouts: tuple[Literal["own", "last", "mean"], ...] = Field(
+        ("own", "mean"),
+        min_length=1,
+        description="states that heads over labels read: the encoder's own readout, the newest, the mean of all; "
+        "each arm and seed takes the one that validation prefers",
+    )
     weight_decay: float = Field(0.01, ge=0)
 
     hidden: int = Field(128, ge=1, description="frozen_mlp: hidden width of the head")
     num_last: int = Field(1, ge=1, description="last_layers: blocks that train, from the last")
     lora_rank: int = Field(8, ge=1, description="lora: rank of each change")
     patch_reduction: int = Field(4, ge=1, description="patches: the encoder's width over a patch's")
+    keep: ArmName | Literal["best"] | None = Field(
+        "best",
+        description="arm whose encoder is kept under encoders/ of the run, of the largest label share and the seed "
+        "that validates best; best: of all arms that can be written as plain weights",
+    )
     allow_overlap: bool = Field(
         False, description="let pretraining see what lies after the task's test begins; where users only share ids"
     )
@@ -92,7 +132,9 @@ class TransferConfig(BaseModel):
                 "transfer.arms frozen_mlp is a head over labels, which transfer.task.kind next_item has none of: "
                 "use head_only, which trains the item vectors"
             )
-        for name, values in (("arms", self.arms), ("label_shares", self.label_shares)):
+        if self.keep not in (None, "best", *self.arms):
+            raise ValueError(f"transfer.keep {self.keep} is not among transfer.arms {', '.join(self.arms)}")
+        for name, values in (("arms", self.arms), ("label_shares", self.label_shares), ("readouts", self.readouts)):
             if len(set(values)) != len(values):
                 raise ValueError(f"transfer.{name} names one of them twice")
         return self

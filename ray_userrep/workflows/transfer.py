@@ -5,6 +5,7 @@ same machine. The encoder is pretrained first where none is named.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 
@@ -14,9 +15,9 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.config import EncoderConfig
+from ray_userrep.encoder.readout import ReadoutKind
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.histories import read_known
 from ray_userrep.recipe import Recipe
 from ray_userrep.training import runs
 from ray_userrep.training.bare import BareEngine
@@ -25,16 +26,16 @@ from ray_userrep.training.transfer import Fit, Outcome, fit_task
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
-from ray_userrep.transfer.config import AttributeTaskConfig
-from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
+from ray_userrep.transfer.config import LabelTaskConfig, NextItemTaskConfig
 from ray_userrep.transfer.tasks.base import Task, headline
-from ray_userrep.transfer.tasks.build import read_tasks
-from ray_userrep.transfer.tasks.next_item import over_items
-from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap
+from ray_userrep.transfer.tasks.build import read_label_tasks, read_tasks
+from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
+from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap, refuse_seen_items
 from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.evaluate import on_corpus
 from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.pretrain import run_pretrain
+from ray_userrep.workflows.transfer_encoders import Keeper, look_alikes, refuse_unmergeable
 from ray_userrep.workflows.transfer_figures import Comparison, Result, task_figures
 from ray_userrep.workflows.transfer_report import printed, write_transfer_report
 
@@ -66,6 +67,8 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
             training can tell.
     """
     corpus = source if recipe.transfer.corpus is None else open_corpus(recipe.transfer.corpus)
+    arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
+    refuse_unmergeable(recipe, arms)
     _check_labels(recipe, corpus)
     pretrained_uri = _pretrained(recipe, run_uri)
     encoder, num_known = _on_items(recipe, UserEncoder.from_pretrained(pretrained_uri), corpus)
@@ -74,7 +77,6 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     tasks = read_tasks(
         recipe.transfer.task, corpus, encoder, recipe.split, recipe.objective, recipe.evaluation, recipe.stream.windows
     )
-    arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
     for arm in arms:
         freeze(arm.apply(encoder), arm, tasks[0])  # one that has no place here is refused before the first fit
     checked = _check_tasks(recipe, tasks, corpus, source, pretrained_uri)
@@ -90,24 +92,30 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
             "users": corpus.manifest.num_users,
             "items": corpus.manifest.num_items,
             "items_known": num_known,
+            "items_held_out": _held_out(tasks),
             "quarantined": corpus.manifest.quarantined,
         },
         "tasks": {one.task.name: task_figures(one, recipe) for one in compared},
     }
 
 
+def _held_out(tasks: Sequence[Task]) -> int:
+    """How many items are predicted that neither pretraining nor the arms were trained on."""
+    held_out = [task.held_out() for task in tasks if isinstance(task, NextItemTask)]
+    return sum(len(ids) for ids in held_out if ids is not None)
+
+
 def _check_labels(recipe: Recipe, corpus: Corpus) -> None:
-    """Refuse attributes that cannot be asked about, and label shares of too few users, before pretraining starts."""
-    if isinstance(recipe.transfer.task, AttributeTaskConfig):
-        split = resolve(recipe.split, corpus)
-        for task in read_attribute_tasks(corpus, split, read_known(corpus, split), recipe.transfer.task):
+    """Refuse labels that cannot be asked about, and label shares of too few users, before pretraining starts."""
+    if isinstance(recipe.transfer.task, LabelTaskConfig):
+        for task in read_label_tasks(recipe.transfer.task, corpus, recipe.split):
             for share in recipe.transfer.label_shares:
                 task.cut(share)
 
 
 def _check_objective(recipe: Recipe, encoder: UserEncoder) -> None:
-    """Refuse a next-item objective that the encoder was not made for; attributes bring an objective of their own."""
-    if isinstance(recipe.transfer.task, AttributeTaskConfig):
+    """Refuse a next-item objective that the encoder was not made for; labels bring an objective of their own."""
+    if isinstance(recipe.transfer.task, LabelTaskConfig):
         return
     if reason := recipe.objective.refusal(recipe.encoder):
         raise UserError(reason)
@@ -131,11 +139,11 @@ def _pretrained(recipe: Recipe, run_uri: str) -> str:
 def _on_items(recipe: Recipe, encoder: UserEncoder, corpus: Corpus) -> tuple[UserEncoder, int]:
     """The encoder over the corpus's items, and how many of them it knew.
 
-    A task of attributes trains no item vectors, so that an encoder that knows no item is refused there.
+    A task of labels trains no item vectors, so that an encoder that knows no item is refused there.
     """
     assert encoder.item_table is not None
     known = int((encoder.item_table.index_of(corpus.items().ids) >= 0).sum())
-    if isinstance(recipe.transfer.task, AttributeTaskConfig):
+    if isinstance(recipe.transfer.task, LabelTaskConfig):
         return on_corpus(encoder, corpus, recipe.text), known
     items = corpus.items()
     if encoder.config.text_width:
@@ -159,8 +167,12 @@ def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: 
         if trained.corpus.uri is None:
             return False
         log = open_corpus(trained.corpus.uri, trained.corpus.version)
-    seen = read_pretrained(log, resolve(trained.split, log))
+    split = resolve(trained.split, log)
+    seen = read_pretrained(log, split)
     for task in tasks:
+        if isinstance(task, NextItemTask) and (held_out := task.held_out()) is not None:
+            refuse_seen_items(task.name, held_out, log, split)
+            continue
         refuse_overlap(task.name, *task.known_until(), corpus.manifest.content_fingerprint, seen)
     return True
 
@@ -171,15 +183,18 @@ def _compare(
     """All fits of a task."""
     outcomes: dict[float, dict[str, list[Outcome]]] = {}
     baselines = {}
+    keeper = Keeper(recipe.transfer)
     for share in recipe.transfer.label_shares:
         baselines[share] = task.baselines(share) if recipe.evaluation.baselines else {}
         outcomes[share] = {arm.name: [] for arm in arms}
         for arm in arms:
             for seed in range(recipe.seed, recipe.seed + recipe.transfer.num_seeds):
-                best = _best_fit(recipe, corpus, encoder, task, arm, share, seed, run_uri)
+                best = _best_fit(recipe, corpus, encoder, task, arm, share, seed, run_uri, keeper)
                 outcomes[share][arm.name].append(best)
                 print(_line(task, arm, share, seed, best), flush=True)
-    return Comparison(task, outcomes, baselines)
+    kept = keeper.export(recipe, encoder, task, run_uri)
+    alike = look_alikes(task, encoder, _readouts(recipe, encoder), kept, recipe.evaluation.confidence)
+    return Comparison(task, outcomes, baselines, kept, alike)
 
 
 def _best_fit(
@@ -191,15 +206,26 @@ def _best_fit(
     share: float,
     seed: int,
     run_uri: str,
+    keeper: Keeper,
 ) -> Outcome:
-    """The fit with the learning rate that validation prefers; its cost is that of all of them."""
+    """The fit with the learning rate and readout that validation prefers; its cost is that of all of them."""
     found = []
-    for fit in (Fit(share, seed, rate) for rate in recipe.transfer.learning_rates):
-        place = f"{task.name}/{arm.name}/share-{share:g}/seed-{seed}/rate-{fit.learning_rate:g}".replace(" ", "_")
+    tried = product(_readouts(recipe, encoder), recipe.transfer.learning_rates)
+    for fit in (Fit(share, seed, rate, readout) for readout, rate in tried):
+        place = f"{task.name}/{arm.name}/share-{share:g}/seed-{seed}/rate-{fit.learning_rate:g}-{fit.readout}"
+        place = place.replace(" ", "_")
         uri = storage.join(run_uri, "fits", place)
         found.append(fit_task(recipe, corpus, encoder, task, arm, fit, uri, _bare))
+        keeper.offer(arm, fit, found[-1], uri)
     best = max(found, key=lambda outcome: outcome.validation)
     return best._replace(steps=sum(one.steps for one in found), seconds=sum(one.seconds for one in found))
+
+
+def _readouts(recipe: Recipe, encoder: UserEncoder) -> list[ReadoutKind]:
+    """The readouts to try; next items are predicted from where pretraining predicts them."""
+    if isinstance(recipe.transfer.task, NextItemTaskConfig):
+        return [encoder.readout]
+    return list(dict.fromkeys(encoder.readout if name == "own" else name for name in recipe.transfer.readouts))
 
 
 def _bare(recipe: Recipe) -> EngineFactory:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ray_userrep.evaluation.intervals import Interval
 from ray_userrep.recipe import Recipe
 from ray_userrep.training.transfer import Outcome
 from ray_userrep.transfer.compare import estimate, paired, verdict
@@ -15,11 +16,13 @@ Result = dict[str, Any]
 
 
 class Comparison(NamedTuple):
-    """A task's fits by label share and arm, one outcome a seed, and what its baselines predict."""
+    """A task's fits by label share and arm, one outcome a seed, what baselines predict, and what became of encoders."""
 
     task: Task
     outcomes: dict[float, dict[str, list[Outcome]]]
     baselines: dict[float, dict[str, NDArray[np.float64]]]
+    kept: Result | None
+    look_alikes: dict[str, dict[str, Interval]]
 
 
 def task_figures(compared: Comparison, recipe: Recipe) -> Result:
@@ -27,6 +30,11 @@ def task_figures(compared: Comparison, recipe: Recipe) -> Result:
     task = compared.task
     return {
         "headline": headline(task),
+        "kept": compared.kept,
+        "look_alikes": {
+            name: {metric: found._asdict() for metric, found in row.items()}
+            for name, row in compared.look_alikes.items()
+        },
         "measures": list(task.measures),
         "users": {"valid": task.num_users("valid"), "test": task.num_users("test")},
         "shares": {f"{share:g}": _at_share(compared, share, recipe) for share in compared.outcomes},
@@ -69,11 +77,15 @@ def _over_scratch(
 
 
 def _cost(found: list[Outcome]) -> Result:
-    """Parameters of an arm, and the mean steps and seconds of a seed with all its learning rates."""
+    """Parameters of an arm, and the mean steps and seconds of a seed with all that was tried."""
     return {
         **found[0].size._asdict(),
         "trained_share": found[0].size.trained_share,
         "steps": float(np.mean([outcome.steps for outcome in found])),
         "seconds": float(np.mean([outcome.seconds for outcome in found])),
         "learning_rates": [outcome.learning_rate for outcome in found],
+        "readouts": [outcome.readout for outcome in found],
+        "usage": {
+            block: np.mean([outcome.usage[block] for outcome in found], axis=0).tolist() for block in found[0].usage
+        },
     }

@@ -4,6 +4,7 @@ from math import log10
 from typing import Any
 
 from ray_userrep import storage
+from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.evaluation.table import format_table
 from ray_userrep.recipe import Recipe
 from ray_userrep.report import figures
@@ -11,6 +12,7 @@ from ray_userrep.report.page import Section, facts, figure, listing, metrics_tab
 
 Result = dict[str, Any]
 NEGATIVE = "negative transfer"
+_INDUCTIVE = {"text", "whitened_moe", "side"}  # kinds of items whose vectors are made from what is known of them
 
 
 def write_transfer_report(recipe: Recipe, run_uri: str, result: Result) -> str:
@@ -35,7 +37,21 @@ def printed(result: Result) -> str:
             f"  {arm} over scratch {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}], p {d['p']:.3f}: {d['verdict']}"
             for arm, d in most["over_scratch"].items()
         ]
+        lines += [f"  encoder: {kept(task)}"]
     return "\n".join([*lines, lead(result)])
+
+
+def kept(task: Result) -> str:
+    """Which adapted encoder was kept and where, in a line; also what did better and cannot be."""
+    found = task["kept"]
+    if found is None:
+        return "none kept: transfer.keep is empty, or no arm can be written as plain weights"
+    words = f"{found['arm']}, seed {found['seed']}, read out at {found['readout']}, in {found['uri']}"
+    if found["better"]:
+        words += (
+            f" (better on validation, with parts that plain weights have no place for: {', '.join(found['better'])})"
+        )
+    return words
 
 
 def lead(result: Result) -> str:
@@ -66,6 +82,10 @@ def _task_sections(name: str, task: Result, recipe: Recipe) -> list[Section]:
     if any(at["over_scratch"] for at in task["shares"].values()):
         sections.append(Section(f"{name}: beside training from scratch", _over_scratch(task)))
     sections.append(Section(f"{name}: cost", _cost(task)))
+    if any(cost["usage"] for cost in _most(task)["cost"].values()):
+        sections.append(Section(f"{name}: which blocks are adapted, by user", _usage(task)))
+    if task["look_alikes"]:
+        sections.append(Section(f"{name}: look-alike retrieval", _look_alikes(task)))
     if len(task["shares"]) > 1:
         sections.append(Section(f"{name}: by share of labels", _curves(task)))
     return sections
@@ -101,15 +121,35 @@ def _cost(task: Result) -> str:
             f"{cost['steps']:.0f}",
             f"{cost['seconds']:.1f}",
             ", ".join(f"{rate:g}" for rate in dict.fromkeys(cost["learning_rates"])),
+            ", ".join(dict.fromkeys(cost["readouts"])),
         ]
         for share, at in task["shares"].items()
         for arm, cost in at["cost"].items()
     ]
-    head = ["labels", "arm", "trained parameters", "of all", "added", "steps", "seconds", "learning rate"]
+    head = ["labels", "arm", "trained parameters", "of all", "added", "steps", "seconds", "learning rate", "readout"]
     return listing(head, rows) + remark(
-        "Steps and seconds of a seed, with all learning rates that were tried; without pretraining, and without the "
-        "time of validation. Trained parameters include the head."
+        "Steps and seconds of a seed, with all learning rates and readouts that were tried; without pretraining, and "
+        "without the time of validation. Trained parameters include the head."
     )
+
+
+def _usage(task: Result) -> str:
+    rows = [
+        [arm, block, f"{mean:.2f}", f"{spread:.2f}"]
+        for arm, cost in _most(task)["cost"].items()
+        for block, (mean, spread) in cost["usage"].items()
+    ]
+    note = "Shares of the trained copies that test users take, the rest being the frozen ones; means over seeds."
+    return listing(["arm", "block", "mean share", "standard deviation between users"], rows) + remark(note)
+
+
+def _look_alikes(task: Result) -> str:
+    rows = task["look_alikes"]
+    note = (
+        "Test users ranked by the cosine of their vector with the mean of ten training users of a class, averaged over "
+        "classes; nothing is fitted on top of the vectors. Brackets: 95 % of 20 draws of the ten."
+    )
+    return metrics_table(rows, list(next(iter(rows.values()))), "", note)
 
 
 def _curves(task: Result) -> str:
@@ -130,7 +170,8 @@ def _protocol(task: Result, recipe: Recipe) -> str:
     return (
         f"{_most(task)['train_users']:,} users trained on, {users['valid']:,} validate, {users['test']:,} test; "
         f"{seeds} {'seed' if seeds == 1 else 'seeds'} of head, scratch weights and order, one pretrained encoder. "
-        "Weights and learning rates are chosen on validation. Brackets: 95 % bootstrap intervals over users and seeds."
+        "Weights, learning rates and readouts are chosen on validation. Brackets: 95 % bootstrap intervals over users "
+        "and seeds."
     )
 
 
@@ -141,12 +182,24 @@ def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
         "recipe": recipe.name,
         "encoder": result["encoder"],
         "items known to the encoder": f"{counts['items_known']:,} of {counts['items']:,}",
+        **_cold(result),
         "pretraining and the task's test": "no overlap" if result["overlap"] else "not checked",
         "machine": f"{environment['cores']} cores, {environment['processor']}, GPU {environment['gpu'] or 'none'}",
         "commit": str(environment["commit"]),
         "date": environment["date"],
+        **{f"encoder kept, {name}": kept(task) for name, task in result["tasks"].items()},
         "run folder": run_uri,
     }
+
+
+def _cold(result: Result) -> dict[str, str]:
+    """What is known of items that were held out, where some were."""
+    num_items = result["counts"]["items_held_out"]
+    kinds = EncoderConfig.model_validate(result["recipe"]["encoder"]).part_kinds()
+    told = "vectors that were never trained: expect chance"
+    if _INDUCTIVE & kinds:
+        told = "vectors made from their texts or categories"
+    return {"items held out": f"{num_items:,}, with {told}"} if num_items else {}
 
 
 def _most(task: Result) -> Result:

@@ -15,9 +15,10 @@ from ray_userrep.corpus.append import append
 from ray_userrep.corpus.compact import compact
 from ray_userrep.corpus.config import CorpusConfig, TextConfig
 from ray_userrep.corpus.encode_text import ensure_text_vectors, model_path
+from ray_userrep.corpus.items import REWORDED, TEXT_VECTOR
 from ray_userrep.corpus.prepare import prepare
 from ray_userrep.corpus.store import open_corpus
-from ray_userrep.corpus.text import items_with_text, texts_of, vectors_uri
+from ray_userrep.corpus.text import items_with_text, rewordings, texts_of, vectors_uri
 from ray_userrep.errors import UserError
 from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.source import open_logs
@@ -88,6 +89,46 @@ def test_after_an_append_only_new_texts_are_encoded(corpus, tmp_path, monkeypatc
         np.testing.assert_allclose(vector, by_hand(title) if title and title.strip() else np.zeros(384), atol=1e-5)
 
 
+class Counted:
+    """Stands for the model: a text's vector is its numbers of characters and words."""
+
+    def __init__(self, rows):
+        self._rows = rows
+
+    def iter_batches(self, **_):
+        texts = self._rows["text"].to_pylist()
+        vectors = pa.array([[len(text), len(text.split())] for text in texts], pa.list_(pa.float32(), 2))
+        yield pa.table({"row": self._rows["row"], TEXT_VECTOR: vectors})
+
+
+def test_texts_with_words_dropped_are_encoded_beside_them(corpus, monkeypatch):
+    monkeypatch.setattr(encode_text, "_encoded", lambda rows, *rest: Counted(rows))
+    monkeypatch.setattr(encode_text, "_width", lambda *rest: 2)
+    plain, config = TextConfig(), TextConfig(word_drop=0.4)
+    ensure_text_vectors(corpus, plain)
+    assert items_with_text(corpus, plain).reworded_vectors() is None
+    with pytest.raises(UserError, match="are not encoded yet"):
+        items_with_text(corpus, config)
+    ensure_text_vectors(corpus, config)
+    table = items_with_text(corpus, config)
+    shorter = rewordings(config)[REWORDED](texts_of(table)).to_pylist()
+    np.testing.assert_array_equal(table.text_vectors(), items_with_text(corpus, plain).text_vectors())
+    np.testing.assert_array_equal(table.reworded_vectors(), [[len(text), len(text.split())] for text in shorter])
+    assert (table.reworded_vectors() < table.text_vectors()).any()
+
+
+def test_words_are_dropped_by_text_and_never_all():
+    words = [f"w{i}" for i in range(400)]
+    texts = pa.chunked_array([[" ".join(words), "one", None, "one two", "", " ".join(words)]])
+    drop = rewordings(TextConfig(word_drop=0.25))[REWORDED]
+    many, one, none, two, empty, again = drop(texts).to_pylist()
+    kept = [word for word in words if word in many.split()]
+    assert many.split() == kept and 0.2 < 1 - len(kept) / len(words) < 0.3 and again == many
+    assert one == "one" and none == empty == "" and two in ("one two", "one", "two")
+    assert drop(texts[3:]).to_pylist() == [two, "", many]
+    assert rewordings(TextConfig(word_drop=0.99))[REWORDED](texts).to_pylist()[3] in ("one", "two")
+
+
 def test_other_texts_or_models_have_other_places(corpus):
     texts = texts_of(corpus.items())
     places = {
@@ -107,7 +148,7 @@ def test_a_text_beyond_the_model_s_positions_is_cut():
 
 
 def test_what_is_missing_is_said(corpus, tmp_path):
-    with pytest.raises(UserError, match="have not been encoded yet"):
+    with pytest.raises(UserError, match="are not encoded yet"):
         items_with_text(corpus, TextConfig())
     items = corpus.items().table.drop_columns(["text"])
     with pytest.raises(UserError, match="have no text"):

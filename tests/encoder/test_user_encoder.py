@@ -43,6 +43,21 @@ def test_round_trip(make_encoder, tmp_path, kind, readout):
     assert "30 items" in card and "width 16" in card
 
 
+def test_users_are_read_out_elsewhere_and_stay_so(make_encoder, tmp_path):
+    encoder = make_encoder(readout="cls", causal=False)
+    batch = Batch.of([[1, 2, 3], [4]])
+    encoder.read_at("mean")
+    states = encoder.states(batch)
+    assert torch.allclose(encoder(batch), torch.stack([states[:3].mean(0), states[3]]), atol=1e-6)
+    encoder.save_pretrained(tmp_path / "e")
+    for other in (UserEncoder.from_pretrained(tmp_path / "e"), encoder.with_items(encoder.item_table)):
+        np.testing.assert_array_equal(other.encode(HISTORIES), encoder.encode(HISTORIES))
+    encoder.read_at("cls")
+    assert not np.allclose(encoder.encode(HISTORIES), other.encode(HISTORIES))
+    with pytest.raises(UserError, match="not built to be read out at mask"):
+        encoder.read_at("mask")
+
+
 def test_weights_gathered_elsewhere_are_what_is_saved(make_encoder, tmp_path):
     encoder = make_encoder()
     gathered = {name: value + 1 for name, value in encoder.state_dict().items()}

@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from ray_userrep.corpus.batch import MASK, TIMESTAMPS, Batch
-from ray_userrep.encoder.config import EncoderConfig
-from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.corpus.items import REWORDED, ItemTable
+from ray_userrep.encoder.config import EncoderConfig, TextItemsConfig
+from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.objectives.augment import dropped, masked, one_domain, period, permuted, shuffled, subsequence
 from ray_userrep.objectives.base import Draws
@@ -283,3 +285,48 @@ def test_a_filler_window_is_nobody_s_negative(encoder, two_ranks):
     filler = replace(timed(random_windows(1)), weight=0.0, users_B=torch.tensor([77]))
     together = two_ranks(chosen, encoder, [views, chosen.views(filler, DRAWS)])
     torch.testing.assert_close(together, chosen(encoder, views).sums_P)
+
+
+@pytest.fixture
+def reworded(table):
+    vectors = np.random.default_rng(1).normal(size=(len(table), 6)).astype(np.float32)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 6)
+    return ItemTable(table.table.append_column(REWORDED, column))
+
+
+TEXT = EncoderConfig(width=16, items=TextItemsConfig())
+
+
+def test_a_second_look_in_fewer_words_is_the_same_items_by_their_other_vectors(reworded, tmp_path):
+    encoder = build_encoder(TEXT, reworded, 10).eval()
+    config = ContrastiveConfig(views="drop", share=0.2, whole_first=True, reword=1.0)
+    objective = build_objective(config, TEXT, Data(reworded, (), lambda: np.ones(len(reworded))))
+    first, second = objective.views(Batch.of([[1, 2, 3], [4, 5]]), DRAWS)
+    assert torch.equal(second.values_T, first.values_T + len(reworded)) and first.values_T.tolist() == [1, 2, 3, 4, 5]
+    vectors = torch.tensor(reworded.reworded_vectors()[1:6])
+    expected = (vectors - encoder.items.centre) @ encoder.items.weight.T
+    assert torch.allclose(encoder.items(second.values_T), expected, atol=1e-6)
+    assert encoder.items(None).shape == (len(reworded), 16)
+    assert torch.equal(encoder.items(None)[1:6], encoder.items(first.values_T))
+    objective(encoder, [first, second]).sums_P.sum().backward()
+    assert encoder.items.weight.grad.abs().sum() > 0
+    encoder.save_pretrained(tmp_path)
+    loaded = UserEncoder.from_pretrained(tmp_path)
+    assert torch.equal(loaded.items(None), encoder.items(None)) and loaded.item_table.reworded_vectors() is None
+
+
+def test_words_are_dropped_in_so_large_a_share_of_the_batches(reworded):
+    config = ContrastiveConfig(views="drop", share=0.5, whole_first=True, reword=0.1)
+    objective = build_objective(config, TEXT, Data(reworded, (), lambda: np.ones(len(reworded))))
+    batch = Batch.of([[1, 2, 3, 4, 5]])
+    looks = [objective.views(batch, Draws(0, 0, number))[1].values_T for number in range(1000)]
+    again = [objective.views(batch, Draws(0, 0, number))[1].values_T for number in range(20)]
+    assert 70 < sum(bool((look >= len(reworded)).all()) for look in looks) < 130
+    assert all(torch.equal(a, b) for a, b in zip(looks, again, strict=False))
+
+
+def test_what_has_no_other_words_is_refused(table):
+    config = ContrastiveConfig(reword=0.1)
+    assert "encoder.items.kind must be text" in config.refusal(EncoderConfig()) and config.refusal(TEXT) is None
+    with pytest.raises(UserError, match=r"set text\.word_drop above 0"):
+        build_objective(config, TEXT, Data(table, (), lambda: np.ones(len(table))))

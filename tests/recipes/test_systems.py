@@ -15,7 +15,7 @@ from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.step import TrainModel, prepare, train_step
 
 NUM_ITEMS, WIDTH = 30, 16
-SYSTEMS = ("unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert")
+SYSTEMS = ("unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert", "uaf", "cbit")
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,7 @@ def table() -> ItemTable:
         "category": [f"c{i % 4}|d{i % 3}" for i in range(NUM_ITEMS)],
         "price": np.arange(NUM_ITEMS, dtype=np.float64),
         "text_vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors), 6),
+        "reworded_vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors * np.float32(0.9)), 6),
     }
     return ItemTable(pa.table(columns))
 

@@ -9,7 +9,7 @@ from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.evaluation.metrics import ndcg
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.records import read_records
-from ray_userrep.training.transfer import Fit, fit_task
+from ray_userrep.training.transfer import Fit, drop_weights, fit_task
 from ray_userrep.transfer.arms.plain import Full, Scratch
 from ray_userrep.transfer.config import NextItemTaskConfig
 from ray_userrep.transfer.tasks.next_item import NextItemTask
@@ -49,10 +49,12 @@ def test_it_learns_the_task_and_is_done_once(world, tmp_path):
     assert before < 0.2 and ndcg(outcome.predicted_U, 10).mean() > before + 0.2
     validations = [r for r in read_records(str(tmp_path)) if r["kind"] == "validation"]
     assert outcome.validation == max(r["ndcg@10"] for r in validations) and len(validations) == 4
-    assert not [file for file in tmp_path.rglob("*.safetensors") if file.name != "predicted.safetensors"]
+    assert {file.name for file in tmp_path.rglob("*.safetensors")} == {"predicted.safetensors", "best.safetensors"}
     again, no_engines = run(world, tmp_path)
     assert not no_engines and len(engines) == 1
     assert (again.predicted_U == outcome.predicted_U).all() and again[:-1] == outcome[:-1]
+    drop_weights(str(tmp_path))
+    assert [file.name for file in tmp_path.rglob("*.safetensors")] == ["predicted.safetensors"]
 
 
 def test_test_users_are_predicted_by_the_weights_that_validation_liked_best(world, tmp_path):

@@ -10,6 +10,8 @@ def test_arms_and_tasks_are_set_on_the_command_line():
     line = ["--transfer.task.kind", "next_item", "--transfer.task.users", "cold", "--transfer.arms", '["full", "lora"]']
     config = parse(line, "").transfer
     assert config.task.kind == "next_item" and config.arms == ("full", "lora")
+    back = parse(["--transfer.task.kind", "return", "--transfer.task.days", "7"], "").transfer.task
+    assert back.days == 7 and back.active_days is None
     assert parse(["--transfer.task.attributes", '["age"]'], "").transfer.task.attributes == ("age",)
 
 
@@ -19,7 +21,13 @@ def test_arms_and_tasks_are_set_on_the_command_line():
         (["--transfer.task.kind", "next_item"], "frozen_mlp is a head over labels"),
         (["--transfer.arms", '["full", "full"]'], r"transfer\.arms names one of them twice"),
         (["--transfer.arms", '["adapters"]'], r"transfer\.arms"),
+        (["--transfer.readouts", '["mean", "mean"]'], r"transfer\.readouts names one of them twice"),
+        (["--transfer.keep", "serial_patches"], r"transfer\.keep serial_patches is not among transfer\.arms scratch, "),
         (["--transfer.label_shares", "[0.1, 0]"], r"transfer\.label_shares"),
+        (
+            ["--transfer.task.kind", "next_item", "--transfer.task.users", "cold", "--transfer.task.items", "cold"],
+            "users cold and items cold do not go together",
+        ),
         (["--transfer.task.users", "cold"], r"transfer\.task\.users does not go with kind attribute"),
     ],
 )

@@ -3,6 +3,7 @@
 import pytest
 
 from ray_userrep import storage
+from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.workflows import transfer
 from ray_userrep.workflows.transfer import run_transfer
@@ -38,8 +39,18 @@ def test_one_command_pretrains_compares_and_reports(ray_session, write_log, smal
     printed = capsys.readouterr().out
     assert "(resumed)" in printed and "serial_patches over scratch" in printed
     check_result(storage.read_json(f"{tmp_path}/run/result.json"))
+    readouts_are_those_that_validation_prefers(f"{tmp_path}/run")
+    the_best_encoder_is_kept(f"{tmp_path}/run", printed)
     page = storage.read_text(f"{tmp_path}/run/report.html")
-    for words in ("<svg", "country: by share of labels", "majority", "boosted trees", "no overlap", "training users"):
+    for words in (
+        "<svg",
+        "country: by share of labels",
+        "majority",
+        "boosted trees",
+        "no overlap",
+        "training users",
+        "look-alike retrieval",
+    ):
         assert words in page
     with pytest.raises(UserError, match="holds a finished run"):
         run_transfer(recipe)
@@ -72,12 +83,41 @@ def check_result(result):
     most, half = task["shares"]["1"], task["shares"]["0.5"]
     assert half["train_users"] == pytest.approx(most["train_users"] / 2, abs=1)
     assert set(most["cost"]) == {"scratch", "head_only", "serial_patches"} and len(most["baselines"]) == 2
+    alike = task["look_alikes"]
+    assert {"pretrained, last", "pretrained, mean", "item counts", "random"} < set(alike) and len(alike) == 5
+    assert all(0 < row["average precision"]["low"] <= row["average precision"]["high"] <= 1 for row in alike.values())
     for row in most["metrics"].values():
         assert 0 <= row["auc"]["low"] <= row["auc"]["mean"] <= row["auc"]["high"] <= 1
     assert most["metrics"]["majority"]["auc"]["mean"] == 0.5
     assert most["cost"]["scratch"]["trained_share"] == 1 > most["cost"]["serial_patches"]["trained_share"]
     assert set(most["over_scratch"]) == {"head_only", "serial_patches"}
     assert most["over_scratch"]["head_only"]["verdict"]
+
+
+def readouts_are_those_that_validation_prefers(run):
+    for share, at in storage.read_json(f"{run}/result.json")["tasks"]["country"]["shares"].items():
+        for arm, cost in at["cost"].items():
+            for seed, readout in enumerate(cost["readouts"]):
+                place = f"{run}/fits/country/{arm}/share-{share}/seed-{seed}"
+                fits = [storage.read_json(entry.uri) for entry in storage.list_files(place, "outcome.json")]
+                assert {fit["readout"] for fit in fits} == {"last", "mean"}
+                assert readout in {f["readout"] for f in fits if f["validation"] == max(g["validation"] for g in fits)}
+
+
+def the_best_encoder_is_kept(run, printed):
+    kept = storage.read_json(f"{run}/result.json")["tasks"]["country"]["kept"]
+    fits = {}
+    for entry in storage.list_files(f"{run}/fits/country", "outcome.json"):
+        if "/share-1/" in entry.uri:
+            arm = entry.uri.split("/country/")[1].split("/")[0]
+            fits.setdefault(arm, []).append(storage.read_json(entry.uri)["validation"])
+    best = {arm: max(values) for arm, values in fits.items()}
+    assert kept["validation"] == best[kept["arm"]] == max(best["scratch"], best["head_only"])
+    assert (kept["better"] == ["serial_patches"]) == (best["serial_patches"] > kept["validation"])
+    encoder = UserEncoder.from_pretrained(f"{run}/encoders/country")
+    assert encoder.readout == kept["readout"] and kept["uri"].endswith("/encoders/country")
+    assert f"encoder: {kept['arm']}, seed {kept['seed']}" in printed
+    assert len(storage.list_files(f"{run}/fits", "best.safetensors")) == 1
 
 
 def refused_for_other_reasons(small, tmp_path):
@@ -89,6 +129,10 @@ def refused_for_other_reasons(small, tmp_path):
         r"autoencoding predicts from encoder\.readout mask, cls or mean, not last": [
             "--transfer.task.kind", "next_item", "--objective.kind", "autoencoding", "--encoder.readout", "mask",
         ],
+        r"cold items: pretraining was trained on \d+ of the \d+ items that are held out": [
+            "--transfer.task.kind", "next_item", "--transfer.task.items", "cold",
+        ],
+        r"transfer\.keep serial_patches: it adds parts": ["--transfer.keep", "serial_patches"],
         r"transfer\.num_last is 5": ["--transfer.arms", '["last_layers"]', "--transfer.num_last", "5"],
     }  # fmt: skip
     for number, (message, line) in enumerate(lines.items()):

@@ -3,6 +3,7 @@
 Shapes: V items, D width, E width of text vectors, F hidden width.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,8 +29,7 @@ class TextItems(ItemEmbedder):
         self.down = ZeroLinear(hidden, width) if hidden else None
 
     def forward(self, ids: Tensor | None) -> Tensor:
-        vectors_VE = self._vectors.on(self.weight.device)
-        x = (vectors_VE if ids is None else vectors_VE[ids]).to(self.weight.dtype) - self.centre
+        x = self._vectors.of(ids, self.weight.device).to(self.weight.dtype) - self.centre
         out = F.linear(x, self.weight)
         return out if self.up is None or self.down is None else out + self.down(F.gelu(self.up(x)))
 
@@ -42,8 +42,22 @@ class TextItems(ItemEmbedder):
         self._vectors = text_features(table, "text", len(self.centre))
 
 
-def text_features(table: ItemTable, kind: str, width: int) -> ItemFeatures:
-    """The text vectors that an embedder of this kind and width is attached to, `[V, E]`.
+class TextFeatures:
+    """The text vectors of a catalogue; an index of V more is the same item with words dropped from its text."""
+
+    def __init__(self, table: ItemTable) -> None:
+        self._num_items = len(table)
+        stored = [vectors for vectors in (table.text_vectors(), table.reworded_vectors()) if vectors is not None]
+        self._vectors = ItemFeatures(torch.from_numpy(np.concatenate(stored)))
+
+    def of(self, ids: Tensor | None, device: torch.device) -> Tensor:
+        """Vectors of the given indices, `[..., E]`; of the whole catalogue for None, `[V, E]`."""
+        vectors = self._vectors.on(device)
+        return vectors[: self._num_items] if ids is None else vectors[ids]
+
+
+def text_features(table: ItemTable, kind: str, width: int) -> TextFeatures:
+    """The text vectors that an embedder of this kind and width is attached to.
 
     Raises:
         UserError: the table has none, or of another width.
@@ -53,4 +67,4 @@ def text_features(table: ItemTable, kind: str, width: int) -> ItemFeatures:
         raise UserError(f"encoder.items.kind {kind} needs text vectors: the item table has none")
     if vectors.shape[1] != width:
         raise UserError(f"text vectors are {vectors.shape[1]} wide, the encoder was trained on {width}")
-    return ItemFeatures(torch.from_numpy(vectors.copy()))
+    return TextFeatures(table)

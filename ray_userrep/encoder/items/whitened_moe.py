@@ -31,8 +31,7 @@ class WhitenedMoEItems(ItemEmbedder):
         self.dropout = Dropout(dropout)
 
     def forward(self, ids: Tensor | None) -> Tensor:
-        vectors_VE = self._vectors.on(self.weight.device)
-        x = (vectors_VE if ids is None else vectors_VE[ids]).to(self.weight.dtype)
+        x = self._vectors.of(ids, self.weight.device).to(self.weight.dtype)
         experts = zip(self.centres, self.weight, self._gates(x).unbind(-1), strict=True)
         # One expert at a time: all of them side by side would be as many catalogues in memory.
         parts = (share[..., None] * F.linear(self.dropout(x) - centre, weight) for centre, weight, share in experts)

@@ -4,6 +4,7 @@ An arm has no loop. What it does not train is not given to the optimiser, which 
 """
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -14,12 +15,16 @@ from ray_userrep.errors import UserError
 from ray_userrep.objectives.base import Objective
 from ray_userrep.transfer.tasks.base import Task
 
+Usage = dict[str, list[float]]
+"""By block: the mean share of its trained copy that users take, and the standard deviation between users."""
+
 
 class Arm(ABC):
     """A way to adapt an encoder; `hidden` is the hidden width of the head it wants, 0 for a linear one."""
 
     name: str
     hidden: int = 0
+    mergeable: bool = True  # whether the adapted encoder can be written as the plain one
 
     @abstractmethod
     def apply(self, encoder: UserEncoder) -> UserEncoder:
@@ -32,6 +37,15 @@ class Arm(ABC):
     @abstractmethod
     def trainable(self, name: str) -> bool:
         """Whether a parameter of the adapted encoder trains, by its name."""
+
+    def merged(self, adapted: UserEncoder) -> UserEncoder:
+        """The adapted encoder in the plain one's weights, for arms that are `mergeable`; `adapted` is used up."""
+        assert self.mergeable
+        return adapted
+
+    def watching(self, adapted: UserEncoder) -> AbstractContextManager[Usage]:
+        """What the arm does for each user while inside; known at the end, empty where it treats all alike."""
+        return nullcontext({})
 
 
 class Size(NamedTuple):

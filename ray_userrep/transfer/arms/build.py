@@ -1,8 +1,9 @@
 """From an arm's name to the arm."""
 
+from ray_userrep.transfer.arms.adaptive import UserAdaptive
 from ray_userrep.transfer.arms.base import Arm
 from ray_userrep.transfer.arms.lora import LoRA
-from ray_userrep.transfer.arms.patches import Patches
+from ray_userrep.transfer.arms.patches import PatchedScratch, Patches
 from ray_userrep.transfer.arms.plain import Frozen, Full, LastLayers, Scratch
 from ray_userrep.transfer.config import ArmName, TransferConfig
 
@@ -26,3 +27,11 @@ def build_arm(name: ArmName, config: TransferConfig) -> Arm:
             return Patches("serial", config.patch_reduction)
         case "parallel_patches":
             return Patches("parallel", config.patch_reduction)
+        case "peter_zero":
+            return PatchedScratch(config.patch_reduction)
+        case "uaf_hard":
+            return UserAdaptive("hard")
+        case "uaf_soft":
+            return UserAdaptive("soft")
+        case "uaf_random":
+            return UserAdaptive("random")

@@ -32,5 +32,16 @@ class LoRA(Arm):
         )
         return other
 
+    def merged(self, adapted: UserEncoder) -> UserEncoder:
+        """W + B·A as one map."""
+        from peft.tuners.lora import LoraLayer
+
+        for parent in list(adapted.backbone.modules()):
+            for name, module in list(parent.named_children()):
+                if isinstance(module, LoraLayer):
+                    module.merge()
+                    setattr(parent, name, module.get_base_layer())
+        return adapted
+
     def trainable(self, name: str) -> bool:
         return ".lora_" in name

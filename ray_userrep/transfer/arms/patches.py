@@ -16,6 +16,7 @@ from ray_userrep.encoder.layers import Linear, ZeroLinear
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.transfer.arms.base import Arm, copied
+from ray_userrep.transfer.arms.plain import Scratch
 
 
 class Patch(nn.Module):
@@ -62,6 +63,8 @@ class Parallel(nn.Module):
 class Patches(Arm):
     """A patch at each convolution of a CNN, or at each attention output and feed-forward of a Transformer."""
 
+    mergeable = False
+
     def __init__(self, place: Literal["serial", "parallel"], reduction: int) -> None:
         self.name = f"{place}_patches"
         self._place = place
@@ -84,6 +87,27 @@ class Patches(Arm):
 
     def trainable(self, name: str) -> bool:
         return ".patch." in name
+
+
+class PatchedScratch(Arm):
+    """The patched architecture with first weights, all of which train: PeterRec without pretraining (PeterZero)."""
+
+    name = "peter_zero"
+    mergeable = False
+
+    def __init__(self, reduction: int) -> None:
+        self._patches = Patches("serial", reduction)
+
+    def apply(self, encoder: UserEncoder) -> UserEncoder:
+        """A fresh encoder with serial patches.
+
+        Raises:
+            UserError: the backbone is neither a CNN nor a Transformer.
+        """
+        return self._patches.apply(Scratch().apply(encoder))
+
+    def trainable(self, name: str) -> bool:
+        return True
 
 
 def _maps(backbone: nn.Module, width: int) -> Iterator[tuple[nn.Module, str, slice]]:

@@ -19,23 +19,27 @@ from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.data import Sequences
+from ray_userrep.evaluation.intervals import Interval
 from ray_userrep.evaluation.label_metrics import accuracy, auc, r2
-from ray_userrep.evaluation.profile import Attribute, read_attributes, user_vectors
+from ray_userrep.evaluation.look_alike import look_alikes
+from ray_userrep.evaluation.profile import Attribute, count_features, read_attributes, user_vectors
 from ray_userrep.objectives.base import Objective
-from ray_userrep.transfer.config import AttributeTaskConfig
+from ray_userrep.transfer.config import AttributeTaskConfig, LabelTaskConfig
 from ray_userrep.transfer.labels import UserLabels
 from ray_userrep.transfer.tasks.base import Measure
-from ray_userrep.transfer.tasks.baselines import majority, trees
+from ray_userrep.transfer.tasks.baselines import item_counts, majority, trees
 from ray_userrep.transfer.tasks.users import ChosenUsers, deal, fingerprint, first_share, refuse_few
+
+_RANDOM_WIDTH = 64
 
 
 class AttributeTask:
-    """One attribute of the users of a corpus."""
+    """One attribute of the users of a corpus; users without a history are left out."""
 
     windows: Literal["last", "tile", "random"] = "last"
 
     def __init__(
-        self, attribute: Attribute, histories: Sequences, corpus: Corpus, split: Split, config: AttributeTaskConfig
+        self, attribute: Attribute, histories: Sequences, corpus: Corpus, split: Split, config: LabelTaskConfig
     ) -> None:
         self.name = attribute.name
         self.measures: Mapping[str, Measure] = {"auc": auc, "accuracy": accuracy} if attribute.classes else {"r2": r2}
@@ -88,15 +92,34 @@ class AttributeTask:
         return objective.predict(torch.from_numpy(vectors_UD)).cpu().numpy().astype(np.float64)
 
     def baselines(self, share: float) -> dict[str, NDArray[np.float64]]:
-        """The commonest class, or the mean; and gradient-boosted trees on item counts."""
+        """The commonest class, or the mean; and gradient-boosted trees."""
         fit, tune, test = self._train(share), self._parts.valid, self._parts.test
         constant = majority(self._labels_U[fit], self._num_classes, len(test))
         rows = np.concatenate([fit, tune, test])
         bounds = np.cumsum([len(fit), len(tune)])
-        boosted = trees(
-            self._histories.take(rows), self._labels_U[rows[: bounds[1]]], bounds, self._num_items, self._num_classes
-        )
-        return {"majority" if self._num_classes else "mean": constant, "boosted trees on item counts": boosted}
+        found = {"majority" if self._num_classes else "mean": constant}
+        for name, x_UF in self._features(self._histories.take(rows), len(fit)).items():
+            labels_U = self._labels_U[rows[: bounds[1]]]
+            found[f"boosted trees on {name}"] = trees(x_UF, labels_U, bounds, self._num_classes)
+        return found
+
+    def _features(self, histories: Sequences, num_fit: int) -> dict[str, NDArray[np.float32]]:
+        """What trees are grown on, `[U, F]` each; the first `num_fit` users are trained on."""
+        return {"item counts": item_counts(histories, self._num_items, num_fit)}
+
+    def look_alikes(self, encoders: Mapping[str, UserEncoder], confidence: float) -> dict[str, dict[str, Interval]]:
+        """How well test users of a class are found from a few training users of it; empty where there are no classes.
+
+        Beside the encoders' vectors stand those of item counts, and drawn ones.
+        """
+        if not self._num_classes:
+            return {}
+        rows = np.concatenate([self._parts.train, self._parts.test])
+        histories = self._histories.take(rows)
+        vectors = {name: user_vectors(encoder, histories) for name, encoder in encoders.items()}
+        vectors["item counts"] = count_features(histories, self._num_items)
+        vectors["random"] = np.random.default_rng(0).normal(size=(len(rows), _RANDOM_WIDTH))
+        return look_alikes(vectors, self._labels_U[rows], len(self._parts.train), confidence)
 
     def known_until(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The test users, and the time of the newest interaction that is known of each."""

@@ -1,4 +1,4 @@
-"""What a task's arms must beat: the commonest label, and gradient-boosted trees on how often each item occurs.
+"""What a task's arms must beat: the commonest label, and boosted trees on item counts or on when a user came.
 
 Trees see the commonest items only, since they bin every column; how many of them there are, and the number of rounds,
 are chosen on validation.
@@ -18,6 +18,7 @@ from ray_userrep.evaluation.data import Sequences
 from ray_userrep.evaluation.label_metrics import auc, r2
 
 _ITEMS = 512
+_DAY = 86_400 * 10**6
 _LEAVES, _ROUNDS, _STRIDE = (4, 16), 60, 5
 
 
@@ -30,14 +31,13 @@ def majority(labels_U: NDArray[np.float64], num_classes: int, num_users: int) ->
 
 
 def trees(
-    histories: Sequences, labels_U: NDArray[np.float64], bounds: NDArray[np.int64], num_items: int, num_classes: int
+    x_UF: NDArray[np.float32], labels_U: NDArray[np.float64], bounds: NDArray[np.int64], num_classes: int
 ) -> NDArray[np.float64]:
     """What boosted trees predict of the last users: class probabilities, `[U, C]`, or values, `[U]`.
 
     `bounds` say where training ends and validation ends; `labels_U` are those of both. Trees with few rounds and
     leaves are tried before those with many, and the first best on validation is kept (Friedman 2001).
     """
-    x_UF = _counts(histories, num_items, int(bounds[0]))
     fit, tune, test = x_UF[: bounds[0]], x_UF[bounds[0] : bounds[1]], x_UF[bounds[1] :]
     truth_U = labels_U[bounds[0] :]
     score = auc if num_classes else r2
@@ -51,14 +51,24 @@ def trees(
     return kept
 
 
-def _counts(histories: Sequences, num_items: int, num_fit: int) -> NDArray[np.float32]:
-    """Log counts of the items that are commonest among the training users, and of all, `[U, F]`."""
+def item_counts(histories: Sequences, num_items: int, num_fit: int) -> NDArray[np.float32]:
+    """Log counts of the items that are commonest among the first `num_fit` users, and of all, `[U, F]`."""
     ones = np.ones(len(histories.items_N), np.float32)
     counts = csr_matrix((ones, histories.items_N, histories.offsets_U1), shape=(histories.num_users, num_items))
     counts.sum_duplicates()
     commonest = np.argsort(-np.asarray(counts[:num_fit].sum(0))[0], kind="stable")[:_ITEMS]
     columns = [np.log1p(counts[:, commonest].toarray()), np.log1p(histories.lengths_U)[:, None]]
     return np.concatenate(columns, axis=1, dtype=np.float32)
+
+
+def recency_and_frequency(histories: Sequences, cut: int) -> NDArray[np.float32]:
+    """Log days since the newest and the oldest interaction before a cut (us), and log of how many there are, `[U, 3]`.
+
+    What predicts a return by itself (Fader, Hardie & Lee 2005); every user has a history.
+    """
+    first, last = histories.offsets_U1[:-1], histories.offsets_U1[1:] - 1
+    days = [np.log1p((cut - histories.times_N[place]) / _DAY) for place in (last, first)]
+    return np.stack([*days, np.log1p(histories.lengths_U)], axis=1).astype(np.float32)
 
 
 def _model(num_classes: int, leaves: int) -> Any:

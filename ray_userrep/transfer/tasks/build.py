@@ -1,5 +1,6 @@
 """From a task's config to the tasks, over a corpus and the encoder's side columns."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from ray_userrep.corpus.config import SplitConfig
@@ -9,9 +10,10 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.evaluation.histories import read_known
 from ray_userrep.objectives.config import ObjectiveConfig
-from ray_userrep.transfer.config import AttributeTaskConfig, TaskConfig
+from ray_userrep.transfer.config import AttributeTaskConfig, LabelTaskConfig, TaskConfig
 from ray_userrep.transfer.tasks.attribute import AttributeTask, read_attribute_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask
+from ray_userrep.transfer.tasks.returning import read_return_task
 
 
 def read_tasks(
@@ -23,12 +25,26 @@ def read_tasks(
     evaluation: EvaluationConfig,
     windows: Literal["last", "tile", "random"],
 ) -> list[AttributeTask] | list[NextItemTask]:
-    """The tasks; attributes are read from histories under the recipe's split, next items under the task's own.
+    """The tasks; labels are read from histories under the recipe's split, next items under the task's own.
 
     Raises:
         UserError: the corpus lacks what a task needs; the message names it.
     """
-    if isinstance(config, AttributeTaskConfig):
-        rule = resolve(split, corpus)
-        return read_attribute_tasks(corpus, rule, read_known(corpus, rule, encoder.side_columns), config)
+    if isinstance(config, LabelTaskConfig):
+        return read_label_tasks(config, corpus, split, encoder.side_columns)
     return [NextItemTask(corpus, encoder, config, objective, evaluation, windows)]
+
+
+def read_label_tasks(
+    config: LabelTaskConfig, corpus: Corpus, split: SplitConfig, side: Sequence[str] = ()
+) -> list[AttributeTask]:
+    """The tasks that predict labels of users; they need no encoder.
+
+    Raises:
+        UserError: the corpus lacks what a task needs; the message names it.
+    """
+    rule = resolve(split, corpus)
+    histories = read_known(corpus, rule, side)
+    if isinstance(config, AttributeTaskConfig):
+        return read_attribute_tasks(corpus, rule, histories, config)
+    return [read_return_task(corpus, rule, histories, config)]

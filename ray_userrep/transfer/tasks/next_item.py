@@ -1,4 +1,4 @@
-"""Predicting the next item in a domain, over the whole catalogue: for users who are trained on, or for new ones.
+"""Predicting the next item in a domain, over the whole catalogue: for users trained on, for new ones, or of new items.
 
 The loss is the one that the encoder was pretrained with, over the domain's own items. Item vectors are the head of such
 a task: they train with every arm, since a new domain's items are new to the encoder.
@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.config import ColdUserConfig, LeaveOneOutConfig
+from ray_userrep.corpus.config import ColdItemConfig, ColdUserConfig, LeaveOneOutConfig, SplitConfig
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.corpus.splits import Part, resolve
+from ray_userrep.corpus.splits import TRAIN, Part, resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.stream import train_counts
 from ray_userrep.encoder.config import EncoderConfig
@@ -57,11 +58,10 @@ class NextItemTask:
         evaluation: EvaluationConfig,
         windows: Literal["last", "tile", "random"],
     ) -> None:
-        self.name = f"next item, {config.users} users"
+        self.name = "next item, cold items" if config.items == "cold" else f"next item, {config.users} users"
         self.windows = windows
         self._corpus, self._evaluation, self._objective = corpus, evaluation, objective
-        cold = ColdUserConfig(valid_share=config.valid_share, test_share=config.test_share, seed=config.seed)
-        self._split = resolve(LeaveOneOutConfig() if config.users == "warm" else cold, corpus)
+        self._split = resolve(_rule(config), corpus)
         self._histories: dict[Part, Histories] = {
             "valid": read_histories(corpus, self._split, "valid", evaluation.max_users, encoder.side_columns),
             "test": read_histories(corpus, self._split, "test", evaluation.max_users, encoder.side_columns),
@@ -110,6 +110,11 @@ class NextItemTask:
         test = self._histories["test"]
         return test.users_U, test.times_N[test.offsets_U1[1:] - 1]
 
+    def held_out(self) -> pa.Array | None:
+        """Ids of the items that are held out whole; None where users or interactions are."""
+        part_V = self._split.part_V
+        return None if part_V is None else self._corpus.items().ids.filter(pa.array(part_V != TRAIN))
+
     def _train(self, share: float) -> NDArray[np.int64]:
         users_U = first_share(self._users_U, share)
         refuse_few(self.name, f"to train on at label share {share:g}", len(users_U), self._least)
@@ -123,6 +128,13 @@ class NextItemTask:
             found.append(bucket.user_hash_U[self._split.training(bucket)[1] > 1])
         users_U = np.concatenate(found)
         return users_U[np.argsort(draws.bits(_ORDER, seed, users_U), kind="stable")]
+
+
+def _rule(config: NextItemTaskConfig) -> SplitConfig:
+    shares = {"valid_share": config.valid_share, "test_share": config.test_share, "seed": config.seed}
+    if config.items == "cold":
+        return ColdItemConfig.model_validate(shares)
+    return ColdUserConfig.model_validate(shares) if config.users == "cold" else LeaveOneOutConfig()
 
 
 def over_items(encoder: UserEncoder, table: ItemTable, seed: int) -> tuple[UserEncoder, int]:

@@ -10,10 +10,12 @@ Shapes: U users.
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_userrep.corpus.splits import NONE, Split
 from ray_userrep.corpus.store import Corpus
+from ray_userrep.corpus.stream import train_counts
 from ray_userrep.errors import UserError
 
 
@@ -43,6 +45,22 @@ def read_pretrained(corpus: Corpus, split: Split) -> Pretrained:
     users_U, until_U, test_from_U = (np.concatenate(column) for column in zip(*columns, strict=True))
     order = np.argsort(users_U)
     return Pretrained(users_U[order], until_U[order], test_from_U[order], corpus.manifest.content_fingerprint)
+
+
+def refuse_seen_items(task: str, held_out: pa.Array, corpus: Corpus, split: Split) -> None:
+    """Check the items that a task holds out against those that pretraining on a split was trained on.
+
+    Raises:
+        UserError: some are among them.
+    """
+    items = corpus.items()
+    index = items.index_of(held_out) if held_out.type == items.ids.type else np.zeros(0, np.int64)
+    seen = int((train_counts(corpus, split)[index[index >= 0]] > 0).sum())
+    if seen:
+        raise UserError(
+            f"transfer.task {task}: pretraining was trained on {seen:,} of the {len(held_out):,} items that are held "
+            "out: pretrain with split.rule cold_item and the task's seed and shares, or transfer to another catalogue"
+        )
 
 
 def refuse_overlap(

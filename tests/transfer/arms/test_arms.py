@@ -1,14 +1,18 @@
 """What holds for every arm: it starts where the encoder is, adds what it says, and keeps frozen weights bit for bit."""
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
 from ray_userrep.corpus.batch import Batch
+from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
+from ray_userrep.evaluation.encoder_ranks import as_batch
 from ray_userrep.evaluation.histories import read_known
+from ray_userrep.evaluation.ranking import newest
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.transfer import Fit, build_transfer, fit_task
+from ray_userrep.training.transfer import Fit, adapted_encoder, build_transfer, fit_task
 from ray_userrep.transfer.arms.base import freeze, size
 from ray_userrep.transfer.arms.build import build_arm
 from ray_userrep.transfer.config import AttributeTaskConfig, TransferConfig
@@ -32,7 +36,9 @@ def task(corpus, split):
 
 def original_name(name):
     """The name of a parameter before an arm put a module around it."""
-    return name.replace(".base_layer.", ".").replace(".base.", ".")
+    for put_in in ("base_layer.", "base.", "tuned."):
+        name = name.replace(f".{put_in}", ".")
+    return name.removeprefix("backbone.frozen.")
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -42,7 +48,7 @@ def test_it_starts_where_the_encoder_is_and_leaves_that_alone(name, backbone, ma
     before = {n: p.clone() for n, p in encoder.named_parameters()}
     adapted = build_arm(name, CONFIG).apply(encoder).eval()
     same = torch.allclose(adapted(BATCH), encoder(BATCH), atol=1e-6)
-    assert same == (name != "scratch")
+    assert same == (name not in ("scratch", "peter_zero"))
     with torch.no_grad():
         for parameter in adapted.parameters():
             parameter.add_(1.0)
@@ -74,7 +80,7 @@ def test_after_training_what_is_frozen_is_bit_identical_and_the_rest_has_moved(
     # Items that no training user has seen have no gradient, and vectors are not decayed.
     moved = {n for n, p in model.named_parameters() if not torch.equal(p, start[n])}
     assert moved == {n for n in start if n.startswith("objective.") or arm.trainable(n.removeprefix("encoder."))}
-    kinds = {"scratch", "full"}
+    kinds = {"scratch", "full", "peter_zero"}
     assert bool(frozen) == (name not in kinds)
 
 
@@ -84,19 +90,26 @@ def counted(name, encoder, backbone):
     everything = sum(p.numel() for p in encoder.parameters())
     if name in ("scratch", "full"):
         return 0, everything
+    if name.startswith("uaf_"):
+        blocks, mean = 1 + 2, 2 * 4 * WIDTH**2 + 4 * WIDTH  # a feed-forward and two norms
+        policy = 0 if name == "uaf_random" else mean + blocks * (WIDTH + 1)
+        return everything + policy, everything + policy
     if name == "lora":
         added = sum(RANK * (m.in_features + m.out_features) for m in linear)
         return added, added
     if name.endswith("patches"):
         added = 4 * 2 * WIDTH * (WIDTH // REDUCTION)  # two places in each of two blocks
         return added, added
+    if name == "peter_zero":
+        added = 4 * 2 * WIDTH * (WIDTH // REDUCTION)
+        return added, everything + added
     if name == "last_layers":
         last = sum(p.numel() for p in encoder.backbone.blocks[-1].parameters())
         return 0, last + sum(p.numel() for p in encoder.backbone.norm.parameters())
     return 0, 0
 
 
-@pytest.mark.parametrize("name", ["scratch", "frozen_mlp", "lora", "parallel_patches"])
+@pytest.mark.parametrize("name", ["scratch", "frozen_mlp", "lora", "parallel_patches", "uaf_hard"])
 def test_it_learns_what_the_items_show(name, make_encoder, corpus, task, recipe, tmp_path):
     recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update={"epochs": 12.0})})
     encoder, arm = make_encoder(**BACKBONES["cnn"]), build_arm(name, CONFIG)
@@ -110,6 +123,49 @@ def test_it_learns_what_the_items_show(name, make_encoder, corpus, task, recipe,
 
     outcome = fit_task(recipe, corpus, encoder, task, arm, Fit(1.0, 0, 0.01), str(tmp_path), make_engine)
     assert roc_auc_score(task.truth("test"), outcome.predicted_U[:, 1]) > 0.9
+
+
+def test_labels_are_predicted_from_the_states_that_the_fit_reads(make_encoder, corpus, split, task, recipe, tmp_path):
+    encoder, arm, outcomes, models = make_encoder(), build_arm("full", CONFIG), {}, {}
+
+    def make_engine(fitted):
+        return lambda model: models.setdefault(len(models), BareEngine(model, fitted.train, torch.device("cpu")))
+
+    for readout in ("last", "mean"):
+        fit = Fit(1.0, 0, 0.01, readout)
+        outcomes[readout] = fit_task(recipe, corpus, encoder, task, arm, fit, f"{tmp_path}/{readout}", make_engine)
+        assert outcomes[readout].readout == readout
+    assert (outcomes["last"].predicted_U != outcomes["mean"].predicted_U).any() and encoder.readout == "last"
+    model = models[1].model.eval()
+    batch = as_batch(newest(read_known(corpus, split), encoder.max_len))
+    windows = torch.tensor_split(model.encoder.states(batch), batch.offsets_B1[1:-1].long())
+    means = torch.stack([states.mean(0) for states in windows])
+    place = {user: row for row, user in enumerate(batch.users_B.tolist())}
+    rows = [place[user] for user in task.known_until()[0].tolist()]
+    np.testing.assert_allclose(model.objective.predict(means)[rows], outcomes["mean"].predicted_U, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*ARMS, "rows"])
+def test_what_it_made_is_written_as_a_plain_encoder(name, make_encoder, corpus, task, recipe, tmp_path):
+    items = {"items": "rows"} if name == "rows" else {}
+    encoder, arm, models = make_encoder(**items), build_arm("full" if name == "rows" else name, CONFIG), []
+
+    def make_engine(fitted):
+        return lambda model: models.append(model) or BareEngine(model, fitted.train, torch.device("cpu"))
+
+    fit = Fit(1.0, 0, 0.01, "mean")
+    outcome = fit_task(recipe, corpus, encoder, task, arm, fit, f"{tmp_path}/fit", make_engine)
+    if not arm.mergeable:
+        assert name.endswith("patches") or name.startswith(("uaf_", "peter_zero"))
+        return
+    adapted = adapted_encoder(recipe, encoder, task, arm, fit, f"{tmp_path}/fit")
+    assert adapted.state_dict().keys() == encoder.state_dict().keys()
+    adapted.save_pretrained(tmp_path / "encoder")
+    loaded = UserEncoder.from_pretrained(tmp_path / "encoder")
+    predicted = task.predict(loaded, models[0].objective, "test")
+    np.testing.assert_allclose(predicted, outcome.predicted_U, atol=1e-5)
+    untrained = [n for n, value in loaded.state_dict().items() if torch.equal(value, encoder.state_dict()[n])]
+    assert (len(untrained) == len(encoder.state_dict())) == (name in ("frozen_mlp", "head_only"))
 
 
 def test_arms_begin_with_the_same_head(make_encoder, task, recipe):

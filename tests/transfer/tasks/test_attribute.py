@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from ray_userrep.corpus.config import LeaveOneOutConfig, StreamConfig
@@ -76,6 +77,18 @@ def test_baselines_are_the_majority_and_trees_that_read_the_items(corpus):
     mean, boosted = (age.baselines(1.0)[name] for name in ("mean", "boosted trees on item counts"))
     assert age.measures["r2"](age.truth("test"), mean) < 0.05 and age.measures["r2"](age.truth("test"), boosted) > 0.8
     assert age.name == "age" and half.name == "half"
+
+
+def test_look_alikes_are_found_where_the_vectors_show_the_class(corpus, make_encoder):
+    half, age = tasks(corpus)
+    encoder = make_encoder(kind="mean", num_layers=0)
+    with torch.no_grad():  # vectors that tell the halves of the catalogue apart
+        encoder.items.weight[: len(encoder.items.weight) // 2, :8] += 1
+        encoder.items.weight[len(encoder.items.weight) // 2 :, 8:] += 1
+    found = half.look_alikes({"ours": encoder}, 0.95)
+    precision = {name: row["average precision"].mean for name, row in found.items()}
+    assert precision["ours"] > 0.95 and precision["item counts"] > 0.9 and 0.4 < precision["random"] < 0.65
+    assert age.look_alikes({"ours": encoder}, 0.95) == {}
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,22 @@
 """Next items in a new domain: who is trained on, what the encoder knows of the items, what is refused."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from ray_userrep.corpus.items import ItemTable
+from ray_userrep.encoder.config import EncoderConfig
+from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
+from ray_userrep.objectives.config import AutoregressiveConfig, InBatchSoftmaxConfig
+from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.transfer import Fit, fit_task
+from ray_userrep.transfer.arms.plain import Full
 from ray_userrep.transfer.config import NextItemTaskConfig
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
+
+NUM_ITEMS, HALF = 40, 20
 
 
 def make_task(corpus, encoder, recipe, users, **fields):
@@ -33,6 +42,48 @@ def test_cold_users_are_never_trained_on_and_warm_ones_are(corpus, make_encoder,
         few, most = trained_on(corpus, task, 0.2), trained_on(corpus, task)
         assert set(few) < set(most) and all(few[user] == most[user] for user in few)
         assert len(few) == pytest.approx(0.2 * len(most), abs=1)
+
+
+def circles():
+    """Texts that say where on its half's circle an item lies."""
+    angle = 2 * np.pi * (np.arange(NUM_ITEMS) % HALF) / HALF
+    side = np.where(np.arange(NUM_ITEMS) < HALF, 1.0, -1.0)
+    return np.stack([np.cos(angle), np.sin(angle), np.cos(2 * angle), np.sin(2 * angle), side], axis=1)
+
+
+def with_texts(corpus, recipe, items):
+    """An encoder whose items are made from those texts, or are ids."""
+    flat = pa.array(circles().astype(np.float32).ravel())
+    table = corpus.items().table.append_column("text_vector", pa.FixedSizeListArray.from_arrays(flat, 5))
+    torch.manual_seed(0)
+    fields = {"width": 16, "items": {"kind": items}, "backbone": {"kind": "transformer", "dropout": 0.0}}
+    return build_encoder(EncoderConfig.model_validate(fields), ItemTable(table), recipe.stream.max_len).eval()
+
+
+def test_cold_items_are_never_trained_on_and_found_by_their_texts(corpus, recipe, tmp_path):
+    objective = AutoregressiveConfig(softmax=InBatchSoftmaxConfig())  # cold items are no negatives either
+    transfer = recipe.transfer.model_copy(update={"epochs": 12.0})
+    recipe = recipe.model_copy(update={"objective": objective, "transfer": transfer})
+    found = {}
+    for items in ("text", "id"):
+        encoder = with_texts(corpus, recipe, items)
+        task = make_task(corpus, encoder, recipe, "warm", items="cold")
+        held_out = set(corpus.items().index_of(task.held_out()).tolist())
+        assert task.name == "next item, cold items" and 4 < len(held_out) < 30
+        assert set(task.truth("test").tolist()) | set(task.truth("valid").tolist()) <= held_out
+        assert not set(task.truth("test").tolist()) & set(task.truth("valid").tolist())
+        for number in corpus.buckets():
+            bucket, lengths = task.cut(1.0).training(corpus.bucket(number))
+            kept = [bucket.items_N[low : low + n] for low, n in zip(bucket.offsets_U1, lengths, strict=False)]
+            assert not held_out & set(np.concatenate(kept).tolist())
+
+        def engine(fitted):
+            return lambda model: BareEngine(model, fitted.train, torch.device("cpu"))
+
+        fit = Fit(1.0, 0, 0.01)
+        outcome = fit_task(recipe, corpus, encoder, task, Full(), fit, f"{tmp_path}/{items}", engine)
+        found[items] = task.measures["hr@10"](None, outcome.predicted_U)
+    assert found["text"] > found["id"] + 0.2
 
 
 def test_predictions_are_ranks_of_the_targets(corpus, make_encoder, recipe):

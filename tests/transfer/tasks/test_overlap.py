@@ -1,11 +1,13 @@
 """What pretraining may have seen of a task's test users."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from ray_userrep.corpus.splits import NONE
+from ray_userrep.corpus.config import ColdItemConfig
+from ray_userrep.corpus.splits import NONE, TRAIN, resolve
 from ray_userrep.errors import UserError
-from ray_userrep.transfer.tasks.overlap import Pretrained, read_pretrained, refuse_overlap
+from ray_userrep.transfer.tasks.overlap import Pretrained, read_pretrained, refuse_overlap, refuse_seen_items
 
 SEEN = Pretrained(np.array([2, 5, 9]), np.array([100, 200, 300]), np.array([150, 250, 350]), "log")
 
@@ -21,6 +23,17 @@ def test_what_was_seen_is_read_user_by_user(corpus, split):
             times = bucket.timestamps_N[bucket.offsets_U1[row] : bucket.offsets_U1[row + 1]]
             assert cut.test_U[row] != NONE
             assert told[user] == (times[cut.train_end_U[row] - 1], times[cut.test_U[row]])
+
+
+def test_items_that_pretraining_was_trained_on_are_not_cold(corpus, split):
+    cold = resolve(ColdItemConfig(valid_share=0.2, test_share=0.2), corpus)
+    is_held_out = cold.part_V != TRAIN
+    held_out = corpus.items().ids.filter(pa.array(is_held_out))
+    refuse_seen_items("next item, cold items", held_out, corpus, cold)
+    refuse_seen_items("next item, cold items", pa.array(["unheard of"]), corpus, split)
+    refuse_seen_items("next item, cold items", pa.array([1, 2]), corpus, split)
+    with pytest.raises(UserError, match=rf"trained on {is_held_out.sum()} of the {is_held_out.sum()} items"):
+        refuse_seen_items("next item, cold items", held_out, corpus, split)
 
 
 @pytest.mark.parametrize(

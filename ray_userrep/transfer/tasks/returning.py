@@ -1,0 +1,82 @@
+"""Predicting who comes back: does a user do anything in the days after a cut, or have they churned.
+
+Labels come from the log itself. What is known of a user ends at the cut, which is where the split's test begins, and a
+pretraining that saw beyond it is refused like any other that has seen the future.
+
+Shapes: U users.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ray_userrep.corpus.config import GlobalTimeConfig
+from ray_userrep.corpus.splits import Split
+from ray_userrep.corpus.store import Corpus
+from ray_userrep.errors import UserError
+from ray_userrep.evaluation.data import Sequences
+from ray_userrep.evaluation.profile import Attribute
+from ray_userrep.transfer.config import ReturnTaskConfig
+from ray_userrep.transfer.tasks.attribute import AttributeTask
+from ray_userrep.transfer.tasks.baselines import recency_and_frequency
+
+_DAY = 86_400 * 10**6
+
+
+class ReturnTask(AttributeTask):
+    """Whether users come back, beside trees that know when and how often they came."""
+
+    def __init__(
+        self, attribute: Attribute, histories: Sequences, corpus: Corpus, split: Split, config: ReturnTaskConfig
+    ) -> None:
+        super().__init__(attribute, histories, corpus, split, config)
+        self._cut = split.test_from
+
+    def _features(self, histories: Sequences, num_fit: int) -> dict[str, NDArray[np.float32]]:
+        found = super()._features(histories, num_fit)
+        return {**found, "recency and frequency": recency_and_frequency(histories, self._cut)}
+
+
+def read_return_task(corpus: Corpus, split: Split, histories: Sequences, config: ReturnTaskConfig) -> ReturnTask:
+    """The task; `histories` are those of all users, as known when the split's test begins.
+
+    Raises:
+        UserError: the split has no cut in time, the log ends too early, or everybody comes back or nobody.
+    """
+    name = f"return within {config.days} days"
+    if not isinstance(split.config, GlobalTimeConfig):
+        raise UserError(f"transfer.task {name} asks what users do after one point in time: take split.rule global_time")
+    _refuse_short(name, corpus, split.test_from, config.days)
+    newest_U = np.full(histories.num_users, np.iinfo(np.int64).min)
+    has_any_U = histories.lengths_U > 0
+    newest_U[has_any_U] = histories.times_N[histories.offsets_U1[1:][has_any_U] - 1]
+    if config.active_days is not None:
+        name += f", seen in the {config.active_days} days before"
+        has_any_U &= newest_U >= split.test_from - config.active_days * _DAY
+    rows_U = np.flatnonzero(has_any_U)
+    is_back_U = np.isin(histories.users_U[rows_U], _seen(corpus, split.test_from, config.days))
+    if is_back_U.all() or not is_back_U.any():
+        raise UserError(f"transfer.task {name}: {is_back_U.sum()} of {len(rows_U)} users do: there is nothing to tell")
+    labels_U, no_test_U = is_back_U.astype(np.float64), np.zeros(len(rows_U), np.bool_)
+    return ReturnTask(Attribute(name, rows_U, labels_U, ["no", "yes"], no_test_U), histories, corpus, split, config)
+
+
+def _seen(corpus: Corpus, cut: int, days: int) -> NDArray[np.int64]:
+    """Stable hashes of the users who did anything in the days after the cut."""
+    found = [np.zeros(0, np.int64)]
+    for number in corpus.buckets():
+        bucket = corpus.bucket(number)
+        is_after_N = (bucket.timestamps_N >= cut) & (bucket.timestamps_N < cut + days * _DAY)
+        found.append(bucket.user_hash_U[bucket.counts(is_after_N) > 0])
+    return np.concatenate(found)
+
+
+def _refuse_short(name: str, corpus: Corpus, cut: int, days: int) -> None:
+    first = datetime.fromtimestamp(cut / 1e6, UTC).date()
+    last = date.fromisoformat(max(corpus.manifest.interactions_per_day))
+    if first + timedelta(days=days - 1) > last:
+        raise UserError(
+            f"transfer.task {name}: the split's test begins on {first} and the log ends on {last}: "
+            "take a larger split.test_share, or fewer transfer.task.days"
+        )
