@@ -110,14 +110,15 @@ def _variables(folder: Path, address: str, dashboard: int) -> str:
 
 
 def _processes(folder: Path) -> Iterator[psutil.Process]:
-    """The head's and the nodes' processes: their command lines name the folder."""
+    """The head's and the nodes' processes: their environment or, where they overwrote that, their command names it."""
     for process in psutil.process_iter():
         try:
-            words = process.cmdline()
+            words, place = process.cmdline(), process.environ().get("RAY_TMPDIR")
+            ours = place == str(folder) or any(f"{folder}/ray/" in word for word in words)
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
         except psutil.Error:
             continue
-        if any(f"{folder}/ray/" in word for word in words) and process.status() != psutil.STATUS_ZOMBIE:
-            yield process
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

@@ -35,14 +35,17 @@ def test_ray_is_told_of_nodes_that_come_and_go(autoscaling):
 
 def test_only_processes_of_the_folder_are_ended(autoscaling, tmp_path):
     sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
-    ours, other = (subprocess.Popen([*sleep, f"{tmp_path}/{name}/ray/session"]) for name in ("mine", "other"))
+    by_command, other = (subprocess.Popen([*sleep, f"{tmp_path}/{name}/ray/session"]) for name in ("mine", "other"))
+    by_place = subprocess.Popen(sleep, env=os.environ | {"RAY_TMPDIR": f"{tmp_path}/mine"})
     try:
         autoscaling.stop(tmp_path / "mine")
-        ours.wait(10)
+        by_command.wait(10)
+        by_place.wait(10)
         assert other.poll() is None
     finally:
-        other.kill()
-        other.wait()
+        for process in (by_command, by_place, other):
+            process.kill()
+            process.wait()
 
 
 def test_a_secret_is_for_its_owner_alone(autoscaling, tmp_path):

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ray_userrep import storage
@@ -55,7 +56,9 @@ def autoscaling(s3):
         yield os.environ | dict(word.split("=", 1) for word in words)
     finally:
         subprocess.run([*AUTOSCALING, "stop", folder], check=True)
+        left = [one.pid for one in psutil.process_iter(["environ"]) if folder in (one.info["environ"] or {}).values()]
         shutil.rmtree(folder)
+    assert left == []
 
 
 def num_nodes(env: dict[str, str]) -> int:
@@ -67,7 +70,7 @@ def test_a_submitted_study_has_nodes_as_long_as_it_has_work(autoscaling, s3_uri,
     write_log(f"{s3_uri}/log")
     assert num_nodes(autoscaling) == 0
     ray = str(Path(sys.executable).with_name("ray"))
-    submit = [ray, "job", "submit", "--working-dir", ".", "--", "python", *map(shlex.quote, study(s3_uri, "run"))]
+    submit = [ray, "job", "submit", "--working-dir", ".", "--", "python", *study(s3_uri, "run")]
     done = subprocess.run(submit, cwd=ROOT, env=autoscaling, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     until(lambda: num_nodes(autoscaling) == 0, pause=1.0)
