@@ -20,11 +20,13 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 AUTOSCALING = [sys.executable, str(ROOT / "cluster" / "autoscaling.py")]
 STUDY = [
-    "--scale.sizes", "[800, 2000]", "--scale.data", "[300, 1100]", "--scale.seeds", "[0]", "--scale.hold_out", "1",
     "--scale.item_width", "8", "--stream.max_len", "8", "--encoder.width", "16", "--corpus.num_buckets", "3",
-    "--train.log_every", "2",
+    "--train.log_every", "2", "--evaluation.num_bootstrap", "100",
 ]  # fmt: skip
-NAMES = [f"grid-n{size}-d{data}-s0" for size in (800, 2000) for data in (300, 1100)]
+HELD_OUT = [
+    "--scale.sizes", "[800, 2000]", "--scale.data", "[300, 1100]", "--scale.seeds", "[0]", "--scale.hold_out", "1",
+]  # fmt: skip
+SEEDS = ["--scale.sizes", "[800]", "--scale.data", "[1100]", "--scale.seeds", "[0, 1, 2]", "--scale.hold_out", "0"]
 PATIENCE = 280.0
 COUNT_NODES = (
     "import ray; ray.init(logging_level='ERROR'); "
@@ -32,8 +34,9 @@ COUNT_NODES = (
 )
 
 
-def study(place: str, run: str) -> list[str]:
-    return ["jobs/scale.py", "--logs", f"{place}/log", "--corpus", f"{place}/corpus", "--run", f"{place}/{run}", *STUDY]
+def study(place: str, run: str, points: list[str]) -> list[str]:
+    places = ["--logs", f"{place}/log", "--corpus", f"{place}/corpus", "--run", f"{place}/{run}"]
+    return ["jobs/scale.py", *places, *STUDY, *points]
 
 
 def until(happened, still_going=lambda: True, pause: float = 0.2):
@@ -70,13 +73,15 @@ def test_a_submitted_study_has_nodes_as_long_as_it_has_work(autoscaling, s3_uri,
     write_log(f"{s3_uri}/log")
     assert num_nodes(autoscaling) == 0
     ray = str(Path(sys.executable).with_name("ray"))
-    submit = [ray, "job", "submit", "--working-dir", ".", "--", "python", *study(s3_uri, "run")]
+    submit = [ray, "job", "submit", "--working-dir", ".", "--", "python", *study(s3_uri, "run", HELD_OUT)]
     done = subprocess.run(submit, cwd=ROOT, env=autoscaling, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     until(lambda: num_nodes(autoscaling) == 0, pause=1.0)
 
     told = storage.read_json(f"{s3_uri}/run/result.json")
-    assert sorted(row["name"] for row in told["rows"]) == sorted(NAMES)
+    rows = {row["name"]: row["held_out"] for row in told["rows"]}
+    names = [f"grid-n{size}-d{data}-s0" for size in (800, 2000) for data in (300, 1100)]
+    assert rows == {name: name == names[-1] for name in names}
     assert {row["outcome"] for row in told["rows"]} == {"trained"}
     used = told["utilisation"]
     assert used[0]["nodes"] == 0 and max(one["nodes"] for one in used) == 2
@@ -98,12 +103,20 @@ def two_nodes(s3):
 
 def files(place: str) -> dict[str, bytes]:
     """The results of finished runs; a result says when its run began and how long it took."""
-    found = {name: f"{place}/points/{name}/result.json" for name in NAMES}
-    return {name: storage.read_bytes(uri) for name, uri in found.items() if storage.exists(uri)}
+    if not storage.exists(f"{place}/points"):
+        return {}
+    found = [entry.uri for entry in storage.list_files(f"{place}/points", "result.json")]
+    return {uri: storage.read_bytes(uri) for uri in found}
 
 
-def begun(place: str) -> set[str]:
-    return {name for name in NAMES if storage.exists(f"{place}/points/{name}/recipe.json")}
+def at_work(node) -> list[int]:
+    """Processes of a node that train a point now."""
+    children = psutil.Process(node.all_processes["raylet"][0].process.pid).children(recursive=True)
+    found = []
+    for process in children:
+        with suppress(psutil.Error):
+            found += [process.pid] if process.cmdline()[:1] == ["ray::scaling point"] else []
+    return found
 
 
 def test_a_study_that_loses_a_node_is_the_one_that_kept_it(two_nodes, s3_uri, write_log, tmp_path):
@@ -111,23 +124,23 @@ def test_a_study_that_loses_a_node_is_the_one_that_kept_it(two_nodes, s3_uri, wr
     env, cut = os.environ | {"RAY_ADDRESS": cluster.address}, f"{s3_uri}/cut"
     write_log(f"{s3_uri}/log")
     with (tmp_path / "cut.log").open("w") as log:
-        driver = subprocess.Popen([sys.executable, *study(s3_uri, "cut")], cwd=ROOT, env=env, stdout=log, stderr=log)
+        driver = subprocess.Popen(
+            [sys.executable, *study(s3_uri, "cut", SEEDS)], cwd=ROOT, env=env, stdout=log, stderr=log
+        )
     try:
-        going = lambda: driver.poll() is None  # noqa: E731
-        until(lambda: files(cut) and begun(cut) - files(cut).keys(), going)
+        until(lambda: files(cut), lambda: driver.poll() is None)
         before = files(cut)
-        hit = begun(cut) - before.keys()
+        until(lambda: at_work(second), lambda: driver.poll() is None, pause=0.02)
         cluster.remove_node(second, allow_graceful=False)
         driver.wait(PATIENCE)
     finally:
-        with suppress(ProcessLookupError):
-            driver.kill()
+        driver.kill()
     assert driver.returncode == 0, (tmp_path / "cut.log").read_text()
     after = files(cut)
-    assert hit and 0 < len(before) < len(NAMES) == len(after)
+    assert 0 < len(before) < len(after) == 3
     assert {name: after[name] for name in before} == before
 
-    subprocess.run([sys.executable, *study(s3_uri, "whole")], cwd=ROOT, env=env, check=True, timeout=PATIENCE)
+    subprocess.run([sys.executable, *study(s3_uri, "whole", SEEDS)], cwd=ROOT, env=env, check=True, timeout=PATIENCE)
     ours, theirs = (storage.read_json(f"{s3_uri}/{run}/result.json")["rows"] for run in ("cut", "whole"))
     assert [row["name"] for row in ours] == [row["name"] for row in theirs]
     for one, other in zip(ours, theirs, strict=True):
