@@ -20,9 +20,10 @@ def refuse_unshared(uri: str, what: str = "corpus", option: str = "--corpus") ->
     Raises:
         UserError: that is the case.
     """
-    working = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
-    if storage.is_local(uri) and working != [ray.get_runtime_context().get_node_id()]:
-        nodes = f"{len(working)} nodes" if working else "nodes that are started when there is work,"
+    working = {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0}
+    own = {ray.get_runtime_context().get_node_id()}
+    if storage.is_local(uri) and working != own:
+        nodes = f"{len(working | own)} nodes" if working else "nodes that are started when there is work,"
         raise UserError(
             f"{what} folder {uri} is a local path, but the cluster has {nodes} that cannot all see it: "
             f"name a shared place with {option}, such as s3://bucket/{what}s/name"

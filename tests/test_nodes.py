@@ -32,7 +32,7 @@ def test_the_driver_s_own_node_may_write_to_its_disk(cluster):
     ("own_cores", "others", "said"),
     [
         (4, [node("a", 4)], "the cluster has 2 nodes that cannot all see it"),
-        (0, [node("a", 4)], "the cluster has 1 nodes that"),
+        (0, [node("a", 4)], "the cluster has 2 nodes that"),
         (0, [], "nodes that are started when there is work"),
     ],
 )

@@ -36,8 +36,8 @@ class Sample(NamedTuple):
 
 def sample() -> Sample:
     """The cluster now; a head without cores is no node."""
-    # What is free is asked for first: a node that joins between the questions would else be in use below nothing.
-    free, there = ray.available_resources(), ray.cluster_resources()
+    there, free = ray.cluster_resources(), ray.available_resources()
+    # A node that joins between the two questions would make what is in use less than nothing.
     counts = {name: (there.get(name, 0.0), max(0.0, there.get(name, 0.0) - free.get(name, 0.0))) for name in _KINDS}
     nodes = sum(bool(node["Alive"] and any(node["Resources"].get(name, 0) for name in _KINDS)) for node in ray.nodes())
     return Sample(time.time(), nodes, *counts["CPU"], *counts["GPU"])
