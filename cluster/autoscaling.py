@@ -41,11 +41,11 @@ def start(folder: Path, nodes: int, cpus: int, idle_seconds: float) -> None:
     shown = folder / "env"
     if not any(_processes(folder)):
         folder.mkdir(parents=True, exist_ok=True)
-        gcs, dashboard, agent = _free_ports(3)
+        gcs, dashboard, *others = _free_ports(4)
         address = f"{ray.util.get_node_ip_address()}:{gcs}"
         _write_secret(folder / "token", secrets.token_hex(32))
         (folder / "autoscaler.json").write_text(json.dumps(_config(address, nodes, cpus, idle_seconds), indent=2))
-        _start_head(folder, gcs, dashboard, agent)
+        _start_head(folder, gcs, dashboard, others)
         _write_secret(shown, _variables(folder, address, dashboard))
     print(shown.read_text(), end="")
 
@@ -81,12 +81,12 @@ def _config(address: str, nodes: int, cpus: int, idle_seconds: float) -> dict[st
     }
 
 
-def _start_head(folder: Path, gcs: int, dashboard: int, agent: int) -> None:
+def _start_head(folder: Path, gcs: int, dashboard: int, others: list[int]) -> None:
     command = [
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--num-cpus=0", "--num-gpus=0",
         f"--object-store-memory={STORE_BYTES}", f"--port={gcs}", f"--autoscaling-config={folder / 'autoscaler.json'}",
         "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
-        f"--dashboard-agent-listen-port={agent}", "--disable-usage-stats",
+        f"--dashboard-agent-listen-port={others[0]}", f"--ray-client-server-port={others[1]}", "--disable-usage-stats",
     ]  # fmt: skip
     scaler = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "AUTOSCALER_METRIC_PORT": "0"}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where a job finds `python`
