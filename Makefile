@@ -8,12 +8,14 @@ VENV ?= .venv
 RAY_PORT ?= 6379
 DASHBOARD ?= 127.0.0.1:8265
 JOB ?= python jobs/pretrain.py
+SCALED ?= /tmp/userrep/ray
+NODES ?= 2
 
 bin := $(VENV)/bin
 ready := $(VENV)/.ready
 token := RAY_AUTH_MODE=token
 
-.PHONY: pretrain test slow check setup cluster submit stop
+.PHONY: pretrain test slow check setup cluster autoscaling submit stop
 
 pretrain: $(ready)
 	$(bin)/python jobs/pretrain.py
@@ -44,8 +46,13 @@ cluster: $(ready)
 	$(bin)/ray get-auth-token --generate > /dev/null
 	PATH="$(abspath $(bin)):$$PATH" $(token) $(bin)/ray start --head --port $(RAY_PORT) --dashboard-host 127.0.0.1
 
+# A cluster of no nodes that starts up to NODES here when there is work: eval "$(make -s autoscaling)".
+autoscaling: $(ready)
+	@$(bin)/python cluster/autoscaling.py start $(SCALED) --nodes $(NODES)
+
 submit: $(ready)
 	$(token) RAY_API_SERVER_ADDRESS=http://$(DASHBOARD) $(bin)/ray job submit --working-dir . -- $(JOB)
 
 stop:
+	$(bin)/python cluster/autoscaling.py stop $(SCALED)
 	$(bin)/ray stop

@@ -11,11 +11,12 @@ PACKAGE = Path(__file__).parents[1] / "ray_userrep"
 
 # From the ground up: a room imports itself and the rooms before it.
 ROOMS = [
-    "errors", "s3", "archives", "storage", "logs", "corpus", "encoder", "objectives", "evaluation", "training.config",
-    "embedding.config", "transfer",
+    "errors", "s3", "archives", "storage", "nodes", "logs", "corpus", "encoder", "objectives", "evaluation",
+    "training.config", "embedding.config", "transfer",
     "recipe", "recipes", "command", "training", "embedding", "scaling", "report", "workflows",
 ]  # fmt: skip
-RAY = {"logs", "corpus", "training/distributed.py", "embedding", "scaling/sweep.py", "workflows"}
+RAY = {"nodes.py", "logs", "corpus", "training/distributed.py", "embedding", "workflows"}
+RAY |= {"scaling/sweep.py", "scaling/utilisation.py"}
 NO_RAY_IN_CORPUS = {
     f"corpus/{name}.py" for name in ("plan", "batch", "items", "draws", "domains", "splits", "store", "stream")
 }

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from ray_userrep.report.figures import COLOURS, INK, MAIN, SECOND, SOFT, plain, svg
+from ray_userrep.report.figures import COLOURS, INK, MAIN, SOFT, plain, svg
 from ray_userrep.report.page import Section, facts, figure, listing, page, remark
 
 Values = dict[str, Any]
@@ -65,7 +65,9 @@ def _figures(told: Mapping[str, Any]) -> Iterator[tuple[str, Values | None]]:
     yield "residuals", _residuals(law) if law else None
     axes = [row for row in rows if row["kind"] in ("length", "batch")]
     yield "axes", {"rows": _columns(axes)} if axes else None
-    yield "utilisation", {"samples": told["utilisation"]} if len(told.get("utilisation", [])) > 1 else None
+    samples = told["utilisation"]
+    kept = ("minutes", "nodes", "cores", "cores_used", "gpus", "gpus_used")
+    yield "utilisation", {name: [one[name] for one in samples] for name in kept} if len(samples) > 1 else None
 
 
 def _columns(rows: Rows) -> Values:
@@ -174,14 +176,15 @@ def _draw_axes(values: Values) -> Figure:
 
 def _draw_utilisation(values: Values) -> Figure:
     drawing = Figure(figsize=(9, 2.8), layout="constrained")
-    axis, samples = drawing.subplots(), values["samples"]
-    minutes = [(one["time"] - samples[0]["time"]) / 60 for one in samples]
-    named = ((COLOURS[2], "cores", "cores there"), (MAIN, "used", "cores used"), (SECOND, "nodes", "nodes"))
-    for colour, name, label in named:
-        axis.step(minutes, [one[name] for one in samples], where="post", color=colour, label=label)
-    plain(axis, "minutes", "")
-    axis.set_ylim(bottom=0)
-    axis.legend(frameon=False, fontsize=9, labelcolor=INK)
+    panels = ("nodes", "cores", "gpus") if any(values["gpus"]) else ("nodes", "cores")
+    for axis, name in zip(drawing.subplots(1, len(panels)), panels, strict=True):
+        minutes, used = values["minutes"], values.get(f"{name}_used")
+        axis.step(minutes, values[name], where="post", color=SOFT, label="there")
+        if used is not None:
+            axis.fill_between(minutes, used, step="post", color=MAIN, alpha=0.6, label="used")
+            axis.legend(frameon=False, fontsize=9, labelcolor=INK)
+        plain(axis, "minutes", {"nodes": "nodes", "cores": "cores", "gpus": "GPUs"}[name])
+        axis.set_ylim(bottom=0)
     return drawing
 
 
@@ -197,7 +200,8 @@ _CAPTIONS = {
     "downstream": "Each run's ranking and what a linear model reads about users, against its validation loss.",
     "residuals": "How far each run lies above the law: a trend means that the law, or the ladder, is wrong.",
     "axes": "Further runs of the middle size, outside the law.",
-    "utilisation": "What the cluster had and what the study used of it.",
+    "utilisation": "What the cluster had and what was in use of it, from the start of the job to the end of the fit; a "
+    "head without cores is no node, and time in which the study did not run is left out.",
 }
 
 

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import ray
 import torch
 from ray.util.queue import Empty, Queue
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.errors import UserError
+from ray_userrep.nodes import here
 from ray_userrep.recipe import Recipe
 from ray_userrep.scaling.config import ScaleConfig
 from ray_userrep.scaling.grid import Point
@@ -31,15 +31,12 @@ _MAX_RETRIES = 5
 
 
 class Progress(NamedTuple):
-    """How far a sweep is: results so far, the last record of each running point, and the cluster's cores."""
+    """How far a sweep is: results so far, and the last record of each running point."""
 
     total: int
     results: dict[str, Result]
     running: dict[str, dict[str, Any]]
     failed: dict[str, str]
-    cores: float
-    cores_used: float
-    nodes: int
     seconds: float
 
 
@@ -63,7 +60,7 @@ def sweep(
     waiting = sorted((p for p in points if p.name not in results), key=lambda point: -point.compute)
     if not waiting:
         return results
-    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": _here()})
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here()})
     try:
         failed = _run_all(waiting, results, corpus, folder, config, queue, on_progress)
     finally:
@@ -120,7 +117,7 @@ def _run_all(
         for ref in done:
             running.pop(names[ref], None)
             _take(ref, names[ref], results, failed)
-        on_progress(_progress(total, results, running, failed, time.monotonic() - began))
+        on_progress(Progress(total, results, running, failed, time.monotonic() - began))
     return failed
 
 
@@ -182,20 +179,3 @@ def _drained(queue: Queue) -> Iterator[tuple[str, dict[str, Any]]]:
             yield queue.get_nowait()
         except Empty:
             return
-
-
-def _progress(
-    total: int,
-    results: dict[str, Result],
-    running: dict[str, dict[str, Any]],
-    failed: dict[str, str],
-    seconds: float,
-) -> Progress:
-    cores, free = ray.cluster_resources().get("CPU", 0.0), ray.available_resources().get("CPU", 0.0)
-    nodes = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
-    return Progress(total, results, running, failed, cores, cores - free, nodes, seconds)
-
-
-def _here() -> NodeAffinitySchedulingStrategy:
-    """The driver's node: what is placed there is lost only with the driver."""
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

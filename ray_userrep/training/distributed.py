@@ -18,13 +18,13 @@ from ray.train.torch import TorchConfig
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 from ray.util.queue import Queue
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ray_userrep import storage
 from ray_userrep.corpus.shared import Reader, SharedCorpus, bucket_reader
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.stream import buckets_held
 from ray_userrep.errors import DivergedError, UserError
+from ray_userrep.nodes import here, refuse_unshared
 from ray_userrep.recipe import Recipe
 from ray_userrep.training import zero
 from ray_userrep.training.callbacks import Sink
@@ -39,9 +39,9 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
     Raises:
         UserError: the run cannot be shared by the cluster's nodes, or training was refused or diverged.
     """
-    _refuse_local_run(run_uri)
+    refuse_unshared(run_uri, "run", "--run")
     use_gpu = _use_gpu(recipe)
-    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": _here()})
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here()})
     trainer = TorchTrainer(
         _worker,
         train_loop_config={
@@ -136,11 +136,6 @@ def _num_workers(recipe: Recipe) -> int | tuple[int, int]:
     return most if fewest is None or fewest == most else (fewest, most)
 
 
-def _here() -> NodeAffinitySchedulingStrategy:
-    """The driver's node: what is placed there is lost only with the driver."""
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-
-
 def _cpus_per_worker(recipe: Recipe) -> int:
     total = int(ray.cluster_resources().get("CPU", os.cpu_count() or 1))
     return recipe.train.cpus_per_worker or max(1, total // recipe.train.num_workers)
@@ -150,12 +145,3 @@ def _use_gpu(recipe: Recipe) -> bool:
     if recipe.train.use_gpu is not None:
         return recipe.train.use_gpu
     return ray.cluster_resources().get("GPU", 0) >= recipe.train.num_workers
-
-
-def _refuse_local_run(run_uri: str) -> None:
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
-    if storage.is_local(run_uri) and len(nodes) > 1:
-        raise UserError(
-            f"run folder {run_uri} is a local path, but the cluster has {len(nodes)} nodes that cannot all see it: "
-            "name a shared place with --run, such as s3://bucket/runs/name"
-        )

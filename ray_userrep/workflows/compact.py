@@ -3,9 +3,9 @@
 from ray_userrep import storage
 from ray_userrep.corpus.compact import compact
 from ray_userrep.errors import UserError
+from ray_userrep.nodes import refuse_unshared
 from ray_userrep.recipe import Recipe
 from ray_userrep.workflows.cluster import connect
-from ray_userrep.workflows.prepare import refuse_unshared
 
 
 def run_compact(recipe: Recipe) -> None:

@@ -3,8 +3,6 @@
 import hashlib
 import json
 
-import ray
-
 from ray_userrep import storage
 from ray_userrep.corpus.append import append
 from ray_userrep.corpus.encode_text import ensure_text_vectors
@@ -13,6 +11,7 @@ from ray_userrep.corpus.prepare import prepare
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs, open_logs
+from ray_userrep.nodes import refuse_unshared
 from ray_userrep.recipe import Recipe
 from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.data_report import write_data_report
@@ -66,20 +65,6 @@ def _refuse_unnamed(recipe: Recipe) -> None:
         raise UserError("corpus.append adds to the newest version: leave out corpus.version")
     if recipe.corpus.append and recipe.logs.uri is None:
         raise UserError("corpus.append needs the log, or its new files: name them with --logs")
-
-
-def refuse_unshared(uri: str, what: str = "corpus", option: str = "--corpus") -> None:
-    """Refuse a local folder on a cluster of several nodes: each would write into a folder of its own.
-
-    Raises:
-        UserError: that is the case.
-    """
-    num_nodes = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
-    if storage.is_local(uri) and num_nodes > 1:
-        raise UserError(
-            f"{what} folder {uri} is a local path, but the cluster has {num_nodes} nodes that cannot all see it: "
-            f"name a shared place with {option}, such as s3://bucket/{what}s/name"
-        )
 
 
 def default_uri(recipe: Recipe, logs: Logs) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError
+from ray_userrep.nodes import refuse_unshared
 from ray_userrep.recipe import Recipe
 from ray_userrep.report.scaling import scaling_page
 from ray_userrep.scaling.config import ScaleConfig
@@ -24,11 +25,12 @@ from ray_userrep.scaling.point import TRAINED, Result, plan_of, spent_on, window
 from ray_userrep.scaling.prediction import register, registered
 from ray_userrep.scaling.rows import Row, law_points, row_of
 from ray_userrep.scaling.study import Place, study
-from ray_userrep.scaling.sweep import Progress, done_before, sweep
+from ray_userrep.scaling.sweep import OnProgress, Progress, done_before, sweep
 from ray_userrep.scaling.table import table
+from ray_userrep.scaling.utilisation import Sample, Watch, utilisation
 from ray_userrep.training import runs
 from ray_userrep.workflows.cluster import connect
-from ray_userrep.workflows.prepare import open_or_prepare, refuse_unshared
+from ray_userrep.workflows.prepare import open_or_prepare
 
 _STUDY = "study.json"
 _CURVE_POINTS = 24
@@ -46,27 +48,34 @@ def run_scale(recipe: Recipe, config: ScaleConfig) -> None:
     folder = storage.absolute(recipe.run) if recipe.run else runs.default_uri(recipe)
     connect()
     refuse_unshared(folder, "run", "--run")
-    corpus = open_or_prepare(recipe)
-    _claim(folder, recipe, corpus)
-    study_of = _data(recipe, corpus)
-    print(f"study     {folder}", flush=True)
-    watch = _Watch()
-    trials = tuning_points(recipe, config, study_of)
-    tuned = tuned_factors(trials, sweep(trials, corpus, folder, config, watch))
-    made, said = points(recipe, config, study_of, tuned)
-    print("".join(f"warning   {line}\n" for line in said), end="", flush=True)
-    seen, held = [p for p in made if not p.held_out], [p for p in made if p.held_out]
-    results = sweep(seen, corpus, folder, config, watch)
-    prediction = _predicted(folder, corpus, held, [row_of(p, results[p.name]) for p in seen], said)
-    if prediction is None:
-        held = [point._replace(held_out=False) for point in held]
-    results |= sweep(held, corpus, folder, config, watch)
-    rows = [row_of(p, results[p.name]) for p in made]
-    told = summarise(recipe, config, study_of, rows, prediction, said)
-    told |= {"tuned": tuned, "utilisation": watch.samples}
+    with Watch() as watch:
+        corpus = open_or_prepare(recipe)
+        _claim(folder, recipe, corpus)
+        print(f"study     {folder}", flush=True)
+        watch.keep(folder)
+        told = _trained_and_fitted(recipe, config, corpus, folder, _Live(watch))
+    told |= {"utilisation": utilisation(folder)}
     _write(folder, recipe, config, told)
     print(printed(told))
     print(f"report    {storage.join(folder, 'report.html')}")
+
+
+def _trained_and_fitted(
+    recipe: Recipe, config: ScaleConfig, corpus: Corpus, folder: str, on_progress: OnProgress
+) -> dict[str, Any]:
+    study_of = _data(recipe, corpus)
+    trials = tuning_points(recipe, config, study_of)
+    tuned = tuned_factors(trials, sweep(trials, corpus, folder, config, on_progress))
+    made, said = points(recipe, config, study_of, tuned)
+    print("".join(f"warning   {line}\n" for line in said), end="", flush=True)
+    seen, held = [p for p in made if not p.held_out], [p for p in made if p.held_out]
+    results = sweep(seen, corpus, folder, config, on_progress)
+    prediction = _predicted(folder, corpus, held, [row_of(p, results[p.name]) for p in seen], said)
+    if prediction is None:
+        held = [point._replace(held_out=False) for point in held]
+    results |= sweep(held, corpus, folder, config, on_progress)
+    rows = [row_of(p, results[p.name]) for p in made]
+    return summarise(recipe, config, study_of, rows, prediction, said) | {"tuned": tuned}
 
 
 def _predicted(
@@ -245,11 +254,11 @@ def _write(folder: str, recipe: Recipe, config: ScaleConfig, told: dict[str, Any
     storage.write_json(storage.join(folder, runs.RESULT), result)
 
 
-class _Watch:
-    """Prints the live table when a run ends and now and then between, and keeps what the cluster was used for."""
+class _Live:
+    """Prints the live table when a run ends and now and then between."""
 
-    def __init__(self) -> None:
-        self.samples: list[dict[str, float]] = []
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
         self._done = -1
         self._printed = 0.0
 
@@ -257,18 +266,17 @@ class _Watch:
         now, done = time.monotonic(), len(progress.results) + len(progress.failed)
         if done == self._done and now - self._printed < _EVERY_SECONDS:
             return
-        self.samples.append(
-            {"time": time.time(), "nodes": progress.nodes, "cores": progress.cores, "used": progress.cores_used}
-        )
         self._done, self._printed = done, now
-        print(live(progress), flush=True)
+        print(live(progress, self._watch.last), flush=True)
 
 
-def live(progress: Progress) -> str:
-    """The runs under way, a line each, below how many are done."""
+def live(progress: Progress, cluster: Sample) -> str:
+    """The runs under way, a line each, below how many are done and what the cluster has and uses."""
     done = len(progress.results) + len(progress.failed)
     head = f"{done}/{progress.total} runs  {progress.seconds:,.0f} s"
-    head += f"  {progress.nodes} nodes, {progress.cores_used:g} of {progress.cores:g} cores"
+    head += f"  {cluster.nodes} nodes, {cluster.cores_used:g} of {cluster.cores:g} cores"
+    if cluster.gpus:
+        head += f", {cluster.gpus_used:g} of {cluster.gpus:g} GPUs"
     if progress.failed:
         head += f"  {len(progress.failed)} failed"
     rows = []

@@ -5,8 +5,8 @@ import time
 from ray_userrep import storage
 from ray_userrep.logs.config import SyntheticConfig
 from ray_userrep.logs.synthetic import DESCRIPTION, synthesize
+from ray_userrep.nodes import refuse_unshared
 from ray_userrep.workflows.cluster import connect
-from ray_userrep.workflows.prepare import refuse_unshared
 
 
 def run_synthesize(config: SyntheticConfig, output_uri: str) -> None:

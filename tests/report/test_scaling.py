@@ -38,7 +38,7 @@ def told():
     }  # fmt: skip
     proof = {"setting": "grid-n9000-d20000", "form": "power_law", "predicted": 3.0, "low": None, "high": None,
              "measured": 3.1, "seeds": [3.1], "inside": False}  # fmt: skip
-    samples = [{"time": 0.0, "nodes": 1, "cores": 2, "used": 1}, {"time": 60.0, "nodes": 2, "cores": 4, "used": 4}]
+    samples = [dict(minutes=i, nodes=i, cores=4 * i, cores_used=3 * i, gpus=i, gpus_used=0) for i in range(3)]
     return {"rows": rows, "law": law, "proof": [proof], "prediction": {"date": "2024-01-01"}, "warnings": ["<doubt>"],
             "utilisation": samples}  # fmt: skip
 
@@ -48,6 +48,7 @@ def test_every_figure_is_drawn_and_its_values_are_handed_back(told):
     assert set(figures) == {"loss", "isoflop", "frontier", "downstream", "residuals", "axes", "utilisation"}
     assert page.count("<svg") == 7 and "&lt;doubt&gt;" in page and "2024-01-01" in page
     assert "1 of them diverged" in page and "0 of 1 predictions" in page
+    assert figures["utilisation"]["cores_used"] == [0, 3, 6]
     assert figures["loss"]["rows"]["loss"] == [one["loss"] for one in told["rows"][:9]]
 
 

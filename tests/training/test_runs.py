@@ -12,7 +12,6 @@ import pytest
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.training import runs
-from ray_userrep.training.distributed import _refuse_local_run
 
 
 def test_a_run_is_started_once_and_resumed_by_the_same_recipe_only(recipe, tmp_path):
@@ -61,14 +60,6 @@ def test_a_lease_of_another_machine_ends_when_it_is_no_longer_renewed(tmp_path):
     storage.write_bytes(f"{uri}/lease.json", json.dumps(lease | {"renewed": time.time() - 3600}).encode())
     with runs.Lease(uri):
         pass
-
-
-def test_a_local_run_is_refused_where_nodes_cannot_share_it(monkeypatch):
-    nodes = [{"Alive": True, "Resources": {"CPU": 4.0}}] * 2
-    monkeypatch.setattr("ray.nodes", lambda: nodes)
-    with pytest.raises(UserError, match="2 nodes that cannot all see it"):
-        _refuse_local_run("/data/run")
-    _refuse_local_run("s3://bucket/run")
 
 
 def test_the_environment_says_what_a_reader_needs():

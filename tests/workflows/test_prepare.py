@@ -9,7 +9,7 @@ from ray_userrep.corpus.store import newest_version
 from ray_userrep.errors import UserError
 from ray_userrep.recipe import Recipe
 from ray_userrep.workflows.compact import run_compact
-from ray_userrep.workflows.prepare import open_or_prepare, refuse_unshared, run_prepare
+from ray_userrep.workflows.prepare import open_or_prepare, run_prepare
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -64,11 +64,10 @@ def test_a_preparation_prints_its_counts_and_its_place(tmp_path, capsys):
 
 
 def test_a_local_corpus_is_refused_where_several_nodes_would_write_it(monkeypatch, tmp_path):
-    node = {"Alive": True, "Resources": {"CPU": 4.0}}
-    monkeypatch.setattr(ray, "nodes", lambda: [node, node, {"Alive": False, "Resources": {}}])
+    node = {"Alive": True, "Resources": {"CPU": 4.0}, "NodeID": "other"}
+    monkeypatch.setattr(ray, "nodes", lambda: [node, node])
     with pytest.raises(UserError, match="the cluster has 2 nodes"):
         open_or_prepare(recipe(write_log(tmp_path / "logs"), str(tmp_path / "corpus")))
-    refuse_unshared("s3://bucket/corpus")
 
 
 def test_new_files_of_the_log_are_appended_and_an_older_version_is_opened(tmp_path, capsys):

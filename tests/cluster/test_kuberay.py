@@ -1,0 +1,80 @@
+"""The manifests are what KubeRay and Kubernetes take, and what Ray's autoscaler reads out of them."""
+
+import copy
+
+import pytest
+from lightkube.models.core_v1 import ServiceAccount
+from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+
+from tests.cluster.manifests import RayCluster, RayJob, read
+
+GPU = "nvidia.com/gpu"
+
+
+@pytest.fixture
+def cluster(filled):
+    return copy.deepcopy(filled("kuberay/cluster.yaml"))
+
+
+def test_the_manifests_are_read_whole(filled, cluster):
+    read(cluster, RayCluster)
+    read(filled("kuberay/job.yaml"), RayJob)
+    account = read(filled("kuberay/account.yaml"), ServiceAccount)
+    pods = [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
+    assert {pod["template"]["spec"]["serviceAccountName"] for pod in pods} == {account.metadata.name}
+
+
+HEAD, WORKERS = ("spec", "headGroupSpec"), ("spec", "workerGroupSpecs")
+CONTAINER = ("template", "spec", "containers", 0)
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "value", "said"),
+    [
+        (("spec",), "enableInTreeAutoscalng", True, "unknown field `enableInTreeAutoscalng`"),
+        (("spec",), "rayVersion", 2.6, "Expected `str"),
+        (("spec", "autoscalerOptions"), "upscalingMode", "Fast", "Invalid enum value 'Fast'"),
+        ((*HEAD, "rayStartParams"), "num-cpus", 0, "Expected `str`, got `int`"),
+        ((*HEAD, *CONTAINER), "imagee", "x", r"containers\[0\].imagee"),
+        ((*HEAD, *CONTAINER, "ports", 0), "containerPort", "80", "Expected `int`, got `str`"),
+        ((*WORKERS, 1), "minReplica", 0, "unknown field `minReplica`"),
+        ((*WORKERS, 1, "template", "spec", "tolerations", 0), "efect", "x", r"tolerations\[0\].efect"),
+    ],
+)
+def test_a_slip_in_them_would_be_seen(cluster, place, key, value, said):
+    part = cluster
+    for name in place:
+        part = part[name]
+    part[key] = value
+    with pytest.raises(ValueError, match=said):
+        read(cluster, RayCluster)
+
+
+def test_a_group_without_its_bounds_would_be_seen(cluster):
+    del cluster["spec"]["workerGroupSpecs"][0]["maxReplicas"]
+    with pytest.raises(ValueError, match="missing required field `maxReplicas`"):
+        read(cluster, RayCluster)
+
+
+def test_the_job_s_cluster_is_the_cluster(filled, cluster):
+    assert filled("kuberay/job.yaml")["spec"]["rayClusterSpec"] == cluster["spec"]
+
+
+def test_ray_s_autoscaler_reads_two_groups_that_grow_from_nothing(cluster):
+    cluster["metadata"]["namespace"] = "default"
+    config = _derive_autoscaling_config_from_ray_cr(cluster)
+    types = config["available_node_types"]
+    assert cluster["spec"]["enableInTreeAutoscaling"] and config["idle_timeout_minutes"] == 5
+    assert types["headgroup"]["resources"]["CPU"] == 0 and types["headgroup"]["max_workers"] == 0
+    assert types["cpu"]["resources"]["CPU"] == 15 and "GPU" not in types["cpu"]["resources"]
+    assert types["gpu"]["resources"]["CPU"] == 7 and types["gpu"]["resources"]["GPU"] == 1
+    assert all(types[name]["min_workers"] == 0 < types[name]["max_workers"] for name in ("cpu", "gpu"))
+
+
+def test_pods_ask_for_what_they_are_bounded_by(cluster):
+    for group in (cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]):
+        resources = group["template"]["spec"]["containers"][0]["resources"]
+        assert resources["requests"] == resources["limits"]
+    gpu = cluster["spec"]["workerGroupSpecs"][1]["template"]["spec"]
+    assert gpu["containers"][0]["resources"]["limits"][GPU] == "1"
+    assert gpu["nodeSelector"] == {"eks.amazonaws.com/capacityType": "SPOT"} and gpu["tolerations"][0]["key"] == GPU
