@@ -197,12 +197,13 @@ def _best_fit(
     for fit in (Fit(share, seed, rate) for rate in recipe.transfer.learning_rates):
         place = f"{task.name}/{arm.name}/share-{share:g}/seed-{seed}/rate-{fit.learning_rate:g}".replace(" ", "_")
         uri = storage.join(run_uri, "fits", place)
-        found.append(fit_task(recipe, corpus, encoder, task, arm, fit, uri, _bare))
+        found.append(fit_task(recipe, corpus, encoder, task, arm, fit, uri, bare_engine))
     best = max(found, key=lambda outcome: outcome.validation)
     return best._replace(steps=sum(one.steps for one in found), seconds=sum(one.seconds for one in found))
 
 
-def _bare(recipe: Recipe) -> EngineFactory:
+def bare_engine(recipe: Recipe) -> EngineFactory:
+    """Plain torch, on a GPU where there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return lambda model: BareEngine(model, recipe.train, device)
 

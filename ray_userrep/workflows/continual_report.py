@@ -1,0 +1,143 @@
+"""The page of a sequence of tasks: how good each is at each time, what was forgotten, how full the masks are."""
+
+from typing import Any
+
+from ray_userrep import storage
+from ray_userrep.recipe import Recipe
+from ray_userrep.report.heat import Cell, heat_table, strengths
+from ray_userrep.report.page import Section, facts, listing, page, remark
+from ray_userrep.workflows.continual_figures import Result
+
+_TOLD = {
+    "conure": "Conure: masks",
+    "fine_all": "Fine-tuning in turn (FineAll)",
+    "frozen_first": "Heads on the first task's encoder (SinMoAll)",
+    "single": "A model for each task (SinMo)",
+}
+
+
+def write_continual_report(recipe: Recipe, run_uri: str, result: Result) -> str:
+    """Write `<run>/report.html`; returns its place."""
+    sections = [Section("Forgotten at the end", _forgetting(result))]
+    if result["over_single"]:
+        sections.append(Section("At the end, beside a model for each task", _over_single(result)))
+    sections += [Section(_TOLD[name], _matrix(result, name)) for name in result["methods"]]
+    if "conure" in result["methods"]:
+        sections.append(Section("Weights in use", _used(result, recipe)))
+    sections += [Section("Cost", _cost(result)), Section("Run", facts(_facts(recipe, run_uri, result)))]
+    uri = storage.join(run_uri, "report.html")
+    storage.write_text(uri, page(f"Continual: {recipe.name}", lead(result), sections))
+    return uri
+
+
+def printed(result: Result) -> str:
+    """The table of figures at the end, and the verdict, that the job prints."""
+    lines = []
+    for task, (name, told) in enumerate(result["tasks"].items()):
+        lines.append(f"{name}, {told['headline']}: when learned, at the end, forgotten")
+        for method, found in result["methods"].items():
+            first, last = found["matrix"][task][task]["mean"], found["matrix"][task][-1]["mean"]
+            lines.append(f"  {method:14s} {first:.4f}  {last:.4f}  {found['forgetting'][task]:+.4f}")
+    return "\n".join([*lines, lead(result)])
+
+
+def lead(result: Result) -> str:
+    """What each method forgot, in a few sentences."""
+    names = list(result["tasks"])
+    said = []
+    for method, found in result["methods"].items():
+        if method == "single" or len(names) < 2:
+            continue
+        lost = found["forgetting"][:-1]
+        worst = max(range(len(lost)), key=lost.__getitem__)
+        if all(all(cell is not False for cell in row) for row in found["unchanged"]):
+            said.append(f"{_TOLD[method]}: every earlier task predicts bit for bit what it did when it was learned.")
+        elif lost[worst] > 0:
+            best = found["matrix"][worst][-1]["mean"] + lost[worst]
+            share = f" of {best:.4f}"
+            said.append(f"{_TOLD[method]}: forgot most on {names[worst]}, {lost[worst]:.4f}{share}.")
+        else:
+            said.append(f"{_TOLD[method]}: predictions changed, and no figure got worse.")
+    return " ".join(said) or "There was nothing to forget."
+
+
+def _forgetting(result: Result) -> str:
+    tasks = [f"{name} ({told['headline']})" for name, told in result["tasks"].items()]
+    rows = [[method, *(f"{value:.4f}" for value in found["forgetting"])] for method, found in result["methods"].items()]
+    note = "A task's best figure at any time since it was learned, minus its last. The task learned last has no later."
+    return listing(["method", *tasks], rows) + remark(note)
+
+
+def _over_single(result: Result) -> str:
+    rows = []
+    for method, differences in result["over_single"].items():
+        for name, d in zip(result["tasks"], differences, strict=True):
+            interval = f"{d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]"
+            rows.append([method, name, result["tasks"][name]["headline"], interval, f"{d['p']:.3f}"])
+    note = (
+        "Differences are paired over the same users and seeds; p of the paired randomisation test, not corrected for "
+        "the number of comparisons. A model for each task is trained from scratch on that task alone."
+    )
+    return listing(["method", "task", "figure", "over a model of its own", "p"], rows) + remark(note)
+
+
+def _matrix(result: Result, method: str) -> str:
+    """Tasks by time; tints compare a task's figures with its own at other times, by any method."""
+    found, tasks = result["methods"][method], result["tasks"]
+    rows = []
+    for number, (name, told) in enumerate(tasks.items()):
+        tint = _tints(result, number)
+        cells = [cell and _tinted(cell, tint) for cell in found["matrix"][number]]
+        rows.append((f"{name} ({told['headline']})", cells))
+    note = "Test figures with 95 % bootstrap intervals; tints run from a task's worst figure here to its best."
+    return heat_table("task", [f"after {name}" for name in tasks], rows) + remark(note)
+
+
+def _tints(result: Result, task: int) -> dict[float, float]:
+    values = [cell["mean"] for found in result["methods"].values() for cell in found["matrix"][task] if cell]
+    return dict(zip(values, strengths(values), strict=True))
+
+
+def _tinted(cell: dict[str, Any], tint: dict[float, float]) -> Cell:
+    return Cell(f"{cell['mean']:.4f}", f"[{cell['low']:.4f}, {cell['high']:.4f}]", tint[cell["mean"]])
+
+
+def _used(result: Result, recipe: Recipe) -> str:
+    used = result["methods"]["conure"]["used"]
+    rows = [(layer, [Cell(f"{100 * at[layer]:.1f} %", "", at[layer]) for at in used]) for layer in used[0]]
+    note = (
+        f"Share of each layer's weights that some task owns; each takes the largest {1 - recipe.continual.prune:.0%} "
+        "of what is free. Item vectors, norms and all else without a mask belong to the first task."
+    )
+    return heat_table("layer", [f"after {name}" for name in result["tasks"]], rows) + remark(note)
+
+
+def _cost(result: Result) -> str:
+    rows = [
+        [method, name, f"{found['steps'][number]:.0f}", f"{found['seconds'][number]:.1f}"]
+        for method, found in result["methods"].items()
+        for number, name in enumerate(result["tasks"])
+    ]
+    note = (
+        "Steps and seconds of training a task, retraining behind the pruning included, without validation. The first "
+        "task is learned once for all methods without masks."
+    )
+    return listing(["method", "task", "steps", "seconds"], rows) + remark(note)
+
+
+def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
+    environment: dict[str, Any] = storage.read_json(storage.join(run_uri, "environment.json"))
+    users = {
+        name: ", ".join(f"{count:,} {part}" for part, count in told["users"].items())
+        for name, told in result["tasks"].items()
+    }
+    return {
+        "recipe": recipe.name,
+        **{f"users of {name}": told for name, told in users.items()},
+        "seeds": str(recipe.continual.num_seeds),
+        "earlier tasks and later tests": "no overlap" if result["overlap"] else "not checked",
+        "machine": f"{environment['cores']} cores, {environment['processor']}, GPU {environment['gpu'] or 'none'}",
+        "commit": str(environment["commit"]),
+        "date": environment["date"],
+        "run folder": run_uri,
+    }
