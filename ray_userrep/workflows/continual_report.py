@@ -9,10 +9,11 @@ from ray_userrep.report.page import Section, facts, listing, page, remark
 from ray_userrep.workflows.continual_figures import Result
 
 _TOLD = {
-    "conure": "Conure: masks",
-    "fine_all": "Fine-tuning in turn (FineAll)",
-    "frozen_first": "Heads on the first task's encoder (SinMoAll)",
-    "single": "A model for each task (SinMo)",
+    "conure": "conure: masks in one encoder",
+    "in_turn": "in_turn: one encoder fine-tuned task by task (SinMoAll)",
+    "fine_all": "fine_all: the first task's encoder fine-tuned anew for each task (FineAll)",
+    "head_only": "head_only: heads on the first task's encoder",
+    "single": "single: a model for each task (SinMo)",
 }
 
 
@@ -42,27 +43,38 @@ def printed(result: Result) -> str:
 
 
 def lead(result: Result) -> str:
-    """What each method forgot, in a few sentences."""
-    names = list(result["tasks"])
-    said = []
-    for method, found in result["methods"].items():
-        if method == "single" or len(names) < 2:
-            continue
-        lost = found["forgetting"][:-1]
-        worst = max(range(len(lost)), key=lost.__getitem__)
-        if all(all(cell is not False for cell in row) for row in found["unchanged"]):
-            said.append(f"{_TOLD[method]}: every earlier task predicts bit for bit what it did when it was learned.")
-        elif lost[worst] > 0:
-            best = found["matrix"][worst][-1]["mean"] + lost[worst]
-            share = f" of {best:.4f}"
-            said.append(f"{_TOLD[method]}: forgot most on {names[worst]}, {lost[worst]:.4f}{share}.")
-        else:
-            said.append(f"{_TOLD[method]}: predictions changed, and no figure got worse.")
-    return " ".join(said) or "There was nothing to forget."
+    """What one encoder for all tasks forgot, and how it compares with an encoder for each, in a few sentences."""
+    said = [_kept(result, name) for name in ("conure", "in_turn") if name in result["methods"]]
+    if "conure" in result["over_single"]:
+        said.append(_beside(result))
+    return " ".join(said) or "Nothing was learned in one encoder."
+
+
+def _kept(result: Result, method: str) -> str:
+    found = result["methods"][method]
+    if all(cell is not False for row in found["unchanged"] for cell in row):
+        return f"{method}: all earlier tasks predict bit for bit what they did when they were learned."
+    lost, names = found["forgetting"], list(result["tasks"])
+    worst = max(range(len(lost)), key=lambda task: lost[task])
+    last = found["matrix"][worst][-1]["mean"]
+    if lost[worst] <= 0:
+        return f"{method}: predictions of earlier tasks changed, and no figure got worse."
+    metric = result["tasks"][names[worst]]["headline"]
+    return f"{method}: forgot most of {names[worst]}, whose {metric} went from {lost[worst] + last:.4f} to {last:.4f}."
+
+
+def _beside(result: Result) -> str:
+    """Conure beside a model for each task."""
+    verdicts: dict[str, list[str]] = {"better on": [], "worse on": [], "not told apart on": []}
+    for name, d in zip(result["tasks"], result["over_single"]["conure"], strict=True):
+        words = "better on" if d["low"] > 0 else "worse on" if d["high"] < 0 else "not told apart on"
+        verdicts[words].append(name)
+    found = [f"{words} {', '.join(names)}" for words, names in verdicts.items() if names]
+    return f"Beside a model for each task, conure is {'; '.join(found)}."
 
 
 def _forgetting(result: Result) -> str:
-    tasks = [f"{name} ({told['headline']})" for name, told in result["tasks"].items()]
+    tasks = [f"{n}. {name}" for n, name in enumerate(result["tasks"], 1)]
     rows = [[method, *(f"{value:.4f}" for value in found["forgetting"])] for method, found in result["methods"].items()]
     note = "A task's best figure at any time since it was learned, minus its last. The task learned last has no later."
     return listing(["method", *tasks], rows) + remark(note)
@@ -88,9 +100,9 @@ def _matrix(result: Result, method: str) -> str:
     for number, (name, told) in enumerate(tasks.items()):
         tint = _tints(result, number)
         cells = [cell and _tinted(cell, tint) for cell in found["matrix"][number]]
-        rows.append((f"{name} ({told['headline']})", cells))
+        rows.append((f"{number + 1}. {name} ({told['headline']})", cells))
     note = "Test figures with 95 % bootstrap intervals; tints run from a task's worst figure here to its best."
-    return heat_table("task", [f"after {name}" for name in tasks], rows) + remark(note)
+    return heat_table("task", [f"after {n}" for n in range(1, len(tasks) + 1)], rows) + remark(note)
 
 
 def _tints(result: Result, task: int) -> dict[float, float]:
@@ -109,7 +121,7 @@ def _used(result: Result, recipe: Recipe) -> str:
         f"Share of each layer's weights that some task owns; each takes the largest {1 - recipe.continual.prune:.0%} "
         "of what is free. Item vectors, norms and all else without a mask belong to the first task."
     )
-    return heat_table("layer", [f"after {name}" for name in result["tasks"]], rows) + remark(note)
+    return heat_table("layer", [f"after {n}" for n in range(1, len(result["tasks"]) + 1)], rows) + remark(note)
 
 
 def _cost(result: Result) -> str:

@@ -1,4 +1,4 @@
-"""Conure's masks: which weights of a layer belong to which task (Yuan et al., SIGIR 2021, section 3).
+"""Conure's masks: which weights of a layer belong to which task (Yuan et al., SIGIR 2021).
 
 Any linear map of a backbone can be masked, since the mask is a parametrization of its weight and the map knows nothing
 of it. A weight that does not train is a buffer: neither weight decay nor an optimiser's moments reach it, at the price
@@ -23,7 +23,7 @@ MAX_TASKS = 255
 
 
 class Masked(nn.Module):
-    """What trains where a weight is active, and what it was elsewhere: equation 2 of the paper."""
+    """What trains where a weight is active, and elsewhere what it was: stopgrad(W⊙M) + W⊙(1−M) of the paper."""
 
     active: Tensor
     base: Tensor
@@ -66,7 +66,7 @@ def unmask(encoder: UserEncoder) -> None:
 
 
 def claim(weights: dict[str, Tensor], owners: Owners, prune: float, task: int) -> Owners:
-    """Give a task the largest of each layer's free weights, all but the share that is pruned (section 3.2)."""
+    """Give a task the largest of each layer's free weights, all but the share that is pruned."""
     claimed = {}
     for name, owner in owners.items():
         free = torch.nonzero(owner.flatten() == 0)[:, 0]

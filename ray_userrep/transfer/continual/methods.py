@@ -4,7 +4,7 @@ All of them start a task with a head of its own and keep that head. What a later
 an earlier one's weights, unless the method keeps them apart: that is the whole of forgetting.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -37,22 +37,24 @@ class Kept(NamedTuple):
 class Method(NamedTuple):
     """How a sequence is learned.
 
-    `runs_with` names, of the tasks from 0 to the newest, those whose weights a task runs with, later ones over earlier
+    `runs_with` names, given a task and the newest one, those whose weights the task runs with, later ones over earlier
     ones; `trains_all` says whether tasks after the first train the encoder, `masks` whether it is masked.
     """
 
     name: MethodName
-    runs_with: Callable[[int, int], range]
+    runs_with: Callable[[int, int], Iterable[int]]
     trains_all: bool
     masks: bool = False
 
 
 METHODS: dict[MethodName, Method] = {
     "conure": Method("conure", lambda task, newest: range(task + 1), trains_all=False, masks=True),
-    "fine_all": Method("fine_all", lambda task, newest: range(newest + 1), trains_all=True),
-    "frozen_first": Method("frozen_first", lambda task, newest: range(task + 1), trains_all=False),
-    "single": Method("single", lambda task, newest: range(task, task + 1), trains_all=True),
+    "in_turn": Method("in_turn", lambda task, newest: range(newest + 1), trains_all=True),
+    "fine_all": Method("fine_all", lambda task, newest: sorted({0, task}), trains_all=True),
+    "head_only": Method("head_only", lambda task, newest: range(task + 1), trains_all=False),
+    "single": Method("single", lambda task, newest: [task], trains_all=True),
 }
+"""In the words of Conure's authors, SinMoAll is `in_turn`, FineAll `fine_all` and SinMo `single`."""
 
 
 class Trained(Arm):

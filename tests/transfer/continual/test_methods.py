@@ -107,16 +107,24 @@ def test_fine_tuning_in_turn_forgets_and_the_others_do_not(world):
     learned = {method: learn(world, method, stages) for method in METHODS}
     measure, truth_U = stages[0].task.measures["ndcg@10"], stages[0].task.truth("test")
     figures = {name: [measure(truth_U, one.predicted[0]) for one in found] for name, found in learned.items()}
-    assert figures["fine_all"][-1] < figures["fine_all"][0] - 0.1
-    for method in ("conure", "frozen_first", "single"):
+    assert figures["in_turn"][-1] < figures["in_turn"][0] - 0.1
+    for method in ("conure", "fine_all", "head_only", "single"):
         assert len(set(figures[method])) == 1 and figures[method][0] > 0.3
-    assert figures["single"][0] == figures["fine_all"][0] == figures["frozen_first"][0]
+    assert figures["single"][0] == figures["in_turn"][0] == figures["fine_all"][0] == figures["head_only"][0]
     trained = {name: [set(one.kept.own) for one in found] for name, found in learned.items()}
     everything = {n for n, _ in stages[0].fresh.named_parameters()}
-    assert trained["frozen_first"] == [everything, set(), set(), {"items.weight"}]
-    assert trained["fine_all"] == trained["single"] == [everything] * 4
-    alone = encoder_of(METHODS["single"], stages, [learned["single"][0].kept], 1)  # before its task: first weights
-    assert torch.equal(alone(BATCH), stages[1].fresh.eval()(BATCH))
+    assert trained["head_only"] == [everything, set(), set(), {"items.weight"}]
+    assert trained["in_turn"] == trained["fine_all"] == trained["single"] == [everything] * 4
+
+
+def test_where_a_method_starts_a_task(world):
+    stages = world.stages("cnn")[:3]
+    kept = {name: [one.kept for one in learn(world, name, stages)][:2] for name in METHODS if name != "conure"}
+    start = {name: encoder_of(METHODS[name], stages, found, 2)(BATCH) for name, found in kept.items()}
+    then = {number: encoder_of(METHODS["in_turn"], stages, kept["in_turn"][: number + 1], number) for number in (0, 1)}
+    assert torch.equal(start["single"], stages[2].fresh.eval()(BATCH))
+    assert torch.equal(start["in_turn"], then[1](BATCH)) and not torch.equal(then[0](BATCH), then[1](BATCH))
+    assert torch.equal(start["fine_all"], then[0](BATCH)) and torch.equal(start["head_only"], then[0](BATCH))
 
 
 def test_a_sequence_that_was_cut_short_goes_on_with_its_unfinished_task(world, monkeypatch, tmp_path):
