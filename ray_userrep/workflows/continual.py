@@ -23,7 +23,7 @@ from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap
 from ray_userrep.workflows.cluster import connect
-from ray_userrep.workflows.continual_figures import Result, method_figures, over_single
+from ray_userrep.workflows.continual_figures import Result, method_figures, over_single, task_figures
 from ray_userrep.workflows.continual_report import printed, write_continual_report
 from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.transfer import bare_engine
@@ -68,14 +68,13 @@ def compare_methods(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
         "recipe": recipe.model_dump(mode="json"),
         "seed": recipe.seed,
         "overlap": checked,
-        "tasks": {
-            stage.name: {
-                "headline": headline(stage.task),
-                "corpus": stage.catalogue,
-                "users": {part: stage.task.num_users(part) for part in ("train", "valid", "test")},
-            }
-            for stage in stages
+        "counts": {
+            "interactions": source.manifest.num_interactions,
+            "users": source.manifest.num_users,
+            "items": source.manifest.num_items,
+            "quarantined": source.manifest.quarantined,
         },
+        "tasks": {stage.name: task_figures(stage, recipe.evaluation) for stage in stages},
         "methods": {name: method_figures(stages, found, recipe.evaluation) for name, found in learned.items()},
         "over_single": over_single(stages, learned, recipe.evaluation),
     }
@@ -150,7 +149,7 @@ def _sequence(
     recipe: Recipe, stages: list[Stage], corpora: list[Corpus], method: Method, seed_uri: str
 ) -> list[Learned]:
     """One seed's run of the sequence, from first weights of its own."""
-    fresh = {corpus.uri: _fresh(recipe, corpus) for corpus in {id(corpus): corpus for corpus in corpora}.values()}
+    fresh = {uri: _fresh(recipe, corpus) for uri, corpus in {corpus.uri: corpus for corpus in corpora}.items()}
     stages = [stage._replace(fresh=fresh[stage.catalogue]) for stage in stages]
 
     def told(stage: Stage, learned: Learned) -> None:
@@ -160,4 +159,6 @@ def _sequence(
             flush=True,
         )
 
-    return learn_sequence(recipe, stages, corpora, method, seed_uri, bare_engine, told)
+    learned = learn_sequence(recipe, stages, corpora, method, seed_uri, bare_engine, told)
+    # The weights of all times and methods together may be many item tables: they stay in the run folder.
+    return [one._replace(kept=one.kept._replace(own={}, head={})) for one in learned]

@@ -3,18 +3,31 @@
 Shapes: N tasks, S seeds, U users.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.training.continual import Learned
-from ray_userrep.transfer.compare import estimate, paired
+from ray_userrep.transfer.compare import Predictions, estimate, paired
 from ray_userrep.transfer.continual.masks import used
 from ray_userrep.transfer.continual.methods import Stage
 from ray_userrep.transfer.tasks.base import headline
 
 Result = dict[str, Any]
+_PARTS: tuple[Literal["train", "valid", "test"], ...] = ("train", "valid", "test")
+
+
+def task_figures(stage: Stage, config: EvaluationConfig) -> Result:
+    """What is the same for all methods: how a task is measured, on whom, and what simple baselines reach."""
+    task = stage.task
+    baselines = task.baselines(1.0) if config.baselines else {}
+    return {
+        "headline": headline(task),
+        "corpus": stage.catalogue,
+        "users": {part: task.num_users(part) for part in _PARTS},
+        "baselines": {name: _estimated(stage, [predicted_U], config) for name, predicted_U in baselines.items()},
+    }
 
 
 def method_figures(stages: list[Stage], found: list[list[Learned]], config: EvaluationConfig) -> Result:
@@ -55,7 +68,10 @@ def over_single(
 
 
 def _cell(stage: Stage, found: list[list[Learned]], task: int, time: int, config: EvaluationConfig) -> Result:
-    predicted_S = [learned[time].predicted[task] for learned in found]
+    return _estimated(stage, [learned[time].predicted[task] for learned in found], config)
+
+
+def _estimated(stage: Stage, predicted_S: Predictions, config: EvaluationConfig) -> Result:
     measure, truth_U = stage.task.measures[headline(stage.task)], stage.task.truth("test")
     return estimate(measure, truth_U, predicted_S, config.num_bootstrap, config.confidence)._asdict()
 

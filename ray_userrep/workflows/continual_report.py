@@ -5,7 +5,7 @@ from typing import Any
 from ray_userrep import storage
 from ray_userrep.recipe import Recipe
 from ray_userrep.report.heat import Cell, heat_table, strengths
-from ray_userrep.report.page import Section, facts, listing, page, remark
+from ray_userrep.report.page import Section, facts, listing, metrics_table, page, remark
 from ray_userrep.workflows.continual_figures import Result
 
 _TOLD = {
@@ -19,9 +19,9 @@ _TOLD = {
 
 def write_continual_report(recipe: Recipe, run_uri: str, result: Result) -> str:
     """Write `<run>/report.html`; returns its place."""
-    sections = [Section("Forgotten at the end", _forgetting(result))]
+    sections = [Section("Forgotten at the end", _forgetting(result)), Section("At the end", _at_the_end(result))]
     if result["over_single"]:
-        sections.append(Section("At the end, beside a model for each task", _over_single(result)))
+        sections.append(Section("Beside a model for each task", _over_single(result)))
     sections += [Section(_TOLD[name], _matrix(result, name)) for name in result["methods"]]
     if "conure" in result["methods"]:
         sections.append(Section("Weights in use", _used(result, recipe)))
@@ -38,7 +38,8 @@ def printed(result: Result) -> str:
         lines.append(f"{name}, {told['headline']}: when learned, at the end, forgotten")
         for method, found in result["methods"].items():
             first, last = found["matrix"][task][task]["mean"], found["matrix"][task][-1]["mean"]
-            lines.append(f"  {method:14s} {first:.4f}  {last:.4f}  {found['forgetting'][task]:+.4f}")
+            lines.append(f"  {method:28s} {first:.4f}  {last:.4f}  {found['forgetting'][task]:+.4f}")
+        lines += [f"  {system:28s}         {cell['mean']:.4f}" for system, cell in told["baselines"].items()]
     return "\n".join([*lines, lead(result)])
 
 
@@ -78,6 +79,19 @@ def _forgetting(result: Result) -> str:
     rows = [[method, *(f"{value:.4f}" for value in found["forgetting"])] for method, found in result["methods"].items()]
     note = "A task's best figure at any time since it was learned, minus its last. The task learned last has no later."
     return listing(["method", *tasks], rows) + remark(note)
+
+
+def _at_the_end(result: Result) -> str:
+    """A table for each task: the methods' last figures and the baselines'."""
+    tables = []
+    for number, (name, told) in enumerate(result["tasks"].items()):
+        metric = told["headline"]
+        last = {method: found["matrix"][number][-1] for method, found in result["methods"].items()}
+        rows = {system: {metric: cell} for system, cell in (last | told["baselines"]).items()}
+        counts = ", ".join(f"{count:,} {part}" for part, count in told["users"].items())
+        note = f"{number + 1}. {name}. Users: {counts}. Brackets: 95 % bootstrap intervals over users and seeds."
+        tables.append(metrics_table(rows, [metric], "conure", note))
+    return "".join(tables)
 
 
 def _over_single(result: Result) -> str:
@@ -139,13 +153,8 @@ def _cost(result: Result) -> str:
 
 def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
     environment: dict[str, Any] = storage.read_json(storage.join(run_uri, "environment.json"))
-    users = {
-        name: ", ".join(f"{count:,} {part}" for part, count in told["users"].items())
-        for name, told in result["tasks"].items()
-    }
     return {
         "recipe": recipe.name,
-        **{f"users of {name}": told for name, told in users.items()},
         "seeds": str(recipe.continual.num_seeds),
         "earlier tasks and later tests": "no overlap" if result["overlap"] else "not checked",
         "machine": f"{environment['cores']} cores, {environment['processor']}, GPU {environment['gpu'] or 'none'}",

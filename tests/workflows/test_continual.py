@@ -1,5 +1,7 @@
 """The continual job end to end on a small log: it learns in turn, reports, and goes on where it was stopped."""
 
+import shutil
+
 import pytest
 
 from ray_userrep import storage
@@ -9,9 +11,11 @@ from ray_userrep.workflows.continual import run_continual
 
 SEQUENCE = [
     "--encoder.backbone.kind", "cnn", "--encoder.backbone.num_blocks", "1", "--evaluation.num_bootstrap", "100",
-    "--transfer.epochs", "1", "--transfer.batch_tokens", "512", "--continual.num_seeds", "2",
+    "--transfer.epochs", "1", "--transfer.batch_tokens", "512", "--continual.num_seeds", "2", "--train.epochs", "1",
     "--continual.methods", '["conure", "in_turn", "single"]',
 ]  # fmt: skip
+
+ONE_METHOD = ["--continual.methods", '["conure"]', "--continual.num_seeds", "1"]
 
 
 def test_one_command_learns_in_turn_and_reports(ray_session, write_log, small, tmp_path, capsys, monkeypatch):
@@ -50,10 +54,22 @@ def test_one_command_learns_in_turn_and_reports(ray_session, write_log, small, t
     with pytest.raises(UserError, match="holds a finished run"):
         run_continual(recipe)
     refused(small, tmp_path)
+    another_corpus(small, tmp_path)
+
+
+def another_corpus(small, tmp_path):
+    """A later task on other items: they get vectors of their own, and the first task's stay."""
+    shutil.copytree(tmp_path / "corpus", tmp_path / "shop")
+    tasks = f'[{{"task": {{"kind": "next_item"}}}}, {{"task": {{"kind": "next_item"}}, "corpus": "{tmp_path}/shop"}}]'
+    run_continual(small(str(tmp_path), *SEQUENCE, "--continual.tasks", tasks, "--run", f"{tmp_path}/two", *ONE_METHOD))
+    result = storage.read_json(f"{tmp_path}/two/result.json")
+    assert list(result["tasks"]) == ["next item, warm users", "next item, warm users of shop"]
+    assert result["methods"]["conure"]["unchanged"] == [[True, True], [None, True]] and result["over_single"] == {}
 
 
 def check_result(result):
     assert list(result["tasks"]) == ["next item, warm users", "country"] and result["overlap"] is True
+    assert result["tasks"]["country"]["baselines"]["majority"]["mean"] == 0.5
     assert set(result["methods"]) == {"conure", "in_turn", "single"}
     for name, found in result["methods"].items():
         assert [[cell is None for cell in row] for row in found["matrix"]] == [[False, False], [True, False]]
