@@ -16,6 +16,7 @@ from ray_userrep.training.continual import learn_sequence, predict
 from ray_userrep.transfer.config import AttributeTaskConfig, NextItemTaskConfig
 from ray_userrep.transfer.continual.methods import METHODS, Stage, encoder_of
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
+from ray_userrep.transfer.tasks.base import headline
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 
 BACKBONES = {
@@ -125,6 +126,32 @@ def test_where_a_method_starts_a_task(world):
     assert torch.equal(start["single"], stages[2].fresh.eval()(BATCH))
     assert torch.equal(start["in_turn"], then[1](BATCH)) and not torch.equal(then[0](BATCH), then[1](BATCH))
     assert torch.equal(start["fine_all"], then[0](BATCH)) and torch.equal(start["head_only"], then[0](BATCH))
+    foreign = world.stages("cnn")[3]
+    here = encoder_of(METHODS["in_turn"], [*stages[:2], foreign], kept["in_turn"], 2)
+    assert torch.equal(here.items(None), foreign.fresh.items(None))  # item vectors do not go to other items
+    assert torch.equal(here.backbone.norm.weight, kept["in_turn"][1].own["backbone.norm.weight"])
+
+
+def test_retraining_goes_on_from_the_head_and_ends_with_what_the_task_is_run_with(world, monkeypatch):
+    stages, heads, adapt = world.stages("cnn")[:2], [], continual.adapt
+
+    def told(recipe, corpus, engine, *rest):
+        heads.append({name: value.clone() for name, value in engine.model.objective.state_dict().items()})
+        state = adapt(recipe, corpus, engine, *rest)
+        heads.append({name: value.clone() for name, value in engine.model.objective.state_dict().items()})
+        return state
+
+    monkeypatch.setattr(continual, "adapt", told)
+    learned = learn(world, "conure", stages)
+    trained, retrained = heads[5], heads[6]
+    assert trained and all(torch.equal(trained[name], retrained[name]) for name in trained)
+    kept = [one.kept for one in learned]
+    for number, (stage, one) in enumerate(zip(stages, learned, strict=True)):
+        encoder, task = encoder_of(METHODS["conure"], stages, kept[: number + 1], number), stage.task
+        objective = task.objective(encoder, 1.0, 0)
+        objective.load_state_dict(one.kept.head)
+        predicted_U = task.predict(encoder, objective, "valid")
+        assert task.measures[headline(task)](task.truth("valid"), predicted_U) == one.validation
 
 
 def test_a_sequence_that_was_cut_short_goes_on_with_its_unfinished_task(world, monkeypatch, tmp_path):
