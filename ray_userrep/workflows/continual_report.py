@@ -48,20 +48,33 @@ def lead(result: Result) -> str:
     said = [_kept(result, name) for name in ("conure", "in_turn") if name in result["methods"]]
     if "conure" in result["over_single"]:
         said.append(_beside(result))
-    return " ".join(said) or "Nothing was learned in one encoder."
+    if "conure" in result["methods"]:
+        said.append(_behind_baselines(result))
+    return " ".join(filter(None, said)) or "Nothing was learned in one encoder."
 
 
 def _kept(result: Result, method: str) -> str:
     found = result["methods"][method]
     if all(cell is not False for row in found["unchanged"] for cell in row):
         return f"{method}: all earlier tasks predict bit for bit what they did when they were learned."
-    lost, names = found["forgetting"], list(result["tasks"])
-    worst = max(range(len(lost)), key=lambda task: lost[task])
-    last = found["matrix"][worst][-1]["mean"]
-    if lost[worst] <= 0:
-        return f"{method}: predictions of earlier tasks changed, and no figure got worse."
-    metric = result["tasks"][names[worst]]["headline"]
-    return f"{method}: forgot most of {names[worst]}, whose {metric} went from {lost[worst] + last:.4f} to {last:.4f}."
+    lost = []
+    for number, (name, told) in enumerate(result["tasks"].items()):
+        if found["forgetting"][number] > 0:
+            last = found["matrix"][number][-1]["mean"]
+            best = last + found["forgetting"][number]
+            lost.append(f"{name} ({told['headline']} from {best:.4f} to {last:.4f})")
+    return f"{method} forgot {', '.join(lost)}." if lost else f"{method}: no figure got worse, predictions changed."
+
+
+def _behind_baselines(result: Result) -> str:
+    """Where a simple baseline is better than conure at the end."""
+    behind = []
+    for number, (name, told) in enumerate(result["tasks"].items()):
+        ours = result["methods"]["conure"]["matrix"][number][-1]["mean"]
+        best = max(told["baselines"], key=lambda system: told["baselines"][system]["mean"], default=None)
+        if best is not None and told["baselines"][best]["mean"] > ours:
+            behind.append(f"{name} ({best}, {told['baselines'][best]['mean']:.4f})")
+    return f"A simple baseline is ahead of it on {', '.join(behind)}." if behind else ""
 
 
 def _beside(result: Result) -> str:
