@@ -216,7 +216,9 @@ def _place(loc: Sequence[int | str], raw: Any) -> tuple[str, str | None]:
 
 
 def _models(info: FieldInfo) -> list[type[BaseModel]]:
-    """The config classes that a field may hold."""
+    """The config classes that a field may be; several of them in a row are one field, given as JSON."""
+    if get_origin(info.annotation) in (list, tuple):
+        return []
     options = [info.annotation, *get_args(info.annotation)]
     return [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
 

@@ -10,6 +10,7 @@ from ray_userrep.logs.config import LogsConfig
 from ray_userrep.objectives.config import AutoregressiveConfig, ObjectiveConfig
 from ray_userrep.training.config import TrainConfig
 from ray_userrep.transfer.config import TransferConfig
+from ray_userrep.transfer.continual.config import ContinualConfig
 
 
 class Recipe(BaseModel):
@@ -31,6 +32,7 @@ class Recipe(BaseModel):
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
     transfer: TransferConfig = Field(default_factory=TransferConfig)
+    continual: ContinualConfig = Field(default_factory=ContinualConfig)
 
     @model_validator(mode="after")
     def _combinations(self) -> "Recipe":

@@ -88,6 +88,16 @@ def test_a_job_s_own_arguments_are_taken_and_missed_by_name():
         take(["--encoder", "a"], ["encoder", "output"])
 
 
+def test_several_configs_in_a_row_are_one_field_given_as_json():
+    tasks = '[{"task": {"kind": "next_item"}}, {"corpus": "shop"}]'
+    first, second = parse(["--continual.tasks", tasks], "").continual.tasks
+    assert first.task.kind == "next_item" and second.task.kind == "attribute" and second.corpus == "shop"
+    with pytest.raises(UserError, match=r"unknown field continual\.tasks\.corpus"):
+        parse(["--continual.tasks.corpus", "shop"], "")
+    with pytest.raises(UserError, match=r"continual\.tasks\.0\.corpse"):
+        parse(["--continual.tasks", '[{"corpse": "shop"}]'], "")
+
+
 def test_a_splits_rule_brings_its_own_fields_and_refuses_those_of_others():
     recipe = parse(["--split.k", "3", "--split.rule", "leave_k_out", "--corpus.k_core.users", "5"], "")
     assert recipe.split.model_dump() == {"rule": "leave_k_out", "k": 3}

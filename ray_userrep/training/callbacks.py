@@ -156,10 +156,16 @@ class Validate(Callback):
         self._log = log
         self._sink = sink
 
+    def on_start(self, loop: Loop) -> None:
+        loop.stopped = self._no_longer_better(loop)  # it may have stopped before, and be resumed
+
     def on_step(self, loop: Loop, loss_P: Tensor) -> None:
         every = max(1, round(loop.config.eval_every * loop.steps_per_epoch))
         if loop.state.step % every == 0 or loop.state.step == loop.total_steps:
             self._validate(loop)
+
+    def _no_longer_better(self, loop: Loop) -> bool:
+        return loop.config.patience is not None and loop.state.stale_validations >= loop.config.patience
 
     def _validate(self, loop: Loop) -> None:
         self._log.flush(loop)
@@ -172,7 +178,7 @@ class Validate(Callback):
             self._keep_best()
         else:
             state.stale_validations += 1
-            loop.stopped = loop.config.patience is not None and state.stale_validations >= loop.config.patience
+            loop.stopped = self._no_longer_better(loop)
         record = {"kind": "validation", "step": state.step, "seconds": state.seconds, "stopped": loop.stopped} | metrics
         self._sink(record)
 

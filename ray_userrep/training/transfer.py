@@ -24,6 +24,7 @@ from ray_userrep.encoder.readout import ReadoutKind
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.recipe import Recipe
 from ray_userrep.training.fit import EngineFactory, Goal, train
+from ray_userrep.training.loop import TrainState
 from ray_userrep.training.step import Engine, TrainModel
 from ray_userrep.transfer.arms.base import Arm, Size, Usage, freeze, size
 from ray_userrep.transfer.tasks.base import Task, headline
@@ -76,8 +77,7 @@ def fit_task(
     recipe = fitted_recipe(recipe, encoder, task, fit)
     model, parameters = build_transfer(recipe, encoder, task, arm, fit.share, fit.readout)
     engine = make_engine(recipe)(model)
-    state = train(recipe, corpus, fit_uri, engine, _goal(engine, task, fit.share, fit_uri), lambda record: None)
-    _load_best(engine, fit_uri)
+    state = adapt(recipe, corpus, engine, task, fit.share, fit_uri)
     with arm.watching(model.encoder) as usage:
         predicted_U = _predict(engine, task, _TEST)
     assert state.best_metric is not None
@@ -94,6 +94,13 @@ def fit_task(
     )
     _write(fit_uri, outcome)
     return outcome
+
+
+def adapt(recipe: Recipe, corpus: Corpus, engine: Engine, task: Task, share: float, fit_uri: str) -> TrainState:
+    """Train what a task trains, resuming where that was begun, and leave the best weights in the engine's model."""
+    state = train(recipe, corpus, fit_uri, engine, _goal(engine, task, share, fit_uri), lambda record: None)
+    _load_best(engine, fit_uri)
+    return state
 
 
 def fitted_recipe(recipe: Recipe, encoder: UserEncoder, task: Task, fit: Fit) -> Recipe:

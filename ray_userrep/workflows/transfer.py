@@ -215,7 +215,7 @@ def _best_fit(
         place = f"{task.name}/{arm.name}/share-{share:g}/seed-{seed}/rate-{fit.learning_rate:g}-{fit.readout}"
         place = place.replace(" ", "_")
         uri = storage.join(run_uri, "fits", place)
-        found.append(fit_task(recipe, corpus, encoder, task, arm, fit, uri, _bare))
+        found.append(fit_task(recipe, corpus, encoder, task, arm, fit, uri, bare_engine))
         keeper.offer(arm, fit, found[-1], uri)
     best = max(found, key=lambda outcome: outcome.validation)
     return best._replace(steps=sum(one.steps for one in found), seconds=sum(one.seconds for one in found))
@@ -228,7 +228,8 @@ def _readouts(recipe: Recipe, encoder: UserEncoder) -> list[ReadoutKind]:
     return list(dict.fromkeys(encoder.readout if name == "own" else name for name in recipe.transfer.readouts))
 
 
-def _bare(recipe: Recipe) -> EngineFactory:
+def bare_engine(recipe: Recipe) -> EngineFactory:
+    """Plain torch, on a GPU where there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return lambda model: BareEngine(model, recipe.train, device)
 

@@ -9,7 +9,7 @@ from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.evaluation.metrics import ndcg
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.records import read_records
-from ray_userrep.training.transfer import Fit, drop_weights, fit_task
+from ray_userrep.training.transfer import Fit, adapt, build_transfer, drop_weights, fit_task, fitted_recipe
 from ray_userrep.transfer.arms.plain import Full, Scratch
 from ray_userrep.transfer.config import NextItemTaskConfig
 from ray_userrep.transfer.tasks.next_item import NextItemTask
@@ -63,6 +63,17 @@ def test_test_users_are_predicted_by_the_weights_that_validation_liked_best(worl
     model = engines[0].model.eval()
     valid = ndcg(world[3].predict(model.encoder, model.objective, "valid"), 10).mean()
     assert valid == pytest.approx(outcome.validation)
+
+
+def test_training_that_stopped_early_is_not_gone_on_with(world, tmp_path):
+    recipe, corpus, encoder, task = world
+    transfer = recipe.transfer.model_copy(update={"epochs": 40.0, "patience": 2})
+    fitted = fitted_recipe(recipe.model_copy(update={"transfer": transfer}), encoder, task, FIT)
+    states = []
+    for _ in range(2):
+        engine = BareEngine(build_transfer(fitted, encoder, task, Full(), 1.0)[0], fitted.train, torch.device("cpu"))
+        states.append(adapt(fitted, corpus, engine, task, 1.0, str(tmp_path)))
+    assert states[0] == states[1] and states[0].stale_validations == 2
 
 
 def test_seed_and_start_decide_the_outcome(world, tmp_path):

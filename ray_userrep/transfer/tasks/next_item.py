@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.config import ColdItemConfig, ColdUserConfig, LeaveOneOutConfig, SplitConfig
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.corpus.splits import TRAIN, Part, resolve
+from ray_userrep.corpus.splits import TRAIN, Part, Split, resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.stream import train_counts
 from ray_userrep.encoder.config import EncoderConfig
@@ -70,6 +70,11 @@ class NextItemTask:
         self._least = config.min_examples
         refuse_few(self.name, "in valid", self.num_users("valid"), self._least)
         refuse_few(self.name, "in test", self.num_users("test"), self._least)
+
+    @property
+    def split(self) -> Split:
+        """What of each user is trained on, and what is asked about."""
+        return self._split
 
     def cut(self, share: float) -> ChosenUsers:
         """What the task's split trains on, of a share of the users."""
