@@ -1,7 +1,9 @@
 """Learn tasks one after the other and measure what is forgotten, with masks (Conure) and without.
 
-    python jobs/continual.py --recipe conure [--logs URI] [--corpus URI] [--run URI] \
-        [--continual.tasks '[{"task": {"kind": "next_item"}}, {"task": {"kind": "attribute", "attributes": ["age"]}}]']
+    python jobs/continual.py --recipe conure [--logs URI] [--corpus URI] [--run URI] [--continual.tasks JSON]
+
+Tasks are given in their order, as in '[{"task": {"kind": "next_item"}}, {"task": {"kind": "attribute", "attributes":
+["age"]}}, {"task": {"kind": "next_item"}, "corpus": "corpora/shop"}]'; other corpora are prepared before.
 
 Naming the folder of an unfinished run resumes it.
 """

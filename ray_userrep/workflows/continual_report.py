@@ -19,7 +19,7 @@ _TOLD = {
 
 def write_continual_report(recipe: Recipe, run_uri: str, result: Result) -> str:
     """Write `<run>/report.html`; returns its place."""
-    sections = [Section("Forgotten at the end", _forgetting(result)), Section("At the end", _at_the_end(result))]
+    sections = [Section("Forgotten at the end", _forgetting(result)), *_at_the_end(result)]
     if result["over_single"]:
         sections.append(Section("Beside a model for each task", _over_single(result)))
     sections += [Section(_TOLD[name], _matrix(result, name)) for name in result["methods"]]
@@ -94,17 +94,18 @@ def _forgetting(result: Result) -> str:
     return listing(["method", *tasks], rows) + remark(note)
 
 
-def _at_the_end(result: Result) -> str:
+def _at_the_end(result: Result) -> list[Section]:
     """A table for each task: the methods' last figures and the baselines'."""
-    tables = []
+    sections = []
     for number, (name, told) in enumerate(result["tasks"].items()):
         metric = told["headline"]
         last = {method: found["matrix"][number][-1] for method, found in result["methods"].items()}
         rows = {system: {metric: cell} for system, cell in (last | told["baselines"]).items()}
         counts = ", ".join(f"{count:,} {part}" for part, count in told["users"].items())
-        note = f"{number + 1}. {name}. Users: {counts}. Brackets: 95 % bootstrap intervals over users and seeds."
-        tables.append(metrics_table(rows, [metric], "conure", note))
-    return "".join(tables)
+        note = f"Users: {counts}. Brackets: 95 % bootstrap intervals over users and seeds."
+        table = metrics_table(rows, [metric], "conure", note)
+        sections.append(Section(f"{number + 1}. {name}, at the end", table))
+    return sections
 
 
 def _over_single(result: Result) -> str:
