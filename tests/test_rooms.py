@@ -72,3 +72,11 @@ def test_every_plain_module_imports_where_there_is_neither():
     assert {"ray_userrep.encoder.user_encoder", "ray_userrep.training.bare", "ray_userrep.corpus.stream"} <= set(names)
     blocked = "import sys; sys.modules.update(ray=None, deepspeed=None)\n"
     subprocess.run([sys.executable, "-c", blocked + "".join(f"import {name}\n" for name in names)], check=True)
+
+
+def test_a_log_is_prepared_without_what_only_training_needs():
+    imported = (
+        "import sys; import ray_userrep.workflows.prepare; sys.exit(str({'torch', 'transformers'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True)
+    assert done.stderr.strip() == "set()"

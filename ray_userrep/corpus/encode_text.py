@@ -15,11 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
-import torch
 from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy
 from ray.exceptions import RayTaskError
-from transformers import AutoModel, AutoTokenizer
 
 from ray_userrep import storage
 from ray_userrep.corpus.config import TextConfig
@@ -140,6 +138,9 @@ class TextEncoder:
     """An actor with a model: the mean of the last states of a text's tokens, scaled to length one."""
 
     def __init__(self, model: str, max_tokens: int) -> None:
+        import torch  # here, as a log without texts is prepared without the second that these take to import
+        from transformers import AutoModel, AutoTokenizer
+
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
         loaded: Any = AutoModel.from_pretrained(model)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -154,6 +155,8 @@ class TextEncoder:
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """Vectors of the texts, float32, `[N, E]`."""
+        import torch
+
         tokens = self._tokenizer(
             texts, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
         ).to(self._device)

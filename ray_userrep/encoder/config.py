@@ -1,11 +1,16 @@
-"""What an encoder is made of; its JSON is stored with the weights."""
+"""What an encoder is made of; its JSON is stored with the weights.
+
+Jobs that only read and write logs have a recipe too: nothing that takes a second to import is imported here.
+"""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from ray_userrep.encoder.fields import FieldName
-from ray_userrep.encoder.readout import ReadoutKind
+FieldName = Literal[
+    "gap", "hour", "day", "month", "year", "event", "category", "category_2", "category_3", "category_4", "price"
+]
+ReadoutKind = Literal["last", "mean", "cls", "mask"]
 
 
 class IdItemsConfig(BaseModel):

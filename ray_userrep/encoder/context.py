@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ray_userrep.corpus.batch import Batch
-from ray_userrep.encoder.fields import FIELDS, FieldName
+from ray_userrep.encoder.config import FieldName
+from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.errors import UserError
 
 

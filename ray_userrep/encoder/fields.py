@@ -7,16 +7,13 @@ Shapes: T tokens.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ray_userrep.corpus.batch import TIMESTAMPS, Batch
-
-FieldName = Literal[
-    "gap", "hour", "day", "month", "year", "event", "category", "category_2", "category_3", "category_4", "price"
-]
+from ray_userrep.encoder.config import FieldName
 
 _SECOND, _HOUR, _WEEK_HOURS = 10**6, 3600 * 10**6, 168
 _DAY = 24 * _HOUR

@@ -4,14 +4,13 @@ Shapes: T tokens, B windows, D width.
 """
 
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ray_userrep.corpus.batch import CLS, MASK, TIMESTAMPS, Batch
+from ray_userrep.encoder.config import ReadoutKind
 
-ReadoutKind = Literal["last", "mean", "cls", "mask"]
 APPENDED: dict[ReadoutKind, int] = {"cls": CLS, "mask": MASK}
 
 

@@ -27,14 +27,14 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.plan import ranges
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.card import model_card
-from ray_userrep.encoder.config import EncoderConfig
+from ray_userrep.encoder.config import EncoderConfig, ReadoutKind
 from ray_userrep.encoder.context import Context
 from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.items.unit import UnitItems
 from ray_userrep.encoder.layers import Dropout
-from ray_userrep.encoder.readout import APPENDED, ReadoutKind, append, readout
+from ray_userrep.encoder.readout import APPENDED, append, readout
 from ray_userrep.errors import UserError
 
 _ITEMS, _CARD = "items", "README.md"

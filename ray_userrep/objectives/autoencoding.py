@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ray_userrep.corpus.batch import TIMESTAMPS, Batch
-from ray_userrep.encoder.fields import FIELDS, FieldName
+from ray_userrep.encoder.config import FieldName, ReadoutKind
+from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.layers import ZeroLinear
-from ray_userrep.encoder.readout import APPENDED, ReadoutKind, append
+from ray_userrep.encoder.readout import APPENDED, append
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.augment import hide, shuffled, subsequence, windows_of, without_times
 from ray_userrep.objectives.autoregressive import TARGETS

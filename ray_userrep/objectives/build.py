@@ -13,8 +13,8 @@ from ray_userrep.corpus.batch import TIMESTAMPS
 from ray_userrep.corpus.domains import COLUMN
 from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig
-from ray_userrep.encoder.fields import CATEGORY_LEVELS, FIELDS, FieldName, price_codes
+from ray_userrep.encoder.config import EncoderConfig, FieldName
+from ray_userrep.encoder.fields import CATEGORY_LEVELS, FIELDS, price_codes
 from ray_userrep.errors import UserError
 from ray_userrep.objectives.augment import dropped, masked, one_domain, period, permuted, subsequence
 from ray_userrep.objectives.autoencoding import Autoencoding, SideHead

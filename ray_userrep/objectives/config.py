@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ray_userrep.encoder.config import EncoderConfig, MeanConfig, RowItemsConfig
-from ray_userrep.encoder.fields import FieldName
+from ray_userrep.encoder.config import EncoderConfig, FieldName, MeanConfig, RowItemsConfig
 
 
 class _Softmax(BaseModel):

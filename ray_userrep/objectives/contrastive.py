@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ray_userrep.corpus.batch import Batch
-from ray_userrep.encoder.readout import APPENDED, ReadoutKind, append
+from ray_userrep.encoder.config import ReadoutKind
+from ray_userrep.encoder.readout import APPENDED, append
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.augment import PAIRED, keep
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone

@@ -19,8 +19,8 @@ from ray_userrep import storage
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.splits import Part
 from ray_userrep.corpus.store import Corpus
+from ray_userrep.encoder.config import ReadoutKind
 from ray_userrep.encoder.items.rows import RowItems
-from ray_userrep.encoder.readout import ReadoutKind
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.recipe import Recipe
 from ray_userrep.training.fit import EngineFactory, Goal, train

@@ -14,8 +14,7 @@ from ray_userrep.corpus.encode_text import ensure_text_vectors
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.text import items_with_text
-from ray_userrep.encoder.config import EncoderConfig
-from ray_userrep.encoder.readout import ReadoutKind
+from ray_userrep.encoder.config import EncoderConfig, ReadoutKind
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.recipe import Recipe

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ray_userrep import storage
-from ray_userrep.encoder.readout import ReadoutKind
+from ray_userrep.encoder.config import ReadoutKind
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.intervals import Interval
