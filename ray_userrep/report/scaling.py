@@ -8,7 +8,9 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from ray_userrep.report.figures import COLOURS, INK, MAIN, SOFT, plain, svg
 from ray_userrep.report.page import Section, facts, figure, listing, page, remark
@@ -138,7 +140,10 @@ def _draw_frontier(values: Values) -> Figure:
         axis.plot(computes, value, color=MAIN)
         if None not in (*low, *high):
             axis.fill_between(computes, low, high, color=MAIN, alpha=0.2, linewidth=0)
-        _logs(axis, "FLOPs of the backbone C", label)
+        plain(axis, "FLOPs of the backbone C", label)
+        axis.set(xscale="log", yscale="log")
+        _counts(axis.xaxis)
+        (_losses if name == "loss" else _counts)(axis.yaxis)
     return drawing
 
 
@@ -160,6 +165,7 @@ def _draw_residuals(values: Values) -> Figure:
         axis.plot(values[name], 100 * np.array(values["residuals"]), "o", color=MAIN, markersize=4)
         plain(axis, name, "loss over the law, %")
         axis.set_xscale("log")
+        _counts(axis.xaxis)
     return drawing
 
 
@@ -268,10 +274,23 @@ def _at(rows: Values, x: str, y: str, places: Sequence[int]) -> tuple[list[float
     return [rows[x][i] for i in places], [rows[y][i] for i in places]
 
 
-def _logs(axis: "mpl.axes.Axes", x_label: str, y_label: str = "validation loss") -> None:
-    plain(axis, x_label, y_label)
-    axis.set_xscale("log")
-    axis.set_yscale("log")
+def _logs(axis: "mpl.axes.Axes", x_label: str) -> None:
+    """Losses over counts, both logarithmic."""
+    plain(axis, x_label, "validation loss")
+    axis.set(xscale="log", yscale="log")
+    _counts(axis.xaxis)
+    _losses(axis.yaxis)
+
+
+def _losses(line: Axis) -> None:
+    """Names even places: losses lie within a decade, of which a logarithmic axis would name few places or all."""
+    line.set(major_locator=MaxNLocator(5), major_formatter=ScalarFormatter(), minor_locator=NullLocator())
+
+
+def _counts(line: Axis) -> None:
+    """Names places of a logarithmic axis as 2k, 5k, 1M."""
+    places = LogLocator(subs=(1.0, 2.0, 5.0), numticks=8)
+    line.set(major_locator=places, major_formatter=EngFormatter(sep=""), minor_locator=NullLocator())
 
 
 def _cycle() -> Iterator[str]:
