@@ -289,7 +289,8 @@ def _losses(line: Axis) -> None:
 
 def _counts(line: Axis) -> None:
     """Names places of a logarithmic axis as 2k, 5k, 1M."""
-    places = LogLocator(subs=(1.0, 2.0, 5.0), numticks=8)
+    low, high = line.get_view_interval()
+    places = LogLocator(subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,), numticks=6)
     line.set(major_locator=places, major_formatter=EngFormatter(sep=""), minor_locator=NullLocator())
 
 
