@@ -7,7 +7,7 @@ precision the varlen kernel takes the jagged layout as it is. The layout is work
 Shapes: T tokens, B windows, H heads, E head width, G windows of a group, S longest of a group, P places (G·S, summed).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -68,54 +68,16 @@ def has_varlen(x: Tensor, head_width: int) -> bool:
 
 def attend(qkv_T3HE: Tensor, layout: Layout) -> Tensor:
     """Scaled dot-product attention inside each window, `[T, H, E]`."""
-    out_THE = _varlen(qkv_T3HE, layout) if layout.groups is None else _Grouped.apply(qkv_T3HE, layout)
-    assert isinstance(out_THE, Tensor)
-    return out_THE
-
-
-class _Grouped(torch.autograd.Function):
-    """Attention group by group, as one step of autograd.
-
-    Left to itself, autograd joins the gradients of q, k and v of each group, then those of the groups, and adds up
-    the places of each token: half as much work as attention itself. Places that are padding have no gradient, so that
-    one copy out of the places does.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, qkv_T3HE: Tensor, layout: Layout) -> Tensor:
-        assert layout.groups is not None
-        qkv_P3HE = qkv_T3HE.index_select(0, layout.source_P)
-        out_PHE = torch.empty_like(qkv_P3HE[:, 0])
-        ctx.layout, ctx.parts = layout, []
-        for group, part, out in zip(layout.groups, *_split(layout.groups, qkv_P3HE, out_PHE), strict=True):
-            with torch.set_grad_enabled(ctx.needs_input_grad[0]):
-                q, k, v = (x.transpose(1, 2).detach().requires_grad_(ctx.needs_input_grad[0]) for x in part.unbind(2))
-                attended = F.scaled_dot_product_attention(q, k, v, group.visible, is_causal=layout.causal)
-            out.copy_(attended.detach().transpose(1, 2))
-            ctx.parts.append((attended, (q, k, v)))
-        return out_PHE.index_select(0, layout.place_T)
-
-    @staticmethod
-    def backward(ctx: Any, grad_THE: Tensor) -> tuple[Tensor, None]:
-        layout, places = ctx.layout, (len(ctx.layout.source_P), *grad_THE.shape[1:])
-        grad_PHE = grad_THE.new_zeros(places).index_copy_(0, layout.place_T, grad_THE)
-        grad_P3HE = grad_THE.new_empty(places[0], 3, *places[1:])
-        for (attended, qkv), grad, into in zip(ctx.parts, *_split(layout.groups, grad_PHE, grad_P3HE), strict=True):
-            for x, grad_x in zip(into.unbind(2), torch.autograd.grad(attended, qkv, grad.transpose(1, 2)), strict=True):
-                x.copy_(grad_x.transpose(1, 2))
-        return grad_P3HE.index_select(0, layout.place_T), None
-
-
-def _split(groups: list[Group], *tensors_P: Tensor) -> list[list[Tensor]]:
-    """The part of each group of each tensor, `[G, S, …]`."""
-    sizes = [group.num_windows * group.longest for group in groups]
-    return [
-        [
-            part.unflatten(0, (group.num_windows, group.longest))
-            for group, part in zip(groups, x.split(sizes), strict=True)
-        ]
-        for x in tensors_P
-    ]
+    if layout.groups is None:
+        return _varlen(qkv_T3HE, layout)
+    qkv_P3HE = qkv_T3HE.index_select(0, layout.source_P)
+    sizes = [group.num_windows * group.longest for group in layout.groups]
+    outs = [qkv_P3HE[:0, 0]]  # so that a batch of empty windows has something to join
+    for group, part in zip(layout.groups, qkv_P3HE.split(sizes), strict=True):
+        q, k, v = part.unflatten(0, (group.num_windows, group.longest)).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=group.visible, is_causal=layout.causal)
+        outs.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outs).index_select(0, layout.place_T)
 
 
 def _varlen(qkv_T3HE: Tensor, layout: Layout) -> Tensor:
