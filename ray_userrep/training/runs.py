@@ -14,6 +14,8 @@ import subprocess
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,6 +40,18 @@ _PACKAGES = ("ray_userrep", "torch", "ray", "deepspeed", "transformers", "pyarro
 def default_uri(recipe: Recipe) -> str:
     """A fresh local folder for a run that was given no name."""
     return storage.absolute(f"runs/{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}")
+
+
+def named(recipe: Recipe) -> tuple[Recipe, str]:
+    """The recipe with the folder of its run, and that folder.
+
+    Raises:
+        UserError: as `refuse_other`, before any work.
+    """
+    run_uri = storage.absolute(recipe.run) if recipe.run else default_uri(recipe)
+    recipe = recipe.model_copy(update={"run": run_uri})
+    refuse_other(recipe, run_uri)
+    return recipe, run_uri
 
 
 def refuse_other(recipe: Recipe, run_uri: str) -> None:
@@ -75,6 +89,19 @@ def open_run(recipe: Recipe, run_uri: str) -> bool:
     storage.write_text(recipe_uri, recipe.model_dump_json(indent=2) + "\n")
     storage.write_json(storage.join(run_uri, "environment.json"), environment())
     return resumed
+
+
+@contextmanager
+def running(recipe: Recipe, run_uri: str) -> Iterator[None]:
+    """The run's folder, ready and held by this process, and told.
+
+    Raises:
+        UserError: as `refuse_other`, or another live process holds it.
+    """
+    with Lease(run_uri):
+        resumed = open_run(recipe, run_uri)
+        print(f"run       {run_uri}{' (resumed)' if resumed else ''}", flush=True)
+        yield
 
 
 def changed(one: Recipe, other: Recipe) -> list[str]:

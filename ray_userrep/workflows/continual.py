@@ -32,14 +32,10 @@ from ray_userrep.workflows.transfer import bare_engine
 def run_continual(recipe: Recipe) -> None:
     """Learn the recipe's tasks in turn; leaves result.json and report.html in the run folder, or resumes there."""
     _refuse_unused(recipe)
-    run_uri = storage.absolute(recipe.run) if recipe.run else runs.default_uri(recipe)
-    recipe = recipe.model_copy(update={"run": run_uri})
-    runs.refuse_other(recipe, run_uri)
+    recipe, run_uri = runs.named(recipe)
     connect()
     source = open_or_prepare(recipe)
-    with runs.Lease(run_uri):
-        resumed = runs.open_run(recipe, run_uri)
-        print(f"run       {run_uri}{' (resumed)' if resumed else ''}", flush=True)
+    with runs.running(recipe, run_uri):
         result = compare_methods(recipe, source, run_uri)
         report_uri = write_continual_report(recipe, run_uri, result)
         storage.write_json(storage.join(run_uri, runs.RESULT), result)

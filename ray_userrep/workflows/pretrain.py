@@ -23,21 +23,17 @@ _CORPUS = "corpus.json"
 
 def run_pretrain(recipe: Recipe) -> None:
     """Pretrain as the recipe says; leaves encoder, result.json and report.html in the run folder, or resumes there."""
-    run_uri = storage.absolute(recipe.run) if recipe.run else runs.default_uri(recipe)
-    recipe = recipe.model_copy(update={"run": run_uri})
     if recipe.train.warm_start is not None:  # workers have working directories of their own
         warm = {"warm_start": encoder_uri(recipe.train.warm_start)}
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=warm)})
-    runs.refuse_other(recipe, run_uri)
+    recipe, run_uri = runs.named(recipe)
     timings: dict[str, float] = {}
     with _timed(timings, "start"):
         connect()
     with _timed(timings, "prepare"):
         corpus = _corpus(recipe, run_uri)
-    with runs.Lease(run_uri):
-        resumed = runs.open_run(recipe, run_uri)
+    with runs.running(recipe, run_uri):
         storage.write_json(storage.join(run_uri, _CORPUS), {"uri": corpus.uri, "version": corpus.manifest.version})
-        print(f"run       {run_uri}{' (resumed)' if resumed else ''}", flush=True)
         with _timed(timings, "train"):
             fit_distributed(recipe, corpus, run_uri, lambda record: print(progress_line(record), flush=True))
         with _timed(timings, "evaluate"):
