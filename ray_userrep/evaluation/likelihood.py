@@ -7,6 +7,7 @@ interactions, and intervals are taken over users, whose interactions depend on e
 Shapes: U users, W windows, T tokens, V items, D width, C tokens of a chunk.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,7 @@ class Likelihood(NamedTuple):
         return {"mean": float(self.loss_U.sum() / self.count_U.sum()), "low": float(low), "high": float(high)}
 
 
-def read_unseen(corpus: Corpus, split: Split, encoder: UserEncoder) -> Sequences:
+def read_unseen(corpus: Corpus, split: Split, side_columns: Sequence[str] = ()) -> Sequences:
     """The whole sequences of the users that a cold-user split keeps for validation.
 
     Raises:
@@ -55,7 +56,7 @@ def read_unseen(corpus: Corpus, split: Split, encoder: UserEncoder) -> Sequences
         )
     parts = []
     for number in corpus.buckets():
-        bucket = corpus.bucket(number, encoder.side_columns)
+        bucket = corpus.bucket(number, side_columns)
         rows = np.flatnonzero(split.positions(bucket).valid_U != NONE)
         held = bucket.heads(rows, bucket.lengths_U[rows])
         parts.append(Sequences(held.items_N, held.timestamps_N, held.offsets_U1, held.user_hash_U, side_N=held.side_N))

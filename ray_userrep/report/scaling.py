@@ -87,7 +87,8 @@ def _residuals(law: Mapping[str, Any]) -> Values:
     return {name: law["points"][name] for name in ("N", "D")} | {"residuals": law["law"]["log_residuals"]}
 
 
-def _draw_loss(values: Values) -> Figure:
+def loss_figure(values: Values) -> Figure:
+    """Loss against size, data and compute, from the values that `scaling_page` hands back as `loss`."""
     drawing = Figure(figsize=(9.5, 3.8), layout="constrained")
     rows = values["rows"]
     grid, others = ([i for i, kind in enumerate(rows["kind"]) if (kind == "grid") is flag] for flag in (True, False))
@@ -195,7 +196,7 @@ def _draw_utilisation(values: Values) -> Figure:
 
 
 _DRAW: dict[str, Callable[[Values], Figure]] = {
-    "loss": _draw_loss, "isoflop": _draw_isoflop, "frontier": _draw_frontier, "downstream": _draw_downstream,
+    "loss": loss_figure, "isoflop": _draw_isoflop, "frontier": _draw_frontier, "downstream": _draw_downstream,
     "residuals": _draw_residuals, "axes": _draw_axes, "utilisation": _draw_utilisation,
 }  # fmt: skip
 _CAPTIONS = {

@@ -79,7 +79,7 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> Result:
     test = read_histories(corpus, split, "test", config.max_users, encoder.side_columns)
     found = ranks(encoder_scorer(encoder), test, corpus.manifest.num_items, config.exclude_seen)
     return {
-        "loss": likelihood(encoder, read_unseen(corpus, split, encoder)).summary(),
+        "loss": likelihood(encoder, read_unseen(corpus, split, encoder.side_columns)).summary(),
         "metrics": summary(found, config, test.users_U),
         "profile": measure_profile(corpus, split, encoder, config),
         "split_fingerprint": split.fingerprint(corpus.manifest, config.exclude_seen),

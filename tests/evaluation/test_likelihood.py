@@ -45,7 +45,7 @@ def one_by_one(encoder, sequence):
 
 def test_it_is_the_mean_over_every_prediction_for_users_never_trained_on(corpus, encoder):
     split = resolve(ColdUserConfig(valid_share=0.2), corpus)
-    users = read_unseen(corpus, split, encoder)
+    users = read_unseen(corpus, split, encoder.side_columns)
     measured = likelihood(encoder, users)
     trained = np.concatenate([b.user_hash_U[split.training(b)[1] > 0] for b in map(corpus.bucket, corpus.buckets())])
     assert users.num_users > 10 and not set(users.users_U) & set(trained)
@@ -61,4 +61,4 @@ def test_it_is_the_mean_over_every_prediction_for_users_never_trained_on(corpus,
 
 def test_a_split_that_trains_on_everyone_is_refused(corpus, encoder):
     with pytest.raises(UserError, match="never trained on"):
-        read_unseen(corpus, resolve(LeaveOneOutConfig(), corpus), encoder)
+        read_unseen(corpus, resolve(LeaveOneOutConfig(), corpus))

@@ -1,0 +1,112 @@
+"""Two scaling studies: MovieLens-1M, and a synthetic log on which the least possible loss is known.
+
+    python benchmarks/scaling.py --data ../shared/data [--only synthetic] [--runs runs/scaling]
+
+Each is the scaling job as anyone would run it: six sizes, four amounts of data, two seeds, the learning rate tried at
+each size, the largest two settings predicted before they are trained. About 40 minutes each on two cores, resumable.
+The page, the numbers and the picture of the loss go to benchmarks/results/; what the fitted floor E says of the known
+one is added to the numbers.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ray_userrep import storage
+from ray_userrep.corpus.plan import tiles
+from ray_userrep.corpus.splits import resolve
+from ray_userrep.corpus.store import open_corpus
+from ray_userrep.evaluation.likelihood import read_unseen
+from ray_userrep.logs.planted import Floors
+from ray_userrep.logs.synthetic import DESCRIPTION
+from ray_userrep.recipe import Recipe
+from ray_userrep.report import figures
+from ray_userrep.report.scaling import loss_figure
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+SIZES = "[3000, 10000, 30000, 100000, 300000, 1100000]"
+SYNTHETIC = (
+    "--interactions", "2100000", "--users", "20000", "--items", "400", "--interests", "10", "--variants", "4",
+    "--lag", "2", "--follow", "0.8", "--min_length", "20", "--length_exponent", "3",
+)  # fmt: skip
+
+
+class Study(NamedTuple):
+    """A log below the data, or none where a synthetic one is written, and how many interactions the runs see."""
+
+    name: str
+    log: str | None
+    amounts: str
+    options: tuple[str, ...] = ()
+
+
+STUDIES = [
+    Study("synthetic", None, "[30000, 100000, 300000, 900000]"),
+    Study("ml-1m", "ml-1m/ml-1m", "[20000, 60000, 180000, 540000]", ("--evaluation.exclude_seen", "true")),
+]
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--data", required=True, help="folder that holds a folder for each data set")
+    arguments.add_argument("--only", default="", help="studies whose name starts so")
+    arguments.add_argument("--runs", default="runs/scaling")
+    options = arguments.parse_args()
+    for study in STUDIES:
+        if study.name.startswith(options.only):
+            run(study, options.data, storage.absolute(storage.join(options.runs, study.name)))
+
+
+def run(study: Study, data: str, folder: str) -> None:
+    """The study by its job, and what is kept of it."""
+    log = storage.absolute(storage.join(data, study.log)) if study.log else storage.join(folder, "log")
+    if not study.log and not storage.exists(storage.join(log, DESCRIPTION)):
+        job("synthesize", "--output", log, *SYNTHETIC)
+    corpus, place = storage.join(folder, "corpus"), storage.join(folder, "study")
+    job(
+        "scale", "--recipe", "ladder", "--logs", log, "--corpus", corpus, "--run", place, "--scale.sizes", SIZES,
+        "--scale.data", study.amounts, "--scale.tune", "[0.5, 1, 2]", *study.options,
+    )  # fmt: skip
+    result = storage.read_json(storage.join(place, "result.json"))
+    keep(study, place, result | ({"floor": floor(result, log, corpus)} if not study.log else {}))
+
+
+def job(name: str, *options: str) -> None:
+    """One of the project's jobs, in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, ROOT / "jobs" / f"{name}.py", *options], check=True, env=environment)
+
+
+def floor(result: dict[str, Any], log: str, corpus_uri: str) -> dict[str, Any]:
+    """The least loss possible on the validation windows, and whether the law's E holds it in its interval."""
+    recipe, corpus = Recipe.model_validate(result["recipe"]), open_corpus(corpus_uri)
+    told = storage.read_json(storage.join(log, DESCRIPTION))
+    users = read_unseen(corpus, resolve(recipe.split, corpus))
+    length_W = tiles(np.maximum(users.lengths_U - 1, 0), recipe.stream.max_len)[2]
+    num_short = int(np.minimum(length_W, told["config"]["lag"] - 1).sum())
+    least = Floors(**told["floors_nats"]).mean(num_short, int(length_W.sum()) - num_short)
+    fitted = result["law"]["law"]["constants"].get("E") if result["law"] else None
+    inside = bool(fitted and fitted["low"] <= least <= fitted["high"])
+    return {"nats": least, "E": fitted, "inside": inside}
+
+
+def keep(study: Study, place: str, result: dict[str, Any]) -> None:
+    """The study's page, numbers and picture, under results."""
+    RESULTS.mkdir(exist_ok=True)
+    name = f"scaling_{study.name}"
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (RESULTS / f"{name}.html").write_text(storage.read_text(storage.join(place, "report.html")))
+    values = storage.read_json(storage.join(place, "figures", "loss.json"))
+    figures.save(loss_figure(values), RESULTS / f"{name}.png")
+    print(json.dumps({"study": study.name, "proof": result["proof"], "floor": result.get("floor")}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
