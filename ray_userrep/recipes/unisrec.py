@@ -4,7 +4,7 @@ A state against the item that follows, and against the same history with some it
 of all domains and workers, but for those with the same item to come. Three things are not as there: every place of a
 window is trained on, where the original explodes histories into prefixes; the second contrast goes both ways; a text
 has one version with words dropped, for a tenth of the batches, and how many words is ours. Attention has no dropout.
-`encoder/transductive.py` says what fine-tuning trains.
+The arms `unisrec_inductive` and `unisrec_transductive` of the transfer job are its fine-tuning.
 """
 
 from ray_userrep.corpus.config import StreamConfig, TextConfig

@@ -21,6 +21,8 @@ ArmName = Literal[
     "uaf_hard",
     "uaf_soft",
     "uaf_random",
+    "unisrec_inductive",
+    "unisrec_transductive",
 ]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -93,7 +95,7 @@ class TransferConfig(BaseModel):
         ("scratch", "frozen_mlp", "head_only", "last_layers", "full", "lora"),
         min_length=1,
         description="ways to adapt the encoder; patches go into cnn and transformer backbones, policies of "
-        "uaf into hstu as well",
+        "uaf into hstu as well; unisrec_transductive adds ids to texts",
     )
     label_shares: tuple[Share, ...] = Field((1.0,), min_length=1, description="shares of the training users, nested")
     num_seeds: int = Field(3, ge=1, description="fits of each arm, from recipe.seed on")

@@ -5,6 +5,7 @@ from ray_userrep.transfer.arms.base import Arm
 from ray_userrep.transfer.arms.lora import LoRA
 from ray_userrep.transfer.arms.patches import PatchedScratch, Patches
 from ray_userrep.transfer.arms.plain import Frozen, Full, LastLayers, Scratch
+from ray_userrep.transfer.arms.unisrec import Inductive, Transductive
 from ray_userrep.transfer.config import ArmName, TransferConfig
 
 
@@ -35,3 +36,7 @@ def build_arm(name: ArmName, config: TransferConfig) -> Arm:
             return UserAdaptive("soft")
         case "uaf_random":
             return UserAdaptive("random")
+        case "unisrec_inductive":
+            return Inductive()
+        case "unisrec_transductive":
+            return Transductive()

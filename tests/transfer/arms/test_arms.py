@@ -18,7 +18,11 @@ from ray_userrep.transfer.arms.build import build_arm
 from ray_userrep.transfer.config import AttributeTaskConfig, TransferConfig
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 
-ARMS = TransferConfig.model_fields["arms"].annotation.__args__[0].__args__
+ARMS = [
+    name
+    for name in TransferConfig.model_fields["arms"].annotation.__args__[0].__args__
+    if name != "unisrec_transductive"  # wants an encoder of texts: test_unisrec.py
+]
 BACKBONES = {
     "cnn": {"kind": "cnn", "num_blocks": 2},
     "noncausal": {"kind": "cnn", "num_blocks": 2, "causal": False, "readout": "mask"},
@@ -103,6 +107,9 @@ def counted(name, encoder, backbone):
     if name == "peter_zero":
         added = 4 * 2 * WIDTH * (WIDTH // REDUCTION)
         return added, everything + added
+    if name == "unisrec_inductive":
+        named = encoder.named_parameters()
+        return 0, sum(p.numel() for n, p in named if "norm" in n or n == "items.weight")
     if name == "last_layers":
         last = sum(p.numel() for p in encoder.backbone.blocks[-1].parameters())
         return 0, last + sum(p.numel() for p in encoder.backbone.norm.parameters())

@@ -8,9 +8,11 @@ import torch
 from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.config import EncoderConfig, TransformerConfig, WhitenedMoEItemsConfig
-from ray_userrep.encoder.transductive import fine_tuned, with_ids
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
+from ray_userrep.transfer.arms.build import build_arm
+from ray_userrep.transfer.arms.unisrec import with_ids
+from ray_userrep.transfer.config import TransferConfig
 
 NUM_ITEMS = 9
 
@@ -40,7 +42,8 @@ def test_a_table_of_ids_changes_nothing_before_it_learns(encoder, tmp_path):
 
 
 def test_embedder_and_norms_train_maps_and_positions_do_not(encoder):
-    trained = {name for name, _ in with_ids(encoder).named_parameters() if fine_tuned(name)}
+    arm = build_arm("unisrec_transductive", TransferConfig())
+    trained = {name for name, _ in arm.apply(encoder).named_parameters() if arm.trainable(name)}
     assert {name for name in trained if not name.startswith("items.")} == {
         f"backbone.{module}.{kind}"
         for module in ("norm", *(f"blocks.{i}.{part}_norm" for i in (0, 1) for part in ("attention", "ffn")))
