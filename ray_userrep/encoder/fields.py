@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ray_userrep.corpus.batch import TIMESTAMPS, Batch
-from ray_userrep.encoder.config import FieldName
+from ray_userrep.encoder.config import EncoderConfig, FieldName
 
 _SECOND, _HOUR, _WEEK_HOURS = 10**6, 3600 * 10**6, 168
 _DAY = 24 * _HOUR
@@ -82,3 +82,8 @@ FIELDS: dict[FieldName, Field] = {
     **{name: Field(_CATEGORY_SIZE, name, _hashed(name, _CATEGORY_SIZE)) for name in CATEGORY_LEVELS},
     "price": Field(PRICE_SIZE, "price", lambda batch: price_codes(batch.side["price"])),
 }
+
+
+def side_columns(config: EncoderConfig) -> tuple[str, ...]:
+    """The stored columns beside items and times that an encoder reads."""
+    return tuple(FIELDS[name].column for name in config.context if FIELDS[name].column != TIMESTAMPS)

@@ -22,14 +22,14 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ray_userrep import storage
-from ray_userrep.corpus.batch import TIMESTAMPS, Batch
+from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.plan import ranges
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.card import model_card
 from ray_userrep.encoder.config import EncoderConfig, ReadoutKind
 from ray_userrep.encoder.context import Context
-from ray_userrep.encoder.fields import FIELDS
+from ray_userrep.encoder.fields import side_columns
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.items.unit import UnitItems
@@ -71,7 +71,7 @@ class UserEncoder(PreTrainedModel):
         items = build_items(parts.items, config.num_items, parts.width, config.text_width, table)
         self.items = UnitItems(items) if parts.unit_items else items
         self.special = SpecialTokens(parts.width) if appended or config.hides_items else None
-        self.side_columns = tuple(FIELDS[name].column for name in parts.context if FIELDS[name].column != TIMESTAMPS)
+        self.side_columns = side_columns(parts)
         self.context = Context(parts.context, parts.width) if parts.context else None
         self.dropout = Dropout(parts.dropout)
         self.backbone = build_backbone(parts.backbone, parts.width, config.max_len + appended)

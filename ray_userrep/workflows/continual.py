@@ -91,7 +91,13 @@ def read_stages(recipe: Recipe, source: Corpus) -> tuple[list[Stage], list[Corpu
         corpus, fresh = opened[uri]
         where = "" if uri == source.uri else f" of {uri.rsplit('/', 1)[-1]}"
         for task in read_tasks(
-            place.task, corpus, fresh, recipe.split, recipe.objective, recipe.evaluation, recipe.stream.windows
+            place.task,
+            corpus,
+            recipe.split,
+            recipe.objective,
+            recipe.evaluation,
+            recipe.stream.windows,
+            fresh.side_columns,
         ):
             stages.append(Stage(task.name + where, task, fresh, uri))
             corpora.append(corpus)

@@ -11,10 +11,11 @@ import torch
 
 from ray_userrep import storage
 from ray_userrep.corpus.encode_text import ensure_text_vectors
-from ray_userrep.corpus.splits import resolve
+from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.config import EncoderConfig, ReadoutKind
+from ray_userrep.encoder.fields import side_columns
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.recipe import Recipe
@@ -27,7 +28,7 @@ from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
 from ray_userrep.transfer.config import LabelTaskConfig, NextItemTaskConfig
 from ray_userrep.transfer.tasks.base import Task, headline
-from ray_userrep.transfer.tasks.build import read_label_tasks, read_tasks
+from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
 from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap, refuse_seen_items
 from ray_userrep.workflows.cluster import connect
@@ -64,17 +65,24 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     corpus = source if recipe.transfer.corpus is None else open_corpus(recipe.transfer.corpus)
     arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
     refuse_unmergeable(recipe, arms)
-    _check_labels(recipe, corpus)
-    pretrained_uri = _pretrained(recipe, run_uri)
-    encoder, num_known = _on_items(recipe, UserEncoder.from_pretrained(pretrained_uri), corpus)
-    recipe = recipe.model_copy(update={"encoder": EncoderConfig.model_validate(encoder.config.encoder)})
-    _check_objective(recipe, encoder)
+    pretrained_uri = _pretrained_uri(recipe, run_uri)
+    if recipe.transfer.encoder is not None:
+        recipe = _as_pretrained(recipe, pretrained_uri)
     tasks = read_tasks(
-        recipe.transfer.task, corpus, encoder, recipe.split, recipe.objective, recipe.evaluation, recipe.stream.windows
+        recipe.transfer.task,
+        corpus,
+        recipe.split,
+        recipe.objective,
+        recipe.evaluation,
+        recipe.stream.windows,
+        side_columns(recipe.encoder),
     )
+    checked = _check_tasks(recipe, tasks, corpus, source, pretrained_uri)
+    if recipe.transfer.encoder is None:
+        _pretrain(recipe, run_uri)
+    encoder, num_known = _on_items(recipe, UserEncoder.from_pretrained(pretrained_uri), corpus)
     for arm in arms:
         freeze(arm.apply(encoder), arm, tasks[0])  # one that has no place here is refused before the first fit
-    checked = _check_tasks(recipe, tasks, corpus, source, pretrained_uri)
     compared = [_compare(recipe, corpus, encoder, task, arms, run_uri) for task in tasks]
     return {
         "job": "transfer",
@@ -100,35 +108,38 @@ def _held_out(tasks: Sequence[Task]) -> int:
     return sum(len(ids) for ids in held_out if ids is not None)
 
 
-def _check_labels(recipe: Recipe, corpus: Corpus) -> None:
-    """Refuse labels that cannot be asked about, and label shares of too few users, before pretraining starts."""
-    if isinstance(recipe.transfer.task, LabelTaskConfig):
-        for task in read_label_tasks(recipe.transfer.task, corpus, recipe.split):
-            for share in recipe.transfer.label_shares:
-                task.cut(share)
+def _as_pretrained(recipe: Recipe, pretrained_uri: str) -> Recipe:
+    """The recipe with the config of the encoder that is there.
 
-
-def _check_objective(recipe: Recipe, encoder: UserEncoder) -> None:
-    """Refuse a next-item objective that the encoder was not made for; labels bring an objective of their own."""
+    Raises:
+        UserError: next items are to be predicted by an objective that the encoder was not made for; labels bring an
+            objective of their own.
+    """
+    config = UserEncoder.from_pretrained(pretrained_uri).config
+    recipe = recipe.model_copy(update={"encoder": EncoderConfig.model_validate(config.encoder)})
     if isinstance(recipe.transfer.task, LabelTaskConfig):
-        return
+        return recipe
     if reason := recipe.objective.refusal(recipe.encoder):
         raise UserError(reason)
-    if recipe.objective.hides_items() and not encoder.config.hides_items:
+    if recipe.objective.hides_items() and not config.hides_items:
         raise UserError(
             "objective hides items, for which the encoder has no vector: take the recipe that the encoder was "
             "pretrained with, or an objective that hides none"
         )
+    return recipe
 
 
-def _pretrained(recipe: Recipe, run_uri: str) -> str:
-    """The encoder to start from, pretrained where the recipe names none."""
+def _pretrained_uri(recipe: Recipe, run_uri: str) -> str:
+    """The encoder to start from: the one that the recipe names, or that of a run below this one."""
     if recipe.transfer.encoder is not None:
         return encoder_uri(recipe.transfer.encoder, "transfer.encoder")
+    return storage.join(run_uri, _PRETRAIN, "encoder")
+
+
+def _pretrain(recipe: Recipe, run_uri: str) -> None:
     uri = storage.join(run_uri, _PRETRAIN)
     if not storage.exists(storage.join(uri, runs.RESULT)):
         run_pretrain(recipe.model_copy(update={"run": uri}))
-    return storage.join(uri, "encoder")
 
 
 def _on_items(recipe: Recipe, encoder: UserEncoder, corpus: Corpus) -> tuple[UserEncoder, int]:
@@ -149,20 +160,14 @@ def _on_items(recipe: Recipe, encoder: UserEncoder, corpus: Corpus) -> tuple[Use
 
 
 def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: Corpus, pretrained_uri: str) -> bool:
-    """Check labels, numbers of users, and what pretraining saw of them; False where nobody knows what it saw."""
+    """Check labels, numbers of users, and what pretraining sees of them; False where nobody knows what it saw."""
     for task in tasks:
         for share in recipe.transfer.label_shares:
             task.cut(share)
-    recipe_uri = storage.join(pretrained_uri.rsplit("/", 1)[0], "recipe.json")
-    if recipe.transfer.allow_overlap or not storage.exists(recipe_uri):
+    pretraining = None if recipe.transfer.allow_overlap else _pretraining(recipe, source, pretrained_uri)
+    if pretraining is None:
         return False
-    trained = Recipe.model_validate_json(storage.read_text(recipe_uri))
-    log = source
-    if recipe.transfer.encoder is not None:
-        if trained.corpus.uri is None:
-            return False
-        log = open_corpus(trained.corpus.uri, trained.corpus.version)
-    split = resolve(trained.split, log)
+    log, split = pretraining
     seen = read_pretrained(log, split)
     for task in tasks:
         if isinstance(task, NextItemTask) and (held_out := task.held_out()) is not None:
@@ -170,6 +175,20 @@ def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: 
             continue
         refuse_overlap(task.name, *task.known_until(), corpus.manifest.content_fingerprint, seen)
     return True
+
+
+def _pretraining(recipe: Recipe, source: Corpus, pretrained_uri: str) -> tuple[Corpus, Split] | None:
+    """What the encoder is or was pretrained on; None where its run does not say."""
+    if recipe.transfer.encoder is None:
+        return source, resolve(recipe.split, source)
+    uri = storage.join(pretrained_uri.rsplit("/", 1)[0], "recipe.json")
+    if not storage.exists(uri):
+        return None
+    trained = Recipe.model_validate_json(storage.read_text(uri))
+    if trained.corpus.uri is None:
+        return None
+    log = open_corpus(trained.corpus.uri, trained.corpus.version)
+    return log, resolve(trained.split, log)
 
 
 def _compare(

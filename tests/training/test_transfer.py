@@ -23,7 +23,7 @@ def world(corpus, recipe):
     chosen = recipe(**{"transfer.epochs": 4.0, "transfer.batch_tokens": 128, "transfer.arms": ("full",)})
     torch.manual_seed(1)  # other first weights than scratch is drawn
     encoder = build_encoder(chosen.encoder, corpus.items(), chosen.stream.max_len).eval()
-    task = NextItemTask(corpus, encoder, NextItemTaskConfig(), chosen.objective, chosen.evaluation, "tile")
+    task = NextItemTask(corpus, (), NextItemTaskConfig(), chosen.objective, chosen.evaluation, "tile")
     return chosen, corpus, encoder, task
 
 

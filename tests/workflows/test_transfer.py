@@ -55,7 +55,15 @@ def test_one_command_pretrains_compares_and_reports(ray_session, write_log, smal
     with pytest.raises(UserError, match="holds a finished run"):
         run_transfer(recipe)
     refused_for_other_reasons(small, tmp_path)
+    overlap_is_refused_before_pretraining(small, tmp_path)
     next_items_of_cold_users(small, tmp_path)
+
+
+def overlap_is_refused_before_pretraining(small, tmp_path):
+    task = ["--transfer.task.kind", "next_item", "--transfer.task.items", "cold", "--transfer.arms", '["full"]']
+    with pytest.raises(UserError, match=r"pretraining was trained on .* items that are held out"):
+        run_transfer(small(str(tmp_path), *TRANSFER, *task, "--run", f"{tmp_path}/early"))
+    assert not storage.exists(f"{tmp_path}/early/pretrain")
 
 
 def next_items_of_cold_users(small, tmp_path):

@@ -57,5 +57,6 @@ def with_ids(encoder: UserEncoder) -> UserEncoder:
     weights = {name.replace(_INNER, f"{_INNER}parts.0."): value for name, value in encoder.state_dict().items()}
     ids = f"{_INNER}parts.1.weight"
     other.load_state_dict(weights | {ids: torch.zeros_like(other.state_dict()[ids])})
-    other.item_table = encoder.item_table
+    if encoder.item_table is not None:
+        other.item_table = encoder.item_table
     return other.to(encoder.device).train(encoder.training)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""From a task's config to the tasks, over a corpus and the encoder's side columns."""
+"""From a task's config to the tasks, over a corpus and the side columns that an encoder reads."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -6,7 +6,6 @@ from typing import Literal
 from ray_userrep.corpus.config import SplitConfig
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.evaluation.histories import read_known
 from ray_userrep.objectives.config import ObjectiveConfig
@@ -19,11 +18,11 @@ from ray_userrep.transfer.tasks.returning import read_return_task
 def read_tasks(
     config: TaskConfig,
     corpus: Corpus,
-    encoder: UserEncoder,
     split: SplitConfig,
     objective: ObjectiveConfig,
     evaluation: EvaluationConfig,
     windows: Literal["last", "tile", "random"],
+    side: Sequence[str],
 ) -> list[AttributeTask] | list[NextItemTask]:
     """The tasks; labels are read from histories under the recipe's split, next items under the task's own.
 
@@ -31,14 +30,14 @@ def read_tasks(
         UserError: the corpus lacks what a task needs; the message names it.
     """
     if isinstance(config, LabelTaskConfig):
-        return read_label_tasks(config, corpus, split, encoder.side_columns)
-    return [NextItemTask(corpus, encoder, config, objective, evaluation, windows)]
+        return read_label_tasks(config, corpus, split, side)
+    return [NextItemTask(corpus, side, config, objective, evaluation, windows)]
 
 
 def read_label_tasks(
-    config: LabelTaskConfig, corpus: Corpus, split: SplitConfig, side: Sequence[str] = ()
+    config: LabelTaskConfig, corpus: Corpus, split: SplitConfig, side: Sequence[str]
 ) -> list[AttributeTask]:
-    """The tasks that predict labels of users; they need no encoder.
+    """The tasks that predict labels of users.
 
     Raises:
         UserError: the corpus lacks what a task needs; the message names it.

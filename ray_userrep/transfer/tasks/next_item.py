@@ -6,7 +6,7 @@ a task: they train with every arm, since a new domain's items are new to the enc
 Shapes: U users of a part, V items.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -52,7 +52,7 @@ class NextItemTask:
     def __init__(
         self,
         corpus: Corpus,
-        encoder: UserEncoder,
+        side: Sequence[str],
         config: NextItemTaskConfig,
         objective: ObjectiveConfig,
         evaluation: EvaluationConfig,
@@ -63,8 +63,8 @@ class NextItemTask:
         self._corpus, self._evaluation, self._objective = corpus, evaluation, objective
         self._split = resolve(_rule(config), corpus)
         self._histories: dict[Part, Histories] = {
-            "valid": read_histories(corpus, self._split, "valid", evaluation.max_users, encoder.side_columns),
-            "test": read_histories(corpus, self._split, "test", evaluation.max_users, encoder.side_columns),
+            "valid": read_histories(corpus, self._split, "valid", evaluation.max_users, side),
+            "test": read_histories(corpus, self._split, "test", evaluation.max_users, side),
         }
         self._users_U = self._training_users(config.seed)
         self._least = config.min_examples

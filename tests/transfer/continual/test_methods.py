@@ -45,8 +45,8 @@ def world(recipe, corpus, split, write_corpus, tmp_path):
         fresh, foreign = (build_encoder(config, c.items(), recipe.stream.max_len) for c in (corpus, other))
         attributes = AttributeTaskConfig(attributes=("half", "age"))
         next_items = [
-            NextItemTask(c, e, NextItemTaskConfig(), recipe.objective, recipe.evaluation, "tile")
-            for c, e in ((corpus, fresh), (other, foreign))
+            NextItemTask(c, (), NextItemTaskConfig(), recipe.objective, recipe.evaluation, "tile")
+            for c in (corpus, other)
         ]
         half, age = read_attribute_tasks(corpus, split, read_known(corpus, split), attributes)
         tasks = [(next_items[0], fresh), (half, fresh), (age, fresh), (next_items[1], foreign)]

@@ -21,7 +21,7 @@ NUM_ITEMS, HALF = 40, 20
 
 def make_task(corpus, encoder, recipe, users, **fields):
     config = NextItemTaskConfig(users=users, **fields)
-    return NextItemTask(corpus, encoder, config, recipe.objective, recipe.evaluation, "tile")
+    return NextItemTask(corpus, encoder.side_columns, config, recipe.objective, recipe.evaluation, "tile")
 
 
 def trained_on(corpus, task, share=1.0):
