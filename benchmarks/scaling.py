@@ -10,13 +10,10 @@ one is added to the numbers.
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from running import RESULTS, job, keep
 
 from ray_userrep import storage
 from ray_userrep.corpus.plan import tiles
@@ -29,8 +26,6 @@ from ray_userrep.recipe import Recipe
 from ray_userrep.report import figures
 from ray_userrep.report.scaling import loss_figure
 
-ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
 SIZES = "[3000, 10000, 30000, 100000, 300000, 1100000]"
 # The last item tells all that can be known: a rule that reaches further back is found all at once, which is no law.
 SYNTHETIC = (
@@ -75,18 +70,16 @@ def run(study: Study, data: str, folder: str) -> None:
         "scale", "--recipe", "ladder", "--logs", log, "--corpus", corpus, "--run", place, "--scale.sizes", SIZES,
         "--scale.data", study.amounts, "--scale.tune", "[0.5, 1, 2, 4]", *study.options,
     )  # fmt: skip
-    result = storage.read_json(storage.join(place, "result.json"))
-    keep(study, place, result | ({"floor": floor(result, log, corpus)} if not study.log else {}))
+    name = f"scaling_{study.name}"
+    result = keep(name, place, {} if study.log else {"floor": floor(place, log, corpus)})
+    values = storage.read_json(storage.join(place, "figures", "loss.json"))
+    figures.save(loss_figure(values), RESULTS / f"{name}.png")
+    print(json.dumps({"study": study.name, "proof": result["proof"], "floor": result.get("floor")}, indent=2))
 
 
-def job(name: str, *options: str) -> None:
-    """One of the project's jobs, in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, ROOT / "jobs" / f"{name}.py", *options], check=True, env=environment)
-
-
-def floor(result: dict[str, Any], log: str, corpus_uri: str) -> dict[str, Any]:
+def floor(place: str, log: str, corpus_uri: str) -> dict[str, Any]:
     """The least loss possible on the validation windows, and whether the law's E holds it in its interval."""
+    result = storage.read_json(storage.join(place, "result.json"))
     recipe, corpus = Recipe.model_validate(result["recipe"]), open_corpus(corpus_uri)
     told = storage.read_json(storage.join(log, DESCRIPTION))
     users = read_unseen(corpus, resolve(recipe.split, corpus))
@@ -96,17 +89,6 @@ def floor(result: dict[str, Any], log: str, corpus_uri: str) -> dict[str, Any]:
     fitted = result["law"]["law"]["constants"].get("E") if result["law"] else None
     inside = bool(fitted and fitted["low"] <= least <= fitted["high"])
     return {"nats": least, "E": fitted, "inside": inside}
-
-
-def keep(study: Study, place: str, result: dict[str, Any]) -> None:
-    """The study's page, numbers and picture, under results."""
-    RESULTS.mkdir(exist_ok=True)
-    name = f"scaling_{study.name}"
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    (RESULTS / f"{name}.html").write_text(storage.read_text(storage.join(place, "report.html")))
-    values = storage.read_json(storage.join(place, "figures", "loss.json"))
-    figures.save(loss_figure(values), RESULTS / f"{name}.png")
-    print(json.dumps({"study": study.name, "proof": result["proof"], "floor": result.get("floor")}, indent=2))
 
 
 if __name__ == "__main__":
