@@ -41,6 +41,19 @@ class WhitenedMoEItemsConfig(BaseModel):
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the text vectors before each whitening")
 
 
+class WordItemsConfig(BaseModel):
+    """A trained Transformer over the words of an item's text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["words"] = "words"
+    num_rows: int = Field(2**14, ge=1, description="rows that words are hashed into")
+    max_words: int = Field(16, ge=1, description="words of a text that are read")
+    num_layers: int = Field(1, ge=1)
+    num_heads: int = Field(2, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout of the residual branches")
+
+
 class SideItemsConfig(BaseModel):
     """Categories and price of the item table."""
 
@@ -81,6 +94,7 @@ ItemPartConfig = Annotated[
     IdItemsConfig
     | TextItemsConfig
     | WhitenedMoEItemsConfig
+    | WordItemsConfig
     | SideItemsConfig
     | HashedItemsConfig
     | ProjectedItemsConfig,
@@ -101,6 +115,7 @@ ItemsConfig = Annotated[
     IdItemsConfig
     | TextItemsConfig
     | WhitenedMoEItemsConfig
+    | WordItemsConfig
     | SideItemsConfig
     | HashedItemsConfig
     | ProjectedItemsConfig

@@ -1,13 +1,13 @@
 """CLUE (NAVER): what one user did in two services is one user (Shin et al., AAAI 2023).
 
-Items are their texts; a Transformer mixes those of one service, and the mean is the user's vector. Negatives are the
-other users of the batch, over all workers; a window of one service is a negative only. The lower of the two text levels
-is frozen: stored text vectors through a trained network, where the original trains a Transformer over their tokens.
-Its contrastive loss was not at hand in full: it is the symmetric InfoNCE here.
+A Transformer over the words of an item's text makes the item; another mixes those of one service, and the mean is the
+user's vector. Negatives are the other users of the batch, over all workers; a window of one service is a negative only.
+Words are hashed, where the original has a tokenizer. Its contrastive loss was not at hand in full: it is the symmetric
+InfoNCE here.
 """
 
 from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import EncoderConfig, TextItemsConfig, TransformerConfig
+from ray_userrep.encoder.config import EncoderConfig, TransformerConfig, WordItemsConfig
 from ray_userrep.objectives.config import ContrastiveConfig
 from ray_userrep.recipe import Recipe
 from ray_userrep.training.config import TrainConfig
@@ -20,7 +20,7 @@ def clue_naver() -> Recipe:
         stream=StreamConfig(max_len=256, batch_tokens=32768),
         encoder=EncoderConfig(
             width=128,
-            items=TextItemsConfig(hidden=512),
+            items=WordItemsConfig(),
             backbone=TransformerConfig(causal=False),
             readout="mean",
         ),

@@ -189,7 +189,10 @@ def _softmax(softmax: SoftmaxConfig, width: int, catalogue: Catalogue, targets: 
 
 
 def _items(encoder: EncoderConfig, catalogue: Catalogue, rows: float) -> float:
-    """FLOPs of making so many item vectors; only texts and projected tables take any."""
+    """FLOPs of making so many item vectors; only texts and projected tables take any.
+
+    A tower over words is left out: how many words texts have, and how often a batch repeats an item, is not known here.
+    """
     parts = encoder.items.parts if isinstance(encoder.items, SumItemsConfig) else [encoder.items]
     return 2 * rows * sum(_products_of_item(part, catalogue.text_width, encoder.width) for part in parts)
 

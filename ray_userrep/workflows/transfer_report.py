@@ -12,7 +12,12 @@ from ray_userrep.report.page import Section, facts, figure, listing, metrics_tab
 
 Result = dict[str, Any]
 NEGATIVE = "negative transfer"
-_INDUCTIVE = {"text", "whitened_moe", "side"}  # kinds of items whose vectors are made from what is known of them
+_INDUCTIVE = {
+    "text",
+    "whitened_moe",
+    "words",
+    "side",
+}  # kinds of items whose vectors are made from what is known of them
 
 
 def write_transfer_report(recipe: Recipe, run_uri: str, result: Result) -> str:

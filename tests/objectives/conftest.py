@@ -25,6 +25,7 @@ def table() -> ItemTable:
                 "item_id": np.arange(NUM_ITEMS),
                 "count": np.arange(NUM_ITEMS, 0, -1),
                 "category": [None if i == 3 else f"c{i % 4}|d{i % 3}" for i in range(NUM_ITEMS)],
+                "text": [None if i == 4 else f"thing {i % 3} {i}" for i in range(NUM_ITEMS)],
                 "price": [None if i == 5 else float(i) for i in range(NUM_ITEMS)],
                 "text_vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 6),
             }

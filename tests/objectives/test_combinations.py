@@ -61,6 +61,7 @@ ITEMS = st.sampled_from(
         {"kind": "id", "start": "text"},
         {"kind": "text", "hidden": 4},
         {"kind": "whitened_moe", "num_experts": 2},
+        {"kind": "words", "num_rows": 16},
         {"kind": "side"},
         {"kind": "hashed", "num_rows": 16},
         {"kind": "projected", "table_width": 4},

@@ -26,6 +26,7 @@ def table() -> ItemTable:
         "count": np.ones(NUM_ITEMS, np.int64),
         "category": [f"c{i % 4}|d{i % 3}" for i in range(NUM_ITEMS)],
         "price": np.arange(NUM_ITEMS, dtype=np.float64),
+        "text": [f"thing {i % 7} no {i}" for i in range(NUM_ITEMS)],
         "text_vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors), 6),
         "reworded_vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors * np.float32(0.9)), 6),
     }

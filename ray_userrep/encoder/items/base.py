@@ -3,14 +3,17 @@
 What is known of the items (texts, categories) belongs to the item table, not to the weights: it is attached, so that
 another catalogue can take its place.
 
-Shapes: V items, D width.
+Shapes: V items, D width, L entries of an item.
 """
 
 from abc import ABC, abstractmethod
 
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.items import ItemTable
 
 
@@ -42,3 +45,14 @@ class ItemFeatures:
         if self._values.device != device:
             self._values = self._values.to(device)
         return self._values
+
+
+def hashed_lists(lists: pa.ListArray, num_rows: int, most: int) -> Tensor:
+    """Rows of the first entries of each item's list, -1 where it has fewer, `[V, L]`."""
+    codes_VL = np.full((len(lists), most), -1, np.int64)
+    lengths = lists.value_lengths().fill_null(0).to_numpy()
+    item = np.repeat(np.arange(len(lists)), lengths)
+    place = np.arange(len(item)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    kept = place < most
+    codes_VL[item[kept], place[kept]] = bucket_of(hash_ids(lists.flatten()), num_rows)[kept]
+    return torch.from_numpy(codes_VL)

@@ -12,6 +12,7 @@ from ray_userrep.encoder.config import (
     SumItemsConfig,
     TextItemsConfig,
     WhitenedMoEItemsConfig,
+    WordItemsConfig,
 )
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.items.hashed import HashedItems
@@ -22,6 +23,7 @@ from ray_userrep.encoder.items.side import SideItems
 from ray_userrep.encoder.items.sum import SumItems
 from ray_userrep.encoder.items.text import TextItems
 from ray_userrep.encoder.items.whitened_moe import WhitenedMoEItems
+from ray_userrep.encoder.items.words import WordItems
 from ray_userrep.errors import UserError
 
 
@@ -40,6 +42,8 @@ def build_items(
             return TextItems(text_width, width, hidden)
         case WhitenedMoEItemsConfig(num_experts=num_experts, dropout=dropout):
             return WhitenedMoEItems(text_width, width, num_experts, dropout)
+        case WordItemsConfig():
+            return WordItems(config, width)
         case HashedItemsConfig(num_rows=num_rows, num_hashes=num_hashes):
             return HashedItems(num_rows, num_hashes, width)
         case ProjectedItemsConfig(table_width=table_width):

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.fields import PRICE_SIZE, price_codes
-from ray_userrep.encoder.items.base import ItemEmbedder, ItemFeatures
+from ray_userrep.encoder.items.base import ItemEmbedder, ItemFeatures, hashed_lists
 from ray_userrep.errors import UserError
 
 _MAX_CATEGORIES = 8
@@ -48,19 +47,8 @@ class SideItems(ItemEmbedder):
         categories, prices = table.categories(), table.prices()
         if categories is None and prices is None:
             raise UserError("encoder.items.kind side needs a category or a price: the item table has neither")
-        self._codes = ItemFeatures(_category_codes(categories, len(table), self._num_rows))
+        if categories is None:
+            categories = pa.nulls(len(table), pa.list_(pa.string()))
+        self._codes = ItemFeatures(hashed_lists(categories, self._num_rows, _MAX_CATEGORIES))
         known = prices if prices is not None else np.full(len(table), np.nan)
         self._prices = ItemFeatures(price_codes(torch.from_numpy(known)))
-
-
-def _category_codes(categories: pa.ListArray | None, num_items: int, num_rows: int) -> Tensor:
-    """Rows of each item's first categories, -1 where it has fewer, `[V, C]`."""
-    codes_VC = np.full((num_items, _MAX_CATEGORIES), -1, np.int64)
-    if categories is not None:
-        lengths = categories.value_lengths().fill_null(0).to_numpy()
-        item = np.repeat(np.arange(num_items), lengths)
-        place = np.arange(len(item)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        kept = place < _MAX_CATEGORIES
-        rows = bucket_of(hash_ids(categories.flatten()), num_rows)
-        codes_VC[item[kept], place[kept]] = rows[kept]
-    return torch.from_numpy(codes_VC)

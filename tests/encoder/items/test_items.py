@@ -18,6 +18,7 @@ from ray_userrep.encoder.config import (
     SumItemsConfig,
     TextItemsConfig,
     WhitenedMoEItemsConfig,
+    WordItemsConfig,
 )
 from ray_userrep.encoder.fields import price_codes
 from ray_userrep.encoder.items.hashed import HashedItems
@@ -37,6 +38,7 @@ def described(ids, seed=0) -> ItemTable:
                 "item_id": list(ids),
                 "count": np.ones(len(ids), np.int64),
                 "category": [None if i == 2 else f"c{i % 3}|d{i % 2}" for i in ids],
+                "text": [None if i == 2 else f"The red, {i % 5}-part thing no {i}!" for i in ids],
                 "price": [None if i == 4 else i / 2 for i in ids],
                 "text_vector": pa.FixedSizeListArray.from_arrays(
                     pa.array(vectors.astype(np.float32).ravel()), TEXT_WIDTH
@@ -53,6 +55,7 @@ KINDS = [
     TextItemsConfig(),
     TextItemsConfig(hidden=8),
     WhitenedMoEItemsConfig(num_experts=3),
+    WordItemsConfig(num_rows=64),
     SideItemsConfig(num_rows=16),
     HashedItemsConfig(num_rows=32, num_hashes=2),
     ProjectedItemsConfig(table_width=6),
@@ -76,7 +79,7 @@ def test_ids_are_rows_of_the_catalogue_and_all_weights_learn(items):
     (encoder(Batch.of([[1, 2, 3], [4]])) @ encoder.items(None).T).square().sum().backward()
     for name, parameter in encoder.items.named_parameters():
         # Behind a map that starts at zero; and the gate's noise, which is for training.
-        if name.endswith(("up.weight", "up.bias", "noise.weight")):
+        if name.endswith(("up.weight", "up.bias", "noise.weight", "qkv.weight")) or "_norm." in name:
             continue
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
