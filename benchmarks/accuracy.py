@@ -70,12 +70,19 @@ def amazon() -> Recipe:
     return validated(raw)
 
 
+def amazon_whole() -> Recipe:
+    """The same for fewer epochs and to their end: on the largest of the logs patience gave up before the rate was low."""
+    raw = amazon().model_dump()
+    raw["train"] |= {"epochs": 24, "patience": None}
+    return validated(raw)
+
+
 STUDIES = [
     Study("ml-1m", "ml-1m/ml-1m", sasrec, 0.1603, "SASRec, 128 negatives"),
     Study("ml-1m", "ml-1m/ml-1m", esasrec, 0.1772, "eSASRec"),
     Study("ml-1m", "ml-1m/ml-1m", hstu, 0.1880, "HSTU"),
     Study("beauty", "amazon-2014-Beauty", amazon, 0.0531, "SASRec, sampled softmax"),
-    Study("sports", "amazon-2014-Sports_and_Outdoors", amazon, 0.0314, "SASRec, sampled softmax"),
+    Study("sports", "amazon-2014-Sports_and_Outdoors", amazon_whole, 0.0314, "SASRec, sampled softmax"),
     Study("toys", "amazon-2014-Toys_and_Games", amazon, 0.0580, "SASRec, sampled softmax"),
 ]
 
