@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py --data ../shared/data [--only synthetic] [--runs runs/scaling]
 
-Each is the scaling job as anyone would run it: six sizes, four amounts of data, two seeds, the learning rate tried at
-each size, the largest two settings predicted before they are trained. About 40 minutes each on two cores, resumable.
+Each is the scaling job as anyone would run it: six sizes, four amounts of data, three budgets, two seeds, the learning
+rate tried at each size, the largest two settings predicted before they are trained. Resumable.
 The page, the numbers and the picture of the loss go to benchmarks/results/; what the fitted floor E says of the known
 one is added to the numbers.
 """
@@ -35,17 +35,24 @@ SYNTHETIC = (
 
 
 class Study(NamedTuple):
-    """A log below the data, or none where a synthetic one is written, and how many interactions the runs see."""
+    """A log below the data, or none where a synthetic one is written, how many interactions the runs see, and budgets."""
 
     name: str
     log: str | None
     amounts: str
+    budgets: str
     options: tuple[str, ...] = ()
 
 
 STUDIES = [
-    Study("synthetic", None, "[30000, 100000, 300000, 900000]"),
-    Study("ml-1m", "ml-1m/ml-1m", "[20000, 60000, 180000, 540000]", ("--evaluation.exclude_seen", "true")),
+    Study("synthetic", None, "[30000, 100000, 300000, 900000]", "[3e10, 1e11, 3e11]"),
+    Study(
+        "ml-1m",
+        "ml-1m/ml-1m",
+        "[20000, 60000, 180000, 540000]",
+        "[1e10, 3e10, 1e11]",
+        ("--evaluation.exclude_seen", "true"),
+    ),
 ]
 
 
@@ -68,7 +75,7 @@ def run(study: Study, data: str, folder: str) -> None:
     corpus, place = storage.join(folder, "corpus"), storage.join(folder, "study")
     job(
         "scale", "--recipe", "ladder", "--logs", log, "--corpus", corpus, "--run", place, "--scale.sizes", SIZES,
-        "--scale.data", study.amounts, "--scale.tune", "[0.5, 1, 2, 4]", *study.options,
+        "--scale.data", study.amounts, "--scale.budgets", study.budgets, "--scale.tune", "[0.5, 1, 2, 4]", *study.options,
     )  # fmt: skip
     name = f"scaling_{study.name}"
     result = keep(name, place, {} if study.log else {"floor": floor(place, log, corpus)})
