@@ -71,7 +71,7 @@ def amazon() -> Recipe:
 
 
 def amazon_whole() -> Recipe:
-    """The same for fewer epochs and to their end: on the largest of the logs patience gave up before the rate was low."""
+    """The same for fewer epochs, to their end: on the largest log patience gave up before the rate was low."""
     raw = amazon().model_dump()
     raw["train"] |= {"epochs": 24, "patience": None}
     return validated(raw)

@@ -35,7 +35,7 @@ SYNTHETIC = (
 
 
 class Study(NamedTuple):
-    """A log below the data, or none where a synthetic one is written, how many interactions the runs see, and budgets."""
+    """A log below the data, or none where a synthetic one is written; how much the runs see, and budgets in FLOPs."""
 
     name: str
     log: str | None
@@ -75,7 +75,8 @@ def run(study: Study, data: str, folder: str) -> None:
     corpus, place = storage.join(folder, "corpus"), storage.join(folder, "study")
     job(
         "scale", "--recipe", "ladder", "--logs", log, "--corpus", corpus, "--run", place, "--scale.sizes", SIZES,
-        "--scale.data", study.amounts, "--scale.budgets", study.budgets, "--scale.tune", "[0.5, 1, 2, 4]", *study.options,
+        "--scale.data", study.amounts, "--scale.budgets", study.budgets, "--scale.tune", "[0.5, 1, 2, 4]",
+        *study.options,
     )  # fmt: skip
     name = f"scaling_{study.name}"
     result = keep(name, place, {} if study.log else {"floor": floor(place, log, corpus)})
