@@ -20,6 +20,7 @@ _SMALL = (
 )  # fmt: skip
 _ML_1M = "ml-1m/ml-1m"
 _NEXT_ITEM_ARMS = '["scratch", "head_only", "last_layers", "full", "lora"]'
+_FEW_ARMS = '["scratch", "frozen_mlp", "full"]'
 _PETERREC_ARMS = '["scratch", "frozen_mlp", "full", "lora", "serial_patches", "parallel_patches", "peter_zero"]'
 
 
@@ -37,6 +38,10 @@ STUDIES = [
         "peterrec", "transfer", _ML_1M,
         ("--recipe", "peterrec", *_SMALL, "--transfer.arms", _PETERREC_ARMS, "--transfer.num_seeds", "5",
          "--transfer.label_shares", "[0.01, 0.1, 1.0]", "--transfer.task.min_examples", "5"),
+    ),
+    *(
+        Study(name, "transfer", _ML_1M, ("--recipe", name, *_SMALL, "--transfer.arms", _FEW_ARMS))
+        for name in ("clue_icdm", "userbert", "shopperbert")
     ),
     Study("uaf", "transfer", _ML_1M, ("--recipe", "uaf", *_SMALL)),
     Study(
