@@ -21,12 +21,13 @@ from ray_userrep.report.scaling import scaling_page
 from ray_userrep.scaling.config import ScaleConfig
 from ray_userrep.scaling.grid import LAW, Data, Point, cost_of, fixed, points, settings_of, tuning_points
 from ray_userrep.scaling.ladder import shape_of
-from ray_userrep.scaling.point import TRAINED, Result, plan_of, spent_on, window_lengths
+from ray_userrep.scaling.point import plan_of, spent_on, window_lengths
 from ray_userrep.scaling.prediction import register, registered
 from ray_userrep.scaling.rows import Row, law_points, row_of
 from ray_userrep.scaling.study import Place, study
 from ray_userrep.scaling.sweep import OnProgress, Progress, done_before, sweep
 from ray_userrep.scaling.table import table
+from ray_userrep.scaling.tuning import edge_warnings, tuned_factors
 from ray_userrep.scaling.utilisation import Sample, Watch, utilisation
 from ray_userrep.training import runs
 from ray_userrep.workflows.cluster import connect
@@ -67,6 +68,7 @@ def _trained_and_fitted(
     trials = tuning_points(recipe, config, study_of)
     tuned = tuned_factors(trials, sweep(trials, corpus, folder, config, on_progress))
     made, said = points(recipe, config, study_of, tuned)
+    said += edge_warnings(tuned, config.tune)
     print("".join(f"warning   {line}\n" for line in said), end="", flush=True)
     seen, held = [p for p in made if not p.held_out], [p for p in made if p.held_out]
     results = sweep(seen, corpus, folder, config, on_progress)
@@ -191,16 +193,6 @@ def _place(point: Point, corpus: Corpus) -> Place:
     """N and D of a point before it is trained."""
     spent = spent_on(point.recipe, corpus)
     return float(spent["N"]), float(spent["D"])
-
-
-def tuned_factors(trials: Sequence[Point], results: dict[str, Result]) -> dict[int, float]:
-    """The factor on the learning rate that had the lowest loss at each size."""
-    best: dict[int, tuple[float, float]] = {}
-    for point in trials:
-        result = results[point.name]
-        if result["outcome"] == TRAINED:
-            best[point.size] = min(best.get(point.size, (np.inf, 1.0)), (result["loss"]["mean"], point.factor))
-    return {size: factor for size, (_, factor) in best.items()}
 
 
 def _claim(folder: str, recipe: Recipe, corpus: Corpus) -> None:
