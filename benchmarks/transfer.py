@@ -18,6 +18,10 @@ _SMALL = (
     "--stream.max_len", "50", "--train.epochs", "12", "--train.patience", "3", "--transfer.epochs", "8",
     "--transfer.patience", "2", "--transfer.learning_rates", "[0.003]", "--transfer.readouts", '["mean"]',
 )  # fmt: skip
+_TINY = (
+    "--stream.batch_tokens", "256", "--transfer.batch_tokens", "256", "--train.epochs", "40", "--train.patience", "6",
+    "--transfer.epochs", "40", "--transfer.patience", "6",
+)  # fmt: skip
 _ML_1M = "ml-1m/ml-1m"
 _NEXT_ITEM_ARMS = '["scratch", "head_only", "last_layers", "full", "lora"]'
 _FEW_ARMS = '["scratch", "frozen_mlp", "full"]'
@@ -50,7 +54,7 @@ STUDIES = [
     ),
     Study(
         "gift_cards", "transfer", "amazon-2018-Gift_Cards",
-        ("--recipe", "sasrec", *_SMALL, "--transfer.task.kind", "next_item", "--transfer.arms", _NEXT_ITEM_ARMS),
+        ("--recipe", "sasrec", *_SMALL, *_TINY, "--transfer.task.kind", "next_item", "--transfer.arms", _NEXT_ITEM_ARMS),
     ),
     Study("book_crossing", "transfer", "book-crossing", ("--recipe", "sasrec", *_SMALL)),
     Study(
