@@ -54,7 +54,8 @@ STUDIES = [
     ),
     Study(
         "gift_cards", "transfer", "amazon-2018-Gift_Cards",
-        ("--recipe", "sasrec", *_SMALL, *_TINY, "--transfer.task.kind", "next_item", "--transfer.arms", _NEXT_ITEM_ARMS),
+        ("--recipe", "sasrec", *_SMALL, *_TINY, "--transfer.task.kind", "next_item",
+         "--transfer.arms", _NEXT_ITEM_ARMS),
     ),
     Study("book_crossing", "transfer", "book-crossing", ("--recipe", "sasrec", *_SMALL)),
     Study(
