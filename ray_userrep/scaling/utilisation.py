@@ -91,11 +91,18 @@ class Watch:
 
 
 def utilisation(folder: str) -> list[dict[str, Any]]:
-    """All samples of a study, oldest first; `minutes` leave out the time in which it did not run."""
+    """The samples at which something changed, oldest first; `minutes` leave out the time in which nothing ran."""
     told: list[dict[str, Any]] = []
     if not storage.exists(storage.join(folder, _FOLDER)):
         return told
     for entry in storage.list_files(storage.join(folder, _FOLDER), ".json"):
         begun, samples = told[-1]["minutes"] if told else 0.0, storage.read_json(entry.uri)
-        told += [one | {"minutes": begun + (one["time"] - samples[0]["time"]) / 60} for one in samples]
+        told += [one | {"minutes": begun + (one["time"] - samples[0]["time"]) / 60} for one in _turns(samples)]
     return told
+
+
+def _turns(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first and the last of each run of samples that differ in nothing but their time."""
+    seen = [{**one, "time": 0.0} for one in samples]
+    last = len(samples) - 1
+    return [one for i, one in enumerate(samples) if i in (0, last) or not seen[i - 1] == seen[i] == seen[i + 1]]
