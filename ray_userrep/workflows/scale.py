@@ -274,5 +274,6 @@ def live(progress: Progress, cluster: Sample) -> str:
     rows = []
     for name, one in progress.running.items():
         share = one["step"] / one["total_steps"]
-        rows.append(f"  {name:<34}{share:>5.0%}  loss {one['loss']:.4f}  left {one['seconds_left']:,.0f} s")
+        ending = f"left {one['seconds_left']:,.0f} s" if share < 1 else "being measured"
+        rows.append(f"  {name:<34}{share:>5.0%}  loss {one['loss']:.4f}  {ending}")
     return "\n".join([head, *rows])
