@@ -8,11 +8,13 @@ benchmarks/results/.
 """
 
 import argparse
+import json
 from typing import NamedTuple
 
 from running import job, keep
 
 from ray_userrep import storage
+from ray_userrep.recipes.userbert import userbert
 
 _SMALL = (
     "--stream.max_len", "50", "--train.epochs", "12", "--train.patience", "3", "--transfer.epochs", "8",
@@ -22,6 +24,7 @@ _TINY = (
     "--stream.batch_tokens", "256", "--transfer.batch_tokens", "256", "--train.epochs", "40", "--train.patience", "6",
     "--transfer.epochs", "40", "--transfer.patience", "6",
 )  # fmt: skip
+_BACKBONE = ("--encoder.backbone.num_blocks", "4")  # that of the study of PeterRec
 _ML_1M = "ml-1m/ml-1m"
 _NEXT_ITEM_ARMS = '["scratch", "head_only", "last_layers", "full", "lora"]'
 _FEW_ARMS = '["scratch", "frozen_mlp", "full"]'
@@ -37,16 +40,43 @@ class Study(NamedTuple):
     options: tuple[str, ...]
 
 
+def system(name: str, *options: str) -> Study:
+    """A system's frozen and fine-tuned encoder beside the same one from scratch."""
+    return Study(name, "transfer", _ML_1M, ("--recipe", name, *_SMALL, *options, "--transfer.arms", _FEW_ARMS))
+
+
+def ablation(system: str, change: str, *options: str) -> Study:
+    """A system with something changed, judged by its frozen vectors."""
+    arms = ("--transfer.arms", '["frozen_mlp"]')
+    return Study(f"{system}-{change}", "transfer", _ML_1M, ("--recipe", system, *_SMALL, *options, *arms))
+
+
+def random_negatives() -> str:
+    """The parts of UserBERT's objective with negatives drawn in place of the hardest."""
+    raw = userbert().objective.model_dump()
+    raw["parts"][0]["objective"]["softmax"]["num_hard"] = None
+    raw["parts"][1]["objective"]["negatives"] = "random"
+    return json.dumps(raw["parts"])
+
+
+ABLATIONS = [
+    *(ablation("clue_icdm", f"temperature-{t}", *_BACKBONE, "--objective.temperature", t) for t in ("0.03", "0.3")),
+    *(ablation("clue_icdm", f"share-{share}", *_BACKBONE, "--objective.share", share) for share in ("0.3", "0.9")),
+    ablation("clue_icdm", "batch-2048", *_BACKBONE, "--stream.batch_tokens", "2048"),
+    ablation("userbert", "random", "--objective.parts", random_negatives()),
+    ablation("shopperbert", "cls", "--encoder.readout", "cls", "--transfer.readouts", '["own"]'),
+]
+
 STUDIES = [
     Study(
         "peterrec", "transfer", _ML_1M,
         ("--recipe", "peterrec", *_SMALL, "--transfer.arms", _PETERREC_ARMS, "--transfer.num_seeds", "5",
          "--transfer.label_shares", "[0.01, 0.1, 1.0]", "--transfer.task.min_examples", "5"),
     ),
-    *(
-        Study(name, "transfer", _ML_1M, ("--recipe", name, *_SMALL, "--transfer.arms", _FEW_ARMS))
-        for name in ("clue_icdm", "userbert", "shopperbert")
-    ),
+    system("clue_icdm", *_BACKBONE),
+    system("userbert"),
+    system("shopperbert"),
+    *ABLATIONS,
     Study("uaf", "transfer", _ML_1M, ("--recipe", "uaf", *_SMALL)),
     Study(
         "conure", "continual", _ML_1M,
