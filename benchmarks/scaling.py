@@ -35,9 +35,10 @@ SYNTHETIC = (
 
 
 class Study(NamedTuple):
-    """A log below the data, or none where a synthetic one is written; how much the runs see, and budgets in FLOPs."""
+    """A recipe, a log below the data, or none where a synthetic one is written, and how much the runs see and spend."""
 
     name: str
+    recipe: str
     log: str | None
     amounts: str
     budgets: str
@@ -45,9 +46,10 @@ class Study(NamedTuple):
 
 
 STUDIES = [
-    Study("synthetic", None, "[30000, 100000, 300000, 900000]", "[3e10, 1e11, 3e11]"),
+    Study("synthetic", "ladder", None, "[30000, 100000, 300000, 900000]", "[3e10, 1e11, 3e11]"),
     Study(
         "ml-1m",
+        "ladder",
         "ml-1m/ml-1m",
         "[20000, 60000, 180000, 540000]",
         "[1e10, 3e10, 1e11]",
@@ -74,7 +76,7 @@ def run(study: Study, data: str, folder: str) -> None:
         job("synthesize", "--output", log, *SYNTHETIC)
     corpus, place = storage.join(folder, "corpus"), storage.join(folder, "study")
     job(
-        "scale", "--recipe", "ladder", "--logs", log, "--corpus", corpus, "--run", place, "--scale.sizes", SIZES,
+        "scale", "--recipe", study.recipe, "--logs", log, "--corpus", corpus, "--run", place, "--scale.sizes", SIZES,
         "--scale.data", study.amounts, "--scale.budgets", study.budgets, "--scale.tune", "[0.5, 1, 2, 4]",
         *study.options,
     )  # fmt: skip

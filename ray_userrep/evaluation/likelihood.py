@@ -30,13 +30,13 @@ _NUM_RESAMPLES, _CONFIDENCE = 1000, 0.95
 
 
 class Likelihood(NamedTuple):
-    """Summed loss in nats and number of predictions of each user."""
+    """Summed loss in nats and number of predictions of each user, or of each batch of them."""
 
     loss_U: NDArray[np.float64]
     count_U: NDArray[np.int64]
 
     def summary(self) -> dict[str, float]:
-        """The mean loss of a prediction with its bootstrap interval over users."""
+        """The mean loss of a prediction with its bootstrap interval over users, or batches."""
         rng = np.random.default_rng(0)
         rows = rng.integers(0, len(self.loss_U), (_NUM_RESAMPLES, len(self.loss_U)))
         drawn = self.loss_U[rows].sum(1) / self.count_U[rows].sum(1)

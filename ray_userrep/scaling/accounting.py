@@ -99,12 +99,13 @@ def training_cost(
     What autoencoding hides is drawn: it is counted at its mean.
     """
     lengths_B = np.asarray(lengths, np.int64)
-    lookahead = _lookahead(objective)
+    lookahead = lookahead_of(objective)
     items, backbone, own = _objective(encoder, objective, catalogue, lengths_B, lookahead)
     return Cost(items, backbone, own, int((lengths_B - lookahead).clip(min=0).sum()))
 
 
-def _lookahead(objective: ObjectiveConfig) -> int:
+def lookahead_of(objective: ObjectiveConfig) -> int:
+    """How many items a window carries beyond what the encoder is shown."""
     parts = [part.objective for part in objective.parts] if isinstance(objective, WeightedConfig) else [objective]
     return max(
         part.lookahead() if isinstance(part, ContrastiveConfig) else int(isinstance(part, AutoregressiveConfig))

@@ -16,7 +16,7 @@ from ray_userrep.command import validated
 from ray_userrep.corpus.config import ColdUserConfig
 from ray_userrep.encoder.config import EncoderConfig, ProjectedItemsConfig
 from ray_userrep.errors import UserError
-from ray_userrep.objectives.config import AutoregressiveConfig, FullSoftmaxConfig
+from ray_userrep.objectives.config import AutoregressiveConfig, ContrastiveConfig, FullSoftmaxConfig
 from ray_userrep.recipe import Recipe
 from ray_userrep.scaling.accounting import Catalogue, Cost, training_cost
 from ray_userrep.scaling.config import ScaleConfig
@@ -24,6 +24,7 @@ from ray_userrep.scaling.ladder import Shape, batch_tokens, settings, shape_of
 
 Kind = Literal["grid", "isoflop", "length", "batch", "tune"]
 LAW: tuple[Kind, ...] = ("grid", "isoflop")  # points that the law is fitted to
+_FROM_TEXTS = {"text", "whitened_moe", "words"}  # kinds of items that are no table, and stay as they are
 _SHARES = (0.125, 0.25, 0.5, 1.0)
 _CHECKPOINTS = 4  # a run
 
@@ -59,11 +60,12 @@ def fixed(recipe: Recipe, config: ScaleConfig) -> Recipe:
     """The recipe with what must be the same at every point.
 
     Raises:
-        UserError: the recipe trains on another loss than the full softmax, on several workers, or from trained weights.
+        UserError: the recipe's losses could not be compared, or it trains on several workers, or from trained weights.
     """
     _refuse(recipe)
     raw = recipe.model_dump()
-    raw["encoder"]["items"] = ProjectedItemsConfig(table_width=config.item_width).model_dump()
+    if not _FROM_TEXTS & recipe.encoder.part_kinds():
+        raw["encoder"]["items"] = ProjectedItemsConfig(table_width=config.item_width).model_dump()
     if not isinstance(recipe.split, ColdUserConfig):
         raw["split"] = ColdUserConfig().model_dump()
     raw["train"] |= {"patience": None, "max_steps": None, "eval_every": 1e9}
@@ -73,8 +75,13 @@ def fixed(recipe: Recipe, config: ScaleConfig) -> Recipe:
 
 def _refuse(recipe: Recipe) -> None:
     objective, train = recipe.objective, recipe.train
-    if not (isinstance(objective, AutoregressiveConfig) and isinstance(objective.softmax, FullSoftmaxConfig)):
-        raise UserError("a scaling study needs losses that can be compared: objective autoregressive with softmax full")
+    next_items = isinstance(objective, AutoregressiveConfig) and isinstance(objective.softmax, FullSoftmaxConfig)
+    contrast = isinstance(objective, ContrastiveConfig) and objective.num_negatives is None
+    if not (next_items or contrast):
+        raise UserError(
+            "a scaling study needs losses that can be compared: objective autoregressive with softmax full, or "
+            "contrastive without num_negatives"
+        )
     if train.num_workers > 1 or train.warm_start is not None:
         field = "num_workers" if train.num_workers > 1 else "warm_start"
         raise UserError(f"train.{field}: the runs of a study have one worker each and start from drawn weights")

@@ -13,20 +13,24 @@ import numpy as np
 import torch
 
 from ray_userrep import storage
+from ray_userrep.corpus.batch import TIMESTAMPS
 from ray_userrep.corpus.plan import Plan, Position
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.corpus.stream import make_plan
+from ray_userrep.corpus.stream import make_plan, train_counts
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
+from ray_userrep.evaluation.contrast import contrast
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
 from ray_userrep.evaluation.histories import read_histories
-from ray_userrep.evaluation.likelihood import likelihood, read_unseen
+from ray_userrep.evaluation.likelihood import Likelihood, likelihood, read_unseen
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import ranks
 from ray_userrep.evaluation.table import summary
+from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.config import AutoregressiveConfig
 from ray_userrep.recipe import Recipe
-from ray_userrep.scaling.accounting import Catalogue, Cost, backbone_parameters, training_cost
+from ray_userrep.scaling.accounting import Catalogue, Cost, backbone_parameters, lookahead_of, training_cost
 from ray_userrep.training import runs
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.callbacks import Sink
@@ -36,7 +40,6 @@ from ray_userrep.training.records import read_records
 
 Result = dict[str, Any]
 TRAINED, DIVERGED = "trained", "diverged"
-_LOOKAHEAD = 1  # of next-item prediction
 _COSTED_BATCHES = 20
 
 
@@ -79,7 +82,7 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> Result:
     test = read_histories(corpus, split, "test", config.max_users, encoder.side_columns)
     found = ranks(encoder_scorer(encoder), test, corpus.manifest.num_items, config.exclude_seen)
     return {
-        "loss": likelihood(encoder, read_unseen(corpus, split, encoder.side_columns)).summary(),
+        "loss": validation_loss(recipe, corpus, split, encoder).summary(),
         "metrics": summary(found, config, test.users_U),
         "profile": measure_profile(corpus, split, encoder, config),
         "split_fingerprint": split.fingerprint(corpus.manifest, config.exclude_seen),
@@ -87,10 +90,21 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> Result:
     }
 
 
+def validation_loss(recipe: Recipe, corpus: Corpus, split: Split, encoder: UserEncoder) -> Likelihood:
+    """The loss that the recipe trains, on users who are never trained on."""
+    if isinstance(recipe.objective, AutoregressiveConfig):
+        return likelihood(encoder, read_unseen(corpus, split, encoder.side_columns))
+    assert encoder.item_table is not None
+    data = Data(encoder.item_table, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
+    objective = build_objective(recipe.objective, recipe.encoder, data)
+    columns = {*encoder.side_columns, *objective.side_columns} - {TIMESTAMPS}
+    return contrast(objective, encoder, read_unseen(corpus, split, sorted(columns)))
+
+
 def plan_of(recipe: Recipe, corpus: Corpus) -> Plan:
     """What a recipe trains on."""
     split: Split = resolve(recipe.split, corpus, recipe.stream.user_share)
-    return make_plan(corpus, split, recipe.stream, _LOOKAHEAD, recipe.seed)
+    return make_plan(corpus, split, recipe.stream, lookahead_of(recipe.objective), recipe.seed)
 
 
 def window_lengths(plan: Plan) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
@@ -101,7 +115,7 @@ def window_lengths(plan: Plan) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
 
 def spent_on(recipe: Recipe, corpus: Corpus) -> Result:
     """Parameters, interactions, epochs and FLOPs of the whole run, as planned; FLOPs by its first batches."""
-    plan = plan_of(recipe, corpus)
+    plan, lookahead = plan_of(recipe, corpus), lookahead_of(recipe.objective)
     steps = total_steps(recipe.train, plan.num_batches)
     interactions = steps * plan.num_tokens / plan.num_batches
     catalogue = Catalogue(corpus.manifest.num_items)
@@ -114,7 +128,7 @@ def spent_on(recipe: Recipe, corpus: Corpus) -> Result:
         "flops": _per_interaction(costs, "total") * interactions,
         "steps": steps,
         "unique": plan.num_tokens,
-        "users": int(sum((lengths_U > _LOOKAHEAD).sum() for lengths_U in plan.train_lengths)),
+        "users": int(sum((lengths_U > lookahead).sum() for lengths_U in plan.train_lengths)),
         "epochs": interactions / plan.num_tokens,
     }
 

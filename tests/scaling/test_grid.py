@@ -85,6 +85,7 @@ def test_a_value_named_twice_is_refused(name):
     ("changes", "message"),
     [
         ({"objective": {"kind": "autoregressive", "softmax": {"kind": "sampled"}}}, "softmax full"),
+        ({"objective": {"kind": "contrastive", "num_negatives": 8}}, "without num_negatives"),
         ({"train": {"num_workers": 2}}, "train.num_workers"),
         ({"stream": {"user_share": 0.5}}, "user_share must be 1"),
     ],
@@ -92,6 +93,14 @@ def test_a_value_named_twice_is_refused(name):
 def test_a_recipe_whose_losses_could_not_be_compared_is_refused(changes, message):
     with pytest.raises(UserError, match=message):
         fixed(recipe_of(**changes), ScaleConfig())
+
+
+def test_items_are_one_table_of_one_width_unless_they_are_made_from_texts():
+    contrast = {"objective": {"kind": "contrastive"}}
+    kinds = {"id": "projected", "rows": "projected", "text": "text", "words": "words"}
+    for kind, kept in kinds.items():
+        changes = contrast | {"encoder": {"width": 16, "items": {"kind": kind}}}
+        assert fixed(recipe_of(**changes), ScaleConfig()).encoder.items.kind == kept
 
 
 def test_tuning_tries_factors_on_the_least_data_and_larger_sizes_take_the_nearest():

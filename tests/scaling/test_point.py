@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ray_userrep.evaluation.contrast import WINDOWS
 from ray_userrep.scaling.point import finished, run_point, spent_on
 from ray_userrep.training.records import read_records
 from tests.training.conftest import small_recipe, write_corpus
@@ -27,6 +28,17 @@ def test_a_run_s_size_data_and_compute_are_what_was_trained(corpus, tmp_path):
     assert result["unique"] < 0.75 * spent_on(small_recipe(**COLD), corpus)["unique"]
     assert 5 < result["C"] / (result["N"] * result["D"]) < 10 and result["flops"] > result["C"]
     assert result["loss"]["mean"] < np.log(60) + 0.2
+
+
+def test_a_contrast_is_measured_by_its_own_loss(tmp_path):
+    corpus = write_corpus(str(tmp_path / "corpus"), num_users=800)
+    contrast = {
+        "objective": {"kind": "contrastive", "views": "subsequences"},
+        "split": COLD["split"] | {"valid_share": 0.2},
+    }
+    recipe = small_recipe(**{**COLD, **contrast, "train.epochs": 2.0})
+    result = run_point(recipe, corpus, str(tmp_path / "run"), {"name": "x"}, lambda record: None)
+    assert result["outcome"] == "trained" and 0 < result["loss"]["mean"] < np.log(WINDOWS)
 
 
 def test_divergence_is_an_outcome(corpus, tmp_path):
