@@ -77,7 +77,7 @@ def run(study: Study, data: str, folder: str) -> None:
     corpus, place = storage.join(folder, "corpus"), storage.join(folder, "study")
     job(
         "scale", "--recipe", study.recipe, "--logs", log, "--corpus", corpus, "--run", place, "--scale.sizes", SIZES,
-        "--scale.data", study.amounts, "--scale.budgets", study.budgets, "--scale.tune", "[0.5, 1, 2, 4]",
+        "--scale.data", study.amounts, "--scale.budgets", study.budgets, "--scale.tune", "[0.2, 0.6, 2]",
         *study.options,
     )  # fmt: skip
     name = f"scaling_{study.name}"

@@ -99,7 +99,7 @@ def points(
     Raises:
         UserError: an amount of data is smaller than a batch or beyond `max_epochs`, or a budget suits no size.
     """
-    amounts = config.data or tuple(round(share * data.interactions) for share in _SHARES)
+    amounts = _amounts(config, data)
     said = [_epochs_said(amount, config, data) for amount in amounts]
     shapes = {size: _shape(recipe, size) for size in config.sizes}
     drafts = [_Draft("grid", size, amount) for size in config.sizes for amount in amounts]
@@ -115,15 +115,20 @@ def points(
 
 
 def tuning_points(recipe: Recipe, config: ScaleConfig, data: Data) -> list[Point]:
-    """Each size with each factor, on the least data; none where there is nothing to tune."""
-    least = min(config.data or (round(_SHARES[0] * data.interactions),))
+    """Each size with each factor, on a middling amount of data; none where there is nothing to tune."""
+    amounts = sorted(_amounts(config, data))
+    middle = amounts[len(amounts) // 2]
     return [
         _point(
-            recipe, config, data, _shape(recipe, size), _Draft("tune", size, least, factor=factor), config.seeds[0], {}
+            recipe, config, data, _shape(recipe, size), _Draft("tune", size, middle, factor=factor), config.seeds[0], {}
         )
         for size in config.sizes
         for factor in config.tune
     ]
+
+
+def _amounts(config: ScaleConfig, data: Data) -> tuple[int, ...]:
+    return config.data or tuple(round(share * data.interactions) for share in _SHARES)
 
 
 class _Draft(NamedTuple):

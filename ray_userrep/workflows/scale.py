@@ -126,8 +126,11 @@ def _studied(
     frontier = np.geomspace(good.C.min(), max(largest, *advise), _CURVE_POINTS).tolist()
     try:
         law = study(good, places, [*advise, *frontier])
-        law["frontier"] = law["optima"][len(advise) :]
-        law["optima"] = [_advice(recipe, study_of, one) for one in law["optima"][: len(advise)]]
+        found = [one if one["N"]["value"] is not None else None for one in law["optima"]]
+        law["frontier"] = [one for one in found[len(advise) :] if one is not None]
+        law["optima"] = [_advice(recipe, study_of, one) for one in found[: len(advise)] if one is not None]
+        if None in found:
+            warnings.append("no advice on budgets: by this law the loss does not fall with the size, or with the data")
     except UserError as error:
         warnings.append(str(error))
         law = study(good, places)

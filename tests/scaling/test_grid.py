@@ -103,14 +103,14 @@ def test_items_are_one_table_of_one_width_unless_they_are_made_from_texts():
         assert fixed(recipe_of(**changes), ScaleConfig()).encoder.items.kind == kept
 
 
-def test_tuning_tries_factors_on_the_least_data_and_larger_sizes_take_the_nearest():
-    config = ScaleConfig(sizes=(3000, 10_000, 30_000), data=(25_000, 100_000), tune=(0.5, 2.0), seeds=(0,))
+def test_tuning_tries_factors_on_middling_data_and_larger_sizes_take_the_nearest():
+    config = ScaleConfig(sizes=(3000, 10_000, 30_000), data=(25_000, 50_000, 100_000), tune=(0.5, 2.0), seeds=(0,))
     recipe = fixed(recipe_of(), config)
     trials = tuning_points(recipe, config, DATA)
-    assert len(trials) == 6 and {point.data for point in trials} == {25_000}
+    assert len(trials) == 6 and {point.data for point in trials} == {50_000}
     plain, tuned = (points(recipe, config, DATA, factors)[0] for factors in ({}, {3000: 0.5, 10_000: 2.0}))
     ratios = [b.recipe.train.learning_rate / a.recipe.train.learning_rate for a, b in zip(plain, tuned, strict=True)]
-    assert ratios == [0.5, 0.5, 2.0, 2.0, 2.0, 2.0]
+    assert ratios == [0.5] * 3 + [2.0] * 6
 
 
 def test_further_axes_vary_one_thing_at_the_middle_size():
