@@ -52,7 +52,7 @@ STUDIES = [
         "ladder",
         "ml-1m/ml-1m",
         "[20000, 60000, 180000, 540000]",
-        "[1e10, 3e10, 1e11]",
+        "[]",
         ("--evaluation.exclude_seen", "true"),
     ),
 ]
