@@ -7,13 +7,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ray_userrep import storage
 from ray_userrep.command import parse
 from ray_userrep.errors import UserError
+from ray_userrep.recipes.ladder import ladder
+from ray_userrep.report.scaling import scaling_page
 from ray_userrep.scaling.config import ScaleConfig
-from ray_userrep.workflows.scale import run_scale
+from ray_userrep.scaling.grid import Data
+from ray_userrep.workflows.scale import printed, run_scale, summarise
 
 ROOT = Path(__file__).parents[2]
 STUDY = {"sizes": [800, 2000, 5000], "data": [300, 1100], "seeds": [0], "hold_out": 1, "item_width": 8}
@@ -109,3 +113,21 @@ def check_study(folder: Path, told: dict) -> None:
     for row in rows.values():
         run = folder / "points" / row["name"]
         assert {"recipe.json", "encoder", "metrics.jsonl", "result.json"} <= {p.name for p in run.iterdir()}
+
+
+def test_losses_that_grow_with_the_size_give_a_law_without_advice():
+    rows = [
+        {
+            "name": f"grid-n{n}-d{d}-s0", "setting": f"grid-n{n}-d{d}", "kind": "grid", "size": n, "data": d, "seed": 0,
+            "held_out": False, "outcome": "trained", "N": n, "D": d, "C": 6.0 * n * d, "compute": 6.0 * n * d,
+            "flops": 7.0 * n * d, "epochs": 1.0, "users": 9, "loss": 2 + 0.1 * n**0.2 + 50 / d**0.5, "ndcg@10": 0.1,
+            "profile": {}, "max_len": 8, "batch_tokens": 64, "learning_rate": 1e-3, "seconds": 1.0,
+        }
+        for n in (1000, 3000, 10_000, 30_000) for d in (1000, 4000, 16_000, 64_000)
+    ]  # fmt: skip
+    told = summarise(ladder(), config(), Data(64_000, np.full(10, 8), 50), rows, None, [])
+    assert told["law"]["optima"] == told["law"]["frontier"] == []
+    assert any("no advice on budgets" in line for line in told["warnings"])
+    html, figures = scaling_page("study", told | {"utilisation": []})
+    assert "no advice on budgets" in html and "frontier" not in figures and "loss" in figures
+    assert "α is not told apart from 0" in printed(told)
