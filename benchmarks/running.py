@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,16 @@ def job(name: str, *options: str) -> None:
     subprocess.run([sys.executable, ROOT / "jobs" / f"{name}.py", *options], check=True, env=environment)
 
 
-def keep(name: str, run_uri: str, more: dict[str, Any]) -> dict[str, Any]:
-    """A run's page and numbers, with more of these, under results; returns the numbers."""
+def keep(name: str, run_uri: str, more: dict[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
+    """A run's page and numbers, with more of these, under results; returns the numbers.
+
+    `places` are folders of this machine, and what they are called in what is kept.
+    """
     RESULTS.mkdir(exist_ok=True)
     result: dict[str, Any] = storage.read_json(storage.join(run_uri, "result.json")) | more
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    (RESULTS / f"{name}.html").write_text(storage.read_text(storage.join(run_uri, "report.html")))
+    texts = {"json": json.dumps(result, indent=1) + "\n", "html": storage.read_text(f"{run_uri}/report.html")}
+    for ending, text in texts.items():
+        for place, called in places.items():
+            text = text.replace(storage.absolute(place), called)
+        (RESULTS / f"{name}.{ending}").write_text(text)
     return result

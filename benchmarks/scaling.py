@@ -81,7 +81,8 @@ def run(study: Study, data: str, folder: str) -> None:
         *study.options,
     )  # fmt: skip
     name = f"scaling_{study.name}"
-    result = keep(name, place, {} if study.log else {"floor": floor(place, log, corpus)})
+    more = {} if study.log else {"floor": floor(place, log, corpus)}
+    result = keep(name, place, more, {folder: "runs", data: "data"})
     values = storage.read_json(storage.join(place, "figures", "loss.json"))
     figures.save(loss_figure(values), RESULTS / f"{name}.png")
     print(json.dumps({"study": study.name, "proof": result["proof"], "floor": result.get("floor")}, indent=2))

@@ -114,7 +114,7 @@ def run(study: Study, data: str, runs: str) -> None:
     corpus = storage.join(runs, "corpora", study.log.replace("/", "-"))
     if not storage.exists(storage.join(place, "result.json")):
         job(study.job, "--logs", log, "--corpus", corpus, "--run", place, *study.options)
-    keep(f"{study.job}_{study.name}", place, {})
+    keep(f"{study.job}_{study.name}", place, {}, {runs: "runs", data: "data"})
 
 
 if __name__ == "__main__":

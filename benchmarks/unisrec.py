@@ -76,7 +76,7 @@ def transfer(name: str, data: str, runs: str, pretrained: str) -> None:
             "transfer", "--recipe", recipe, "--logs", storage.absolute(storage.join(data, at)), *options,
             "--corpus", storage.join(runs, "corpora", name), "--run", place, "--transfer.encoder", pretrained,
         )  # fmt: skip
-    keep(f"transfer_unisrec_{name}", place, {})
+    keep(f"transfer_unisrec_{name}", place, {}, {runs: "runs", data: "data"})
 
 
 def fine_tuning() -> Recipe:
