@@ -53,7 +53,7 @@ STUDIES = [
         "ml-1m/ml-1m",
         "[20000, 60000, 180000, 540000]",
         "[]",
-        ("--evaluation.exclude_seen", "true"),
+        ("--evaluation.exclude_seen", "true", "--scale.batches", "[256, 512]"),
     ),
 ]
 
