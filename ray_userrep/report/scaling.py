@@ -23,22 +23,26 @@ def scaling_page(name: str, told: Mapping[str, Any]) -> tuple[str, dict[str, Val
     """The page, and the values of each figure by name."""
     kept = {name: values for name, values in _figures(told) if values is not None}
     drawn = {name: figure(svg(_DRAW[name](values)), _CAPTIONS[name]) for name, values in kept.items()}
-    sections = [Section("Runs", _runs(told["rows"]))]
+    sections = [*_told_first(told), Section("Runs", _runs(told["rows"]))]
     titles = {
         "loss": "Loss against size, data and compute", "isoflop": "IsoFLOP valleys", "frontier": "Compute-optimal runs",
         "downstream": "What a lower loss is worth", "residuals": "Residuals", "axes": "Sequence length and batch",
         "utilisation": "The cluster",
     }  # fmt: skip
     sections += [Section(titles[name], drawn[name]) for name in titles if name in drawn]
-    if told["law"] is not None:
-        sections.insert(0, Section("The law", _law(told["law"])))
-        if told["law"].get("optima"):
-            sections.insert(1, Section("From a budget to a run", _advice(told["law"])))
-    if told["proof"]:
-        sections.insert(0, Section("Predicted, then trained", _proof(told["proof"], told["prediction"]["date"])))
-    if told["warnings"]:
-        sections.append(Section("Doubts", "".join(remark(line) for line in told["warnings"])))
     return page(f"Scaling study: {name}", _lead(told), sections), kept
+
+
+def _told_first(told: Mapping[str, Any]) -> Iterator[Section]:
+    """What was predicted, the law, and what speaks against relying on it, before any picture of it."""
+    if told["proof"]:
+        yield Section("Predicted, then trained", _proof(told["proof"], told["prediction"]["date"]))
+    if told["law"] is not None:
+        yield Section("The law", _law(told["law"]))
+    if told["warnings"]:
+        yield Section("Doubts", "".join(remark(line) for line in told["warnings"]))
+    if told["law"] is not None and told["law"].get("optima"):
+        yield Section("From a budget to a run", _advice(told["law"]))
 
 
 def _lead(told: Mapping[str, Any]) -> str:
