@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py --data ../shared/data [--only synthetic] [--runs runs/scaling]
 
-Each is the scaling job as anyone would run it: six sizes, four amounts of data, three budgets, two seeds, the learning
+Each is the scaling job as anyone would run it: six sizes, four amounts of data, two seeds, the learning
 rate tried at each size, the largest two settings predicted before they are trained. Resumable.
 The page, the numbers and the picture of the loss go to benchmarks/results/; what the fitted floor E says of the known
 one is added to the numbers.

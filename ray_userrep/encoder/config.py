@@ -220,8 +220,12 @@ class EncoderConfig(BaseModel):
 
     def part_kinds(self) -> set[str]:
         """The kinds of item embedders in use."""
-        parts = self.items.parts if isinstance(self.items, SumItemsConfig) else [self.items]
+        parts = self.item_parts()
         return {"text" if isinstance(part, IdItemsConfig) and part.start == "text" else part.kind for part in parts}
+
+    def item_parts(self) -> list[ItemPartConfig | RowItemsConfig]:
+        """The item embedders whose vectors are summed; often one."""
+        return [*self.items.parts] if isinstance(self.items, SumItemsConfig) else [self.items]
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "EncoderConfig":

@@ -27,7 +27,6 @@ from ray_userrep.encoder.config import (
     ItemPartConfig,
     ProjectedItemsConfig,
     RowItemsConfig,
-    SumItemsConfig,
     TextItemsConfig,
     TransformerConfig,
     WhitenedMoEItemsConfig,
@@ -194,8 +193,8 @@ def _items(encoder: EncoderConfig, catalogue: Catalogue, rows: float) -> float:
 
     A tower over words is left out: how many words texts have, and how often a batch repeats an item, is not known here.
     """
-    parts = encoder.items.parts if isinstance(encoder.items, SumItemsConfig) else [encoder.items]
-    return 2 * rows * sum(_products_of_item(part, catalogue.text_width, encoder.width) for part in parts)
+    products = (_products_of_item(part, catalogue.text_width, encoder.width) for part in encoder.item_parts())
+    return 2 * rows * sum(products)
 
 
 def _products_of_item(part: ItemPartConfig | RowItemsConfig, text_width: int, width: int) -> float:

@@ -64,7 +64,7 @@ def fixed(recipe: Recipe, config: ScaleConfig) -> Recipe:
     """
     _refuse(recipe)
     raw = recipe.model_dump()
-    if not _FROM_TEXTS & recipe.encoder.part_kinds():
+    if not {part.kind for part in recipe.encoder.item_parts()} <= _FROM_TEXTS:
         raw["encoder"]["items"] = ProjectedItemsConfig(table_width=config.item_width).model_dump()
     if not isinstance(recipe.split, ColdUserConfig):
         raw["split"] = ColdUserConfig().model_dump()

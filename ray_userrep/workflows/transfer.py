@@ -66,8 +66,9 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
     refuse_unmergeable(recipe, arms)
     pretrained_uri = _pretrained_uri(recipe, run_uri)
-    if recipe.transfer.encoder is not None:
-        recipe = _as_pretrained(recipe, pretrained_uri)
+    pretrained = None if recipe.transfer.encoder is None else UserEncoder.from_pretrained(pretrained_uri)
+    if pretrained is not None:
+        recipe = _as_pretrained(recipe, pretrained)
     tasks = read_tasks(
         recipe.transfer.task,
         corpus,
@@ -78,9 +79,10 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
         side_columns(recipe.encoder),
     )
     checked = _check_tasks(recipe, tasks, corpus, source, pretrained_uri)
-    if recipe.transfer.encoder is None:
+    if pretrained is None:
         _pretrain(recipe, run_uri)
-    encoder, num_known = _on_items(recipe, UserEncoder.from_pretrained(pretrained_uri), corpus)
+        pretrained = UserEncoder.from_pretrained(pretrained_uri)
+    encoder, num_known = _on_items(recipe, pretrained, corpus)
     for arm in arms:
         freeze(arm.apply(encoder), arm, tasks[0])  # one that has no place here is refused before the first fit
     compared = [_compare(recipe, corpus, encoder, task, arms, run_uri) for task in tasks]
@@ -108,20 +110,19 @@ def _held_out(tasks: Sequence[Task]) -> int:
     return sum(len(ids) for ids in held_out if ids is not None)
 
 
-def _as_pretrained(recipe: Recipe, pretrained_uri: str) -> Recipe:
+def _as_pretrained(recipe: Recipe, encoder: UserEncoder) -> Recipe:
     """The recipe with the config of the encoder that is there.
 
     Raises:
         UserError: next items are to be predicted by an objective that the encoder was not made for; labels bring an
             objective of their own.
     """
-    config = UserEncoder.from_pretrained(pretrained_uri).config
-    recipe = recipe.model_copy(update={"encoder": EncoderConfig.model_validate(config.encoder)})
+    recipe = recipe.model_copy(update={"encoder": EncoderConfig.model_validate(encoder.config.encoder)})
     if isinstance(recipe.transfer.task, LabelTaskConfig):
         return recipe
     if reason := recipe.objective.refusal(recipe.encoder):
         raise UserError(reason)
-    if recipe.objective.hides_items() and not config.hides_items:
+    if recipe.objective.hides_items() and not encoder.config.hides_items:
         raise UserError(
             "objective hides items, for which the encoder has no vector: take the recipe that the encoder was "
             "pretrained with, or an objective that hides none"

@@ -101,6 +101,8 @@ def test_items_are_one_table_of_one_width_unless_they_are_made_from_texts():
     for kind, kept in kinds.items():
         changes = contrast | {"encoder": {"width": 16, "items": {"kind": kind}}}
         assert fixed(recipe_of(**changes), ScaleConfig()).encoder.items.kind == kept
+    for items in ({"kind": "id", "start": "text"}, {"kind": "sum", "parts": [{"kind": "id"}, {"kind": "text"}]}):
+        assert fixed(recipe_of(encoder={"width": 16, "items": items}), ScaleConfig()).encoder.items.kind == "projected"
 
 
 def test_tuning_tries_factors_on_middling_data_and_larger_sizes_take_the_nearest():
