@@ -14,7 +14,7 @@ def ladder() -> Recipe:
     return Recipe(
         name="ladder",
         split=ColdUserConfig(),
-        stream=StreamConfig(max_len=64, batch_tokens=2048),
+        stream=StreamConfig(max_len=64, batch_tokens=512),
         encoder=EncoderConfig(width=64, dropout=0.0, backbone=TransformerConfig(dropout=0.0)),
         train=TrainConfig(epochs=1, learning_rate=8e-3),
     )
