@@ -1,7 +1,7 @@
 """A sequence of tasks learned by one method, each task by the training loop of pretraining.
 
     <method>/2-gender/train/, retrain/    what the loop leaves of each phase
-    <method>/2-gender/kept.safetensors    what the task leaves behind: weights, head, owners
+    <method>/2-gender/kept.safetensors    what the task leaves behind: weights, heads, owners
     <method>/2-gender/predicted.safetensors    the test users of all tasks so far, by the model of that time
     <method>/2-gender/outcome.json        written last: the task is done
 
@@ -30,7 +30,17 @@ from ray_userrep.training.fit import EngineFactory
 from ray_userrep.training.step import TrainModel
 from ray_userrep.training.transfer import Fit, adapt, build_transfer, fitted_recipe
 from ray_userrep.transfer.continual.masks import Owners, claim, free_owners, owned_until, unmask
-from ray_userrep.transfer.continual.methods import Kept, Method, Stage, Trained, encoder_of, trained_by
+from ray_userrep.transfer.continual.methods import (
+    Kept,
+    Method,
+    Stage,
+    Trained,
+    encoder_of,
+    head_of,
+    trained_along,
+    trained_by,
+)
+from ray_userrep.transfer.continual.together import Together, heads_of
 from ray_userrep.transfer.tasks.base import Task
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 
@@ -94,7 +104,7 @@ def predict(method: Method, stages: list[Stage], kept: list[Kept], number: int) 
     encoder = encoder_of(method, stages, kept, number)
     task = stages[number].task
     objective = task.objective(encoder, _ALL, 0).to(encoder.device).eval()
-    objective.load_state_dict(kept[number].head)
+    objective.load_state_dict(head_of(kept, number))
     return task.predict(encoder, objective, "test")
 
 
@@ -103,7 +113,7 @@ def stage_recipe(recipe: Recipe, encoder: UserEncoder, task: Task, epochs: float
     (learning_rate,) = recipe.transfer.learning_rates
     fitted = fitted_recipe(recipe, encoder, task, Fit(_ALL, recipe.seed, learning_rate))
     train, stream = fitted.train, fitted.stream
-    if isinstance(task, NextItemTask):
+    if isinstance(task.newest if isinstance(task, Together) else task, NextItemTask):
         train = recipe.train.model_copy(update={"warm_start": None, "eval_every": 1.0, "keep_checkpoints": 1})
         stream = recipe.stream
     train = train.model_copy(update={"epochs": epochs * train.epochs, "checkpoint_every": 1.0})
@@ -121,6 +131,9 @@ def _learn(
 ) -> Learned:
     """The phases of the next task, and what all tasks so far predict behind it."""
     number, task = len(kept), stages[len(kept)].task
+    along = trained_along(method, stages, number)
+    if along:
+        task = Together(task, [stages[old].task for old in along])
     start, trains = encoder_of(method, stages, kept, number), trained_by(method, stages, number)
     owners = (kept[-1].owners if kept else free_owners(start)) if method.masks else {}
     free = {name: owner == 0 for name, owner in owners.items()}
@@ -133,7 +146,8 @@ def _learn(
         arm = Trained(trains, mine)
         phase = _phase(recipe, corpus, task, phase.encoder, arm, phase.head, retrain, f"{uri}/{_RETRAIN}", make_engine)
         steps, seconds = steps + phase.steps, seconds + phase.seconds
-    kept = [*kept, Kept(phase.own, phase.head, owners)]
+    heads = heads_of(phase.head, [number, *along]) if along else {f"{number}/{n}": v for n, v in phase.head.items()}
+    kept = [*kept, Kept(phase.own, heads, owners)]
     predicted = [predict(method, stages, kept, old) for old in range(number + 1)]
     return Learned(kept[-1], phase.validation, steps, seconds, predicted)
 

@@ -1,7 +1,8 @@
 """Users' labels as an objective: a head on the user vector, trained by the same step as any other.
 
 The objective keeps its labels by user, so that batches come from the corpus as they are and need no other reader; that
-costs a look-up a batch, and holds the labels of all training users in memory.
+costs a look-up a batch, and holds the labels of all training users in memory. Users without a label are passed over:
+another task may train along on them.
 
 Shapes: B users, U labelled users, D width, C outputs (classes, or one value).
 """
@@ -18,7 +19,7 @@ from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
 
-LABEL = "label"
+LABEL, IS_KNOWN = "label", "is_known"
 
 
 class UserLabels(Objective):
@@ -43,24 +44,27 @@ class UserLabels(Objective):
         self.head = nn.Sequential(*layers, nn.Linear(hidden or width, num_outputs))
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
-        """The windows with their users' labels; every user must have one."""
+        """The windows with their users' labels, and whether they have one."""
         users_B = batch.users_B.numpy()
         place_B = np.searchsorted(self._users_U, users_B).clip(max=len(self._users_U) - 1)
-        assert (self._users_U[place_B] == users_B).all(), "a user without a label"
-        label_B = (self._labels_U[place_B] - self._centre) / self._scale
-        return [replace(batch, labels=batch.labels | {LABEL: torch.from_numpy(label_B)})]
+        found = {
+            LABEL: torch.from_numpy((self._labels_U[place_B] - self._centre) / self._scale),
+            IS_KNOWN: torch.from_numpy(self._users_U[place_B] == users_B),
+        }
+        return [replace(batch, labels=batch.labels | found)]
 
     def counts(self, views: list[Batch]) -> Tensor:
-        return torch.tensor([views[0].num_users * views[0].weight], dtype=torch.float32)
+        (view,) = views
+        return (view.labels[IS_KNOWN].sum() * view.weight).float()[None]
 
     def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
         (view,) = views
         out_BC = self.head(encoder(view)).float()
         if self._num_classes:
-            loss = F.cross_entropy(out_BC, view.labels[LABEL].long(), reduction="sum")
+            loss_B = F.cross_entropy(out_BC, view.labels[LABEL].long(), reduction="none")
         else:
-            loss = F.mse_loss(out_BC[:, 0], view.labels[LABEL].float(), reduction="sum")
-        return LossSum((loss * view.weight)[None])
+            loss_B = F.mse_loss(out_BC[:, 0], view.labels[LABEL].float(), reduction="none")
+        return LossSum(((loss_B * view.labels[IS_KNOWN]).sum() * view.weight)[None])
 
     @torch.no_grad()
     def predict(self, vectors_BD: Tensor) -> Tensor:

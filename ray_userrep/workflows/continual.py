@@ -163,4 +163,4 @@ def _sequence(
 
     learned = learn_sequence(recipe, stages, corpora, method, seed_uri, bare_engine, told)
     # The weights of all times and methods together may be many item tables: they stay in the run folder.
-    return [one._replace(kept=one.kept._replace(own={}, head={})) for one in learned]
+    return [one._replace(kept=one.kept._replace(own={}, heads={})) for one in learned]

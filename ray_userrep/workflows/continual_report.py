@@ -14,6 +14,7 @@ _TOLD = {
     "fine_all": "fine_all: the first task's encoder fine-tuned anew for each task (FineAll)",
     "head_only": "head_only: heads on the first task's encoder",
     "single": "single: a model for each task (SinMo)",
+    "multi_task": "multi_task: one encoder, in which all tasks so far train together",
 }
 
 

@@ -12,7 +12,7 @@ from ray_userrep.workflows.continual import run_continual
 SEQUENCE = [
     "--encoder.backbone.kind", "cnn", "--encoder.backbone.num_blocks", "1", "--evaluation.num_bootstrap", "100",
     "--transfer.epochs", "1", "--transfer.batch_tokens", "512", "--continual.num_seeds", "2", "--train.epochs", "1",
-    "--continual.methods", '["conure", "in_turn", "single"]',
+    "--continual.methods", '["conure", "in_turn", "single", "multi_task"]',
 ]  # fmt: skip
 
 ONE_METHOD = ["--continual.methods", '["conure"]', "--continual.num_seeds", "1"]
@@ -70,17 +70,17 @@ def another_corpus(small, tmp_path):
 def check_result(result):
     assert list(result["tasks"]) == ["next item, warm users", "country"] and result["overlap"] is True
     assert result["tasks"]["country"]["baselines"]["majority"]["mean"] == 0.5
-    assert set(result["methods"]) == {"conure", "in_turn", "single"}
+    assert set(result["methods"]) == {"conure", "in_turn", "single", "multi_task"}
     for name, found in result["methods"].items():
         assert [[cell is None for cell in row] for row in found["matrix"]] == [[False, False], [True, False]]
         best, last = (found["matrix"][0][time]["mean"] for time in (0, 1))
         assert found["forgetting"] == pytest.approx([max(best, last) - last, 0.0])
-        assert found["unchanged"][0][1] == (name != "in_turn")
+        assert found["unchanged"][0][1] == (name not in ("in_turn", "multi_task"))
         for row in found["matrix"]:
             assert all(0 <= cell["low"] <= cell["mean"] <= cell["high"] <= 1 for cell in row if cell)
     for at, share in zip(result["methods"]["conure"]["used"], (0.3, 0.51), strict=True):
         assert len(at) == 2 and all(value == pytest.approx(share, abs=0.01) for value in at.values())
-    assert [len(row) for row in result["over_single"].values()] == [2, 2]
+    assert [len(row) for row in result["over_single"].values()] == [2, 2, 2]
     assert result["over_single"]["in_turn"][0]["p"] <= 1
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ray_userrep.transfer.config import AttributeTaskConfig, NextItemTaskConfig, TaskConfig
 
-MethodName = Literal["conure", "in_turn", "fine_all", "head_only", "single"]
+MethodName = Literal["conure", "in_turn", "fine_all", "head_only", "single", "multi_task"]
 
 
 class ContinualTaskConfig(BaseModel):
@@ -35,10 +35,10 @@ class ContinualConfig(BaseModel):
         default_factory=_next_item_first, min_length=1, description="in the order in which they are learned"
     )
     methods: tuple[MethodName, ...] = Field(
-        ("conure", "in_turn", "fine_all", "head_only", "single"),
+        ("conure", "in_turn", "fine_all", "head_only", "single", "multi_task"),
         min_length=1,
         description="pruned masks; one encoder fine-tuned in turn; the first task's fine-tuned anew for each task; "
-        "heads on the first task's; a model for each task",
+        "heads on the first task's; a model for each task; one encoder, in which all tasks so far train together",
     )
     num_seeds: int = Field(1, ge=1, description="runs of the sequence, from recipe.seed on")
     prune: float = Field(0.7, gt=0, lt=1, description="conure: share of a layer's free weights that a task gives back")

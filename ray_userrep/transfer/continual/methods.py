@@ -27,10 +27,13 @@ class Stage(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What a task leaves behind: the encoder's weights that it trained, its head, and who owns the masked weights."""
+    """What a task leaves behind: the encoder's weights that it trained, the heads, and who owns the masked weights.
+
+    A head's tensors are named `<number of its task>/<parameter>`.
+    """
 
     own: dict[str, Tensor]
-    head: dict[str, Tensor]
+    heads: dict[str, Tensor]
     owners: Owners
 
 
@@ -38,13 +41,15 @@ class Method(NamedTuple):
     """How a sequence is learned.
 
     `runs_with` names, given a task and the newest one, those whose weights the task runs with, later ones over earlier
-    ones; `trains_all` says whether tasks after the first train the encoder, `masks` whether it is masked.
+    ones; `trains_all` says whether tasks after the first train the encoder, `masks` whether it is masked, `together`
+    whether the tasks before it on its catalogue train along.
     """
 
     name: MethodName
     runs_with: Callable[[int, int], Iterable[int]]
     trains_all: bool
     masks: bool = False
+    together: bool = False
 
 
 METHODS: dict[MethodName, Method] = {
@@ -53,6 +58,7 @@ METHODS: dict[MethodName, Method] = {
     "fine_all": Method("fine_all", lambda task, newest: sorted({0, task}), trains_all=True),
     "head_only": Method("head_only", lambda task, newest: range(task + 1), trains_all=False),
     "single": Method("single", lambda task, newest: [task], trains_all=True),
+    "multi_task": Method("multi_task", lambda task, newest: range(newest + 1), trains_all=True, together=True),
 }
 """In the words of Conure's authors, SinMoAll is `in_turn`, FineAll `fine_all` and SinMo `single`."""
 
@@ -83,6 +89,19 @@ def trained_by(method: Method, stages: list[Stage], number: int) -> Callable[[st
     is_new = all(stage.catalogue != earlier.catalogue for earlier in stages[:number])
     rows = item_rows(stage.fresh) if is_new else set()
     return lambda name: number == 0 or method.trains_all or name in rows
+
+
+def trained_along(method: Method, stages: list[Stage], number: int) -> list[int]:
+    """The earlier tasks that train along with a task."""
+    same = [n for n in range(number) if stages[n].catalogue == stages[number].catalogue]
+    return same if method.together else []
+
+
+def head_of(kept: list[Kept], number: int) -> dict[str, Tensor]:
+    """A task's head as it was trained last."""
+    heads = {name: value for one in kept for name, value in one.heads.items()}
+    mine = f"{number}/"
+    return {name.removeprefix(mine): value for name, value in heads.items() if name.startswith(mine)}
 
 
 def encoder_of(method: Method, stages: list[Stage], kept: list[Kept], number: int) -> UserEncoder:

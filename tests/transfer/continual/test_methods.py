@@ -14,7 +14,7 @@ from ray_userrep.training import continual
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.continual import learn_sequence, predict
 from ray_userrep.transfer.config import AttributeTaskConfig, NextItemTaskConfig
-from ray_userrep.transfer.continual.methods import METHODS, Stage, encoder_of
+from ray_userrep.transfer.continual.methods import METHODS, Stage, encoder_of, head_of
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 from ray_userrep.transfer.tasks.base import headline
 from ray_userrep.transfer.tasks.next_item import NextItemTask
@@ -78,7 +78,7 @@ def test_masks_keep_old_logits_bit_for_bit_and_frozen_weights_still(backbone, wo
     for task in range(len(stages)):
         then = encoder_of(method, stages, kept[: task + 1], task)
         heads = stages[task].task.objective(then, 1.0, 0)
-        heads.load_state_dict(kept[task].head)
+        heads.load_state_dict(head_of(kept, task))
         for newest in range(task + 1, len(stages)):
             now = encoder_of(method, stages, kept[: newest + 1], task)
             assert torch.equal(then(BATCH), now(BATCH))
@@ -100,7 +100,7 @@ def test_what_has_no_mask_is_the_first_tasks_or_a_catalogues(world):
     kept = [one.kept for one in learn(world, "conure", stages)]
     everything, masked = {n for n, _ in stages[0].fresh.named_parameters()}, set(kept[0].owners)
     assert [set(one.own) for one in kept] == [everything, masked, masked, masked | {"items.weight"}]
-    assert [bool(one.head) for one in kept] == [False, True, True, False]
+    assert [bool(one.heads) for one in kept] == [False, True, True, False]
 
 
 def test_fine_tuning_in_turn_forgets_and_the_others_do_not(world):
@@ -116,6 +116,18 @@ def test_fine_tuning_in_turn_forgets_and_the_others_do_not(world):
     everything = {n for n, _ in stages[0].fresh.named_parameters()}
     assert trained["head_only"] == [everything, set(), set(), {"items.weight"}]
     assert trained["in_turn"] == trained["fine_all"] == trained["single"] == [everything] * 4
+
+
+def test_tasks_that_train_along_are_not_forgotten_and_their_heads_move_with_the_encoder(world):
+    stages = world.stages("cnn")
+    learned = {name: learn(world, name, stages) for name in ("multi_task", "in_turn")}
+    measure, truth_U = stages[0].task.measures["ndcg@10"], stages[0].task.truth("test")
+    last = {name: measure(truth_U, found[2].predicted[0]) for name, found in learned.items()}
+    assert last["multi_task"] > last["in_turn"] + 0.1
+    kept = [one.kept for one in learned["multi_task"]]
+    assert [{name.split("/")[0] for name in one.heads} for one in kept] == [set(), {"1"}, {"1", "2"}, set()]
+    assert not torch.equal(kept[1].heads["1/head.0.weight"], kept[2].heads["1/head.0.weight"])
+    assert torch.equal(head_of(kept, 1)["head.0.weight"], kept[2].heads["1/head.0.weight"])
 
 
 def test_where_a_method_starts_a_task(world):
@@ -149,7 +161,7 @@ def test_retraining_goes_on_from_the_head_and_ends_with_what_the_task_is_run_wit
     for number, (stage, one) in enumerate(zip(stages, learned, strict=True)):
         encoder, task = encoder_of(METHODS["conure"], stages, kept[: number + 1], number), stage.task
         objective = task.objective(encoder, 1.0, 0)
-        objective.load_state_dict(one.kept.head)
+        objective.load_state_dict(head_of(kept, number))
         predicted_U = task.predict(encoder, objective, "valid")
         assert task.measures[headline(task)](task.truth("valid"), predicted_U) == one.validation
 
@@ -177,6 +189,6 @@ def test_a_sequence_that_was_cut_short_goes_on_with_its_unfinished_task(world, m
     assert first.seconds == resumed[0].seconds
     for one, other in zip(whole, resumed, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one.predicted, other.predicted, strict=True))
-        for group in ("own", "head", "owners"):
+        for group in ("own", "heads", "owners"):
             a, b = getattr(one.kept, group), getattr(other.kept, group)
             assert set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)
