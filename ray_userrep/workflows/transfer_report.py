@@ -89,6 +89,8 @@ def _task_sections(name: str, task: Result, recipe: Recipe) -> list[Section]:
     sections.append(Section(f"{name}: cost", _cost(task)))
     if any(cost["usage"] for cost in _most(task)["cost"].values()):
         sections.append(Section(f"{name}: which blocks are adapted, by user", _usage(task)))
+    if task["activity"]:
+        sections.append(Section(f"{name}: by how much is known of a user", _activity(task)))
     if task["look_alikes"]:
         sections.append(Section(f"{name}: look-alike retrieval", _look_alikes(task)))
     if len(task["shares"]) > 1:
@@ -101,7 +103,7 @@ def _over_scratch(task: Result) -> str:
         [
             _percent(share),
             arm,
-            f"{d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]",
+            _signed(d),
             f"{d['p']:.3f}",
             d["verdict"],
         ]
@@ -146,6 +148,26 @@ def _usage(task: Result) -> str:
     ]
     note = "Shares of the trained copies that test users take, the rest being the frozen ones; means over seeds."
     return listing(["arm", "block", "mean share", "standard deviation between users"], rows) + remark(note)
+
+
+def _activity(task: Result) -> str:
+    halves, metric = task["activity"], task["headline"]
+    rows = []
+    for system in _most(task)["metrics"]:
+        row = [system]
+        for half in halves.values():
+            cell, difference = half["metrics"][system][metric], half["over_scratch"].get(system)
+            row += [f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]", _signed(difference)]
+        rows.append(row)
+    head = [words for name, half in halves.items() for words in (f"{name} ({half['users']:,} users)", "over scratch")]
+    note = (
+        f"{metric} of test users apart by the interactions that are known of them, at the median; otherwise as above."
+    )
+    return listing(["system", *head], rows) + remark(note)
+
+
+def _signed(difference: Result | None) -> str:
+    return f"{difference['mean']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]" if difference else ""
 
 
 def _look_alikes(task: Result) -> str:

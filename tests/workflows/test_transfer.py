@@ -50,6 +50,7 @@ def test_one_command_pretrains_compares_and_reports(ray_session, write_log, smal
         "no overlap",
         "training users",
         "look-alike retrieval",
+        "by how much is known of a user",
     ):
         assert words in page
     with pytest.raises(UserError, match="holds a finished run"):
@@ -100,6 +101,13 @@ def check_result(result):
     assert most["cost"]["scratch"]["trained_share"] == 1 > most["cost"]["serial_patches"]["trained_share"]
     assert set(most["over_scratch"]) == {"head_only", "serial_patches"}
     assert most["over_scratch"]["head_only"]["verdict"]
+    few, many = task["activity"].values()
+    assert few["users"] + many["users"] == task["users"]["test"]
+    for half in (few, many):
+        assert set(half["metrics"]) == set(most["metrics"]) and set(half["over_scratch"]) == set(most["over_scratch"])
+    whole = most["metrics"]["scratch"]["accuracy"]["mean"] * task["users"]["test"]
+    halves = sum(half["metrics"]["scratch"]["accuracy"]["mean"] * half["users"] for half in (few, many))
+    assert halves == pytest.approx(whole)
 
 
 def readouts_are_those_that_validation_prefers(run):

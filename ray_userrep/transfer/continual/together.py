@@ -53,6 +53,9 @@ class Together:
     def truth(self, part: Part) -> NDArray[Any]:
         return self.newest.truth(part)
 
+    def activity(self, part: Part) -> NDArray[np.int64]:
+        return self.newest.activity(part)
+
     def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
         assert isinstance(objective, Weighted)
         own = objective.objectives[0]

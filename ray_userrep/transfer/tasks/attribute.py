@@ -86,6 +86,9 @@ class AttributeTask:
     def truth(self, part: Part) -> NDArray[np.float64]:
         return self._labels_U[self._rows(part)]
 
+    def activity(self, part: Part) -> NDArray[np.int64]:
+        return self._histories.lengths_U[self._rows(part)]
+
     def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
         assert isinstance(objective, UserLabels)
         vectors_UD = user_vectors(encoder, self._histories.take(self._rows(part)))

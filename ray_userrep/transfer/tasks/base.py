@@ -50,6 +50,10 @@ class Task(Protocol):
         """What the measures compare with, `[U]`."""
         ...
 
+    def activity(self, part: Part) -> NDArray[np.int64]:
+        """How many interactions are known of each user of a part, `[U]`."""
+        ...
+
     def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
         """What is predicted of a part's users, `[U, ...]`."""
         ...

@@ -100,6 +100,9 @@ class NextItemTask:
     def truth(self, part: Part) -> NDArray[np.int64]:
         return self._histories[part].targets_U
 
+    def activity(self, part: Part) -> NDArray[np.int64]:
+        return self._histories[part].lengths_U
+
     def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
         """The rank of each user's target, from 1."""
         histories, num_items = self._histories[part], encoder.config.num_items
