@@ -28,7 +28,10 @@ _BACKBONE = ("--encoder.backbone.num_blocks", "4")  # that of the study of Peter
 _ML_1M = "ml-1m/ml-1m"
 _NEXT_ITEM_ARMS = '["scratch", "head_only", "last_layers", "full", "lora"]'
 _FEW_ARMS = '["scratch", "frozen_mlp", "full"]'
-_PETERREC_ARMS = '["scratch", "frozen_mlp", "full", "lora", "serial_patches", "parallel_patches", "peter_zero"]'
+_PETERREC_ARMS = (
+    '["scratch", "frozen_mlp", "head_only", "last_layers", "full", "lora", "serial_patches", "parallel_patches", '
+    '"peter_zero"]'
+)
 
 
 class Study(NamedTuple):
