@@ -26,6 +26,15 @@ _TINY = (
 )  # fmt: skip
 _BACKBONE = ("--encoder.backbone.num_blocks", "4")  # that of the study of PeterRec
 _ML_1M = "ml-1m/ml-1m"
+_BESIDE = "CORPUS"  # stands for the second log's corpus
+_SEQUENCE = json.dumps(
+    [
+        {"task": {"kind": "next_item"}},
+        {"task": {"kind": "attribute"}},
+        {"task": {"kind": "next_item"}, "corpus": _BESIDE},
+        {"task": {"kind": "attribute"}, "corpus": _BESIDE},
+    ]
+)
 _NEXT_ITEM_ARMS = '["scratch", "head_only", "last_layers", "full", "lora"]'
 _FEW_ARMS = '["scratch", "frozen_mlp", "full"]'
 _PETERREC_ARMS = (
@@ -35,12 +44,13 @@ _PETERREC_ARMS = (
 
 
 class Study(NamedTuple):
-    """A job with its options on a log below the data."""
+    """A job with its options on a log below the data, and maybe on another one beside it."""
 
     name: str
     job: str
     log: str
     options: tuple[str, ...]
+    beside: str | None = None
 
 
 def system(name: str, *options: str) -> Study:
@@ -83,7 +93,8 @@ STUDIES = [
     Study("uaf", "transfer", _ML_1M, ("--recipe", "uaf", *_SMALL)),
     Study(
         "conure", "continual", _ML_1M,
-        ("--recipe", "conure", "--encoder.width", "64", "--train.epochs", "8"),
+        ("--recipe", "conure", "--encoder.width", "64", "--train.epochs", "8", "--continual.tasks", _SEQUENCE),
+        beside="online-retail",
     ),
     Study(
         "gift_cards", "transfer", "amazon-2018-Gift_Cards",
@@ -112,11 +123,18 @@ def main() -> None:
 
 def run(study: Study, data: str, runs: str) -> None:
     """The study by its job; studies of one log share its corpus."""
-    log = storage.absolute(storage.join(data, study.log))
-    place = storage.join(runs, study.name)
-    corpus = storage.join(runs, "corpora", study.log.replace("/", "-"))
+
+    def places(log: str) -> tuple[str, str]:
+        return storage.absolute(storage.join(data, log)), storage.join(runs, "corpora", log.replace("/", "-"))
+
+    place, (log, corpus) = storage.join(runs, study.name), places(study.log)
     if not storage.exists(storage.join(place, "result.json")):
-        job(study.job, "--logs", log, "--corpus", corpus, "--run", place, *study.options)
+        options = study.options
+        if study.beside is not None:
+            other_log, other = places(study.beside)
+            job("prepare", "--logs", other_log, "--corpus", other)
+            options = tuple(option.replace(_BESIDE, other) for option in options)
+        job(study.job, "--logs", log, "--corpus", corpus, "--run", place, *options)
     keep(f"{study.job}_{study.name}", place, {}, {runs: "runs", data: "data"})
 
 
