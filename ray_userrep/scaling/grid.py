@@ -20,7 +20,7 @@ from ray_userrep.objectives.config import AutoregressiveConfig, ContrastiveConfi
 from ray_userrep.recipe import Recipe
 from ray_userrep.scaling.accounting import Catalogue, Cost, training_cost
 from ray_userrep.scaling.config import ScaleConfig
-from ray_userrep.scaling.ladder import Shape, batch_tokens, settings, shape_of
+from ray_userrep.scaling.ladder import Shape, batch_of, settings, shape_of
 
 Kind = Literal["grid", "isoflop", "length", "batch", "tune"]
 LAW: tuple[Kind, ...] = ("grid", "isoflop")  # points that the law is fitted to
@@ -162,7 +162,7 @@ def _isoflop(
     """A budget at every size that has at least a step for it, and no more epochs than are allowed."""
     amounts = {size: round(budget / backbone_cost(recipe, shape, data)) for size, shape in shapes.items()}
     most = config.max_epochs * data.interactions
-    fit = {s: amount for s, amount in amounts.items() if batch_tokens(amount, recipe.stream.max_len) <= amount <= most}
+    fit = {s: amount for s, amount in amounts.items() if batch_of(recipe, amount) <= amount <= most}
     if not fit:
         raise UserError(
             f"scale.budgets {budget:g}: at these sizes it pays for {min(amounts.values()):,} to "

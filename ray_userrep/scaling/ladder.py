@@ -6,7 +6,8 @@ the residuals; `scale.tune` measures the learning rate at each size instead.
 
 - Depth grows with N^(1/4), and so width with N^(3/8), as from the smallest to the largest GPT-3 (Brown et al. 2020,
   table 2.1): 16 x 1 at 3 K parameters, 768 x 12 at 85 M.
-- The global batch grows with the square root of the data, in powers of two: steps and batch grow together.
+- The global batch grows with the square root of the data, in powers of two: steps and batch grow together. Where an
+  objective tells the users of a batch apart, the batch is part of what is learned and stays the recipe's.
 - Warm-up lasts for as many interactions as the backbone has parameters, within bounds (Porian et al. 2024).
 - The learning rate falls with the square root of the width and grows with that of the batch (Malladi et al. 2022, for
   Adam), from the recipe's own rate at its own width and batch, and stays below a bound.
@@ -20,6 +21,7 @@ from pydantic import TypeAdapter
 
 from ray_userrep.encoder.config import BackboneConfig, HSTUConfig, TransformerConfig
 from ray_userrep.errors import UserError
+from ray_userrep.objectives.config import ContrastiveConfig
 from ray_userrep.recipe import Recipe
 from ray_userrep.scaling.accounting import backbone_parameters
 
@@ -73,8 +75,15 @@ def allowed_widths() -> list[int]:
     return [*small, *range(_ALIGNED, _LARGEST_WIDTH + 1, _HEAD_WIDTH)]
 
 
+def batch_of(recipe: Recipe, data: float) -> int:
+    """The global batch of a recipe's run on so many interactions."""
+    if isinstance(recipe.objective, ContrastiveConfig):
+        return recipe.stream.batch_tokens
+    return batch_tokens(data, recipe.stream.max_len)
+
+
 def batch_tokens(data: float, max_len: int) -> int:
-    """The global batch for so many interactions; a power of two, and at least one window."""
+    """The rule's batch: a power of two, and at least one window."""
     wanted = _BATCH_PER_ROOT * math.sqrt(data)
     return max(2 ** round(math.log2(max(1.0, wanted))), 2 ** math.ceil(math.log2(max_len)))
 
@@ -94,7 +103,7 @@ def learning_rate(recipe: Recipe, width: int, batch: int) -> float:
 
 def settings(recipe: Recipe, shape: Shape, data: float, batch: int | None = None) -> dict[str, dict[str, Any]]:
     """The fields of a recipe that a run of this shape on so many interactions has of its own."""
-    batch = batch_tokens(data, recipe.stream.max_len) if batch is None else batch
+    batch = batch_of(recipe, data) if batch is None else batch
     schedule = recipe.train.schedule.model_dump() | {"warmup_share": warmup_share(shape.parameters, data)}
     return {
         "encoder": {"width": shape.width, "backbone": _shaped(recipe.encoder.backbone, shape.depth, shape.width)},

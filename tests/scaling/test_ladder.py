@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_userrep.errors import UserError
+from ray_userrep.objectives.config import ContrastiveConfig
 from ray_userrep.recipe import Recipe
 from ray_userrep.scaling import ladder
 from ray_userrep.scaling.accounting import backbone_parameters
@@ -57,6 +58,12 @@ def test_batches_are_powers_of_two_that_hold_a_window_and_steps_grow_with_the_da
     assert ladder.batch_tokens(4 * data, max_len) in (batch, 2 * batch)
     if batch > 2 * max_len:
         assert 1.41 * math.sqrt(data) < data / batch < 2.83 * math.sqrt(data)
+
+
+def test_an_objective_that_tells_a_batch_s_users_apart_keeps_the_recipe_s_batch():
+    contrastive = RECIPE.model_copy(update={"objective": ContrastiveConfig()})
+    assert {ladder.batch_of(contrastive, data) for data in (1e3, 1e9)} == {contrastive.stream.batch_tokens}
+    assert ladder.batch_of(RECIPE, 1e9) == ladder.batch_tokens(1e9, RECIPE.stream.max_len)
 
 
 @given(st.integers(3000, 10**9), st.floats(1e4, 1e12))
