@@ -91,7 +91,7 @@ def _interactions(corpus: Corpus, ids: pa.ChunkedArray, domain: pa.ChunkedArray)
         columns = {
             "user_id": bucket.user_ids.take(pa.array(lines)),
             "item_id": ids.take(items),
-            "timestamp": pa.array(bucket.timestamps_N),
+            "timestamp": pa.array(bucket.timestamps_N, pa.timestamp("us")),
             "domain": domain.take(items),
         }
         tables.append(pa.table(columns))
