@@ -53,7 +53,7 @@ STUDIES = [
         "ml-1m/ml-1m",
         "[20000, 60000, 180000, 540000]",
         "[]",
-        ("--evaluation.exclude_seen", "true", "--scale.batches", "[128, 2048]"),
+        ("--evaluation.exclude_seen", "true", "--scale.batches", "[128]"),
     ),
 ]
 
@@ -77,7 +77,7 @@ def run(study: Study, data: str, folder: str) -> None:
     corpus, place = storage.join(folder, "corpus"), storage.join(folder, "study")
     job(
         "scale", "--recipe", study.recipe, "--logs", log, "--corpus", corpus, "--run", place, "--scale.sizes", SIZES,
-        "--scale.data", study.amounts, "--scale.budgets", study.budgets, "--scale.tune", "[0.5, 1, 2, 4]",
+        "--scale.data", study.amounts, "--scale.budgets", study.budgets, "--scale.tune", "[0.25, 0.5, 1, 2]",
         *study.options,
     )  # fmt: skip
     name = f"scaling_{study.name}"

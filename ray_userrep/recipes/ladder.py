@@ -1,6 +1,6 @@
 """What a scaling study trains by default: one pass, in which no interaction comes twice, needs no dropout.
 
-The sizes of the ladder take the place of width and depth; the learning rate is that of the width and batch named here.
+The sizes of the ladder take the place of width and depth; the learning rates are those of the width and batch here.
 """
 
 from ray_userrep.corpus.config import ColdUserConfig, StreamConfig
@@ -16,5 +16,5 @@ def ladder() -> Recipe:
         split=ColdUserConfig(),
         stream=StreamConfig(max_len=64, batch_tokens=512),
         encoder=EncoderConfig(width=64, dropout=0.0, backbone=TransformerConfig(dropout=0.0)),
-        train=TrainConfig(epochs=1, learning_rate=8e-3),
+        train=TrainConfig(epochs=1, learning_rate=8e-3, item_learning_rate=2e-2),
     )

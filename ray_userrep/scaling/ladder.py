@@ -10,7 +10,9 @@ the residuals; `scale.tune` measures the learning rate at each size instead.
   objective tells the users of a batch apart, the batch is part of what is learned and stays the recipe's.
 - Warm-up lasts for as many interactions as the backbone has parameters, within bounds (Porian et al. 2024).
 - The learning rate falls with the square root of the width and grows with that of the batch (Malladi et al. 2022, for
-  Adam), from the recipe's own rate at its own width and batch, and stays below a bound.
+  Adam), from the recipe's own rate at its own width and batch, and stays below a bound. The items' own rate only
+  follows the batch: their table is as wide at every size, and learning it as slowly as a wide backbone learns holds
+  large sizes back (embeddings under maximal update: Yang et al. 2022, table 3).
 """
 
 import math
@@ -97,18 +99,31 @@ def warmup_share(parameters: int, data: float) -> float:
 def learning_rate(recipe: Recipe, width: int, batch: int) -> float:
     """The recipe's rate carried over to another width and batch."""
     by_width = math.sqrt(recipe.encoder.width / width)
-    by_batch = math.sqrt(batch / recipe.stream.batch_tokens)
-    return min(_HIGHEST_RATE, recipe.train.learning_rate * by_width * by_batch)
+    return min(_HIGHEST_RATE, recipe.train.learning_rate * by_width * _by_batch(recipe, batch))
+
+
+def item_learning_rate(recipe: Recipe, batch: int) -> float:
+    """The recipe's rate for the items carried over to another batch."""
+    own = recipe.train.item_learning_rate or recipe.train.learning_rate
+    return own * _by_batch(recipe, batch)
+
+
+def _by_batch(recipe: Recipe, batch: int) -> float:
+    return math.sqrt(batch / recipe.stream.batch_tokens)
 
 
 def settings(recipe: Recipe, shape: Shape, data: float, batch: int | None = None) -> dict[str, dict[str, Any]]:
     """The fields of a recipe that a run of this shape on so many interactions has of its own."""
     batch = batch_of(recipe, data) if batch is None else batch
-    schedule = recipe.train.schedule.model_dump() | {"warmup_share": warmup_share(shape.parameters, data)}
+    train = {
+        "learning_rate": learning_rate(recipe, shape.width, batch),
+        "item_learning_rate": item_learning_rate(recipe, batch),
+        "schedule": recipe.train.schedule.model_dump() | {"warmup_share": warmup_share(shape.parameters, data)},
+    }
     return {
         "encoder": {"width": shape.width, "backbone": _shaped(recipe.encoder.backbone, shape.depth, shape.width)},
         "stream": {"batch_tokens": batch},
-        "train": {"learning_rate": learning_rate(recipe, shape.width, batch), "schedule": schedule},
+        "train": train,
     }
 
 

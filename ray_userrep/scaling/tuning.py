@@ -1,7 +1,7 @@
 """The learning rate that is best at each size, among the ladder's own times the factors that were tried.
 
-One amount of data serves for all, one in the middle: short runs like rates that make long ones diverge, and the longest
-would cost as much as the study.
+What is tuned is the backbone's rate; the items' is the same at every size. One amount of data serves for all, one in
+the middle: short runs like rates that make long ones diverge, and the longest would cost as much as the study.
 """
 
 from collections.abc import Mapping, Sequence

@@ -37,7 +37,7 @@ class BareEngine:
     def step(self, learning_rate: float) -> Tensor:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["factor"]
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return norm
@@ -60,12 +60,18 @@ class BareEngine:
 
 
 def adamw(model: TrainModel, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over the parameters that train; vectors (norms, biases) are not decayed."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    matrices = [p for p in trainable if _dimensions(p) >= 2]
-    vectors = [p for p in trainable if _dimensions(p) < 2]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate, betas=config.betas)
+    """AdamW over the parameters that train; vectors (norms, biases) are not decayed.
+
+    A group's `factor` is its learning rate over that of a step: engines set the rate of each group by it.
+    """
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factor = config.item_factor if name.startswith("encoder.items.") else 1.0
+            decay = config.weight_decay if _dimensions(parameter) >= 2 else 0.0
+            groups.setdefault((factor, decay), []).append(parameter)
+    parts = [{"params": found, "weight_decay": decay, "factor": factor} for (factor, decay), found in groups.items()]
+    return torch.optim.AdamW(parts, lr=config.learning_rate, betas=config.betas)
 
 
 def _dimensions(parameter: torch.nn.Parameter) -> int:

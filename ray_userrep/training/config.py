@@ -46,6 +46,7 @@ class TrainConfig(BaseModel):
     epochs: float = Field(12.0, gt=0, description="passes over the plan; a fraction ends inside an epoch")
     max_steps: int | None = Field(None, ge=1, description="upper bound on optimiser steps")
     learning_rate: float = Field(3e-3, gt=0)
+    item_learning_rate: float | None = Field(None, gt=0, description="that of the items' own weights; empty: the same")
     weight_decay: float = Field(0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.98)
     clip_norm: float = Field(1.0, gt=0, description="bound of the global gradient norm")
@@ -72,6 +73,11 @@ class TrainConfig(BaseModel):
     patience: int | None = Field(None, ge=1, description="validations without a better NDCG@10 before stopping")
     checkpoint_every: float = Field(1.0, gt=0, description="epochs between checkpoints")
     keep_checkpoints: int = Field(2, ge=1)
+
+    @property
+    def item_factor(self) -> float:
+        """How many times as fast as all else the items' own weights learn."""
+        return 1.0 if self.item_learning_rate is None else self.item_learning_rate / self.learning_rate
 
     @model_validator(mode="after")
     def _workers(self) -> "TrainConfig":

@@ -123,7 +123,7 @@ def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
     items = items_with_text(corpus, recipe.text) if recipe.encoder.needs_text() else corpus.items()
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items())
     data = Data(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
-    return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data), recipe.train.betas)
+    return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data), recipe.train)
 
 
 def export(engine: Engine, run_uri: str) -> None:

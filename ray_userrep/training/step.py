@@ -15,6 +15,7 @@ from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.plan import Position
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import Draws, Gather, Objective, alone
+from ray_userrep.training.config import TrainConfig
 from ray_userrep.training.rows import RowAdam, row_tables
 from ray_userrep.training.shards import Part
 
@@ -24,11 +25,13 @@ Views = list[Batch]
 class TrainModel(nn.Module):
     """Encoder and objective as one module: what an engine wraps, so that every parameter is used inside its forward."""
 
-    def __init__(self, encoder: UserEncoder, objective: Objective, betas: tuple[float, float] = (0.9, 0.98)) -> None:
+    def __init__(self, encoder: UserEncoder, objective: Objective, config: TrainConfig | None = None) -> None:
         super().__init__()
+        config = config or TrainConfig()
         self.encoder = encoder
         self.objective = objective
-        self.row_optimizers = nn.ModuleList(RowAdam(table, betas) for table in row_tables(encoder))
+        self.row_optimizers = nn.ModuleList(RowAdam(table, config.betas) for table in row_tables(encoder))
+        self._item_factor = config.item_factor
         self.gather: Gather = alone  # an engine of several ranks puts its own here
 
     def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,7 +44,7 @@ class TrainModel(nn.Module):
         """Update the tables that are no parameters."""
         for optimizer in self.row_optimizers:
             assert isinstance(optimizer, RowAdam)
-            optimizer.step(learning_rate, world, self.gather)
+            optimizer.step(learning_rate * self._item_factor, world, self.gather)
 
 
 class Engine(Protocol):

@@ -111,6 +111,7 @@ def fitted_recipe(recipe: Recipe, encoder: UserEncoder, task: Task, fit: Fit) ->
         "max_steps": None,
         "patience": config.patience,
         "learning_rate": fit.learning_rate,
+        "item_learning_rate": None,
         "weight_decay": config.weight_decay,
         "warm_start": None,
         "eval_every": 1.0,
@@ -137,7 +138,7 @@ def build_transfer(
     torch.manual_seed(draws.seed_of(_HEAD, recipe.seed))  # arms that draw more or less begin with the same head
     objective = task.objective(adapted, share, arm.hidden)
     freeze(adapted, arm, task)
-    return TrainModel(adapted, objective, recipe.train.betas), size(encoder, adapted, objective)
+    return TrainModel(adapted, objective, recipe.train), size(encoder, adapted, objective)
 
 
 def adapted_encoder(recipe: Recipe, encoder: UserEncoder, task: Task, arm: Arm, fit: Fit, fit_uri: str) -> UserEncoder:

@@ -76,7 +76,7 @@ class ZeroEngine:
 
     def step(self, learning_rate: float) -> Tensor | float:
         for group in self._engine.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["factor"]
         self._engine.step()
         norm: Tensor | float | None = self._engine.get_global_grad_norm()
         # ZeRO-0 does not tell its gradient's norm; what it did to the weights tells as much.

@@ -80,3 +80,13 @@ def test_the_learning_rate_is_the_recipe_s_at_its_own_width_and_batch():
     assert ladder.learning_rate(RECIPE, 256, RECIPE.stream.batch_tokens) == pytest.approx(own / 2)
     assert ladder.learning_rate(RECIPE, 64, RECIPE.stream.batch_tokens // 4) == pytest.approx(own / 2)
     assert ladder.learning_rate(RECIPE, 4, 2**24) == 1e-2
+
+
+def test_items_learn_at_a_rate_of_their_own_that_no_size_changes():
+    sizes = [ladder.shape_of(RECIPE.encoder.backbone, 32, 3000 * 4**k) for k in range(6)]
+    rates = [ladder.settings(RECIPE, shape, 1e6)["train"] for shape in sizes]
+    assert len({rate["item_learning_rate"] for rate in rates}) == 1
+    assert rates[-1]["learning_rate"] < rates[0]["learning_rate"]
+    own, batch = RECIPE.train.model_copy(update={"item_learning_rate": 0.02}), RECIPE.stream.batch_tokens
+    assert ladder.item_learning_rate(RECIPE, batch) == RECIPE.train.learning_rate
+    assert ladder.item_learning_rate(RECIPE.model_copy(update={"train": own}), batch // 4) == pytest.approx(0.01)

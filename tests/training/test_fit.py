@@ -14,7 +14,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.checkpoint import Checkpoints
-from ray_userrep.training.fit import fit
+from ray_userrep.training.fit import build_model, fit
 from ray_userrep.training.loop import TrainState
 from ray_userrep.training.records import progress_line, read_records
 
@@ -52,6 +52,25 @@ def test_it_learns_and_exports_the_best_encoder(corpus, recipe, tmp_path):
     encoder = UserEncoder.from_pretrained(str(tmp_path / "run" / "encoder"))
     assert state.best_metric is not None and state.best_metric > 0.3
     assert encoder.item_table is not None and len(encoder.item_table) == 60
+
+
+@pytest.mark.parametrize("items", ["id", "rows"])
+def test_items_learn_at_a_rate_of_their_own(corpus, recipe, tmp_path, items):
+    """The first step of Adam moves a weight by its learning rate."""
+    one_step = {"train.max_steps": 1, "train.weight_decay": 0.0, "train.schedule.kind": "constant"}
+    rates = {"train.schedule.warmup_share": 0.0, "train.learning_rate": 1e-3, "train.item_learning_rate": 2e-2}
+    softmax = {"kind": "sampled", "num_negatives": 20} if items == "rows" else {"kind": "full"}
+    fields = {"encoder.items": {"kind": items}, "objective.softmax": softmax}
+    chosen = recipe(**{**one_step, **rates, **fields})
+    before = build_model(chosen, corpus, resolve(LeaveOneOutConfig(), corpus)).encoder.state_dict()
+    _, engine = run(chosen, corpus, tmp_path / "run")
+    moved = {name: (value - before[name]).abs().max() for name, value in engine.model.encoder.state_dict().items()}
+    rates = {name.split(".")[0]: [] for name in moved}
+    for name, most in moved.items():
+        if most > 0:  # behind branches that begin at zero nothing moves
+            rates[name.split(".")[0]].append(float(most))
+    assert rates["items"] == pytest.approx([2e-2], rel=0.01) and len(rates["backbone"]) > 1
+    assert rates["backbone"] == pytest.approx([1e-3] * len(rates["backbone"]), rel=0.01)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])

@@ -40,9 +40,9 @@ def thirty_steps(recipe, **changes):
     [
         (1, 0, {}),
         (2, 0, {}),
-        (2, 1, {}),
+        (2, 1, {"train.item_learning_rate": 0.02}),
         (2, 2, {"train.zero.offload_optimizer": "cpu"}),
-        (2, 3, {}),
+        (2, 3, {"train.item_learning_rate": 0.02}),
         (2, 3, {"train.zero.init": True}),
     ],
 )
