@@ -151,19 +151,16 @@ def _usage(task: Result) -> str:
 
 
 def _activity(task: Result) -> str:
-    halves, metric = task["activity"], task["headline"]
+    metric = task["headline"]
     rows = []
-    for system in _most(task)["metrics"]:
-        row = [system]
-        for half in halves.values():
-            cell, difference = half["metrics"][system][metric], half["over_scratch"].get(system)
-            row += [f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]", _signed(difference)]
-        rows.append(row)
-    head = [words for name, half in halves.items() for words in (f"{name} ({half['users']:,} users)", "over scratch")]
-    note = (
-        f"{metric} of test users apart by the interactions that are known of them, at the median; otherwise as above."
-    )
-    return listing(["system", *head], rows) + remark(note)
+    for name, half in task["activity"].items():
+        for system, found in half["metrics"].items():
+            cell = found[metric]
+            interval = f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]"
+            users = f"{name} ({half['users']:,} users)"
+            rows.append([users, system, interval, _signed(half["over_scratch"].get(system))])
+    note = "Test users, parted at the median of the interactions that are known of them."
+    return listing(["known of a user", "system", metric, "over scratch"], rows) + remark(note)
 
 
 def _signed(difference: Result | None) -> str:
