@@ -69,8 +69,10 @@ def _figures(told: Mapping[str, Any]) -> Iterator[tuple[str, Values | None]]:
     yield "frontier", {"optima": law["frontier"]} if law and law.get("frontier") else None
     yield "downstream", _downstream(main) if main else None
     yield "residuals", _residuals(law) if law else None
-    axes = [row for row in rows if row["kind"] in ("length", "batch")]
-    yield "axes", {"rows": _columns(axes)} if axes else None
+    further = [row for row in rows if row["kind"] in ("length", "batch")]
+    places = {(row["size"], row["data"]) for row in further}
+    beside = [row for row in rows if row["kind"] == "grid" and (row["size"], row["data"]) in places]
+    yield "axes", {"rows": _columns(further + beside)} if further else None
     samples = told["utilisation"]
     kept = ("minutes", "nodes", "cores", "cores_used", "gpus", "gpus_used")
     yield "utilisation", {name: [one[name] for one in samples] for name in kept} if len(samples) > 1 else None
@@ -179,8 +181,10 @@ def _draw_axes(values: Values) -> Figure:
     rows = values["rows"]
     kinds = [kind for kind in ("length", "batch") if kind in rows["kind"]]
     for axis, kind in zip(np.atleast_1d(drawing.subplots(1, len(kinds))), kinds, strict=True):
-        here = [i for i, one in enumerate(rows["kind"]) if one == kind]
-        axis.plot(*_at(rows, "max_len" if kind == "length" else "batch_tokens", "loss", here), "o", color=MAIN)
+        field = "max_len" if kind == "length" else "batch_tokens"
+        for shown, fill in ((kind, MAIN), ("grid", "none")):
+            here = [i for i, one in enumerate(rows["kind"]) if one == shown]
+            axis.plot(*_at(rows, field, "loss", here), "o", color=MAIN, markerfacecolor=fill)
         _logs(axis, "longest window" if kind == "length" else "interactions in a batch")
     return drawing
 
@@ -210,7 +214,7 @@ _CAPTIONS = {
     "frontier": "The size and the data that the law says are best for a budget, with 95 % intervals.",
     "downstream": "Each run's ranking and what a linear model reads about users, against its validation loss.",
     "residuals": "How far each run lies above the law: a trend means that the law, or the ladder, is wrong.",
-    "axes": "Further runs of the middle size, outside the law.",
+    "axes": "Further runs of the middle size, outside the law; hollow ones are the ladder's own beside them.",
     "utilisation": "What the cluster had and what was in use of it, from the start of the job to the end of the fit; a "
     "head without cores is no node, and time in which the study did not run is left out.",
 }

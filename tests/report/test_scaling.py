@@ -26,7 +26,7 @@ def row(kind="grid", size=1000, data=5000, loss=3.0, **more):
 def told():
     rows = [row(size=s, data=d, loss=3 + 10 / s) for s in (1000, 3000, 9000) for d in (5000, 20000)]
     rows += [row("isoflop", s, 10**8 // s, 3.1 + 0.1 * abs(np.log(s / 3000))) for s in (1000, 3000, 9000)]
-    rows += [row("length", max_len=4), row(size=1, loss=None)]
+    rows += [row("length", 3000, 20000, max_len=4), row(size=1, loss=None)]
     optimum = {"C": 1e12} | {name: estimate(v) for name, v in (("N", 1e6), ("D", 2e5), ("loss", 2.5))}
     law = {
         "law": {"formula": "E + A/N^α", "constants": {"E": estimate(2.0)}, "log_residuals": [0.01] * 8},
@@ -49,6 +49,9 @@ def test_every_figure_is_drawn_and_its_values_are_handed_back(told):
     assert page.count("<svg") == 7 and "&lt;doubt&gt;" in page and "2024-01-01" in page
     assert "1 of them diverged" in page and "0 of 1 predictions" in page
     assert figures["utilisation"]["cores_used"] == [0, 3, 6]
+    assert list(zip(figures["axes"]["rows"]["kind"], figures["axes"]["rows"]["max_len"], strict=True)) == [
+        ("length", 4), ("grid", 8)
+    ]  # fmt: skip
     assert figures["loss"]["rows"]["loss"] == [one["loss"] for one in told["rows"][:9]]
 
 
