@@ -1,7 +1,7 @@
 """UAF: a dilated CNN whose blocks each user takes frozen or fine-tuned (Chen et al., TKDE 2021).
 
-The policy's hard and soft forms are here; the one learned from rewards is not. Beside the original, the item vectors
-have two copies as well, so that a policy of ones is full fine-tuning.
+All three forms of the policy are here: hard, soft, and learned from rewards. Beside the original, the item vectors have
+two copies as well, so that a policy of ones is full fine-tuning.
 """
 
 from ray_userrep.corpus.config import StreamConfig
@@ -23,7 +23,7 @@ def uaf() -> Recipe:
         train=TrainConfig(epochs=30, learning_rate=3e-3, patience=6),
         evaluation=EvaluationConfig(exclude_seen=True),
         transfer=TransferConfig(
-            arms=("scratch", "head_only", "full", "uaf_random", "uaf_hard", "uaf_soft"),
+            arms=("scratch", "head_only", "full", "uaf_random", "uaf_hard", "uaf_soft", "uaf_rewards"),
             learning_rates=(3e-4, 3e-3),
         ),
     )

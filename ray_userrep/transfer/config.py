@@ -20,6 +20,7 @@ ArmName = Literal[
     "peter_zero",
     "uaf_hard",
     "uaf_soft",
+    "uaf_rewards",
     "uaf_random",
     "unisrec_inductive",
     "unisrec_transductive",
@@ -133,6 +134,11 @@ class TransferConfig(BaseModel):
             raise ValueError(
                 "transfer.arms frozen_mlp is a head over labels, which transfer.task.kind next_item has none of: "
                 "use head_only, which trains the item vectors"
+            )
+        if isinstance(self.task, NextItemTaskConfig) and "uaf_rewards" in self.arms:
+            raise ValueError(
+                "transfer.arms uaf_rewards learns from each user's loss over a label, which transfer.task.kind "
+                "next_item has none of: use uaf_hard or uaf_soft"
             )
         if self.keep not in (None, "best", *self.arms):
             raise ValueError(f"transfer.keep {self.keep} is not among transfer.arms {', '.join(self.arms)}")

@@ -64,6 +64,7 @@ class UserLabels(Objective):
             loss_B = F.cross_entropy(out_BC, view.labels[LABEL].long(), reduction="none")
         else:
             loss_B = F.mse_loss(out_BC[:, 0], view.labels[LABEL].float(), reduction="none")
+        loss_B = encoder.backbone.credited(loss_B)
         return LossSum(((loss_B * view.labels[IS_KNOWN]).sum() * view.weight)[None])
 
     @torch.no_grad()

@@ -19,6 +19,10 @@ def test_arms_and_tasks_are_set_on_the_command_line():
     ("line", "message"),
     [
         (["--transfer.task.kind", "next_item"], "frozen_mlp is a head over labels"),
+        (
+            ["--transfer.task.kind", "next_item", "--transfer.arms", '["full", "uaf_rewards"]'],
+            "uaf_rewards learns from each user's loss over a label",
+        ),
         (["--transfer.arms", '["full", "full"]'], r"transfer\.arms names one of them twice"),
         (["--transfer.arms", '["adapters"]'], r"transfer\.arms"),
         (["--transfer.readouts", '["mean", "mean"]'], r"transfer\.readouts names one of them twice"),

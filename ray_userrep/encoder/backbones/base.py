@@ -2,7 +2,7 @@
 
 A backbone is given the whole batch, not its offsets alone, so that those which look at time find it there.
 
-Shapes: T tokens, D width.
+Shapes: T tokens, B users, D width.
 """
 
 from abc import ABC, abstractmethod
@@ -20,3 +20,7 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
         """States of every token, `[T, D]`."""
+
+    def credited(self, loss_B: Tensor) -> Tensor:
+        """The users' losses of the batch just seen, with the gradient of what was drawn for each; values stay."""
+        return loss_B

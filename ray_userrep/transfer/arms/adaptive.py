@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.batch import Batch
@@ -28,6 +29,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.transfer.arms.base import Arm, Usage, copied
 
+PolicyKind = Literal["hard", "soft", "rewards"]
 _TEMPERATURE = 10.0
 _RANDOM = 45  # what a draw is for
 
@@ -36,12 +38,15 @@ class Policy(nn.Module):
     """Which share of each trained copy a user takes, from the mean of the user's frozen inputs, `[T, K]`.
 
     Soft: the sigmoid of a small network. Hard: in training 0 or 1 as drawn, with the gradient of the Gumbel softmax of
-    temperature 10 in its place; otherwise the likelier one (Chen et al., TKDE 2021).
+    temperature 10 in its place; otherwise the likelier one (Chen et al., TKDE 2021). Rewards: drawn likewise, with no
+    gradient of its own; a choice is made likelier by how far its user's loss lies below the batch's mean (REINFORCE:
+    Williams 1992, with a baseline).
     """
 
-    def __init__(self, width: int, num_blocks: int, causal: bool, hard: bool) -> None:
+    def __init__(self, width: int, num_blocks: int, causal: bool, kind: PolicyKind) -> None:
         super().__init__()
-        self._hard = hard
+        self._kind = kind
+        self._log_p_B: Tensor | None = None
         self.reads = Mean(MeanConfig(causal=causal, dropout=0.0), width)
         self.head = nn.Linear(width, num_blocks)
         nn.init.zeros_(self.head.weight)
@@ -49,15 +54,27 @@ class Policy(nn.Module):
 
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
         logit_TK: Tensor = self.head(self.reads(x_TD, batch)).float()
-        if not self._hard:
+        if self._kind == "soft":
             return logit_TK.sigmoid()
         if not self.training:
             return (logit_TK > 0).float()
         # The difference of two Gumbel draws is logistic; one draw a user and block, whatever the length.
         uniform_BK = torch.rand(batch.num_users, logit_TK.shape[1], device=logit_TK.device).clamp(1e-6, 1 - 1e-6)
         drawn_TK = logit_TK + _by_token(uniform_BK.logit(), batch)
+        chosen_TK = (drawn_TK > 0).float()
+        if self._kind == "rewards":
+            self._log_p_B = _log_probability(logit_TK, chosen_TK, batch)
+            return chosen_TK
         soft_TK = (drawn_TK / _TEMPERATURE).sigmoid()
-        return (drawn_TK > 0).float() + (soft_TK - soft_TK.detach())
+        return chosen_TK + (soft_TK - soft_TK.detach())
+
+    def credited(self, loss_B: Tensor) -> Tensor:
+        """The users' losses, with the gradient that makes lucky choices likelier, where this is learned so."""
+        if self._log_p_B is None:
+            return loss_B
+        below_B = (loss_B - loss_B.mean()).detach() * self._log_p_B
+        self._log_p_B = None
+        return loss_B + (below_B - below_B.detach())
 
 
 class RandomPolicy(nn.Module):
@@ -108,6 +125,9 @@ class AdaptiveBackbone(Backbone):
             part.share_T1 = share_TK[:, block, None]
         return self.base(mix(x_TD, frozen_TD, share_TK[:, :1]), batch)
 
+    def credited(self, loss_B: Tensor) -> Tensor:
+        return self.policy.credited(loss_B) if isinstance(self.policy, Policy) else loss_B
+
     def train(self, mode: bool = True) -> "AdaptiveBackbone":
         super().train(mode)
         self.frozen.eval()  # what is frozen drops nothing and draws no noise
@@ -115,11 +135,11 @@ class AdaptiveBackbone(Backbone):
 
 
 class UserAdaptive(Arm):
-    """Two copies of every block and a policy: hard, soft, or drawn."""
+    """Two copies of every block and a policy: hard, soft, learned from rewards, or drawn."""
 
     mergeable = False
 
-    def __init__(self, kind: Literal["hard", "soft", "random"]) -> None:
+    def __init__(self, kind: PolicyKind | Literal["random"]) -> None:
         self.name = f"uaf_{kind}"
         self._kind = kind
 
@@ -138,7 +158,7 @@ class UserAdaptive(Arm):
         num_blocks = 1 + len(_stack(encoder.backbone)[1])
         policy: nn.Module = RandomPolicy(num_blocks)
         if self._kind != "random":
-            policy = Policy(encoder.width, num_blocks, encoder.backbone.causal, hard=self._kind == "hard")
+            policy = Policy(encoder.width, num_blocks, encoder.backbone.causal, self._kind)
         other.backbone = AdaptiveBackbone(other.backbone, copied(encoder), policy.to(encoder.device))
         return other
 
@@ -188,6 +208,13 @@ def mix_in(base: Backbone, frozen: Backbone) -> list[tuple[Mixed, int]]:
 def _stack(backbone: Backbone) -> tuple[str, nn.ModuleList]:
     """The backbone's blocks and their name in it."""
     return next((name, part) for name, part in backbone.named_children() if isinstance(part, nn.ModuleList))
+
+
+def _log_probability(logit_TK: Tensor, chosen_TK: Tensor, batch: Batch) -> Tensor:
+    """Of a user's choices in all blocks, `[B]`; behind a causal backbone the mean over what each place was told."""
+    log_p_T = -F.binary_cross_entropy_with_logits(logit_TK, chosen_TK, reduction="none").sum(1)
+    user_T = batch.per_token(torch.arange(batch.num_users, device=log_p_T.device))
+    return log_p_T.new_zeros(batch.num_users).index_add(0, user_T, log_p_T) / batch.lengths().clamp(min=1)
 
 
 def _by_token(values_BK: Tensor, batch: Batch) -> Tensor:

@@ -34,6 +34,8 @@ def build_arm(name: ArmName, config: TransferConfig) -> Arm:
             return UserAdaptive("hard")
         case "uaf_soft":
             return UserAdaptive("soft")
+        case "uaf_rewards":
+            return UserAdaptive("rewards")
         case "uaf_random":
             return UserAdaptive("random")
         case "unisrec_inductive":

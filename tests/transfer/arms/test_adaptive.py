@@ -125,7 +125,7 @@ def test_gradients_reach_the_policy(make_encoder, kind):
 
 
 def test_a_hard_choice_is_the_gumbel_softmax_of_temperature_ten():
-    policy, num_users = Policy(4, 2, causal=True, hard=True), 4000
+    policy, num_users = Policy(4, 2, causal=True, kind="hard"), 4000
     with torch.no_grad():
         policy.head.bias.copy_(torch.tensor([1.0, -2.0]))
     batch = Batch.of([[1, 2]] * num_users)
@@ -143,7 +143,25 @@ def test_a_hard_choice_is_the_gumbel_softmax_of_temperature_ten():
     assert policy.eval()(torch.zeros(4, 4), Batch.of([[1, 2]] * 2)).tolist() == [[1.0, 0.0]] * 4
 
 
-@pytest.mark.parametrize("kind", ["hard", "soft", "random"])
+def test_rewards_make_choices_likelier_as_the_expected_loss_says():
+    """A user's loss is a block's price where its trained copy is taken: the expected loss has a known slope."""
+    policy, num_users, price = Policy(4, 2, causal=True, kind="rewards"), 20_000, torch.tensor([1.0, -0.5])
+    with torch.no_grad():
+        policy.head.bias.copy_(torch.tensor([0.5, -1.0]))
+    batch = Batch.of([[1, 2]] * num_users)
+    torch.manual_seed(0)
+    chosen_BK = policy.train()(torch.zeros(2 * num_users, 4), batch)[::2]
+    assert not chosen_BK.requires_grad and set(chosen_BK.unique().tolist()) == {0.0, 1.0}
+    loss_B = chosen_BK @ price
+    credited_B = policy.credited(loss_B)
+    assert torch.equal(credited_B, loss_B)
+    credited_B.mean().backward()
+    p = policy.head.bias.detach().sigmoid()
+    assert torch.allclose(policy.head.bias.grad, price * p * (1 - p), atol=0.01)
+    assert policy.credited(loss_B) is loss_B  # a batch is credited once
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft", "rewards", "random"])
 def test_what_comes_later_changes_no_earlier_state(make_encoder, kind):
     encoder = adapted(make_encoder(**BACKBONES["transformer"]), kind=kind)
     if kind != "random":
@@ -154,7 +172,7 @@ def test_what_comes_later_changes_no_earlier_state(make_encoder, kind):
     assert not torch.allclose(states[3:5], later[3:5], atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["hard", "soft", "random"])
+@pytest.mark.parametrize("kind", ["hard", "soft", "rewards", "random"])
 def test_usage_differs_by_user_and_is_told(make_encoder, corpus, task, recipe, tmp_path, kind):
     recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update={"epochs": 6.0})})
     arm, engines = UserAdaptive(kind), []
