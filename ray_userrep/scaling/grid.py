@@ -20,7 +20,7 @@ from ray_userrep.objectives.config import AutoregressiveConfig, ContrastiveConfi
 from ray_userrep.recipe import Recipe
 from ray_userrep.scaling.accounting import Catalogue, Cost, training_cost
 from ray_userrep.scaling.config import ScaleConfig
-from ray_userrep.scaling.ladder import Shape, batch_of, settings, shape_of
+from ray_userrep.scaling.ladder import Shape, settings, shape_of
 
 Kind = Literal["grid", "isoflop", "length", "batch", "tune"]
 LAW: tuple[Kind, ...] = ("grid", "isoflop")  # points that the law is fitted to
@@ -159,14 +159,18 @@ def _epochs_said(amount: int, config: ScaleConfig, data: Data) -> str:
 def _isoflop(
     recipe: Recipe, config: ScaleConfig, data: Data, shapes: Mapping[int, Shape], budget: float
 ) -> tuple[list[_Draft], list[str]]:
-    """A budget at every size that has at least a step for it, and no more epochs than are allowed."""
+    """A budget at every size for which it pays for data within those of the study.
+
+    On less data a run may still be learning how often each item occurs, and more may come twice: neither is on the law.
+    """
     amounts = {size: round(budget / backbone_cost(recipe, shape, data)) for size, shape in shapes.items()}
-    most = config.max_epochs * data.interactions
-    fit = {s: amount for s, amount in amounts.items() if batch_of(recipe, amount) <= amount <= most}
+    asked = _amounts(config, data)
+    least, most = min(asked), max(*asked, data.interactions)
+    fit = {size: amount for size, amount in amounts.items() if least <= amount <= most}
     if not fit:
         raise UserError(
             f"scale.budgets {budget:g}: at these sizes it pays for {min(amounts.values()):,} to "
-            f"{max(amounts.values()):,} interactions; a run takes {recipe.stream.max_len:,} (one step) to {most:,.0f}"
+            f"{max(amounts.values()):,} interactions; this study's data are {least:,} to {most:,}"
         )
     out = ", ".join(f"{size:,}" for size in amounts if size not in fit)
     drafts = [_Draft("isoflop", size, amount) for size, amount in fit.items()]

@@ -46,19 +46,22 @@ def test_names_stay_when_a_study_grows():
 
 
 def test_a_budget_is_spent_at_every_size_that_it_suits():
-    grid, said = made(budgets=(3e9,), seeds=(0,))
+    grid, said = made(budgets=(1.5e9,), data=(5000, 100_000), seeds=(0,))
     spent = [point for point in grid if point.kind == "isoflop"]
     assert len(spent) == 3 and not said
-    assert [point.compute for point in spent] == pytest.approx([3e9] * 3, rel=0.01)
+    assert [point.compute for point in spent] == pytest.approx([1.5e9] * 3, rel=0.01)
     assert all(a.data > b.data for a, b in itertools.pairwise(spent))
-    some, warned = made(budgets=(1.5e10,), seeds=(0,))
-    assert 0 < sum(point.kind == "isoflop" for point in some) < 3 and "does not suit the sizes 3,000" in warned[0]
+    for budget, least, unsuited in ((6e9, 5000, "3,000"), (1.5e9, 10_000, "30,000")):
+        some, (warned,) = made(budgets=(budget,), data=(least, 100_000), seeds=(0,))
+        inside = [point.data for point in some if point.kind == "isoflop"]
+        assert len(inside) == 2 and all(least <= amount <= 100_000 for amount in inside)
+        assert warned == f"budget {budget:g} does not suit the sizes {unsuited}"
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"budgets": (1e4,)}, r"scale.budgets 10000: .* \(one step\)"),
+        ({"budgets": (1e4,)}, r"scale.budgets 10000: .*; this study's data are 25,000 to 100,000"),
         ({"data": (1_000_000,)}, "this is 10 epochs of it, more than scale.max_epochs 4"),
         ({"data": (20,)}, "20 interactions are less than one batch of 32"),
         ({"sizes": (20,)}, "the nearest one that the ladder has"),
