@@ -15,7 +15,7 @@ class ScaleConfig(BaseModel):
         (), description="interactions to train on, about; empty: an eighth, a quarter, a half and all of the corpus"
     )
     budgets: tuple[PositiveFloat, ...] = Field(
-        (), description="IsoFLOP: FLOPs of the backbone, spent at each size for which they pay for data like the study's"
+        (), description="IsoFLOP: FLOPs of the backbone, spent at each size for which it pays for the study's data"
     )
     lengths: tuple[PositiveInt, ...] = Field((), description="stream.max_len of further runs, of the middle size")
     batches: tuple[PositiveInt, ...] = Field((), description="stream.batch_tokens of further runs, of the middle size")
