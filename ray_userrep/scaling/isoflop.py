@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ray_userrep.scaling.points import Floats, Points
 
-_APART = 0.2  # ln C by which budgets differ at least
+_APART = 0.2  # ln C that the runs of one budget span at most
 _MIN_SIZES, _MIN_BUDGETS = 4, 3
 
 
@@ -30,7 +30,10 @@ class Valley(NamedTuple):
 def budgets(points: Points) -> list[NDArray[np.int64]]:
     """Rows of the points of each budget, the smallest first."""
     order = np.argsort(points.C, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(np.log(points.C[order])) > _APART) + 1)
+    log_c, starts = np.log(points.C[order]), [0]
+    while (beyond := np.searchsorted(log_c, log_c[starts[-1]] + _APART, side="right")) < len(order):
+        starts.append(int(beyond))
+    return np.split(order, starts[1:])
 
 
 def valleys(points: Points) -> list[Valley]:

@@ -21,8 +21,11 @@ def study(
     budgets: Sequence[float] = (),
     num_draws: int = NUM_DRAWS,
     seed: int = 0,
+    isoflop_points: Points | None = None,
 ) -> dict[str, Any]:
     """Fit and compare the laws of points; predict at places (N, D), and find the optimum of budgets in FLOPs.
+
+    Valleys are those of `isoflop_points`, or of whichever points have about the same compute.
 
     Raises:
         UserError: the points allow no law, a place or a budget is no positive number, or a budget comes with points
@@ -46,7 +49,8 @@ def study(
     if axes == ("N", "D"):
         told["exponents"] = {name: _plain(one) for name, one in exponents(law).items()}
         told["optima"] = [_optimum(law, budget) for budget in budgets]
-        told["isoflop"], told["envelope"] = isoflop.by_valleys(points), isoflop.by_envelope(points)
+        told["isoflop"] = isoflop.by_valleys(points if isoflop_points is None else isoflop_points)
+        told["envelope"] = isoflop.by_envelope(points)
         said += [line for budget in budgets for line in doubts.of_budget(points, budget)]
     elif budgets:
         raise UserError("a budget needs a law in N and D: these points vary along one of them only, or both together")

@@ -22,6 +22,7 @@ from ray_userrep.scaling.config import ScaleConfig
 from ray_userrep.scaling.grid import LAW, Data, Point, cost_of, fixed, points, settings_of, tuning_points
 from ray_userrep.scaling.ladder import shape_of
 from ray_userrep.scaling.point import plan_of, spent_on, window_lengths
+from ray_userrep.scaling.points import MIN_POINTS
 from ray_userrep.scaling.prediction import register, registered
 from ray_userrep.scaling.rows import Row, law_points, row_of
 from ray_userrep.scaling.study import Place, study
@@ -119,13 +120,15 @@ def _studied(
         UserError: the runs allow no law.
     """
     good = law_points(rows)
+    spent = [row for row in rows if row["kind"] == "isoflop" and row["loss"] is not None]
+    of_budgets = law_points(spent) if len(spent) >= MIN_POINTS else None
     curves = _curve_places(rows)
     places = [place for line in curves.values() for place in line]
     largest = float(good.C.max())
     advise = config.advise or tuple(largest * beyond for beyond in _BEYOND)
     frontier = np.geomspace(good.C.min(), max(largest, *advise), _CURVE_POINTS).tolist()
     try:
-        law = study(good, places, [*advise, *frontier])
+        law = study(good, places, [*advise, *frontier], isoflop_points=of_budgets)
         found = [one if one["N"]["value"] is not None else None for one in law["optima"]]
         law["frontier"] = [one for one in found[len(advise) :] if one is not None]
         law["optima"] = [_advice(recipe, study_of, one) for one in found[: len(advise)] if one is not None]

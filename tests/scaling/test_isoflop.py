@@ -37,6 +37,12 @@ def test_budgets_a_little_apart_are_one():
     assert [rows.tolist() for rows in budgets(points)] == [[0, 1], [2]]
 
 
+def test_a_dense_grid_is_not_one_budget():
+    compute = np.geomspace(1e12, 1e15, 100)
+    spans = [np.ptp(np.log(compute[rows])) for rows in budgets(Points.of(compute / 6e6, 1e6 + 0 * compute, compute))]
+    assert len(spans) > 25 and max(spans) <= 0.2
+
+
 def test_the_envelope_holds_what_nothing_cheaper_beats():
     points = Points.of([1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 1.0, 1.0], [3.0, 2.0, 2.5, 1.0])
     assert envelope(points).tolist() == [0, 1, 3]
