@@ -30,7 +30,7 @@ SIZES = "[3000, 10000, 30000, 100000, 300000, 1100000]"
 # The last item tells all that can be known: a rule that reaches further back is found all at once, which is no law.
 SYNTHETIC = (
     "--interactions", "2100000", "--users", "20000", "--items", "2000", "--interests", "10", "--variants", "1",
-    "--follow", "0.8", "--min_length", "20", "--length_exponent", "3",
+    "--follow", "0.8", "--min_length", "20", "--length_exponent", "3", "--seed", "1",
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ STUDIES = [
         "ml-1m",
         "ladder",
         "ml-1m/ml-1m",
-        "[20000, 60000, 180000, 540000]",
+        "[22000, 66000, 200000, 600000]",
         "[]",
         ("--evaluation.exclude_seen", "true", "--scale.batches", "[128]"),
     ),
@@ -77,7 +77,7 @@ def run(study: Study, data: str, folder: str) -> None:
     corpus, place = storage.join(folder, "corpus"), storage.join(folder, "study")
     job(
         "scale", "--recipe", study.recipe, "--logs", log, "--corpus", corpus, "--run", place, "--scale.sizes", SIZES,
-        "--scale.data", study.amounts, "--scale.budgets", study.budgets, "--scale.tune", "[0.25, 0.5, 1, 2]",
+        "--scale.data", study.amounts, "--scale.budgets", study.budgets, "--scale.tune", "[0.25, 0.5, 1, 2, 4]",
         *study.options,
     )  # fmt: skip
     name = f"scaling_{study.name}"

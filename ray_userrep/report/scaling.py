@@ -24,6 +24,7 @@ def scaling_page(name: str, told: Mapping[str, Any]) -> tuple[str, dict[str, Val
     kept = {name: values for name, values in _figures(told) if values is not None}
     drawn = {name: figure(svg(_DRAW[name](values)), _CAPTIONS[name]) for name, values in kept.items()}
     sections = [*_told_first(told), Section("Runs", _runs(told["rows"]))]
+    sections += [Section("Learning rates tried", _tuning(told["tuning"]))] if told["tuning"] else []
     titles = {
         "loss": "Loss against size, data and compute", "isoflop": "IsoFLOP valleys", "frontier": "Compute-optimal runs",
         "downstream": "What a lower loss is worth", "residuals": "Residuals", "axes": "Sequence length and batch",
@@ -234,6 +235,22 @@ def _runs(rows: Rows) -> str:
     return listing(head, told)
 
 
+def _tuning(tuning: Rows) -> str:
+    """Losses by size and factor on the ladder's rate, the lowest in brackets."""
+    factors = sorted({row["factor"] for row in tuning})
+    lines = []
+    for size in sorted({row["size"] for row in tuning}):
+        here = {row["factor"]: row for row in tuning if row["size"] == size}
+        cells = [_tried(here[factor]) for factor in factors]
+        lines.append((f"{size:,}", f"{here[factors[0]]['data']:,}", *cells))
+    return listing(("size", "interactions", *(f"rate × {factor:g}" for factor in factors)), lines)
+
+
+def _tried(row: Mapping[str, Any]) -> str:
+    told = _number(row["loss"], ".4f")
+    return f"[{told}]" if row["chosen"] else told
+
+
 def _law(law: Mapping[str, Any]) -> str:
     rows = {"form": f"L = {law['law']['formula']}", "points": f"{law['points']['count']}"}
     rows |= {name: _interval(one) for name, one in law["law"]["constants"].items()}
@@ -266,7 +283,9 @@ def _proof(proof: Rows, date: str) -> str:
         )
         for one in proof
     ]  # fmt: skip
-    return listing(head, rows) + remark(f"Written on {date}, before any of these runs was started.")
+    return listing(head, rows) + remark(
+        f"Written on {date}. Until then the study had trained none of these settings, with any seed or learning rate."
+    )
 
 
 def _interval(one: Mapping[str, float | None], style: str = ".4g") -> str:

@@ -6,6 +6,7 @@ by the share of the users that are trained on; what goes beyond the corpus is fu
 Shapes: W windows.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -115,16 +116,23 @@ def points(
 
 
 def tuning_points(recipe: Recipe, config: ScaleConfig, data: Data) -> list[Point]:
-    """Each size with each factor, on a middling amount of data; none where there is nothing to tune."""
+    """Each size with each factor, on a middling amount of data, or on less where as much of it is held out.
+
+    A size of which even the least data are held out is not tried. None where there is nothing to tune.
+    """
     amounts = sorted(_amounts(config, data))
     middle = amounts[len(amounts) // 2]
-    return [
-        _point(
-            recipe, config, data, _shape(recipe, size), _Draft("tune", size, middle, factor=factor), config.seeds[0], {}
-        )
+    held: dict[int, int] = {}
+    for point in points(recipe, config, data, {})[0] if config.tune else []:
+        if point.held_out:
+            held[point.size] = min(point.data, held.get(point.size, point.data))
+    drafts = [
+        _Draft("tune", size, max(allowed), factor=factor)
         for size in config.sizes
+        if (allowed := [amount for amount in amounts if amount <= middle and amount < held.get(size, math.inf)])
         for factor in config.tune
     ]
+    return [_point(recipe, config, data, _shape(recipe, d.size), d, config.seeds[0], {}) for d in drafts]
 
 
 def _amounts(config: ScaleConfig, data: Data) -> tuple[int, ...]:

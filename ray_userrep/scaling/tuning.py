@@ -1,7 +1,9 @@
 """The learning rate that is best at each size, among the ladder's own times the factors that were tried.
 
 What is tuned is the backbone's rate; the items' is the same at every size. One amount of data serves for all, one in
-the middle: short runs like rates that make long ones diverge, and the longest would cost as much as the study.
+the middle: short runs like rates that make long ones diverge, and the longest would cost as much as the study. Only
+sizes that are held out on so much data are tried on less, and may be tuned worse for it: what is to be predicted must
+not have been trained.
 """
 
 from collections.abc import Mapping, Sequence

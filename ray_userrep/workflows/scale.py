@@ -67,18 +67,20 @@ def _trained_and_fitted(
 ) -> dict[str, Any]:
     study_of = _data(recipe, corpus)
     trials = tuning_points(recipe, config, study_of)
-    tuned = tuned_factors(trials, sweep(trials, corpus, folder, config, on_progress))
+    tried = sweep(trials, corpus, folder, config, on_progress)
+    tuned = tuned_factors(trials, tried)
     made, said = points(recipe, config, study_of, tuned)
     said += edge_warnings(tuned, config.tune)
     print("".join(f"warning   {line}\n" for line in said), end="", flush=True)
-    seen, held = [p for p in made if not p.held_out], [p for p in made if p.held_out]
-    results = sweep(seen, corpus, folder, config, on_progress)
-    prediction = _predicted(folder, corpus, held, [row_of(p, results[p.name]) for p in seen], said)
+    fitted, held = [p for p in made if p.kind in LAW and not p.held_out], [p for p in made if p.held_out]
+    results = sweep(fitted, corpus, folder, config, on_progress)
+    prediction = _predicted(folder, corpus, held, [row_of(p, results[p.name]) for p in fitted], said)
     if prediction is None:
-        held = [point._replace(held_out=False) for point in held]
-    results |= sweep(held, corpus, folder, config, on_progress)
+        made = [point._replace(held_out=False) for point in made]
+    results |= sweep([p for p in made if p.name not in results], corpus, folder, config, on_progress)
     rows = [row_of(p, results[p.name]) for p in made]
-    return summarise(recipe, config, study_of, rows, prediction, said) | {"tuned": tuned}
+    tuning = [row_of(p, tried[p.name]) | {"factor": p.factor, "chosen": tuned.get(p.size) == p.factor} for p in trials]
+    return summarise(recipe, config, study_of, rows, prediction, said) | {"tuning": tuning}
 
 
 def _predicted(

@@ -40,7 +40,7 @@ def told():
              "measured": 3.1, "seeds": [3.1], "inside": False}  # fmt: skip
     samples = [dict(minutes=i, nodes=i, cores=4 * i, cores_used=3 * i, gpus=i, gpus_used=0) for i in range(3)]
     return {"rows": rows, "law": law, "proof": [proof], "prediction": {"date": "2024-01-01"}, "warnings": ["<doubt>"],
-            "utilisation": samples}  # fmt: skip
+            "tuning": [], "utilisation": samples}  # fmt: skip
 
 
 def test_every_figure_is_drawn_and_its_values_are_handed_back(told):
@@ -58,3 +58,18 @@ def test_every_figure_is_drawn_and_its_values_are_handed_back(told):
 def test_a_study_without_a_law_says_so(told):
     page, figures = scaling_page("small", told | {"law": None, "proof": [], "prediction": None})
     assert "they allow no law" in page and "residuals" not in figures and "From a budget" not in page
+
+
+def test_the_rates_that_were_tried_are_listed_by_size(told):
+    tried = [
+        row("tune", size, data, loss, factor=factor, chosen=chosen)
+        for size, data, factor, loss, chosen in (
+            (1000, 5000, 0.5, 3.2, False), (1000, 5000, 2.0, 3.1, True), (9000, 400, 0.5, 3.7, True),
+            (9000, 400, 2.0, None, False),
+        )
+    ]  # fmt: skip
+    page, _ = scaling_page("small", told | {"tuning": tried})
+    table = page[page.index("Learning rates tried") :]
+    places = [table.index(part) for part in ("rate × 0.5", "rate × 2", "3.2000", "[3.1000]", "9,000", "[3.7000]", "–")]
+    assert places == sorted(places)
+    assert "Learning rates tried" not in scaling_page("small", told)[0]

@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ray_userrep.errors import UserError
 from ray_userrep.recipe import Recipe
@@ -112,10 +114,27 @@ def test_tuning_tries_factors_on_middling_data_and_larger_sizes_take_the_nearest
     config = ScaleConfig(sizes=(3000, 10_000, 30_000), data=(25_000, 50_000, 100_000), tune=(0.5, 2.0), seeds=(0,))
     recipe = fixed(recipe_of(), config)
     trials = tuning_points(recipe, config, DATA)
-    assert len(trials) == 6 and {point.data for point in trials} == {50_000}
+    assert len(trials) == 6 and not any(point.held_out for point in trials)
+    assert {point.size: point.data for point in trials} == {3000: 50_000, 10_000: 50_000, 30_000: 25_000}
     plain, tuned = (points(recipe, config, DATA, factors)[0] for factors in ({}, {3000: 0.5, 10_000: 2.0}))
     ratios = [b.recipe.train.learning_rate / a.recipe.train.learning_rate for a, b in zip(plain, tuned, strict=True)]
     assert ratios == [0.5] * 3 + [2.0] * 6
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    hold_out=st.integers(0, 9),
+    data=st.sets(st.integers(25_000, 100_000), min_size=1, max_size=4),
+    budgets=st.sampled_from([(), (1.5e9,)]),
+)
+def test_nothing_is_tried_where_as_much_is_held_out(hold_out, data, budgets):
+    config = ScaleConfig(
+        sizes=(3000, 10_000, 30_000), data=(*data, 5000), budgets=budgets, tune=(0.5, 1.0), hold_out=hold_out
+    )
+    recipe = fixed(recipe_of(), config)
+    held = [point for point in points(recipe, config, DATA, {})[0] if point.held_out]
+    for trial in tuning_points(recipe, config, DATA):
+        assert all(trial.data < point.data for point in held if point.size == trial.size)
 
 
 def test_further_axes_vary_one_thing_at_the_middle_size():

@@ -90,7 +90,7 @@ def test_what_was_trained_before_it_was_predicted_proves_nothing(ray_session, wr
     assert "trained before they were predicted" in capsys.readouterr().out
     assert not (tmp_path / "run" / "prediction.json").exists()
     with pytest.raises(UserError, match=r"was trained with another train\.learning_rate"):
-        run_scale(recipe, config(sizes=[800], data=[300], tune=[0.5]))
+        run_scale(recipe, config(sizes=[800], data=[300], tune=[0.5], hold_out=0))
 
 
 def check_study(folder: Path, told: dict) -> None:
@@ -128,6 +128,6 @@ def test_losses_that_grow_with_the_size_give_a_law_without_advice():
     told = summarise(ladder(), config(), Data(64_000, np.full(10, 8), 50), rows, None, [])
     assert told["law"]["optima"] == told["law"]["frontier"] == []
     assert any("no advice on budgets" in line for line in told["warnings"])
-    html, figures = scaling_page("study", told | {"utilisation": []})
+    html, figures = scaling_page("study", told | {"tuning": [], "utilisation": []})
     assert "no advice on budgets" in html and "frontier" not in figures and "loss" in figures
     assert "α is not told apart from 0" in printed(told)
