@@ -22,7 +22,7 @@ class ScaleConfig(BaseModel):
     seeds: tuple[NonNegativeInt, ...] = Field((0, 1), min_length=1)
     tune: tuple[PositiveFloat, ...] = Field(
         (),
-        description="factors on the ladder's learning rate, tried at each size on less than is held out; empty: the rule",
+        description="factors on the ladder's rate, tried at each size on less than is held out; empty: the rule",
     )
     hold_out: int = Field(2, ge=0, description="the settings with the most compute, predicted before they are trained")
     item_width: int = Field(64, ge=1, description="width of the item table at every point")
