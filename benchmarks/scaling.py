@@ -4,25 +4,24 @@
 
 Each is the scaling job as anyone would run it: six sizes, four amounts of data, two seeds, the learning
 rate tried at each size, the largest two settings predicted before they are trained. Resumable.
-The page, the numbers and the picture of the loss go to benchmarks/results/; what the fitted floor E says of the known
-one is added to the numbers.
+The page, the numbers and the picture of the loss go to benchmarks/results/.
 """
 
 import argparse
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from running import RESULTS, job, keep
 
 from ray_userrep import storage
+from ray_userrep.command import load
 from ray_userrep.corpus.plan import tiles
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import open_corpus
 from ray_userrep.evaluation.likelihood import read_unseen
 from ray_userrep.logs.planted import Floors
 from ray_userrep.logs.synthetic import DESCRIPTION
-from ray_userrep.recipe import Recipe
 from ray_userrep.report import figures
 from ray_userrep.report.scaling import loss_figure
 
@@ -75,31 +74,28 @@ def run(study: Study, data: str, folder: str) -> None:
     if not study.log and not storage.exists(storage.join(log, DESCRIPTION)):
         job("synthesize", "--output", log, *SYNTHETIC)
     corpus, place = storage.join(folder, "corpus"), storage.join(folder, "study")
+    least = () if study.log else ("--scale.floor", str(floor(study.recipe, log, corpus)))
     job(
         "scale", "--recipe", study.recipe, "--logs", log, "--corpus", corpus, "--run", place, "--scale.sizes", SIZES,
         "--scale.data", study.amounts, "--scale.budgets", study.budgets, "--scale.tune", "[0.25, 0.5, 1, 2, 4]",
-        *study.options,
+        *study.options, *least,
     )  # fmt: skip
     name = f"scaling_{study.name}"
-    more = {} if study.log else {"floor": floor(place, log, corpus)}
-    result = keep(name, place, more, {folder: "runs", data: "data"})
+    result = keep(name, place, {}, {folder: "runs", data: "data"})
     values = storage.read_json(storage.join(place, "figures", "loss.json"))
     figures.save(loss_figure(values), RESULTS / f"{name}.png")
-    print(json.dumps({"study": study.name, "proof": result["proof"], "floor": result.get("floor")}, indent=2))
+    print(json.dumps({"study": study.name, "proof": result["proof"], "floor": result["floor"]}, indent=2))
 
 
-def floor(place: str, log: str, corpus_uri: str) -> dict[str, Any]:
-    """The least loss possible on the validation windows, and whether the law's E holds it in its interval."""
-    result = storage.read_json(storage.join(place, "result.json"))
-    recipe, corpus = Recipe.model_validate(result["recipe"]), open_corpus(corpus_uri)
+def floor(recipe: str, log: str, corpus_uri: str) -> float:
+    """The least loss possible on the validation windows of a synthetic log."""
+    job("prepare", "--recipe", recipe, "--logs", log, "--corpus", corpus_uri)
+    chosen, corpus = load(recipe), open_corpus(corpus_uri)
     told = storage.read_json(storage.join(log, DESCRIPTION))
-    users = read_unseen(corpus, resolve(recipe.split, corpus))
-    length_W = tiles(np.maximum(users.lengths_U - 1, 0), recipe.stream.max_len)[2]
+    users = read_unseen(corpus, resolve(chosen.split, corpus))
+    length_W = tiles(np.maximum(users.lengths_U - 1, 0), chosen.stream.max_len)[2]
     num_short = int(np.minimum(length_W, told["config"]["lag"] - 1).sum())
-    least = Floors(**told["floors_nats"]).mean(num_short, int(length_W.sum()) - num_short)
-    fitted = result["law"]["law"]["constants"].get("E") if result["law"] else None
-    inside = bool(fitted and fitted["low"] <= least <= fitted["high"])
-    return {"nats": least, "E": fitted, "inside": inside}
+    return Floors(**told["floors_nats"]).mean(num_short, int(length_W.sum()) - num_short)
 
 
 if __name__ == "__main__":

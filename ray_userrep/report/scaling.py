@@ -40,6 +40,8 @@ def _told_first(told: Mapping[str, Any]) -> Iterator[Section]:
         yield Section("Predicted, then trained", _proof(told["proof"], told["prediction"]["date"]))
     if told["law"] is not None:
         yield Section("The law", _law(told["law"]))
+    if told["floor"] is not None:
+        yield Section("The least possible loss", _floor(told["floor"]))
     if told["warnings"]:
         yield Section("Doubts", "".join(remark(line) for line in told["warnings"]))
     if told["law"] is not None and told["law"].get("optima"):
@@ -261,6 +263,18 @@ def _law(law: Mapping[str, Any]) -> str:
         for one in law["comparison"]
     ]
     return facts(rows) + listing(("form", "constants", "AICc", "error on the largest when held out"), compared)
+
+
+def _floor(beside: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            ", ".join(f"{size:,}" for size in one["left_out"]) or "none", f"{one['runs']}",
+            "–" if one["E"] is None else _interval(one["E"]), "yes" if one["inside"] else "no", one["preferred"] or "–",
+        )
+        for one in beside["laws"]
+    ]  # fmt: skip
+    head = ("sizes left out", "runs", "E of their law", "holds it", "form they prefer")
+    return remark(beside["verdict"]) + listing(head, rows)
 
 
 def _advice(law: Mapping[str, Any]) -> str:

@@ -30,6 +30,9 @@ class ScaleConfig(BaseModel):
     advise: tuple[PositiveFloat, ...] = Field(
         (), description="budgets to advise on, FLOPs of the backbone; empty: 1, 10 and 100 times the largest trained"
     )
+    floor: PositiveFloat | None = Field(
+        None, description="the least loss possible, where it is known: the report sets the law's E beside it"
+    )
     cpus_per_run: float = Field(1.0, gt=0, description="CPU cores of a run; fractions share one")
     gpus_per_run: float = Field(0.0, ge=0, description="GPUs of a run; fractions share one")
 

@@ -19,6 +19,7 @@ from ray_userrep.nodes import refuse_unshared
 from ray_userrep.recipe import Recipe
 from ray_userrep.report.scaling import scaling_page
 from ray_userrep.scaling.config import ScaleConfig
+from ray_userrep.scaling.floor import beside_floor
 from ray_userrep.scaling.grid import LAW, Data, Point, cost_of, fixed, points, settings_of, tuning_points
 from ray_userrep.scaling.ladder import shape_of
 from ray_userrep.scaling.point import plan_of, spent_on, window_lengths
@@ -110,7 +111,15 @@ def summarise(
     except UserError as error:
         law = None
         warnings.append(f"no law: {error}")
-    return {"rows": rows, "prediction": prediction, "proof": _proof(prediction, rows), "law": law, "warnings": warnings}
+    beside = None if config.floor is None else beside_floor(rows, config.floor)
+    return {
+        "rows": rows,
+        "prediction": prediction,
+        "proof": _proof(prediction, rows),
+        "law": law,
+        "floor": beside,
+        "warnings": warnings,
+    }
 
 
 def _studied(
@@ -189,6 +198,8 @@ def printed(told: dict[str, Any]) -> str:
         lines.append(f"{told_of}, trained {one['measured']:.4f}: {verdict}")
     if told["law"] is not None:
         lines.append(table(told["law"]))
+    if told["floor"] is not None:
+        lines.append(told["floor"]["verdict"])
     return "\n".join([*lines, *(f"warning: {line}" for line in told["warnings"])])
 
 

@@ -40,7 +40,7 @@ def told():
              "measured": 3.1, "seeds": [3.1], "inside": False}  # fmt: skip
     samples = [dict(minutes=i, nodes=i, cores=4 * i, cores_used=3 * i, gpus=i, gpus_used=0) for i in range(3)]
     return {"rows": rows, "law": law, "proof": [proof], "prediction": {"date": "2024-01-01"}, "warnings": ["<doubt>"],
-            "tuning": [], "utilisation": samples}  # fmt: skip
+            "floor": None, "tuning": [], "utilisation": samples}  # fmt: skip
 
 
 def test_every_figure_is_drawn_and_its_values_are_handed_back(told):
@@ -73,3 +73,14 @@ def test_the_rates_that_were_tried_are_listed_by_size(told):
     places = [table.index(part) for part in ("rate × 0.5", "rate × 2", "3.2000", "[3.1000]", "9,000", "[3.7000]", "–")]
     assert places == sorted(places)
     assert "Learning rates tried" not in scaling_page("small", told)[0]
+
+
+def test_a_known_floor_stands_beside_the_law(told):
+    laws = [
+        {"left_out": [], "runs": 8, "E": estimate(2.0), "inside": False, "preferred": "broken_N"},
+        {"left_out": [1000, 3000], "runs": 4, "E": None, "inside": False, "preferred": None},
+    ]
+    page, _ = scaling_page("small", told | {"floor": {"nats": 2.3, "laws": laws, "verdict": "It is <missed>."}})
+    table = page[page.index("It is &lt;missed&gt;.") :]
+    places = [table.index(part) for part in ("none", "2 [1.8, 2.2]", "broken_N", "1,000, 3,000", "–")]
+    assert places == sorted(places)
