@@ -3,7 +3,8 @@
     python benchmarks/transfer.py --data ../shared/data [--only peterrec] [--runs runs/transfer]
 
 Each study is one command that anyone can run; finished fits are kept, so that a study goes on where it stopped. Sizes
-and epochs are chosen for a few core minutes a study, not for the last point of a metric. Pages and numbers go to
+and epochs are chosen for minutes, or PeterRec's two hours, of a core, not for the last point of a metric; fits stop when
+validation no longer gains, so that a hundredth of the labels gets its steps too. Pages and numbers go to
 benchmarks/results/.
 """
 
@@ -17,8 +18,9 @@ from ray_userrep import storage
 from ray_userrep.recipes.userbert import userbert
 
 _SMALL = (
-    "--stream.max_len", "50", "--train.epochs", "12", "--train.patience", "3", "--transfer.epochs", "8",
-    "--transfer.patience", "2", "--transfer.learning_rates", "[0.003]", "--transfer.readouts", '["mean"]',
+    "--stream.max_len", "50", "--train.epochs", "12", "--train.patience", "3", "--transfer.epochs", "24",
+    "--transfer.patience", "3", "--transfer.batch_tokens", "1024", "--transfer.learning_rates", "[0.003]",
+    "--transfer.readouts", '["mean"]',
 )  # fmt: skip
 _TINY = (
     "--stream.batch_tokens", "256", "--transfer.batch_tokens", "256", "--train.epochs", "40", "--train.patience", "6",
@@ -105,7 +107,7 @@ STUDIES = [
     Study(
         "yelp", "transfer", "yelp/data",
         ("--recipe", "sasrec", *_SMALL, "--transfer.task.kind", "next_item", "--transfer.task.users", "cold",
-         "--transfer.arms", _NEXT_ITEM_ARMS),
+         "--transfer.batch_tokens", "4096", "--transfer.arms", _NEXT_ITEM_ARMS),
     ),
 ]  # fmt: skip
 
