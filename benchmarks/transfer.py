@@ -3,9 +3,8 @@
     python benchmarks/transfer.py --data ../shared/data [--only peterrec] [--runs runs/transfer]
 
 Each study is one command that anyone can run; finished fits are kept, so that a study goes on where it stopped. Sizes
-and epochs are chosen for minutes, or PeterRec's two hours, of a core, not for the last point of a metric; fits stop when
-validation no longer gains, so that a hundredth of the labels gets its steps too. Pages and numbers go to
-benchmarks/results/.
+are chosen for two cores, not for the last point of a metric; fits stop when validation no longer gains, so that a
+hundredth of the labels gets its steps too. Pages and numbers go to benchmarks/results/.
 """
 
 import argparse

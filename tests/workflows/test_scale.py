@@ -20,7 +20,7 @@ from ray_userrep.scaling.grid import Data
 from ray_userrep.workflows.scale import printed, run_scale, summarise
 
 ROOT = Path(__file__).parents[2]
-STUDY = {"sizes": [800, 2000, 5000], "data": [300, 1100], "seeds": [0], "hold_out": 1, "item_width": 8}
+STUDY = {"sizes": [800, 2000, 5000], "data": [300, 1100], "seeds": [0], "hold_out": 1, "item_width": 8, "floor": 3.0}
 SMALL = ["--stream.max_len", "8", "--encoder.width", "16", "--corpus.num_buckets", "3", "--train.log_every", "2"]
 
 
@@ -64,6 +64,7 @@ def test_a_killed_study_goes_on_and_is_the_one_that_was_left_alone(ray_session, 
     assert len(after) == 6 and {name: after[name] for name in before} == before
     printed = capsys.readouterr().out
     assert "5/5 runs" in printed and "1/1 runs" in printed and "predicted grid-n5000-d1100" in printed
+    assert "The least possible loss is 3.0000 nats." in printed
 
     alone = recipe.model_copy(update={"run": f"{tmp_path}/alone"})
     run_scale(alone, config())
@@ -107,7 +108,7 @@ def check_study(folder: Path, told: dict) -> None:
     assert len(told["proof"]) >= 1 and told["proof"][0]["measured"] == held[0]["loss"]
     assert told["law"]["points"]["count"] == 6
     page = storage.read_text(f"{folder}/report.html")
-    assert "Predicted, then trained" in page and page.count("<svg") >= 3
+    assert "Predicted, then trained" in page and "The least possible loss is 3.0000" in page and page.count("<svg") >= 3
     assert {"loss.json", "downstream.json", "residuals.json"} <= {p.name for p in (folder / "figures").iterdir()}
     assert len((folder / "points.csv").read_text().splitlines()) == 7
     for row in rows.values():
