@@ -48,6 +48,15 @@ def run_uri(folder: str, point: Point) -> str:
     return storage.join(folder, "points", point.name)
 
 
+def begun(folder: str) -> set[str]:
+    """The names of a study's runs that were begun, finished or not."""
+    runs_uri = storage.join(folder, "points")
+    if not storage.exists(runs_uri):
+        return set()
+    recipes = storage.list_files(runs_uri, "recipe.json")
+    return {entry.uri.removeprefix(runs_uri).strip("/").split("/")[0] for entry in recipes}
+
+
 def sweep(
     points: Sequence[Point], corpus: Corpus, folder: str, config: ScaleConfig, on_progress: OnProgress
 ) -> dict[str, Result]:

@@ -27,7 +27,7 @@ from ray_userrep.scaling.points import MIN_POINTS
 from ray_userrep.scaling.prediction import register, registered
 from ray_userrep.scaling.rows import Row, law_points, row_of
 from ray_userrep.scaling.study import Place, study
-from ray_userrep.scaling.sweep import OnProgress, Progress, done_before, sweep
+from ray_userrep.scaling.sweep import OnProgress, Progress, begun, sweep
 from ray_userrep.scaling.table import table
 from ray_userrep.scaling.tuning import edge_warnings, tuned_factors
 from ray_userrep.scaling.utilisation import Sample, Watch, utilisation
@@ -87,10 +87,11 @@ def _trained_and_fitted(
 def _predicted(
     folder: str, corpus: Corpus, held: Sequence[Point], rows: Sequence[Row], said: list[str]
 ) -> dict[str, Any] | None:
-    """The prediction of the held-out runs; none where there are none, or where they were trained before it."""
+    """The prediction of the held-out runs; none where there are none, or where one was begun before it at any rate."""
     if not held:
         return None
-    if not registered(folder) and done_before(held, folder):
+    places = {f"-n{point.size}-d{point.data}-" for point in held}
+    if not registered(folder) and any(place in name for name in begun(folder) for place in places):
         said.append("the held-out runs were trained before they were predicted: nothing is proved by them")
         return None
     return register(folder, rows, {point.setting: _place(point, corpus) for point in settings_of(held)})
