@@ -62,7 +62,7 @@ def smaller() -> Recipe:
     raw["encoder"]["backbone"] |= {"dropout": 0.2, "ffn_mult": 2.0}
     raw["objective"]["parts"][1]["objective"]["reword"] = 0.0
     raw["train"] |= {"epochs": 6, "patience": None, "precision": "bf16"}
-    raw["evaluation"]["baselines"] = False
+    raw["evaluation"] |= {"baselines": False, "max_users": 5000}  # of pretraining, whose ranking is looked at only
     return Recipe.model_validate(raw)
 
 
@@ -87,7 +87,7 @@ def fine_tuning() -> Recipe:
         "task": {"kind": "next_item"}, "epochs": 30, "patience": 4, "batch_tokens": 1024, "arms": ARMS,
         "learning_rates": [1e-3, 3e-3],
     }  # fmt: skip
-    raw["evaluation"]["baselines"] = True
+    raw["evaluation"] |= {"baselines": True, "max_users": None}
     return Recipe.model_validate(raw)
 
 
