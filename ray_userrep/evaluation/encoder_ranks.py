@@ -14,13 +14,16 @@ from ray_userrep.evaluation.ranking import Scorer, newest
 
 
 def encoder_scorer(encoder: UserEncoder) -> Scorer:
-    """Scores all items for each history; gradients are not kept."""
+    """Scores all items for each history, by the item vectors as they are now; gradients are not kept."""
+    # Not inference mode: parameters gathered under it (ZeRO-3) could not be trained on afterwards. Detached, vectors
+    # stay when a gathered parameter is let go.
+    with torch.no_grad():
+        table_VD = encoder.items(None).detach().float()
 
     def scores(histories: Histories) -> Tensor:
         batch = as_batch(newest(histories, encoder.max_len)).to(encoder.device)
-        # Not inference mode: parameters gathered under it (ZeRO-3) could not be trained on afterwards.
         with torch.no_grad():
-            return encoder(batch).float() @ encoder.items(None).float().T
+            return encoder(batch).float() @ table_VD.T
 
     return scores
 

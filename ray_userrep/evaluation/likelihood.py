@@ -72,11 +72,13 @@ def likelihood(encoder: UserEncoder, users: Sequences) -> Likelihood:
     loss_U, count_U = np.zeros(users.num_users), np.zeros(users.num_users, np.int64)
     order = np.argsort(length_W, kind="stable")
     run = np.cumsum(length_W[order]) // _BATCH_TOKENS
+    with torch.inference_mode():
+        table_VD = encoder.items(None).float()
     for rows in np.split(order, np.flatnonzero(np.diff(run)) + 1):
         owner_W = row_W[rows]
         place_T = ranges(users.offsets_U1[owner_W] + start_W[rows], length_W[rows])
         inputs = _windows(users, place_T, owner_W, length_W[rows])
-        loss_T = _losses(encoder, inputs, torch.from_numpy(users.items_N[place_T + 1]))
+        loss_T = _losses(encoder, table_VD, inputs, torch.from_numpy(users.items_N[place_T + 1]))
         owner_T = np.repeat(owner_W, length_W[rows])
         loss_U += np.bincount(owner_T, loss_T.double().cpu().numpy(), minlength=users.num_users)
         count_U += np.bincount(owner_T, minlength=users.num_users)
@@ -91,11 +93,10 @@ def _windows(
     return Sequences(users.items_N[place_T], users.times_N[place_T], offsets_W1, users.users_U[owner_W], side_N=side)
 
 
-def _losses(encoder: UserEncoder, inputs: Sequences, targets_T: Tensor) -> Tensor:
+def _losses(encoder: UserEncoder, table_VD: Tensor, inputs: Sequences, targets_T: Tensor) -> Tensor:
     """The loss of each target, `[T]`."""
     with torch.inference_mode():
         states_TD = encoder.states(as_batch(inputs).to(encoder.device)).float()
-        table_VD = encoder.items(None).float()
         chunk = max(1, _CHUNK_LOGITS // len(table_VD))
         parts = zip(states_TD.split(chunk), targets_T.to(encoder.device).split(chunk), strict=True)
         return torch.cat([F.cross_entropy(h_CD @ table_VD.T, t_C, reduction="none") for h_CD, t_C in parts])

@@ -8,17 +8,30 @@ import torch
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.evaluation import ranking
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
 from ray_userrep.evaluation.ranking import ranks
 
 NUM_ITEMS, MAX_LEN = 25, 4
 
 
-def test_scores_are_products_of_user_and_item_vectors(random_histories):
+def built():
     torch.manual_seed(0)
     table = ItemTable(pa.table({"item_id": np.arange(NUM_ITEMS) * 10, "count": np.ones(NUM_ITEMS, np.int64)}))
     config = EncoderConfig.model_validate({"width": 16, "backbone": {"kind": "transformer", "num_heads": 2}})
-    encoder = build_encoder(config, table, MAX_LEN).eval()
+    return build_encoder(config, table, MAX_LEN).eval()
+
+
+def test_the_catalogue_is_made_once_for_all_users(random_histories, monkeypatch):
+    encoder, asked = built(), []
+    encoder.items.register_forward_hook(lambda module, ids, vectors: asked.append(ids[0]))
+    monkeypatch.setattr(ranking, "_CHUNK_SCORES", 2 * NUM_ITEMS)
+    ranks(encoder_scorer(encoder), random_histories(20, NUM_ITEMS), NUM_ITEMS, False)
+    assert sum(ids is None for ids in asked) == 1 and len(asked) == 11
+
+
+def test_scores_are_products_of_user_and_item_vectors(random_histories):
+    encoder = built()
     histories = random_histories(20, NUM_ITEMS)
     bounds = zip(histories.offsets_U1, histories.offsets_U1[1:], strict=False)
     lists = [(histories.items_N[first:last] * 10).tolist() for first, last in bounds]
