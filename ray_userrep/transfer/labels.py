@@ -2,12 +2,15 @@
 
 The objective keeps its labels by user, so that batches come from the corpus as they are and need no other reader; that
 costs a look-up a batch, and holds the labels of all training users in memory. Users without a label are passed over:
-another task may train along on them.
+another task may train along on them. A user is one window, so that a frozen encoder reads each but once: its vectors
+are kept, for a few hundred bytes a user.
 
 Shapes: B users, U labelled users, D width, C outputs (classes, or one value).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +23,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
 
 LABEL, IS_KNOWN = "label", "is_known"
+_NEW, _MADE = "new_rows", "made_rows"  # rows of users of whom some, or none, come for the first time
 
 
 class UserLabels(Objective):
@@ -42,14 +46,22 @@ class UserLabels(Objective):
         num_outputs = num_classes or 1
         layers: list[nn.Module] = [nn.Linear(width, hidden), nn.GELU()] if hidden else []
         self.head = nn.Sequential(*layers, nn.Linear(hidden or width, num_outputs))
+        self._has_come_U = np.zeros(len(users_U), bool)
+        self._vectors_UD: Tensor | None = None  # of a frozen encoder; a last row for users without a label
+        self._once: dict[str, Any] = {}
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
         """The windows with their users' labels, and whether they have one."""
         users_B = batch.users_B.numpy()
         place_B = np.searchsorted(self._users_U, users_B).clip(max=len(self._users_U) - 1)
+        is_known_B = self._users_U[place_B] == users_B
+        # Told here, where the rows are on the host: batches are trained on in the order in which they are made.
+        come = bool(self._has_come_U[place_B[is_known_B]].all())
+        self._has_come_U[place_B[is_known_B]] = True
         found = {
             LABEL: torch.from_numpy((self._labels_U[place_B] - self._centre) / self._scale),
-            IS_KNOWN: torch.from_numpy(self._users_U[place_B] == users_B),
+            IS_KNOWN: torch.from_numpy(is_known_B),
+            _MADE if come else _NEW: torch.from_numpy(np.where(is_known_B, place_B, len(self._users_U))),
         }
         return [replace(batch, labels=batch.labels | found)]
 
@@ -59,7 +71,7 @@ class UserLabels(Objective):
 
     def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
         (view,) = views
-        out_BC = self.head(encoder(view)).float()
+        out_BC = self.head(self._vectors(encoder, view)).float()
         if self._num_classes:
             loss_B = F.cross_entropy(out_BC, view.labels[LABEL].long(), reduction="none")
         else:
@@ -67,8 +79,32 @@ class UserLabels(Objective):
         loss_B = encoder.backbone.credited(loss_B)
         return LossSum(((loss_B * view.labels[IS_KNOWN]).sum() * view.weight)[None])
 
+    def _vectors(self, encoder: UserEncoder, view: Batch) -> Tensor:
+        if not _is_frozen(encoder):
+            return encoder(view)
+        if self._vectors_UD is not None and _MADE in view.labels:
+            return self._vectors_UD[view.labels[_MADE]]
+        vectors_BD = encoder(view)
+        if self._vectors_UD is None:
+            self._vectors_UD = vectors_BD.new_zeros(len(self._users_U) + 1, vectors_BD.shape[1])
+        if _NEW in view.labels:
+            self._vectors_UD[view.labels[_NEW]] = vectors_BD
+        return vectors_BD
+
+    def once(self, encoder: UserEncoder, name: str, make: Callable[[], Any]) -> Any:
+        """What an encoder gives for users of this name, made anew only where the encoder may have changed."""
+        if not _is_frozen(encoder):
+            return make()
+        if name not in self._once:
+            self._once[name] = make()
+        return self._once[name]
+
     @torch.no_grad()
     def predict(self, vectors_BD: Tensor) -> Tensor:
         """Class probabilities, `[B, C]`, or values in the label's own unit, `[B]`."""
         out_BC = self.head(vectors_BD.to(next(self.head.parameters()))).float()
         return out_BC.softmax(-1) if self._num_classes else out_BC[:, 0] * self._scale + self._centre
+
+
+def _is_frozen(encoder: UserEncoder) -> bool:
+    return not any(parameter.requires_grad for parameter in encoder.parameters())

@@ -52,3 +52,35 @@ def test_a_user_without_a_label_and_a_filler(make_encoder):
     filler = Batch.of([SEQUENCES[0]], USERS[:1])
     (view,) = objective.views(Batch(**{**filler.__dict__, "weight": 0.0}), RNG)
     assert objective.counts([view]).item() == 0 and objective(encoder, [view]).sums_P.item() == 0
+
+
+def test_a_frozen_encoder_reads_each_user_once_and_says_the_same(make_encoder):
+    encoder, labels = make_encoder().requires_grad_(False), np.array([0.0, 2.0, 1.0, 2.0])
+    known = np.array([0, 1, 3])
+    objective = UserLabels(USERS[known], labels[known], 3, encoder.width)
+    read = []
+    encoder.register_forward_hook(lambda module, batch, out: read.append(len(batch[0].users_B)))
+    batches = ([2], [0, 2], [0, 1], [1, 0], [3, 2], [3], [2, 1, 3])  # row 2 has no label
+    found = [losses(objective, encoder, rows)[0] for rows in batches]
+    assert read == [1, 2, 2, 2]  # the batches in which somebody is new, and one before anybody was known
+    for rows, loss in zip(batches, found, strict=True):
+        fresh = UserLabels(USERS[known], labels[known], 3, encoder.width)
+        fresh.load_state_dict(objective.state_dict())
+        assert torch.allclose(losses(fresh, encoder, rows)[0], loss, atol=1e-6)
+    loss.sum().backward()
+    assert all(parameter.grad is not None for parameter in objective.parameters())
+
+
+def test_what_trains_is_read_anew(make_encoder):
+    encoder = make_encoder()
+    objective = UserLabels(USERS, np.array([0.0, 1.0, 1.0, 0.0]), 2, encoder.width)
+    before, _ = losses(objective, encoder, [0, 1])
+    made = [objective.once(encoder, "test", lambda: encoder(Batch.of(SEQUENCES)).sum()) for _ in range(2)]
+    assert made[0] is not made[1]
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.mul_(1.5)
+    assert not torch.allclose(losses(objective, encoder, [0, 1])[0], before)
+    encoder.requires_grad_(False)
+    made = [objective.once(encoder, "test", lambda: encoder(Batch.of(SEQUENCES)).sum()) for _ in range(2)]
+    assert made[0] is made[1]

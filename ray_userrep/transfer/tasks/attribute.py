@@ -91,7 +91,9 @@ class AttributeTask:
 
     def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
         assert isinstance(objective, UserLabels)
-        vectors_UD = user_vectors(encoder, self._histories.take(self._rows(part)))
+        vectors_UD = objective.once(
+            encoder, part, lambda: user_vectors(encoder, self._histories.take(self._rows(part)))
+        )
         return objective.predict(torch.from_numpy(vectors_UD)).cpu().numpy().astype(np.float64)
 
     def baselines(self, share: float) -> dict[str, NDArray[np.float64]]:
