@@ -32,12 +32,16 @@ class ItemTable:
 
     def index_of(self, ids: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
         """Indices of raw ids, -1 where unknown; ids of another type than the table's are refused."""
-        if ids.type != self.ids.type:
-            if not (pa.types.is_integer(ids.type) and pa.types.is_integer(self.ids.type)):
-                raise UserError(f"item ids are {ids.type}, the item table holds {self.ids.type}: convert them first")
-            ids = ids.cast(self.ids.type)
+        if not self.has_ids_like(ids):
+            raise UserError(f"item ids are {ids.type}, the item table holds {self.ids.type}: convert them first")
+        ids = ids.cast(self.ids.type)
         found = pc.index_in(ids, value_set=self.ids)
         return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+    def has_ids_like(self, ids: pa.Array | pa.ChunkedArray) -> bool:
+        """Whether these ids are of the table's type, or integers like its own."""
+        both_are_integers = pa.types.is_integer(ids.type) and pa.types.is_integer(self.ids.type)
+        return ids.type == self.ids.type or both_are_integers
 
     def ids_of(self, indices: NDArray[np.integer]) -> pa.Array:
         """Raw ids at the given indices."""

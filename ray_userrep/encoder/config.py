@@ -218,6 +218,10 @@ class EncoderConfig(BaseModel):
         """Whether items are made from text vectors."""
         return bool({"text", "whitened_moe"} & self.part_kinds())
 
+    def is_inductive(self) -> bool:
+        """Whether items are made from their texts and nothing else, so that those of any catalogue have vectors."""
+        return {part.kind for part in self.item_parts()} <= {"text", "whitened_moe", "words"}
+
     def part_kinds(self) -> set[str]:
         """The kinds of item embedders in use."""
         parts = self.item_parts()

@@ -175,13 +175,27 @@ class UserEncoder(PreTrainedModel):
         self.train(was_training)
         return vectors_BD
 
-    def with_items(self, table: ItemTable) -> "UserEncoder":
-        """A copy over another catalogue: shared ids keep their vectors, new ones get the mean vector."""
+    def known(self, table: ItemTable) -> NDArray[np.int64]:
+        """Where this encoder's catalogue has each item of another, -1 where nowhere, `[V]`.
+
+        Where items are made from texts alone none need be known: ids of another type are those of other items.
+
+        Raises:
+            UserError: the encoder has no item table; or the ids are of another type, and vectors go by them.
+        """
         if self.item_table is None:
             raise UserError("this encoder has no item table: its items cannot be told from the new ones")
+        is_inductive = EncoderConfig.model_validate(self.config.encoder).is_inductive()
+        if is_inductive and not self.item_table.has_ids_like(table.ids):
+            return np.full(len(table), -1, np.int64)
+        return self.item_table.index_of(table.ids)
+
+    def with_items(self, table: ItemTable) -> "UserEncoder":
+        """A copy over another catalogue: shared ids keep their vectors, new ones get the mean vector."""
+        known_V = self.known(table)
         other = UserEncoder(UserEncoderConfig(**(self.config.to_dict() | {"num_items": len(table)})))
         other.item_table = table
-        index_V = torch.from_numpy(self.item_table.index_of(table.ids)).to(self.device)
+        index_V = torch.from_numpy(known_V).to(self.device)
         other.to(device=self.device, dtype=self.dtype)  # type: ignore[call-arg]
         other.items.inherit(self.items, index_V)
         rest = {name: value for name, value in self.state_dict().items() if not name.startswith("items.")}

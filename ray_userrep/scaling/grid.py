@@ -25,7 +25,6 @@ from ray_userrep.scaling.ladder import Shape, settings, shape_of
 
 Kind = Literal["grid", "isoflop", "length", "batch", "tune"]
 LAW: tuple[Kind, ...] = ("grid", "isoflop")  # points that the law is fitted to
-_FROM_TEXTS = {"text", "whitened_moe", "words"}  # kinds of items that are no table, and stay as they are
 _SHARES = (0.125, 0.25, 0.5, 1.0)
 _CHECKPOINTS = 4  # a run
 
@@ -65,7 +64,7 @@ def fixed(recipe: Recipe, config: ScaleConfig) -> Recipe:
     """
     _refuse(recipe)
     raw = recipe.model_dump()
-    if not {part.kind for part in recipe.encoder.item_parts()} <= _FROM_TEXTS:
+    if not recipe.encoder.is_inductive():
         raw["encoder"]["items"] = ProjectedItemsConfig(table_width=config.item_width).model_dump()
     if not isinstance(recipe.split, ColdUserConfig):
         raw["split"] = ColdUserConfig().model_dump()

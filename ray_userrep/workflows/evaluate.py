@@ -90,8 +90,7 @@ def on_corpus(encoder: UserEncoder, corpus: Corpus, text: TextConfig) -> UserEnc
     """The encoder over the corpus's items, on the device that is there."""
     items = corpus.items()
     if encoder.item_table is None or not encoder.item_table.ids.equals(items.ids):
-        known = int((encoder.item_table.index_of(items.ids) >= 0).sum()) if encoder.item_table is not None else 0
-        if not known and not encoder.config.text_width:
+        if not encoder.config.text_width and not (encoder.known(items) >= 0).any():
             raise UserError(f"the encoder knows none of the {len(items)} items of {corpus.uri}: is it of another log?")
         if encoder.config.text_width:
             ensure_text_vectors(corpus, text)

@@ -148,8 +148,7 @@ def _on_items(recipe: Recipe, encoder: UserEncoder, corpus: Corpus) -> tuple[Use
 
     A task of labels trains no item vectors, so that an encoder that knows no item is refused there.
     """
-    assert encoder.item_table is not None
-    known = int((encoder.item_table.index_of(corpus.items().ids) >= 0).sum())
+    known = int((encoder.known(corpus.items()) >= 0).sum())
     if isinstance(recipe.transfer.task, LabelTaskConfig):
         return on_corpus(encoder, corpus, recipe.text), known
     items = corpus.items()

@@ -156,8 +156,7 @@ def over_items(encoder: UserEncoder, table: ItemTable, seed: int) -> tuple[UserE
     """
     if encoder.config.text_width and table.text_vectors() is None:
         raise UserError("the encoder's items are made from texts, which the corpus to transfer to does not have")
-    assert encoder.item_table is not None
-    is_new_V = torch.from_numpy(encoder.item_table.index_of(table.ids) < 0)
+    is_new_V = torch.from_numpy(encoder.known(table) < 0)
     other = encoder.with_items(table)
     generator = torch.Generator().manual_seed(draws.seed_of(_NEW_ITEMS, seed))
     for module in other.items.modules():

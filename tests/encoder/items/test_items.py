@@ -49,6 +49,7 @@ def described(ids, seed=0) -> ItemTable:
 
 
 TABLE = described(range(NUM_ITEMS))
+NAMED = ItemTable(TABLE.table.set_column(0, "item_id", pa.array([f"other-{i}" for i in range(NUM_ITEMS)])))
 KINDS = [
     IdItemsConfig(),
     IdItemsConfig(start="text"),
@@ -162,3 +163,16 @@ def test_a_table_that_lacks_what_items_are_made_from_is_refused(items, missing):
     bare = ItemTable(pa.table({"item_id": [1, 2], "count": [1, 1]}))
     with pytest.raises(UserError, match=missing):
         build(items, bare)
+
+
+@pytest.mark.parametrize("kind", ["text", "whitened_moe", "words", "id", "sum"])
+def test_a_catalogue_with_ids_of_another_type_has_vectors_where_texts_make_them(kind):
+    parts = {"kind": "sum", "parts": [{"kind": "id"}, {"kind": "text"}]}
+    config = EncoderConfig.model_validate({"width": 16, "items": parts if kind == "sum" else {"kind": kind}})
+    encoder = build_encoder(config, TABLE, 4).eval()
+    if not config.is_inductive():
+        with pytest.raises(UserError, match="item ids are string, the item table holds int64"):
+            encoder.with_items(NAMED)
+        return
+    assert (encoder.known(NAMED) == -1).all()
+    torch.testing.assert_close(encoder.with_items(NAMED).items(None), encoder.items(None))
