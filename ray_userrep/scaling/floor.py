@@ -15,22 +15,26 @@ from ray_userrep.scaling.study import study
 _MOST_LEFT_OUT = 2
 
 
-def beside_floor(rows: Sequence[Row], nats: float) -> dict[str, Any]:
-    """E of the law of all runs and of those without the smallest sizes; whether its interval holds the floor."""
+def beside_floor(rows: Sequence[Row], law: dict[str, Any] | None, nats: float) -> dict[str, Any]:
+    """E of the study's law and of fits without the smallest sizes; whether its interval holds the floor."""
     sizes = sorted({row["size"] for row in rows})
-    laws = []
-    for number in range(min(_MOST_LEFT_OUT, len(sizes) - 1) + 1):
-        left = [row for row in rows if row["size"] not in sizes[:number]]
+    laws = [] if law is None else [_held([], law, nats)]
+    for number in range(1, min(_MOST_LEFT_OUT, len(sizes) - 1) + 1) if laws else ():
+        left_out = sizes[:number]
         try:
-            told = study(law_points(left))
+            told = study(law_points([row for row in rows if row["size"] not in left_out]))
         except UserError:  # too few runs are left
             break
-        floor = told["law"]["constants"].get("E")
-        known = floor is not None and None not in (floor["low"], floor["high"])
-        inside = bool(known and floor["low"] <= nats <= floor["high"])
-        count, form = told["points"]["count"], told["preferred"]
-        laws.append({"left_out": sizes[:number], "runs": count, "E": floor, "inside": inside, "preferred": form})
+        laws.append(_held(left_out, told, nats))
     return {"nats": nats, "laws": laws, "verdict": _verdict(nats, laws)}
+
+
+def _held(left_out: Sequence[int], told: dict[str, Any], nats: float) -> dict[str, Any]:
+    floor = told["law"]["constants"].get("E")
+    known = floor is not None and None not in (floor["low"], floor["high"])
+    inside = bool(known and floor["low"] <= nats <= floor["high"])
+    count, form = told["points"]["count"], told["preferred"]
+    return {"left_out": left_out, "runs": count, "E": floor, "inside": inside, "preferred": form}
 
 
 def _verdict(nats: float, laws: Sequence[dict[str, Any]]) -> str:
@@ -43,5 +47,8 @@ def _verdict(nats: float, laws: Sequence[dict[str, Any]]) -> str:
     for other in laws[1:]:
         if other["inside"]:
             sizes = " and ".join(f"{size:,}" for size in other["left_out"])
-            return f"{missed}; without size {sizes} it does: so small a backbone is not on one law with the others."
+            return (
+                f"{missed}; without size {sizes} it does: so small a backbone seems not to be on one law with the rest "
+                "(a fit that was made with the answer known)."
+            )
     return f"{missed}, nor does it without the smallest sizes."

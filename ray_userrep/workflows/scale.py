@@ -112,7 +112,7 @@ def summarise(
     except UserError as error:
         law = None
         warnings.append(f"no law: {error}")
-    beside = None if config.floor is None else beside_floor(rows, config.floor)
+    beside = None if config.floor is None else beside_floor(rows, law, config.floor)
     return {
         "rows": rows,
         "prediction": prediction,

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from ray_userrep.scaling.floor import beside_floor
+from ray_userrep.scaling.rows import law_points
+from ray_userrep.scaling.study import study
 
 E = 2.0
 SIZES = (1000, 3000, 10_000, 30_000, 100_000)
@@ -24,8 +26,12 @@ def rows_of(off: float):
     return rows
 
 
+def told_of(rows, nats: float):
+    return beside_floor(rows, study(law_points(rows)) if rows else None, nats)
+
+
 def test_a_law_of_runs_that_follow_one_holds_the_floor():
-    beside = beside_floor(rows_of(0.0), E)
+    beside = told_of(rows_of(0.0), E)
     assert [one["left_out"] for one in beside["laws"]] == [[], [1000], [1000, 3000]]
     assert [one["runs"] for one in beside["laws"]] == [40, 32, 24]
     first = beside["laws"][0]
@@ -34,7 +40,7 @@ def test_a_law_of_runs_that_follow_one_holds_the_floor():
 
 
 def test_a_size_that_is_off_the_law_is_named_where_it_hides_the_floor():
-    beside = beside_floor(rows_of(0.08), E)
+    beside = told_of(rows_of(0.08), E)
     assert [one["inside"] for one in beside["laws"]][:2] == [False, True]
     assert "does not hold it; without size 1,000 it does" in beside["verdict"]
 
@@ -43,4 +49,4 @@ def test_a_size_that_is_off_the_law_is_named_where_it_hides_the_floor():
     ("rows", "ending"), [([], "The runs allow no law."), (rows_of(0.0), "without the smallest sizes.")]
 )
 def test_what_the_further_fits_cannot_say_is_not_said(rows, ending):
-    assert beside_floor(rows, 0.5)["verdict"].endswith(ending)
+    assert told_of(rows, 0.5)["verdict"].endswith(ending)
