@@ -17,7 +17,7 @@ from ray_userrep import storage
 from ray_userrep.recipes.userbert import userbert
 
 _SMALL = (
-    "--stream.max_len", "50", "--train.epochs", "12", "--train.patience", "3", "--transfer.epochs", "24",
+    "--stream.max_len", "32", "--train.epochs", "12", "--train.patience", "3", "--transfer.epochs", "16",
     "--transfer.patience", "3", "--transfer.batch_tokens", "1024", "--transfer.learning_rates", "[0.003]",
     "--transfer.readouts", '["mean"]',
 )  # fmt: skip
@@ -38,20 +38,17 @@ _SEQUENCE = json.dumps(
 )
 _NEXT_ITEM_ARMS = '["scratch", "head_only", "last_layers", "full", "lora"]'
 _FEW_ARMS = '["scratch", "frozen_mlp", "full"]'
-_PETERREC_ARMS = (
-    '["scratch", "frozen_mlp", "head_only", "last_layers", "full", "lora", "serial_patches", "parallel_patches", '
-    '"peter_zero"]'
-)
 
 
 class Study(NamedTuple):
-    """A job with its options on a log below the data, and maybe on another one beside it."""
+    """A job with its options on a log below the data, maybe on another one beside it, or with another one's encoder."""
 
     name: str
     job: str
     log: str
     options: tuple[str, ...]
     beside: str | None = None
+    encoder: str | None = None  # the study that pretrained it
 
 
 def system(name: str, *options: str) -> Study:
@@ -63,6 +60,15 @@ def ablation(system: str, change: str, *options: str) -> Study:
     """A system with something changed, judged by its frozen vectors."""
     arms = ("--transfer.arms", '["frozen_mlp"]')
     return Study(f"{system}-{change}", "transfer", _ML_1M, ("--recipe", system, *_SMALL, *options, *arms))
+
+
+def peterrec(attribute: str, encoder: str | None = None) -> Study:
+    """Every way of the paper to adapt one encoder to an attribute, over shares of the labels."""
+    options = (
+        "--recipe", "peterrec", *_SMALL, "--transfer.task.attributes", json.dumps([attribute]),
+        "--transfer.task.min_examples", "5", "--transfer.num_seeds", "5", "--transfer.label_shares", "[0.01, 0.1, 1.0]",
+    )  # fmt: skip
+    return Study(f"peterrec_{attribute}", "transfer", _ML_1M, options, encoder=encoder)
 
 
 def random_negatives() -> str:
@@ -82,16 +88,14 @@ ABLATIONS = [
 ]
 
 STUDIES = [
-    Study(
-        "peterrec", "transfer", _ML_1M,
-        ("--recipe", "peterrec", *_SMALL, "--transfer.arms", _PETERREC_ARMS, "--transfer.num_seeds", "5",
-         "--transfer.label_shares", "[0.01, 0.1, 1.0]", "--transfer.task.min_examples", "5"),
-    ),
+    peterrec("gender"),
+    peterrec("age", encoder="peterrec_gender"),
+    peterrec("occupation", encoder="peterrec_gender"),
     system("clue_icdm", *_BACKBONE),
     system("userbert"),
     system("shopperbert"),
     *ABLATIONS,
-    Study("uaf", "transfer", _ML_1M, ("--recipe", "uaf", *_SMALL)),
+    Study("uaf", "transfer", _ML_1M, ("--recipe", "uaf", *_SMALL), encoder="peterrec_gender"),
     Study(
         "conure", "continual", _ML_1M,
         ("--recipe", "conure", "--encoder.width", "64", "--train.epochs", "8", "--continual.tasks", _SEQUENCE),
@@ -135,6 +139,8 @@ def run(study: Study, data: str, runs: str) -> None:
             other_log, other = places(study.beside)
             job("prepare", "--logs", other_log, "--corpus", other)
             options = tuple(option.replace(_BESIDE, other) for option in options)
+        if study.encoder is not None:
+            options += ("--transfer.encoder", storage.join(runs, study.encoder, "pretrain"))
         job(study.job, "--logs", log, "--corpus", corpus, "--run", place, *options)
     keep(f"{study.job}_{study.name}", place, {}, {runs: "runs", data: "data"})
 

@@ -5,7 +5,7 @@
 Pretraining: titles of Amazon Video Games, Amazon Beauty and MovieLens, by the packaged text encoder. Targets: Amazon
 Scientific, and Online Retail with invoices as users; leave-one-out, full ranking, three seeds, from scratch at tuned
 learning rates beside inductive and transductive fine-tuning. It is smaller than the original: width 128 and four
-whitenings, one version of each text, six passes over .7 M interactions where the original has 14 M. Products are bf16.
+whitenings, one version of each text, six passes over .7 M interactions where the original has 14 M.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def smaller() -> Recipe:
     raw["encoder"]["items"]["num_experts"] = 4
     raw["encoder"]["backbone"] |= {"dropout": 0.2, "ffn_mult": 2.0}
     raw["objective"]["parts"][1]["objective"]["reword"] = 0.0
-    raw["train"] |= {"epochs": 6, "patience": None, "precision": "bf16"}
+    raw["train"] |= {"epochs": 6, "patience": None}
     raw["evaluation"] |= {"baselines": False, "max_users": 5000}  # of pretraining, whose ranking is looked at only
     return Recipe.model_validate(raw)
 
