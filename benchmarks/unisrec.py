@@ -84,7 +84,7 @@ def fine_tuning() -> Recipe:
     raw = smaller().model_dump()
     raw["objective"] = {"kind": "autoregressive", "softmax": {"kind": "full", "temperature": 0.07}}
     raw["transfer"] |= {
-        "task": {"kind": "next_item"}, "epochs": 30, "patience": 4, "batch_tokens": 1024, "arms": ARMS,
+        "task": {"kind": "next_item"}, "epochs": 30, "patience": 4, "batch_tokens": 2048, "arms": ARMS,
         "learning_rates": [1e-3, 3e-3],
     }  # fmt: skip
     raw["evaluation"] |= {"baselines": True, "max_users": None}

@@ -33,8 +33,11 @@ class WhitenedMoEItems(ItemEmbedder):
     def forward(self, ids: Tensor | None) -> Tensor:
         x = self._vectors.of(ids, self.weight.device).to(self.weight.dtype)
         experts = zip(self.centres, self.weight, self._gates(x).unbind(-1), strict=True)
-        # One expert at a time: all of them side by side would be as many catalogues in memory.
-        parts = (share[..., None] * F.linear(self.dropout(x) - centre, weight) for centre, weight, share in experts)
+        # One expert at a time: all of them side by side would be as many catalogues in memory. Its centre goes through
+        # the product once, not once an item: (x - b) W = x W - b W.
+        parts = (
+            share[..., None] * F.linear(self.dropout(x), weight, -weight @ centre) for centre, weight, share in experts
+        )
         total = next(parts)
         for part in parts:
             total = total + part
