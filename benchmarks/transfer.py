@@ -36,8 +36,10 @@ _SEQUENCE = json.dumps(
         {"task": {"kind": "attribute"}, "corpus": _BESIDE},
     ]
 )
+_SAMPLED = ("--objective.softmax", '{"kind": "sampled", "num_negatives": 512}')
 _NEXT_ITEM_ARMS = '["scratch", "head_only", "last_layers", "full", "lora"]'
 _FEW_ARMS = '["scratch", "frozen_mlp", "full"]'
+_ASKED = ("--transfer.task.attributes", '["gender", "age"]')
 
 
 class Study(NamedTuple):
@@ -53,13 +55,13 @@ class Study(NamedTuple):
 
 def system(name: str, *options: str) -> Study:
     """A system's frozen and fine-tuned encoder beside the same one from scratch."""
-    return Study(name, "transfer", _ML_1M, ("--recipe", name, *_SMALL, *options, "--transfer.arms", _FEW_ARMS))
+    return Study(name, "transfer", _ML_1M, ("--recipe", name, *_SMALL, *_ASKED, *options, "--transfer.arms", _FEW_ARMS))
 
 
 def ablation(system: str, change: str, *options: str) -> Study:
     """A system with something changed, judged by its frozen vectors."""
     arms = ("--transfer.arms", '["frozen_mlp"]')
-    return Study(f"{system}-{change}", "transfer", _ML_1M, ("--recipe", system, *_SMALL, *options, *arms))
+    return Study(f"{system}-{change}", "transfer", _ML_1M, ("--recipe", system, *_SMALL, *_ASKED, *options, *arms))
 
 
 def peterrec(attribute: str, encoder: str | None = None) -> Study:
@@ -95,7 +97,7 @@ STUDIES = [
     system("userbert"),
     system("shopperbert"),
     *ABLATIONS,
-    Study("uaf", "transfer", _ML_1M, ("--recipe", "uaf", *_SMALL), encoder="peterrec_gender"),
+    Study("uaf", "transfer", _ML_1M, ("--recipe", "uaf", *_SMALL, *_ASKED), encoder="peterrec_gender"),
     Study(
         "conure", "continual", _ML_1M,
         ("--recipe", "conure", "--encoder.width", "64", "--train.epochs", "8", "--continual.tasks", _SEQUENCE),
@@ -110,7 +112,7 @@ STUDIES = [
     Study(
         "yelp", "transfer", "yelp/data",
         ("--recipe", "sasrec", *_SMALL, "--transfer.task.kind", "next_item", "--transfer.task.users", "cold",
-         "--transfer.batch_tokens", "4096", "--transfer.arms", _NEXT_ITEM_ARMS),
+         "--transfer.batch_tokens", "4096", "--transfer.arms", _NEXT_ITEM_ARMS, *_SAMPLED),
     ),
 ]  # fmt: skip
 
