@@ -3,8 +3,9 @@
     python benchmarks/transfer.py --data ../shared/data [--only peterrec] [--runs runs/transfer]
 
 Each study is one command that anyone can run; finished fits are kept, so that a study goes on where it stopped. Sizes
-are chosen for two cores, not for the last point of a metric; fits stop when validation no longer gains, so that a
-hundredth of the labels gets its steps too. Pages and numbers go to benchmarks/results/.
+are chosen for one core, so that two studies run side by side on two, and not for the last point of a metric; fits stop
+when validation no longer gains, so that a hundredth of the labels gets its steps too. Pages and numbers go to
+benchmarks/results/.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from ray_userrep.recipes.userbert import userbert
 _SMALL = (
     "--stream.max_len", "32", "--train.epochs", "12", "--train.patience", "3", "--transfer.epochs", "16",
     "--transfer.patience", "3", "--transfer.batch_tokens", "1024", "--transfer.learning_rates", "[0.003]",
-    "--transfer.readouts", '["mean"]',
+    "--transfer.readouts", '["mean"]', "--train.cpus_per_worker", "1",
 )  # fmt: skip
 _TINY = (
     "--stream.batch_tokens", "256", "--transfer.batch_tokens", "256", "--train.epochs", "40", "--train.patience", "6",

@@ -61,7 +61,7 @@ def smaller() -> Recipe:
     raw["encoder"]["items"]["num_experts"] = 4
     raw["encoder"]["backbone"] |= {"dropout": 0.2, "ffn_mult": 2.0}
     raw["objective"]["parts"][1]["objective"]["reword"] = 0.0
-    raw["train"] |= {"epochs": 6, "patience": None}
+    raw["train"] |= {"epochs": 6, "patience": None, "cpus_per_worker": 1}
     raw["evaluation"] |= {"baselines": False, "max_users": 5000}  # of pretraining, whose ranking is looked at only
     return Recipe.model_validate(raw)
 
