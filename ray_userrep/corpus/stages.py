@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
+from ray.exceptions import RayTaskError
 
 from ray_userrep import storage
 from ray_userrep.corpus.memory import PEAK, peak_bytes, watch_peak
@@ -129,7 +130,8 @@ def plain_errors() -> Iterator[None]:
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None:
-            if type(cause) is UserError:  # Ray's wrapper of a task's error is a subclass of that error, too
+            # Ray's wrapper of a task's error is a subclass of that error, too.
+            if isinstance(cause, UserError) and not isinstance(cause, RayTaskError):
                 raise cause from None
             cause = getattr(cause, "cause", None) or cause.__cause__
         raise

@@ -26,7 +26,7 @@ from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.continual_figures import Result, method_figures, over_single, task_figures
 from ray_userrep.workflows.continual_report import printed, write_continual_report
 from ray_userrep.workflows.prepare import open_or_prepare
-from ray_userrep.workflows.transfer import bare_engine
+from ray_userrep.workflows.transfer_fits import bare_engine
 
 
 def run_continual(recipe: Recipe) -> None:

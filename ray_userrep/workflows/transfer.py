@@ -1,7 +1,7 @@
 """From a pretrained encoder to a comparison of ways to adapt it: every arm on every task, label share and seed.
 
-Fits run one after the other in this process, on a GPU where there is one: they are short, and costs are measured on the
-same machine. The encoder is pretrained first where none is named.
+Fits are short and many: they run side by side, on as many cores or GPUs as the cluster has. The encoder is pretrained
+first where none is named.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,10 @@ from ray_userrep.encoder.config import EncoderConfig, ReadoutKind
 from ray_userrep.encoder.fields import side_columns
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
+from ray_userrep.nodes import refuse_unshared
 from ray_userrep.recipe import Recipe
 from ray_userrep.training import runs
-from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.fit import EngineFactory
-from ray_userrep.training.transfer import Fit, Outcome, fit_task
+from ray_userrep.training.transfer import Fit, Outcome
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
@@ -37,6 +36,7 @@ from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.pretrain import run_pretrain
 from ray_userrep.workflows.transfer_encoders import Keeper, look_alikes, refuse_unmergeable
 from ray_userrep.workflows.transfer_figures import Comparison, Result, task_figures
+from ray_userrep.workflows.transfer_fits import Setting, fitted
 from ray_userrep.workflows.transfer_report import printed, write_transfer_report
 
 _PRETRAIN = "pretrain"
@@ -62,7 +62,8 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
         UserError: encoder, corpus, tasks or arms do not go together; before anything is fitted, except what only
             training can tell.
     """
-    corpus = source if recipe.transfer.corpus is None else open_corpus(recipe.transfer.corpus)
+    refuse_unshared(run_uri, "run", "--run")
+    corpus = source if recipe.transfer.corpus is None else _open(recipe.transfer.corpus)
     arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
     refuse_unmergeable(recipe, arms)
     pretrained_uri = _pretrained_uri(recipe, run_uri)
@@ -85,7 +86,7 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     encoder, num_known = _on_items(recipe, pretrained, corpus)
     for arm in arms:
         freeze(arm.apply(encoder), arm, tasks[0])  # one that has no place here is refused before the first fit
-    compared = [_compare(recipe, corpus, encoder, task, arms, run_uri) for task in tasks]
+    compared = [_compare(Setting(recipe, corpus, encoder, task, run_uri), arms) for task in tasks]
     return {
         "job": "transfer",
         "recipe": recipe.model_dump(mode="json"),
@@ -102,6 +103,11 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
         },
         "tasks": {one.task.name: task_figures(one, recipe) for one in compared},
     }
+
+
+def _open(corpus_uri: str) -> Corpus:
+    refuse_unshared(corpus_uri, "corpus", "--transfer.corpus")
+    return open_corpus(corpus_uri)
 
 
 def _held_out(tasks: Sequence[Task]) -> int:
@@ -191,46 +197,32 @@ def _pretraining(recipe: Recipe, source: Corpus, pretrained_uri: str) -> tuple[C
     return log, resolve(trained.split, log)
 
 
-def _compare(
-    recipe: Recipe, corpus: Corpus, encoder: UserEncoder, task: Task, arms: list[Arm], run_uri: str
-) -> Comparison:
-    """All fits of a task."""
-    outcomes: dict[float, dict[str, list[Outcome]]] = {}
-    baselines = {}
+def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
+    """All fits of a task; each arm and seed with the learning rate and readout that validation prefers."""
+    recipe, _, encoder, task, run_uri = setting
+    shares, seeds = recipe.transfer.label_shares, range(recipe.seed, recipe.seed + recipe.transfer.num_seeds)
+    ways = list(product(_readouts(recipe, encoder), recipe.transfer.learning_rates))
+    asked = {
+        (share, arm, seed): [Fit(share, seed, rate, readout) for readout, rate in ways]
+        for share, arm, seed in product(shares, arms, seeds)
+    }
     keeper = Keeper(recipe.transfer)
-    for share in recipe.transfer.label_shares:
-        baselines[share] = task.baselines(share) if recipe.evaluation.baselines else {}
-        outcomes[share] = {arm.name: [] for arm in arms}
-        for arm in arms:
-            for seed in range(recipe.seed, recipe.seed + recipe.transfer.num_seeds):
-                best = _best_fit(recipe, corpus, encoder, task, arm, share, seed, run_uri, keeper)
-                outcomes[share][arm.name].append(best)
-                print(_line(task, arm, share, seed, best), flush=True)
+    outcomes: dict[float, dict[str, list[Outcome]]] = {share: {arm.name: [] for arm in arms} for share in shares}
+    with fitted(setting, [(arm, fit) for (_, arm, _), fits in asked.items() for fit in fits]) as coming:
+        baselines = {share: task.baselines(share) if recipe.evaluation.baselines else {} for share in shares}
+        for (share, arm, seed), fits in asked.items():
+            found = [next(coming) for _ in fits]
+            for fit, outcome in zip(fits, found, strict=True):
+                keeper.offer(arm, fit, outcome, setting.place(arm, fit))
+            outcomes[share][arm.name].append(best := _best(found))
+            print(_line(task, arm, share, seed, best), flush=True)
     kept = keeper.export(recipe, encoder, task, run_uri)
     alike = look_alikes(task, encoder, _readouts(recipe, encoder), kept, recipe.evaluation.confidence)
     return Comparison(task, outcomes, baselines, kept, alike)
 
 
-def _best_fit(
-    recipe: Recipe,
-    corpus: Corpus,
-    encoder: UserEncoder,
-    task: Task,
-    arm: Arm,
-    share: float,
-    seed: int,
-    run_uri: str,
-    keeper: Keeper,
-) -> Outcome:
-    """The fit with the learning rate and readout that validation prefers; its cost is that of all of them."""
-    found = []
-    tried = product(_readouts(recipe, encoder), recipe.transfer.learning_rates)
-    for fit in (Fit(share, seed, rate, readout) for readout, rate in tried):
-        place = f"{task.name}/{arm.name}/share-{share:g}/seed-{seed}/rate-{fit.learning_rate:g}-{fit.readout}"
-        place = place.replace(" ", "_")
-        uri = storage.join(run_uri, "fits", place)
-        found.append(fit_task(recipe, corpus, encoder, task, arm, fit, uri, bare_engine))
-        keeper.offer(arm, fit, found[-1], uri)
+def _best(found: list[Outcome]) -> Outcome:
+    """The fit that validation prefers; its cost is that of all of them."""
     best = max(found, key=lambda outcome: outcome.validation)
     return best._replace(steps=sum(one.steps for one in found), seconds=sum(one.seconds for one in found))
 
@@ -240,12 +232,6 @@ def _readouts(recipe: Recipe, encoder: UserEncoder) -> list[ReadoutKind]:
     if isinstance(recipe.transfer.task, NextItemTaskConfig):
         return [encoder.readout]
     return list(dict.fromkeys(encoder.readout if name == "own" else name for name in recipe.transfer.readouts))
-
-
-def bare_engine(recipe: Recipe) -> EngineFactory:
-    """Plain torch, on a GPU where there is one."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return lambda model: BareEngine(model, recipe.train, device)
 
 
 def _line(task: Task, arm: Arm, share: float, seed: int, outcome: Outcome) -> str:
