@@ -48,7 +48,8 @@ def fitted(setting: Setting, asked: Sequence[tuple[Arm, Fit]]) -> Iterator[Itera
     train = setting.recipe.train
     use_gpu = train.use_gpu is not False and ray.cluster_resources().get("GPU", 0) >= 1
     remote = ray.remote(_fit).options(num_cpus=train.cpus_per_worker or 1, num_gpus=1 if use_gpu else 0)
-    shared = ray.put(setting._replace(encoder=copied(setting.encoder).cpu()))
+    on_host = copied(setting.encoder).to("cpu")  # type: ignore[arg-type]
+    shared = ray.put(setting._replace(encoder=on_host))
     waiting = [remote.remote(shared, arm, fit) for arm, fit in asked]
     try:
         with plain_errors():
@@ -60,8 +61,7 @@ def fitted(setting: Setting, asked: Sequence[tuple[Arm, Fit]]) -> Iterator[Itera
 
 def _fit(setting: Setting, arm: Arm, fit: Fit) -> Outcome:
     recipe, corpus, encoder, task, _ = setting
-    if torch.cuda.is_available():
-        encoder = encoder.cuda()
+    encoder.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     return fit_task(recipe, corpus, encoder, task, arm, fit, setting.place(arm, fit), bare_engine)
 
 
