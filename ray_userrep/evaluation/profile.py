@@ -8,8 +8,8 @@ singular vectors so that it can be fitted in seconds.
 Shapes: U users, D features, C classes, N interactions.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from ray_userrep.evaluation.data import Sequences
 from ray_userrep.evaluation.encoder_ranks import as_batch
 from ray_userrep.evaluation.histories import read_known
 from ray_userrep.evaluation.label_metrics import accuracy, auc, r2
+from ray_userrep.evaluation.measure import resamples
 from ray_userrep.evaluation.ranking import newest
 
 _MAX_CLASSES, _MIN_CLASS_USERS, _MIN_USERS = 30, 10, 100
@@ -157,13 +158,12 @@ def measure_attribute(attribute: Attribute, features: dict[str, Features], confi
         name: _fit_predict(attribute, x_UD[attribute.rows_U], standardise=name != _COUNTS)
         for name, x_UD in features.items()
     }
-    measures: dict[str, Callable[..., float]] = {"accuracy": accuracy, "auc": auc} if attribute.classes else {"r2": r2}
+    measures = {"accuracy": accuracy, "auc": auc} if attribute.classes else {"r2": r2}
     rng = np.random.default_rng(_RESAMPLE_SEED)
-    samples = rng.integers(0, len(truth_U), (_NUM_RESAMPLES, len(truth_U)))
-    drawn = {
-        system: {m: np.array([measure(truth_U[s], p[s]) for s in samples]) for m, measure in measures.items()}
-        for system, p in predicted.items()
-    }
+    drawn = {system: {m: np.zeros(_NUM_RESAMPLES) for m in measures} for system in predicted}
+    for rows, weights_RU in resamples(rng, len(truth_U), _NUM_RESAMPLES):
+        for (system, p), (m, measure) in product(predicted.items(), measures.items()):
+            drawn[system][m][rows] = measure.weighted(truth_U, p, weights_RU)
     metrics = {
         system: {m: _interval(measure(truth_U, p), drawn[system][m], confidence) for m, measure in measures.items()}
         for system, p in predicted.items()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ray_userrep.evaluation.intervals import Interval
-from ray_userrep.transfer.tasks.base import Measure
+from ray_userrep.evaluation.measure import Figures, Measure, chunks, resamples
 
 _SEED = 20_240_301
 
@@ -48,13 +48,8 @@ def paired(
     """
     difference = _mean(measure, truth_U, a_S) - _mean(measure, truth_U, b_S)
     drawn_R = _drawn(measure, truth_U, a_S, num) - _drawn(measure, truth_U, b_S, num)
-    rng, extreme = np.random.default_rng(_SEED), 0
-    pairs = list(zip(a_S, b_S, strict=True))
-    for _ in range(num):
-        swapped_U = rng.random(len(truth_U)) < 0.5
-        mixed = [(_swap(a, b, swapped_U), _swap(b, a, swapped_U)) for a, b in pairs]
-        by_chance = np.mean([measure(truth_U, a) - measure(truth_U, b) for a, b in mixed])
-        extreme += bool(abs(by_chance) >= abs(difference) - 1e-12)
+    by_chance_R = _swapped(measure, truth_U, a_S, b_S, num)
+    extreme = int((abs(by_chance_R) >= abs(difference) - 1e-12).sum())
     return Difference(*_interval(difference, drawn_R, confidence), p=(extreme + 1) / (num + 1))
 
 
@@ -73,19 +68,30 @@ def _mean(measure: Measure, truth_U: NDArray[Any], predicted_S: Predictions) -> 
     return float(np.mean([measure(truth_U, predicted_U) for predicted_U in predicted_S]))
 
 
-def _drawn(measure: Measure, truth_U: NDArray[Any], predicted_S: Predictions, num: int) -> NDArray[np.float64]:
+def _drawn(measure: Measure, truth_U: NDArray[Any], predicted_S: Predictions, num: int) -> Figures:
     """The measure over resampled users and seeds, `[R]`; the same resamples for every system."""
-    rng, found = np.random.default_rng(_SEED), np.zeros(num)
-    for place in range(num):
-        users = rng.integers(0, len(truth_U), len(truth_U))
-        seeds = rng.integers(0, len(predicted_S), len(predicted_S))
-        values = {s: measure(truth_U[users], predicted_S[s][users]) for s in set(seeds.tolist())}
-        found[place] = np.mean([values[s] for s in seeds.tolist()])
-    return found
+    rng, num_seeds, found_R = np.random.default_rng(_SEED), len(predicted_S), np.zeros(num)
+    shares_RS = (rng.integers(0, num_seeds, (num, num_seeds, 1)) == np.arange(num_seeds)).mean(1)
+    for rows, weights_RU in resamples(rng, len(truth_U), num):
+        for seed, predicted_U in enumerate(predicted_S):
+            found_R[rows] += shares_RS[rows, seed] * measure.weighted(truth_U, predicted_U, weights_RU)
+    return found_R
 
 
-def _swap(a: NDArray[Any], b: NDArray[Any], swapped_U: NDArray[np.bool_]) -> NDArray[Any]:
-    return np.where(swapped_U.reshape(-1, *(1,) * (a.ndim - 1)), b, a)
+def _swapped(measure: Measure, truth_U: NDArray[Any], a_S: Predictions, b_S: Predictions, num: int) -> Figures:
+    """The difference where users' two predictions change places at random, `[R]`.
+
+    Both are given for every user, and weights take one of them.
+    """
+    rng, found_R, truth_V = np.random.default_rng(_SEED), np.zeros(num), np.concatenate([truth_U, truth_U])
+    for rows in chunks(len(truth_V), num):
+        is_own_RU = rng.random((rows.stop - rows.start, len(truth_U))) < 0.5
+        weights_RV = np.concatenate([is_own_RU, ~is_own_RU], axis=1).astype(np.float64)
+        for a, b in zip(a_S, b_S, strict=True):
+            both_V = np.concatenate([a, b])
+            ours, theirs = (measure.weighted(truth_V, both_V, weights) for weights in (weights_RV, 1 - weights_RV))
+            found_R[rows] += (ours - theirs) / len(a_S)
+    return found_R
 
 
 def _interval(mean: float, drawn_R: NDArray[np.float64], confidence: float) -> Interval:

@@ -28,3 +28,16 @@ def test_accuracy_is_scikit_learn_s():
     rng = np.random.default_rng(0)
     truth, scores = rng.integers(0, 3, 50), rng.dirichlet(np.ones(3), 50)
     assert accuracy(truth.astype(float), scores) == pytest.approx(accuracy_score(truth, scores.argmax(1)))
+
+
+@given(st.integers(0, 10**6), st.integers(2, 5), st.integers(3, 30))
+def test_a_weight_counts_a_user_so_often(seed, num_classes, num_users):
+    """Each of many weightings is the figure over users repeated; classes may not occur, scores may be equal."""
+    rng = np.random.default_rng(seed)
+    truth, scores = rng.integers(0, num_classes, num_users), rng.dirichlet(np.ones(num_classes), num_users).round(1)
+    values, guesses = rng.normal(size=(2, num_users))
+    times = rng.integers(0, 3, (4, num_users))
+    times[:, :2] += 1
+    for measure, right, said in ((auc, truth, scores), (accuracy, truth, scores), (r2, values, guesses)):
+        repeated = [measure(right.repeat(row), said.repeat(row, axis=0)) for row in times]
+        assert measure.weighted(right, said, times.astype(float)) == pytest.approx(repeated)

@@ -5,13 +5,13 @@ import pytest
 from scipy.stats import permutation_test
 
 from ray_userrep.evaluation.intervals import Interval, mean_interval
+from ray_userrep.evaluation.measure import mean_of
 from ray_userrep.transfer.compare import Difference, estimate, paired, verdict
 
 NUM_USERS = 200
 
 
-def mean_right(truth_U, predicted_U):
-    return float((truth_U == predicted_U).mean())
+mean_right = mean_of(lambda truth_U, predicted_U: truth_U == predicted_U)
 
 
 @pytest.fixture

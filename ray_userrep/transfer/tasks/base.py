@@ -5,7 +5,7 @@ A task has no loop of its own: it hands out what windows are cut from and an obj
 Shapes: U users of a part.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 from ray_userrep.corpus.splits import Cut, Part
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.evaluation.measure import Measure
 from ray_userrep.objectives.base import Objective
-
-Measure = Callable[[NDArray[Any], NDArray[Any]], float]
-"""From the truth and what was predicted, users first, to a figure that is larger where it is better."""
 
 
 class Task(Protocol):

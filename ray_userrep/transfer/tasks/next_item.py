@@ -28,6 +28,7 @@ from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.evaluation.data import Histories
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
 from ray_userrep.evaluation.histories import read_histories
+from ray_userrep.evaluation.measure import Measure, mean_of
 from ray_userrep.evaluation.metrics import hit_rate, ndcg
 from ray_userrep.evaluation.ranking import ranks
 from ray_userrep.evaluation.tuning import tuned_baselines
@@ -35,7 +36,6 @@ from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.build import Data, build_objective
 from ray_userrep.objectives.config import ObjectiveConfig
 from ray_userrep.transfer.config import NextItemTaskConfig
-from ray_userrep.transfer.tasks.base import Measure
 from ray_userrep.transfer.tasks.users import ChosenUsers, first_share, refuse_few
 
 _ORDER, _NEW_ITEMS = 42, 43
@@ -45,8 +45,8 @@ class NextItemTask:
     """The next item of a corpus's users, ranked among all items."""
 
     measures: Mapping[str, Measure] = {
-        "ndcg@10": lambda truth_U, ranks_U: float(ndcg(ranks_U, 10).mean()),
-        "hr@10": lambda truth_U, ranks_U: float(hit_rate(ranks_U, 10).mean()),
+        "ndcg@10": mean_of(lambda truth_U, ranks_U: ndcg(ranks_U, 10)),
+        "hr@10": mean_of(lambda truth_U, ranks_U: hit_rate(ranks_U, 10)),
     }
 
     def __init__(
