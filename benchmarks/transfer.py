@@ -19,8 +19,8 @@ from ray_userrep.recipes.userbert import userbert
 
 _SMALL = (
     "--stream.max_len", "32", "--train.epochs", "12", "--train.patience", "3", "--transfer.epochs", "16",
-    "--transfer.patience", "3", "--transfer.batch_tokens", "1024", "--transfer.learning_rates", "[0.003]",
-    "--transfer.readouts", '["mean"]', "--train.cpus_per_worker", "1",
+    "--transfer.min_steps", "200", "--transfer.patience", "3", "--transfer.batch_tokens", "1024",
+    "--transfer.learning_rates", "[0.003]", "--transfer.readouts", '["mean"]', "--train.cpus_per_worker", "1",
 )  # fmt: skip
 _TINY = (
     "--stream.batch_tokens", "256", "--transfer.batch_tokens", "256", "--train.epochs", "40", "--train.patience", "6",

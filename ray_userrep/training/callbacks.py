@@ -160,8 +160,7 @@ class Validate(Callback):
         loop.stopped = self._no_longer_better(loop)  # it may have stopped before, and be resumed
 
     def on_step(self, loop: Loop, loss_P: Tensor) -> None:
-        every = max(1, round(loop.config.eval_every * loop.steps_per_epoch))
-        if loop.state.step % every == 0 or loop.state.step == loop.total_steps:
+        if loop.state.step % loop.interval(loop.config.eval_every) == 0 or loop.state.step == loop.total_steps:
             self._validate(loop)
 
     def _no_longer_better(self, loop: Loop) -> bool:
@@ -195,8 +194,7 @@ class Save(Callback):
         self._before = before
 
     def on_step(self, loop: Loop, loss_P: Tensor) -> None:
-        every = max(1, round(loop.config.checkpoint_every * loop.steps_per_epoch))
-        if loop.state.step % every == 0 or loop.finished:
+        if loop.state.step % loop.interval(loop.config.checkpoint_every) == 0 or loop.finished:
             self._log.flush(loop)
             self._before()
             self._checkpoints.save(loop.engine, loop.state)

@@ -44,6 +44,11 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     epochs: float = Field(12.0, gt=0, description="passes over the plan; a fraction ends inside an epoch")
+    min_steps: int = Field(
+        1,
+        ge=1,
+        description="fewest optimiser steps: little data are passed over more often, and validated on as rarely",
+    )
     max_steps: int | None = Field(None, ge=1, description="upper bound on optimiser steps")
     learning_rate: float = Field(3e-3, gt=0)
     item_learning_rate: float | None = Field(None, gt=0, description="that of the items' own weights; empty: the same")

@@ -78,6 +78,11 @@ class Loop:
         """The rate of the next step."""
         return learning_rate(self.config.schedule, self.config.learning_rate, self.state.step, self.total_steps)
 
+    def interval(self, epochs: float) -> int:
+        """Steps in so many epochs, longer ones where `min_steps` repeats passes."""
+        stretched = max(1.0, self.config.min_steps / (self.config.epochs * self.steps_per_epoch))
+        return max(1, round(epochs * self.steps_per_epoch * stretched))
+
     @property
     def finished(self) -> bool:
         return self.stopped or self.state.step >= self.total_steps
@@ -113,5 +118,5 @@ class Loop:
 
 def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
     """Optimiser steps of a whole run."""
-    steps = max(1, round(config.epochs * steps_per_epoch))
+    steps = max(config.min_steps, round(config.epochs * steps_per_epoch))
     return steps if config.max_steps is None else min(steps, config.max_steps)

@@ -108,6 +108,7 @@ def fitted_recipe(recipe: Recipe, encoder: UserEncoder, task: Task, fit: Fit) ->
     config = recipe.transfer
     train = {
         "epochs": config.epochs,
+        "min_steps": config.min_steps,
         "max_steps": None,
         "patience": config.patience,
         "learning_rate": fit.learning_rate,

@@ -102,6 +102,12 @@ class TransferConfig(BaseModel):
     num_seeds: int = Field(3, ge=1, description="fits of each arm, from recipe.seed on")
 
     epochs: float = Field(30.0, gt=0, description="passes over a task's training users")
+    min_steps: int = Field(
+        1,
+        ge=1,
+        description="fewest optimiser steps to plan a fit for: a small share of the labels is passed over more "
+        "often, with as many validations",
+    )
     patience: int | None = Field(5, ge=1, description="validations without a better figure before stopping")
     batch_tokens: int = Field(4096, ge=1, description="interactions, or targets, in a global batch")
     learning_rates: tuple[PositiveFloat, ...] = Field(

@@ -76,6 +76,17 @@ def test_training_that_stopped_early_is_not_gone_on_with(world, tmp_path):
     assert states[0] == states[1] and states[0].stale_validations == 2
 
 
+def test_little_data_are_passed_over_more_often_with_as_many_validations(world, tmp_path):
+    plain, _ = run(world, tmp_path / "plain", patience=None)
+    longer, _ = run(world, tmp_path / "longer", patience=None, min_steps=3 * plain.steps)
+    assert longer.steps == 3 * plain.steps
+    validated = {
+        place: [r["step"] for r in read_records(str(tmp_path / place)) if r["kind"] == "validation"]
+        for place in ("plain", "longer")
+    }
+    assert validated["longer"] == [3 * step for step in validated["plain"]] and len(validated["plain"]) == 4
+
+
 def test_seed_and_start_decide_the_outcome(world, tmp_path):
     same = [run(world, tmp_path / name, Scratch(), epochs=1.0)[0].predicted_U for name in ("a", "b")]
     assert (same[0] == same[1]).all()
