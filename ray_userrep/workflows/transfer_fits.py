@@ -24,7 +24,7 @@ from ray_userrep.transfer.tasks.base import Task
 
 
 class Setting(NamedTuple):
-    """What the fits of a task have in setting."""
+    """What the fits of a task have in common."""
 
     recipe: Recipe
     corpus: Corpus
