@@ -27,6 +27,7 @@ _TINY = (
     "--transfer.epochs", "40", "--transfer.patience", "6",
 )  # fmt: skip
 _BACKBONE = ("--encoder.backbone.num_blocks", "4")  # that of the study of PeterRec
+_NARROW = ("--encoder.width", "64")
 _ML_1M = "ml-1m/ml-1m"
 _BESIDE = "CORPUS"  # stands for the second log's corpus
 _SEQUENCE = json.dumps(
@@ -40,6 +41,7 @@ _SEQUENCE = json.dumps(
 _SAMPLED = ("--objective.softmax", '{"kind": "sampled", "num_negatives": 512}')
 _NEXT_ITEM_ARMS = '["scratch", "head_only", "last_layers", "full", "lora"]'
 _FEW_ARMS = '["scratch", "frozen_mlp", "full"]'
+_SHORT = ("--train.epochs", "6")
 _ASKED = ("--transfer.task.attributes", '["gender", "age"]')
 
 
@@ -56,13 +58,17 @@ class Study(NamedTuple):
 
 def system(name: str, *options: str) -> Study:
     """A system's frozen and fine-tuned encoder beside the same one from scratch."""
-    return Study(name, "transfer", _ML_1M, ("--recipe", name, *_SMALL, *_ASKED, *options, "--transfer.arms", _FEW_ARMS))
+    return Study(
+        name, "transfer", _ML_1M, ("--recipe", name, *_SMALL, *_SHORT, *_ASKED, *options, "--transfer.arms", _FEW_ARMS)
+    )
 
 
 def ablation(system: str, change: str, *options: str) -> Study:
     """A system with something changed, judged by its frozen vectors."""
     arms = ("--transfer.arms", '["frozen_mlp"]')
-    return Study(f"{system}-{change}", "transfer", _ML_1M, ("--recipe", system, *_SMALL, *_ASKED, *options, *arms))
+    return Study(
+        f"{system}-{change}", "transfer", _ML_1M, ("--recipe", system, *_SMALL, *_SHORT, *_ASKED, *options, *arms)
+    )
 
 
 def peterrec(attribute: str, encoder: str | None = None) -> Study:
@@ -87,7 +93,7 @@ ABLATIONS = [
     *(ablation("clue_icdm", f"share-{share}", *_BACKBONE, "--objective.share", share) for share in ("0.3", "0.9")),
     ablation("clue_icdm", "batch-2048", *_BACKBONE, "--stream.batch_tokens", "2048"),
     ablation("userbert", "random", "--objective.parts", random_negatives()),
-    ablation("shopperbert", "cls", "--encoder.readout", "cls", "--transfer.readouts", '["own"]'),
+    ablation("shopperbert", "cls", *_NARROW, "--encoder.readout", "cls", "--transfer.readouts", '["own"]'),
 ]
 
 STUDIES = [
@@ -96,7 +102,7 @@ STUDIES = [
     peterrec("occupation", encoder="peterrec_gender"),
     system("clue_icdm", *_BACKBONE),
     system("userbert"),
-    system("shopperbert"),
+    system("shopperbert", *_NARROW),
     *ABLATIONS,
     Study("uaf", "transfer", _ML_1M, ("--recipe", "uaf", *_SMALL, *_ASKED), encoder="peterrec_gender"),
     Study(
