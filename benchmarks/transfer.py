@@ -38,7 +38,7 @@ _SEQUENCE = json.dumps(
         {"task": {"kind": "attribute"}, "corpus": _BESIDE},
     ]
 )
-_SAMPLED = ("--objective.softmax", '{"kind": "sampled", "num_negatives": 512}')
+_SAMPLED = ("--objective.softmax.kind", "sampled", "--objective.softmax.num_negatives", "512")
 _NEXT_ITEM_ARMS = '["scratch", "head_only", "last_layers", "full", "lora"]'
 _FEW_ARMS = '["scratch", "frozen_mlp", "full"]'
 _SHORT = ("--train.epochs", "6")
