@@ -10,25 +10,24 @@ from ray_userrep.evaluation.measure import Figures, Measure, mean_of
 
 
 def _auc(truth_U: NDArray[np.float64], probabilities_UC: NDArray[np.float64], weights_RU: Figures) -> Figures:
-    num_classes = probabilities_UC.shape[1]
-    of_class = [_one_auc(truth_U == c, probabilities_UC[:, c], weights_RU) for c in range(num_classes)]
-    auc_RC = np.stack(of_class, axis=1)
-    there_RC = ~np.isnan(auc_RC)
-    mean_R = np.where(there_RC, auc_RC, 0.0).sum(1) / np.maximum(1, there_RC.sum(1))
-    return np.where(there_RC.any(1), mean_R, 0.5)
+    weights_UR = np.ascontiguousarray(weights_RU.T)  # users are gathered below: each a row
+    classes = range(probabilities_UC.shape[1])
+    auc_CR = np.stack([_one_auc(truth_U == c, probabilities_UC[:, c], weights_UR) for c in classes])
+    there_CR = ~np.isnan(auc_CR)
+    mean_R = np.where(there_CR, auc_CR, 0.0).sum(0) / np.maximum(1, there_CR.sum(0))
+    return np.where(there_CR.any(0), mean_R, 0.5)
 
 
-def _one_auc(is_class_U: NDArray[np.bool_], scores_U: NDArray[np.float64], weights_RU: Figures) -> Figures:
+def _one_auc(is_class_U: NDArray[np.bool_], scores_U: NDArray[np.float64], weights_UR: Figures) -> Figures:
     """The share of pairs in which the one of the class is above, equal scores counting half; nan without pairs."""
-    scores_N = scores_U[~is_class_U]
-    order_N = np.argsort(scores_N)
-    weights_RN, weights_RP = weights_RU[:, ~is_class_U][:, order_N], weights_RU[:, is_class_U]
-    below_RN = np.concatenate([np.zeros((len(weights_RU), 1)), weights_RN.cumsum(1)], axis=1)
-    scores_N = scores_N[order_N]
-    low_P, high_P = (np.searchsorted(scores_N, scores_U[is_class_U], side) for side in ("left", "right"))
-    above_R = (weights_RP * (below_RN[:, low_P] + below_RN[:, high_P])).sum(1) / 2
-    pairs_R = weights_RP.sum(1) * weights_RN.sum(1)
-    return np.divide(above_R, pairs_R, out=np.full(len(pairs_R), np.nan), where=pairs_R > 0)
+    scores_P, order_P = np.sort(scores_U[is_class_U]), np.argsort(scores_U[is_class_U])
+    upto_PR = np.zeros((len(scores_P) + 1, weights_UR.shape[1]))
+    np.cumsum(weights_UR[np.flatnonzero(is_class_U)[order_P]], axis=0, out=upto_PR[1:])
+    low_N, high_N = (np.searchsorted(scores_P, scores_U[~is_class_U], side) for side in ("left", "right"))
+    weights_NR = weights_UR[~is_class_U]
+    below_R = np.einsum("nr,nr->r", weights_NR, upto_PR[low_N] + upto_PR[high_N]) / 2
+    pairs_R = upto_PR[-1] * weights_NR.sum(0)
+    return 1 - np.divide(below_R, pairs_R, out=np.full(len(pairs_R), np.nan), where=pairs_R > 0)
 
 
 def _r2(truth_U: NDArray[np.float64], predicted_U: NDArray[np.float64], weights_RU: Figures) -> Figures:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Figures = NDArray[np.float64]
-_CHUNK = 2**22  # weights at once
+_CHUNK = 2**19  # weights at once: what is made of them stays near the core
 
 
 @dataclass(frozen=True)
