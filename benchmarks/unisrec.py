@@ -24,7 +24,7 @@ TARGETS = {
     "scientific": ("amazon-2018-Scientific/Scientific", ()),
     "invoices": ("online-retail", ("--logs.columns", '{"user_id": "InvoiceNo"}')),
 }
-ARMS = ("scratch", "unisrec_inductive", "unisrec_transductive")
+ARMS = ("scratch", "unisrec_inductive", "unisrec_transductive", "unisrec_zero")
 
 
 def main() -> None:

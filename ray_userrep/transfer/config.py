@@ -24,6 +24,7 @@ ArmName = Literal[
     "uaf_random",
     "unisrec_inductive",
     "unisrec_transductive",
+    "unisrec_zero",
 ]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -96,7 +97,7 @@ class TransferConfig(BaseModel):
         ("scratch", "frozen_mlp", "head_only", "last_layers", "full", "lora"),
         min_length=1,
         description="ways to adapt the encoder; patches go into cnn and transformer backbones, policies of "
-        "uaf into hstu as well; unisrec_transductive adds ids to texts",
+        "uaf into hstu as well; unisrec_transductive and unisrec_zero add ids to texts",
     )
     label_shares: tuple[Share, ...] = Field((1.0,), min_length=1, description="shares of the training users, nested")
     num_seeds: int = Field(3, ge=1, description="fits of each arm, from recipe.seed on")

@@ -5,7 +5,7 @@ from ray_userrep.transfer.arms.base import Arm
 from ray_userrep.transfer.arms.lora import LoRA
 from ray_userrep.transfer.arms.patches import PatchedScratch, Patches
 from ray_userrep.transfer.arms.plain import Frozen, Full, LastLayers, Scratch
-from ray_userrep.transfer.arms.unisrec import Inductive, Transductive
+from ray_userrep.transfer.arms.unisrec import Inductive, Transductive, TransductiveScratch
 from ray_userrep.transfer.config import ArmName, TransferConfig
 
 
@@ -42,3 +42,5 @@ def build_arm(name: ArmName, config: TransferConfig) -> Arm:
             return Inductive()
         case "unisrec_transductive":
             return Transductive()
+        case "unisrec_zero":
+            return TransductiveScratch()

@@ -10,6 +10,7 @@ from ray_userrep.encoder.config import EncoderConfig, IdItemsConfig, SumItemsCon
 from ray_userrep.encoder.user_encoder import UserEncoder, UserEncoderConfig
 from ray_userrep.errors import UserError
 from ray_userrep.transfer.arms.base import Arm, copied
+from ray_userrep.transfer.arms.plain import Scratch
 
 _INNER = "items.inner."
 
@@ -38,6 +39,18 @@ class Transductive(Inductive):
             UserError: items are not scaled to length one, so that the sum would change scores, or hold ids already.
         """
         return with_ids(encoder)
+
+
+class TransductiveScratch(Transductive):
+    """The transductive form from first weights, all of it training: how much of its gain is the ids' alone."""
+
+    name = "unisrec_zero"
+
+    def apply(self, encoder: UserEncoder) -> UserEncoder:
+        return with_ids(Scratch().apply(encoder))
+
+    def trainable(self, name: str) -> bool:
+        return True
 
 
 def with_ids(encoder: UserEncoder) -> UserEncoder:

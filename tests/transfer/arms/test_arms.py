@@ -21,7 +21,7 @@ from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 ARMS = [
     name
     for name in TransferConfig.model_fields["arms"].annotation.__args__[0].__args__
-    if name != "unisrec_transductive"  # wants an encoder of texts: test_unisrec.py
+    if name not in ("unisrec_transductive", "unisrec_zero")  # want an encoder of texts: test_unisrec.py
 ]
 BACKBONES = {
     "cnn": {"kind": "cnn", "num_blocks": 2},

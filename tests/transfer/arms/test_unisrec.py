@@ -52,6 +52,20 @@ def test_embedder_and_norms_train_maps_and_positions_do_not(encoder):
     assert {"items.inner.parts.0.gate.weight", "items.inner.parts.1.weight"} <= trained
 
 
+def test_from_scratch_it_has_the_same_parts_and_all_of_them_train(encoder):
+    arm, before = build_arm("unisrec_zero", TransferConfig()), encoder.state_dict()
+    torch.manual_seed(3)
+    fresh = arm.apply(encoder)
+    assert {n: p.shape for n, p in fresh.named_parameters()} == {
+        n: p.shape for n, p in with_ids(encoder).named_parameters()
+    }
+    assert all(arm.trainable(name) for name, _ in fresh.named_parameters())
+    kept = [name for name, value in fresh.state_dict().items() if name in before and torch.equal(value, before[name])]
+    assert not any(fresh.state_dict()[name].std() > 0 for name in kept)  # only what every encoder begins with
+    drawn = fresh.state_dict()["items.inner.parts.0.weight"]
+    assert drawn.std() > 0 and not torch.equal(drawn, before["items.inner.weight"])
+
+
 def test_vectors_of_other_lengths_or_with_ids_are_refused(encoder):
     with pytest.raises(UserError, match="unit_items"):
         with_ids(with_ids(encoder))
