@@ -40,7 +40,10 @@ class Setting(NamedTuple):
 
 @contextmanager
 def fitted(setting: Setting, asked: Sequence[tuple[Arm, Fit]]) -> Iterator[Iterator[Outcome]]:
-    """The outcomes of the fits that are asked for, in their order; those still under way end with the context.
+    """The outcomes of the fits that are asked for, in their order.
+
+    After an error the others go on until the job ends, which is at once where it is a process of its own: to cancel
+    tasks that are just being done makes Ray 2.60 abort the driver (`Tried to complete task that was not pending`).
 
     Raises:
         UserError: an arm has no place in the encoder, the task has too few users, or training diverged.
@@ -51,12 +54,8 @@ def fitted(setting: Setting, asked: Sequence[tuple[Arm, Fit]]) -> Iterator[Itera
     on_host = copied(setting.encoder).to("cpu")  # type: ignore[arg-type]
     shared = ray.put(setting._replace(encoder=on_host))
     waiting = [remote.remote(shared, arm, fit) for arm, fit in asked]
-    try:
-        with plain_errors():
-            yield (ray.get(one) for one in waiting)
-    finally:
-        for one in waiting:
-            ray.cancel(one)
+    with plain_errors():
+        yield (ray.get(one) for one in waiting)
 
 
 def _fit(setting: Setting, arm: Arm, fit: Fit) -> Outcome:
