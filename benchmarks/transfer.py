@@ -41,8 +41,8 @@ _SEQUENCE = json.dumps(
 _SAMPLED = ("--objective.softmax.kind", "sampled", "--objective.softmax.num_negatives", "512")
 _NEXT_ITEM_ARMS = '["scratch", "head_only", "last_layers", "full", "lora"]'
 _FEW_ARMS = '["scratch", "frozen_mlp", "full"]'
-_SHORT = ("--train.epochs", "6")
 _ASKED = ("--transfer.task.attributes", '["gender", "age"]')
+_SYSTEM = (*_SMALL, "--train.epochs", "6", *_ASKED)
 
 
 class Study(NamedTuple):
@@ -58,17 +58,13 @@ class Study(NamedTuple):
 
 def system(name: str, *options: str) -> Study:
     """A system's frozen and fine-tuned encoder beside the same one from scratch."""
-    return Study(
-        name, "transfer", _ML_1M, ("--recipe", name, *_SMALL, *_SHORT, *_ASKED, *options, "--transfer.arms", _FEW_ARMS)
-    )
+    return Study(name, "transfer", _ML_1M, ("--recipe", name, *_SYSTEM, *options, "--transfer.arms", _FEW_ARMS))
 
 
 def ablation(system: str, change: str, *options: str) -> Study:
     """A system with something changed, judged by its frozen vectors."""
     arms = ("--transfer.arms", '["frozen_mlp"]')
-    return Study(
-        f"{system}-{change}", "transfer", _ML_1M, ("--recipe", system, *_SMALL, *_SHORT, *_ASKED, *options, *arms)
-    )
+    return Study(f"{system}-{change}", "transfer", _ML_1M, ("--recipe", system, *_SYSTEM, *options, *arms))
 
 
 def peterrec(attribute: str, encoder: str | None = None) -> Study:

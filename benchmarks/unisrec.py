@@ -3,9 +3,9 @@
     python benchmarks/unisrec.py --data ../shared/data [--runs runs/unisrec] [--only scientific]
 
 Pretraining: titles of Amazon Video Games, Amazon Beauty and MovieLens, by the packaged text encoder. Targets: Amazon
-Scientific, and Online Retail with invoices as users; leave-one-out, full ranking, three seeds, from scratch at tuned
-learning rates beside inductive and transductive fine-tuning. It is smaller than the original: width 128 and four
-whitenings, one version of each text, six passes over .7 M interactions where the original has 14 M.
+Scientific in three seeds at tuned rates, and Online Retail with invoices as users in one; leave-one-out, full ranking,
+from scratch beside inductive and transductive fine-tuning, and ids with nothing pretrained. It is smaller than the
+original: width 128 and four whitenings, one version of each text, six passes over .5 M interactions of 14 M there.
 """
 
 import argparse

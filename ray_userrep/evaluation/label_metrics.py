@@ -20,9 +20,11 @@ def _auc(truth_U: NDArray[np.float64], probabilities_UC: NDArray[np.float64], we
 
 def _one_auc(is_class_U: NDArray[np.bool_], scores_U: NDArray[np.float64], weights_UR: Figures) -> Figures:
     """The share of pairs in which the one of the class is above, equal scores counting half; nan without pairs."""
-    scores_P, order_P = np.sort(scores_U[is_class_U]), np.argsort(scores_U[is_class_U])
+    users_P = np.flatnonzero(is_class_U)
+    users_P = users_P[np.argsort(scores_U[users_P])]
+    scores_P = scores_U[users_P]
     upto_PR = np.zeros((len(scores_P) + 1, weights_UR.shape[1]))
-    np.cumsum(weights_UR[np.flatnonzero(is_class_U)[order_P]], axis=0, out=upto_PR[1:])
+    np.cumsum(weights_UR[users_P], axis=0, out=upto_PR[1:])
     low_N, high_N = (np.searchsorted(scores_P, scores_U[~is_class_U], side) for side in ("left", "right"))
     weights_NR = weights_UR[~is_class_U]
     below_R = np.einsum("nr,nr->r", weights_NR, upto_PR[low_N] + upto_PR[high_N]) / 2

@@ -201,9 +201,11 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
     """All fits of a task; each arm and seed with the learning rate and readout that validation prefers."""
     recipe, _, encoder, task, run_uri = setting
     shares, seeds = recipe.transfer.label_shares, range(recipe.seed, recipe.seed + recipe.transfer.num_seeds)
-    ways = list(product(_readouts(recipe, encoder), recipe.transfer.learning_rates))
+    readouts = _readouts(recipe, encoder)
     asked = {
-        (share, arm, seed): [Fit(share, seed, rate, readout) for readout, rate in ways]
+        (share, arm, seed): [
+            Fit(share, seed, rate, how) for how, rate in product(readouts, recipe.transfer.learning_rates)
+        ]
         for share, arm, seed in product(shares, arms, seeds)
     }
     keeper = Keeper(recipe.transfer)
@@ -217,7 +219,7 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
             outcomes[share][arm.name].append(best := _best(found))
             print(_line(task, arm, share, seed, best), flush=True)
     kept = keeper.export(recipe, encoder, task, run_uri)
-    alike = look_alikes(task, encoder, _readouts(recipe, encoder), kept, recipe.evaluation.confidence)
+    alike = look_alikes(task, encoder, readouts, kept, recipe.evaluation.confidence)
     return Comparison(task, outcomes, baselines, kept, alike)
 
 
