@@ -27,7 +27,8 @@ from ray_userrep.workflows.prepare import open_or_prepare
 
 _NEW_FROM = 1990
 _TRANSFER = (
-    "--transfer.arms", '["scratch", "frozen_mlp", "full"]', "--transfer.epochs", "8", "--transfer.patience", "2",
+    "--transfer.arms", '["scratch", "frozen_mlp", "full"]', "--transfer.epochs", "12", "--transfer.min_steps", "200",
+    "--transfer.patience", "3", "--transfer.batch_tokens", "2048", "--transfer.task.attributes", '["gender", "age"]',
     "--transfer.learning_rates", "[0.003]", "--transfer.readouts", '["mean"]', "--transfer.label_shares", "[0.1, 1.0]",
 )  # fmt: skip
 _SCALE = (

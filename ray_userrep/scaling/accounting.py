@@ -203,8 +203,8 @@ def _products_of_item(part: ItemPartConfig | RowItemsConfig, text_width: int, wi
         case TextItemsConfig(hidden=hidden):
             return _TRAINED * (text_width * (width + hidden) + hidden * width)
         case WhitenedMoEItemsConfig(num_experts=num_experts):
-            # The gates read frozen vectors: their weights alone have gradients.
-            return num_experts * text_width * (_TRAINED * width + 2 * (_TRAINED - 1))
+            # Experts and gates read frozen vectors: their weights alone have gradients.
+            return num_experts * text_width * (_TRAINED - 1) * (width + 2)
         case ProjectedItemsConfig(table_width=table_width):
             return _TRAINED * table_width * width
         case _:

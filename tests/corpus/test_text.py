@@ -70,7 +70,7 @@ def test_vectors_are_the_model_s_aligned_with_the_items(corpus, monkeypatch):
 
 
 def test_one_free_core_is_enough(corpus):
-    holder = ray.remote(num_cpus=ray.available_resources()["CPU"] - 1)(type("Holder", (), {})).remote()
+    holder = ray.remote(num_cpus=ray.cluster_resources()["CPU"] - 1)(type("Holder", (), {})).remote()
     ray.get(holder.__ray_ready__.remote())
     with ThreadPoolExecutor() as pool:
         try:

@@ -31,7 +31,8 @@ def test_one_command_pretrains_compares_and_reports(ray_session, write_log, smal
     with pytest.raises(KeyboardInterrupt):
         run_transfer(recipe)
     done = [entry.uri for entry in storage.list_files(f"{tmp_path}/run/fits", "outcome.json")]
-    assert 3 <= len(done) < 24
+    assert len(done) >= 3
+    storage.delete(done.pop())  # fits under way go on after an error: one at least is left to do
     written = {uri: storage.read_json(uri) for uri in done}
     monkeypatch.setattr(Keeper, "offer", offer)
     run_transfer(recipe)
