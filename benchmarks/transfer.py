@@ -96,6 +96,7 @@ STUDIES = [
     peterrec("gender"),
     peterrec("age", encoder="peterrec_gender"),
     peterrec("occupation", encoder="peterrec_gender"),
+    system("peterrec"),
     system("clue_icdm", *_BACKBONE),
     system("userbert"),
     system("shopperbert", *_NARROW),
