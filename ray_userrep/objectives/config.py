@@ -68,6 +68,10 @@ class AutoregressiveConfig(BaseModel):
     def hides_items(self) -> bool:
         return False
 
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return encoder.readout == "last"
+
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
         if reason := _softmax_refusal(self.softmax, encoder):
@@ -101,6 +105,10 @@ class AutoencodingConfig(BaseModel):
 
     def hides_items(self) -> bool:
         return True
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return encoder.readout == "mask" or self.predict_from == "readout"
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
@@ -161,6 +169,10 @@ class ContrastiveConfig(BaseModel):
     def hides_items(self) -> bool:
         return self.views == "mask"
 
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
     def lookahead(self) -> int:
         """Items a window carries beyond what is shown: the target, and the one that makes two periods of any window."""
         return int(self.same_target) + int(self.views == "periods")
@@ -196,6 +208,10 @@ class WeightedConfig(BaseModel):
 
     def hides_items(self) -> bool:
         return any(part.objective.hides_items() for part in self.parts)
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return any(part.objective.ranks_items(encoder) for part in self.parts)
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""

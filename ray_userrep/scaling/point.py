@@ -20,10 +20,10 @@ from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.stream import make_plan, train_counts
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
-from ray_userrep.evaluation.contrast import contrast
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
 from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.evaluation.likelihood import Likelihood, likelihood, read_unseen
+from ray_userrep.evaluation.objective_loss import contrast
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import ranks
 from ray_userrep.evaluation.table import summary

@@ -75,7 +75,7 @@ class TrainConfig(BaseModel):
 
     log_every: int = Field(20, ge=1, description="steps between progress lines")
     eval_every: float = Field(1.0, gt=0, description="epochs between validations")
-    patience: int | None = Field(None, ge=1, description="validations without a better NDCG@10 before stopping")
+    patience: int | None = Field(None, ge=1, description="validations that are no better before stopping")
     checkpoint_every: float = Field(1.0, gt=0, description="epochs between checkpoints")
     keep_checkpoints: int = Field(2, ge=1)
 

@@ -17,7 +17,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from ray_userrep import storage
-from ray_userrep.corpus.batch import Batch
+from ray_userrep.corpus.batch import TIMESTAMPS, Batch
 from ray_userrep.corpus.plan import Plan, Position
 from ray_userrep.corpus.splits import Cut, Split, resolve
 from ray_userrep.corpus.store import BucketCache, Corpus
@@ -32,10 +32,9 @@ from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.records import MetricsFile, TensorBoard
 from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare
-from ray_userrep.training.validation import validation_metrics
+from ray_userrep.training.validation import LIKELIHOOD, RANKING, likelihood_metrics, ranking_metrics
 from ray_userrep.training.warm_start import Whole, warm_start
 
-VALIDATION_METRIC = "ndcg@10"
 EngineFactory = Callable[[TrainModel], Engine]
 
 
@@ -68,7 +67,7 @@ def fit(
     if recipe.train.warm_start is not None:
         warm_start(model.encoder, recipe.train.warm_start, whole)
     engine = make_engine(model)
-    state = train(recipe, corpus, run_uri, engine, _ranking(recipe, corpus, split, engine, run_uri), on_record)
+    state = train(recipe, corpus, run_uri, engine, _pretraining(recipe, corpus, split, engine, run_uri), on_record)
     export(engine, run_uri)
     return state
 
@@ -91,15 +90,21 @@ def train(recipe: Recipe, corpus: Corpus, run_uri: str, engine: Engine, goal: Go
     return state
 
 
-def _ranking(recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, run_uri: str) -> Goal:
-    """Pretraining's goal: what the split trains on, judged by how it ranks the validation items."""
-    side = engine.model.encoder.side_columns
-    histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users, side)
+def _pretraining(recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, run_uri: str) -> Goal:
+    """What the split trains on, judged by how it ranks the validation items, or by the loss where nothing learns to."""
+    ranks = recipe.objective.ranks_items(recipe.encoder)
+    side = {*engine.model.encoder.side_columns, *engine.model.objective.side_columns} - {TIMESTAMPS}
+    histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users, sorted(side))
+
+    def measure() -> dict[str, float]:
+        found = ranking_metrics(engine, histories, recipe.evaluation)
+        return found if ranks else found | likelihood_metrics(engine, histories)
+
     return Goal(
         cut=split,
         data=split.fingerprint(corpus.manifest, False),
-        metric=VALIDATION_METRIC,
-        measure=lambda: validation_metrics(engine, histories, recipe.evaluation),
+        metric=RANKING if ranks else LIKELIHOOD,
+        measure=measure,
         keep_best=lambda: _keep_best(engine, run_uri),
     )
 

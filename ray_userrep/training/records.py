@@ -15,6 +15,7 @@ from ray_userrep import storage
 FILE = "metrics.jsonl"
 _REWRITE_SECONDS = 30.0
 _NAMED_DOMAINS = 5
+_NO_METRIC = ("kind", "step", "seconds", "stopped")  # of a validation
 _LARGE_TABLE, _DWARFS = 10**7, 20  # parameters; times the backbone
 
 
@@ -73,7 +74,7 @@ def progress_line(record: dict[str, Any]) -> str:
     if record["kind"] == "diverged":
         return f"step {record['step']:>6}  diverged: the loss is {record['loss']}, it began at {record['first_loss']}"
     if record["kind"] == "validation":
-        metrics = "  ".join(f"{k} {v:.4f}" for k, v in record.items() if "@" in k)
+        metrics = "  ".join(f"{k} {v:.4f}" for k, v in record.items() if k not in _NO_METRIC)
         return f"step {record['step']:>6}  validation  {metrics}" + ("  no longer better: stopping" * record["stopped"])
     share = record["step"] / record["total_steps"]
     return (

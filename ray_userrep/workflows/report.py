@@ -17,6 +17,7 @@ from ray_userrep.recipe import Recipe
 from ray_userrep.report import figures
 from ray_userrep.report.page import Section, facts, figure, metrics_table, neighbours, page
 from ray_userrep.training.records import read_records
+from ray_userrep.training.validation import LIKELIHOOD, RANKING
 from ray_userrep.workflows.evaluate import Result, verdict
 from ray_userrep.workflows.prepare import describe
 
@@ -97,10 +98,12 @@ def _curves(run_uri: str) -> str:
     }
     if valid:
         per_epoch = train[-1]["step"] / train[-1]["epoch"]
-        panels["validation NDCG@10"] = {
-            "NDCG@10": ([r["step"] / per_epoch for r in valid], [r["ndcg@10"] for r in valid])
+        panels |= {
+            f"validation {label}": {label: ([r["step"] / per_epoch for r in valid], [r[metric] for r in valid])}
+            for metric, label in ((RANKING, "NDCG@10"), (LIKELIHOOD, LIKELIHOOD))
+            if metric in valid[0]
         }
-    return figure(figures.curves(panels, "epoch"), "The encoder kept is the one with the best validation NDCG@10.")
+    return figure(figures.curves(panels, "epoch"), f"The encoder kept is the one with the best {list(panels)[-1]}.")
 
 
 def _run_facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:

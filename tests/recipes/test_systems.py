@@ -60,3 +60,15 @@ def test_a_small_one_learns(table, name):
         micros = prepare(objective, [walks()], Draws(0, step, 0), 0)
         losses.append(float((train_step(engine, micros, 1e-2) * weights_P).sum()))
     assert np.isfinite(losses).all() and np.mean(losses[-5:]) < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks"),
+    [
+        ("sasrec", True), ("bert4rec", True), ("cl4srec", True), ("unisrec", True), ("peterrec_noncausal", True),
+        ("shopperbert", False), ("userbert", False), ("clue_icdm", False), ("clue_naver", False),
+    ],
+)  # fmt: skip
+def test_a_user_vector_that_never_met_an_item_s_is_not_judged_by_ranking(name, ranks):
+    recipe = recipes.recipe(name)
+    assert recipe.objective.ranks_items(recipe.encoder) == ranks

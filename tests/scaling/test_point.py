@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ray_userrep.evaluation.contrast import WINDOWS
+from ray_userrep.evaluation.objective_loss import WINDOWS
 from ray_userrep.scaling.point import finished, run_point, spent_on
 from ray_userrep.training.records import read_records
 from tests.training.conftest import small_recipe, write_corpus

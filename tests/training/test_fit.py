@@ -112,6 +112,17 @@ def test_it_stops_when_validation_no_longer_gets_better(corpus, recipe, tmp_path
     assert len(validations) < 30 and validations[-1]["stopped"]
 
 
+def test_where_no_vector_learns_to_rank_items_the_loss_decides_which_weights_are_kept(corpus, recipe, tmp_path):
+    contrast = {"objective": {"kind": "contrastive", "views": "subsequences"}}
+    said = []
+    state, _ = run(recipe(**contrast, **{"train.epochs": 6.0}), corpus, tmp_path / "run", said.append)
+    validations = [r for r in read_records(str(tmp_path / "run")) if r["kind"] == "validation"]
+    likelihoods = [r["log likelihood"] for r in validations]
+    assert state.best_metric == max(likelihoods) > likelihoods[0]
+    assert -np.log(64) < max(likelihoods) < 0
+    assert f"log likelihood {likelihoods[-1]:.4f}" in [progress_line(r) for r in said if r["kind"] == "validation"][-1]
+
+
 def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(corpus, recipe, tmp_path):
     chosen = recipe(**{"train.checkpoint_every": 0.2, "train.log_every": 100, "train.epochs": 3.0})
 

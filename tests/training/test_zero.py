@@ -19,6 +19,10 @@ def curve(run_uri):
     return [loss for r in read_records(str(run_uri)) if r["kind"] == "train" for loss in r["losses"]]
 
 
+def validations(run_uri, metric):
+    return [r[metric] for r in read_records(str(run_uri)) if r["kind"] == "validation"]
+
+
 @pytest.fixture
 def bare(corpus, recipe, tmp_path):
     """The bare loop's losses and encoder, and the recipe they come from."""
@@ -89,3 +93,6 @@ def test_negatives_of_both_workers_are_the_joint_batch_s(ray_session, corpus, re
     fit_distributed(chosen, corpus, str(tmp_path / "run"), lambda record: None)
     assert len(expected) == STEPS and expected[-1] < expected[0]
     np.testing.assert_allclose(curve(tmp_path / "run"), expected, rtol=1e-4)
+    metric = "log likelihood" if changes is CONTRAST else "ndcg@10"
+    judged = (validations(tmp_path / place, metric) for place in ("run", "bare"))
+    np.testing.assert_allclose(*judged, rtol=2e-3)

@@ -12,9 +12,9 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.contrast import WINDOWS, contrast
 from ray_userrep.evaluation.data import Sequences
 from ray_userrep.evaluation.encoder_ranks import as_batch
+from ray_userrep.evaluation.objective_loss import WINDOWS, contrast
 from ray_userrep.objectives.build import Data, build_objective
 from ray_userrep.objectives.config import ContrastiveConfig
 
