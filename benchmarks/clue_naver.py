@@ -63,7 +63,7 @@ def smaller() -> Recipe:
     raw["stream"] |= {"max_len": 128, "batch_tokens": 8192}
     raw["encoder"] |= {"width": 64}
     raw["encoder"]["items"] |= {"num_rows": 4096, "max_words": 12}
-    raw["train"] |= {"epochs": 8, "patience": 3, "learning_rate": 3e-3}
+    raw["train"] |= {"epochs": 8, "patience": 3, "learning_rate": 3e-3, "cpus_per_worker": 1}
     raw["evaluation"]["baselines"] = True
     return Recipe.model_validate(raw)
 

@@ -63,8 +63,8 @@ def system(name: str, *options: str) -> Study:
 
 def ablation(system: str, change: str, *options: str) -> Study:
     """A system with something changed, judged by its frozen vectors."""
-    arms = ("--transfer.arms", '["frozen_mlp"]')
-    return Study(f"{system}-{change}", "transfer", _ML_1M, ("--recipe", system, *_SYSTEM, *options, *arms))
+    only = ("--transfer.arms", '["frozen_mlp"]', "--evaluation.baselines", "false")
+    return Study(f"{system}-{change}", "transfer", _ML_1M, ("--recipe", system, *_SYSTEM, *options, *only))
 
 
 def peterrec(attribute: str, encoder: str | None = None) -> Study:
