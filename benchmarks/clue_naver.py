@@ -27,9 +27,9 @@ from ray_userrep.workflows.prepare import open_or_prepare
 
 _NEW_FROM = 1990
 _TRANSFER = (
-    "--transfer.arms", '["scratch", "frozen_mlp", "full"]', "--transfer.epochs", "12", "--transfer.min_steps", "200",
-    "--transfer.patience", "3", "--transfer.batch_tokens", "2048", "--transfer.task.attributes", '["gender", "age"]',
-    "--transfer.learning_rates", "[0.003]", "--transfer.readouts", '["mean"]', "--transfer.label_shares", "[0.1, 1.0]",
+    "--transfer.arms", '["scratch", "frozen_mlp", "full"]', "--transfer.epochs", "8", "--transfer.patience", "2",
+    "--transfer.batch_tokens", "8192", "--transfer.task.attributes", '["gender", "age"]',
+    "--transfer.learning_rates", "[0.003]", "--transfer.readouts", '["mean"]',
 )  # fmt: skip
 _SCALE = (
     "--scale.sizes", "[10000, 30000, 100000]", "--scale.data", "[100000, 300000, 900000]",
@@ -60,7 +60,7 @@ def main() -> None:
 def smaller() -> Recipe:
     """The recipe in a size for two cores."""
     raw: dict[str, Any] = clue_naver().model_dump()
-    raw["stream"] |= {"max_len": 128, "batch_tokens": 8192}
+    raw["stream"] |= {"max_len": 64, "batch_tokens": 8192}
     raw["encoder"] |= {"width": 64}
     raw["encoder"]["items"] |= {"num_rows": 4096, "max_words": 12}
     raw["train"] |= {"epochs": 8, "patience": 3, "learning_rate": 3e-3, "cpus_per_worker": 1}
