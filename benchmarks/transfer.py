@@ -76,11 +76,11 @@ def peterrec(attribute: str, encoder: str | None = None) -> Study:
     return Study(f"peterrec_{attribute}", "transfer", _ML_1M, options, encoder=encoder)
 
 
-def random_negatives() -> str:
-    """The parts of UserBERT's objective with negatives drawn in place of the hardest."""
+def userbert_parts(num_hard: int | None, negatives: str) -> str:
+    """The parts of UserBERT's objective with other negatives: drawn, or the hardest of the batch."""
     raw = userbert().objective.model_dump()
-    raw["parts"][0]["objective"]["softmax"]["num_hard"] = None
-    raw["parts"][1]["objective"]["negatives"] = "random"
+    raw["parts"][0]["objective"]["softmax"] |= {"num_hard": num_hard, "semi_hard": False}
+    raw["parts"][1]["objective"]["negatives"] = negatives
     return json.dumps(raw["parts"])
 
 
@@ -88,7 +88,8 @@ ABLATIONS = [
     *(ablation("clue_icdm", f"temperature-{t}", *_BACKBONE, "--objective.temperature", t) for t in ("0.03", "0.3")),
     *(ablation("clue_icdm", f"share-{share}", *_BACKBONE, "--objective.share", share) for share in ("0.3", "0.9")),
     ablation("clue_icdm", "batch-2048", *_BACKBONE, "--stream.batch_tokens", "2048"),
-    ablation("userbert", "random", "--objective.parts", random_negatives()),
+    ablation("userbert", "random", "--objective.parts", userbert_parts(None, "random")),
+    ablation("userbert", "hardest", "--objective.parts", userbert_parts(64, "hard")),
     ablation("shopperbert", "cls", *_NARROW, "--encoder.readout", "cls", "--transfer.readouts", '["own"]'),
 ]
 

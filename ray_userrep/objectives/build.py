@@ -32,6 +32,7 @@ from ray_userrep.objectives.config import (
     WeightedConfig,
 )
 from ray_userrep.objectives.contrastive import Contrastive
+from ray_userrep.objectives.hard import Choice, hardest, semi_hard
 from ray_userrep.objectives.in_batch import Cosine, InBatchSoftmax
 from ray_userrep.objectives.sampled import BinaryCrossEntropy, SampledSoftmax, gbce_beta
 from ray_userrep.objectives.samplers import InBatchSampler, MixedSampler, Sampler, by_counts, log_uniform
@@ -46,6 +47,7 @@ _VIEWS = {
     "periods": period,
     "domains": one_domain,
 }
+_CHOICES: dict[str, Choice | None] = {"random": None, "hard": hardest, "semi_hard": semi_hard}
 
 
 class Data(NamedTuple):
@@ -104,7 +106,7 @@ def _contrastive(config: ContrastiveConfig, encoder: EncoderConfig, data: Data) 
         encoder.readout,
         config.temperature,
         config.num_negatives,
-        hard=config.negatives == "hard",
+        _CHOICES[config.negatives],
         whole_first=config.whole_first,
         same_target=config.same_target,
         reword=config.reword,
@@ -124,7 +126,7 @@ def _plain_softmax(config: SoftmaxConfig, data: Data) -> ItemSoftmax:
     if isinstance(config, FullSoftmaxConfig):
         return FullSoftmax()
     if isinstance(config, InBatchSoftmaxConfig):
-        return InBatchSoftmax(config.num_hard)
+        return InBatchSoftmax(config.num_hard, semi_hard if config.semi_hard else hardest)
     sampler = _sampler(config, data)
     if config.loss == "softmax":
         return SampledSoftmax(sampler, config.num_negatives)

@@ -44,6 +44,13 @@ class InBatchSoftmaxConfig(_Softmax):
     num_hard: int | None = Field(
         None, ge=1, description="only so many count, those of other users that score highest; empty: all"
     )
+    semi_hard: bool = Field(False, description="of those that score no higher than the truth, where there are so many")
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> "InBatchSoftmaxConfig":
+        if self.semi_hard and self.num_hard is None:
+            raise ValueError("objective.softmax.semi_hard needs objective.softmax.num_hard: how many")
+        return self
 
 
 SoftmaxConfig = Annotated[FullSoftmaxConfig | SampledSoftmaxConfig | InBatchSoftmaxConfig, Field(discriminator="kind")]
@@ -146,8 +153,10 @@ class ContrastiveConfig(BaseModel):
     whole_first: bool = Field(False, description="the first look is the window as it is")
     temperature: float = Field(0.1, gt=0)
     num_negatives: int | None = Field(None, ge=1, description="windows of the batch told apart; empty: all of them")
-    negatives: Literal["random", "hard"] = Field(
-        "random", description="those num_negatives: drawn for all at once, or the most similar to each window"
+    negatives: Literal["random", "hard", "semi_hard"] = Field(
+        "random",
+        description="those num_negatives: drawn for all at once, the most similar to each window, or of those less "
+        "similar than its other look, where there are so many",
     )
     same_target: bool = Field(False, description="windows that lead up to the same item are not told apart")
     reword: float = Field(
@@ -160,8 +169,8 @@ class ContrastiveConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "ContrastiveConfig":
-        if self.negatives == "hard" and self.num_negatives is None:
-            raise ValueError("objective.negatives hard needs objective.num_negatives: how many of the hardest")
+        if self.negatives != "random" and self.num_negatives is None:
+            raise ValueError(f"objective.negatives {self.negatives} needs objective.num_negatives: how many")
         if self.whole_first and self.views in ("periods", "domains"):
             raise ValueError(f"objective.views {self.views} parts the window: objective.whole_first must be false")
         return self

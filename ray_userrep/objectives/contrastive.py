@@ -21,7 +21,7 @@ from ray_userrep.encoder.readout import APPENDED, append
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.augment import PAIRED, keep
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
-from ray_userrep.objectives.hard import hardest
+from ray_userrep.objectives.hard import Choice
 
 View = Callable[[Batch, Draws, int, float], Batch]
 _NEGATIVE_KEY, _KEY_DRAW = "negative_key", 20
@@ -42,7 +42,7 @@ class Contrastive(Objective):
         readout: ReadoutKind,
         temperature: float,
         num_negatives: int | None,
-        hard: bool = False,
+        choose: Choice | None = None,
         whole_first: bool = False,
         same_target: bool = False,
         reword: float = 0.0,
@@ -54,7 +54,7 @@ class Contrastive(Objective):
         self._view, self._share = view, share
         self._readout: ReadoutKind = readout
         self._temperature = temperature
-        self._num_negatives, self._hard = num_negatives, hard
+        self._num_negatives, self._choose = num_negatives, choose
         self._whole_first, self._same_target = whole_first, same_target
         self._reword, self._num_items = reword, num_items
         self.side_columns, self.lookahead = side_columns, lookahead
@@ -90,7 +90,7 @@ class Contrastive(Objective):
         loss = first_ND.new_zeros(())
         for anchor_ND, other_GD in ((first_ND, second_GD), (second_ND, first_GD)):
             logits_NG = anchor_ND @ other_GD.T / self._temperature
-            shown_NG = self._hardest(logits_NG, is_other_NG, own_N) if self._hard else is_other_NG
+            shown_NG = self._chosen(logits_NG, is_other_NG, own_N)
             loss_N = F.cross_entropy(logits_NG.masked_fill(~shown_NG, float("-inf")), own_N, reduction="none")
             loss = loss + (loss_N * _is_pair(views[1])).sum() / 2
         return LossSum((loss * views[0].weight)[None])
@@ -98,7 +98,7 @@ class Contrastive(Objective):
     def _negatives(self, users_G: Tensor, own_N: Tensor, key_G: Tensor) -> Tensor:
         """What each window is told apart from, its own other look among it, `[N, G]`."""
         is_other_NG = users_G[own_N, None] != users_G
-        if self._num_negatives is not None and self._num_negatives < len(key_G) and not self._hard:
+        if self._num_negatives is not None and self._num_negatives < len(key_G) and self._choose is None:
             # Equal for all anchors: the windows with the lowest keys, which are drawn anew for every batch.
             is_other_NG &= key_G <= key_G.kthvalue(self._num_negatives).values
         columns_G = torch.arange(len(users_G), device=users_G.device)
@@ -114,11 +114,14 @@ class Contrastive(Objective):
         columns_G = torch.arange(len(is_filler_G), device=own_N.device)
         return is_other_NG | (columns_G == own_N[:, None])
 
-    def _hardest(self, logits_NG: Tensor, is_other_NG: Tensor, own_N: Tensor) -> Tensor:
-        """Each window's most similar negatives and its own other look, `[N, G]`."""
+    def _chosen(self, logits_NG: Tensor, is_other_NG: Tensor, own_N: Tensor) -> Tensor:
+        """Each window's own other look, and what it is told from: all, or its hard negatives, `[N, G]`."""
+        if self._choose is None:
+            return is_other_NG
         assert self._num_negatives is not None, "how many is said where they are hard"
         is_negative_NG = is_other_NG.scatter(1, own_N[:, None], False)
-        return hardest(logits_NG, is_negative_NG, self._num_negatives).scatter(1, own_N[:, None], True)
+        chosen_NG = self._choose(logits_NG, is_negative_NG, own_N, self._num_negatives)
+        return chosen_NG.scatter(1, own_N[:, None], True)
 
 
 def _without_newest(batch: Batch) -> Batch:

@@ -1,7 +1,8 @@
 """UserBERT: hidden behaviour, and two periods of one user (Wu et al., 2021).
 
-Both losses tell the truth from medium-hard negatives: the hardest of the batch, of other items and other users. The
-original's attention pooling is the mean here, and a period is a half of a window.
+Both losses tell the truth from medium-hard negatives of the batch, of other items and other users. The original takes
+the hardest of a pool, which trained nothing here from ids; these are the hardest of those that score below the truth.
+The original's attention pooling is the mean here, and a period is a half of a window.
 """
 
 from ray_userrep.corpus.config import StreamConfig
@@ -20,8 +21,8 @@ from ray_userrep.training.config import TrainConfig
 
 def userbert() -> Recipe:
     """Two bidirectional layers; 64 of the batch's hidden items and 16 of its users are told apart."""
-    hidden = AutoencodingConfig(softmax=InBatchSoftmaxConfig(num_hard=64), predict_from="place")
-    periods = ContrastiveConfig(views="periods", share=0.5, num_negatives=16, negatives="hard")
+    hidden = AutoencodingConfig(softmax=InBatchSoftmaxConfig(num_hard=64, semi_hard=True), predict_from="place")
+    periods = ContrastiveConfig(views="periods", share=0.5, num_negatives=16, negatives="semi_hard")
     return Recipe(
         name="userbert",
         stream=StreamConfig(max_len=100, batch_tokens=8192),

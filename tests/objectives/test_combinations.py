@@ -17,9 +17,9 @@ TEMPERATURES = st.sampled_from([None, 0.1])
 SOFTMAXES = st.one_of(
     st.builds(lambda temperature: {"kind": "full", "temperature": temperature}, TEMPERATURES),
     st.builds(
-        lambda temperature, hard: {"kind": "in_batch", "temperature": temperature, "num_hard": hard},
+        lambda temperature, hard: {"kind": "in_batch", "temperature": temperature} | hard,
         TEMPERATURES,
-        st.sampled_from([None, 2]),
+        st.sampled_from([{}, {"num_hard": 2}, {"num_hard": 2, "semi_hard": True}, {"semi_hard": True}]),
     ),
     st.builds(
         lambda sampler, loss: {"kind": "sampled", "num_negatives": 8, "sampler": sampler, "loss": loss},
@@ -44,6 +44,7 @@ SINGLE = st.one_of(
                 {"num_negatives": 2},
                 {"num_negatives": 2, "negatives": "hard"},
                 {"negatives": "hard"},
+                {"num_negatives": 2, "negatives": "semi_hard"},
                 {"same_target": True},
                 {"whole_first": True},
             ]
@@ -128,6 +129,7 @@ def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone
     ({"kind": "contrastive", "views": "permute"}, {"readout": "mean", "backbone": {"kind": "mean", "causal": False}},
      "permute"),
     ({"kind": "contrastive", "negatives": "hard"}, {}, "objective.num_negatives"),
+    ({"kind": "autoregressive", "softmax": {"kind": "in_batch", "semi_hard": True}}, {}, "objective.softmax.num_hard"),
     ({"kind": "contrastive", "views": "domains", "whole_first": True}, {}, "objective.whole_first"),
     ({"kind": "autoregressive", "softmax": {"kind": "in_batch", "temperature": 0.1}}, {}, "encoder.unit_items"),
     ({"kind": "autoencoding", "predict_from": "place"}, {"readout": "cls"}, "objective.predict_from"),

@@ -21,6 +21,7 @@ from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import Data, build_objective
 from ray_userrep.objectives.config import ContrastiveConfig
 from ray_userrep.objectives.contrastive import Contrastive
+from ray_userrep.objectives.hard import hardest, semi_hard
 
 DRAWS = Draws(0, 0, 0)
 many_windows = st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=9), min_size=1, max_size=6)
@@ -246,7 +247,7 @@ def test_windows_that_lead_up_to_the_same_item_are_not_told_apart(encoder):
 
 def test_hard_negatives_are_the_most_similar_users_and_cost_more_than_random_ones(encoder):
     batch = replace(timed(random_windows(12)), users_B=torch.arange(12) % 10)
-    hard = Contrastive(period, 0.5, "last", 0.5, 3, hard=True, lookahead=1)
+    hard = Contrastive(period, 0.5, "last", 0.5, 3, hardest, lookahead=1)
     views = hard.views(batch, DRAWS)
     a, b = (F.normalize(encoder(view), dim=-1) for view in views)
     expected = torch.zeros(())
@@ -261,10 +262,10 @@ def test_hard_negatives_are_the_most_similar_users_and_cost_more_than_random_one
 
 
 @pytest.mark.parametrize("chosen", [
-    Contrastive(period, 0.5, "last", 0.5, 2, hard=True, lookahead=1),
+    Contrastive(period, 0.5, "last", 0.5, 2, semi_hard, lookahead=1),
     Contrastive(dropped, 0.3, "last", 0.5, None, whole_first=True, same_target=True, lookahead=1),
     Contrastive(one_domain, 0.3, "last", 0.5, None),
-], ids=["periods, hard", "drop, same target", "domains"])  # fmt: skip
+], ids=["periods, semi-hard", "drop, same target", "domains"])  # fmt: skip
 def test_two_ranks_learn_what_one_learns(encoder, two_ranks, chosen):
     batch, users = with_domains(random_windows(6)), torch.arange(6)
     windows, weight = random_windows(6), encoder.items.weight
