@@ -33,7 +33,7 @@ _TRANSFER = (
 )  # fmt: skip
 _SCALE = (
     "--scale.sizes", "[10000, 30000, 100000]", "--scale.data", "[100000, 300000, 900000]",
-    "--scale.lengths", "[32, 64]", "--scale.batches", "[2048, 32768]", "--scale.hold_out", "1",
+    "--scale.lengths", "[32, 128]", "--scale.batches", "[2048, 32768]", "--scale.hold_out", "1",
 )  # fmt: skip
 
 
