@@ -28,13 +28,13 @@ def read_histories(
 def read_train(corpus: Corpus, split: Split, before: Part, side: Sequence[str] = ()) -> Sequences:
     """All users' interactions that may be learned from before a part's targets: what a baseline counts."""
     buckets = (corpus.bucket(number, side) for number in corpus.buckets())
-    return Sequences.concat([_sequences(split.learned(bucket, before)) for bucket in buckets])
+    return Sequences.concat([sequences_of(split.learned(bucket, before)) for bucket in buckets])
 
 
 def read_known(corpus: Corpus, split: Split, side: Sequence[str] = ()) -> Sequences:
     """All users' interactions that are known when the test begins, also of users who are never learned from."""
     buckets = (corpus.bucket(number, side) for number in corpus.buckets())
-    return Sequences.concat([_sequences(split.known(bucket)) for bucket in buckets])
+    return Sequences.concat([sequences_of(split.known(bucket)) for bucket in buckets])
 
 
 def _histories(bucket: Bucket, split: Split, part: Part) -> Histories:
@@ -44,5 +44,6 @@ def _histories(bucket: Bucket, split: Split, part: Part) -> Histories:
     )
 
 
-def _sequences(bucket: Bucket) -> Sequences:
+def sequences_of(bucket: Bucket) -> Sequences:
+    """A bucket's users as they are."""
     return Sequences(bucket.items_N, bucket.timestamps_N, bucket.offsets_U1, bucket.user_hash_U, side_N=bucket.side_N)

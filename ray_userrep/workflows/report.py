@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.evaluation.data import Sequences
+from ray_userrep.evaluation.histories import sequences_of
+from ray_userrep.evaluation.profile import Features, user_vectors
 from ray_userrep.evaluation.table import HEADLINE
 from ray_userrep.recipe import Recipe
 from ray_userrep.report import figures
@@ -146,15 +148,14 @@ def _user_map(corpus: Corpus, encoder: UserEncoder) -> str | None:
     return figure(figures.user_map(xy_U2, labels), f"t-SNE of {len(ids):,} users' vectors, coloured by {attribute}.")
 
 
-def _user_vectors(corpus: Corpus, encoder: UserEncoder) -> tuple[list[Any], NDArray[np.float32]]:
+def _user_vectors(corpus: Corpus, encoder: UserEncoder) -> tuple[list[Any], Features]:
     """Vectors of users with at least five interactions, so many as the map shows."""
     ids: list[Any] = []
-    histories: list[NDArray[np.int64]] = []
+    histories: list[Sequences] = []
     for number in corpus.buckets():
-        bucket = corpus.bucket(number)
+        bucket = corpus.bucket(number, encoder.side_columns)
         share = _MAP_USERS // corpus.manifest.num_buckets
         rows = np.flatnonzero(bucket.lengths_U >= 5)[:share]
         ids += bucket.user_ids.take(rows).to_pylist()
-        histories += [bucket.items_N[bucket.offsets_U1[r] : bucket.offsets_U1[r + 1]] for r in rows]
-    assert encoder.item_table is not None
-    return ids, encoder.encode([encoder.item_table.ids_of(history).to_pylist() for history in histories])
+        histories.append(sequences_of(bucket).take(rows))
+    return ids, user_vectors(encoder, Sequences.concat(histories))
