@@ -128,3 +128,12 @@ def test_a_run_that_diverges_names_the_step_and_stays_unfinished(ray_session, wr
     with pytest.raises(UserError, match=r"the loss was (nan|inf) at step \d+"):
         run_pretrain(small(str(tmp_path), "--train.learning_rate", "1e20", "--train.clip_norm", "1e30"))
     assert not storage.exists(f"{tmp_path}/run/result.json") and not storage.exists(f"{tmp_path}/run/lease.json")
+
+
+def test_an_encoder_that_reads_times_is_measured_mapped_and_embedded(ray_session, write_log, small, tmp_path):
+    write_log(f"{tmp_path}/log")
+    recipe = small(str(tmp_path), "--train.max_steps", "3", "--encoder.context", '["hour"]')
+    run_pretrain(recipe)
+    assert "t-SNE of" in storage.read_text(f"{tmp_path}/run/report.html")
+    run_embed(recipe, f"{tmp_path}/run/encoder", f"{tmp_path}/vectors")
+    assert storage.list_files(f"{tmp_path}/vectors", ".parquet")
