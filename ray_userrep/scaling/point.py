@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from ray_userrep import storage
-from ray_userrep.corpus.batch import TIMESTAMPS
 from ray_userrep.corpus.plan import Plan, Position
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus
@@ -97,7 +96,7 @@ def validation_loss(recipe: Recipe, corpus: Corpus, split: Split, encoder: UserE
     assert encoder.item_table is not None
     data = Data(encoder.item_table, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
     objective = build_objective(recipe.objective, recipe.encoder, data)
-    columns = {*encoder.side_columns, *objective.side_columns} - {TIMESTAMPS}
+    columns = {*encoder.side_columns, *objective.side_columns}
     return contrast(objective, encoder, read_unseen(corpus, split, sorted(columns)))
 
 

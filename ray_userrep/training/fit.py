@@ -17,7 +17,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from ray_userrep import storage
-from ray_userrep.corpus.batch import TIMESTAMPS, Batch
+from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.plan import Plan, Position
 from ray_userrep.corpus.splits import Cut, Split, resolve
 from ray_userrep.corpus.store import BucketCache, Corpus
@@ -93,7 +93,7 @@ def train(recipe: Recipe, corpus: Corpus, run_uri: str, engine: Engine, goal: Go
 def _pretraining(recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, run_uri: str) -> Goal:
     """What the split trains on, judged by how it ranks the validation items, or by the loss where nothing learns to."""
     ranks = recipe.objective.ranks_items(recipe.encoder)
-    side = {*engine.model.encoder.side_columns, *engine.model.objective.side_columns} - {TIMESTAMPS}
+    side = {*engine.model.encoder.side_columns, *engine.model.objective.side_columns}
     histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users, sorted(side))
 
     def measure() -> dict[str, float]:
