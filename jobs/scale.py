@@ -7,7 +7,7 @@ Naming the folder of an unfinished study resumes it. What is fixed at every poin
 """
 
 from ray_userrep.command import run_job_with
-from ray_userrep.scaling.config import ScaleConfig
+from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.workflows.scale import run_scale
 
 if __name__ == "__main__":

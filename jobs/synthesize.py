@@ -4,7 +4,7 @@ python jobs/synthesize.py --output URI [--interactions 20000000] [--users 100000
 """
 
 from ray_userrep.command import run_config_job
-from ray_userrep.logs.config import SyntheticConfig
+from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.workflows.synthesize import run_synthesize
 
 if __name__ == "__main__":

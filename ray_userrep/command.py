@@ -5,21 +5,18 @@ same models, before any work starts.
 """
 
 import difflib
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from ray_userrep import recipes, storage
 from ray_userrep.errors import UserError
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.fields import TAGS, assign, explained, fields, validated, value_of
+from ray_userrep.recipe.recipe import Recipe
 
-_NONE = ("none", "None", "null")
-_TAGS = ("kind", "rule")  # fields that say which of several configs a part of the recipe is
 Config = TypeVar("Config", bound=BaseModel)
 ALIASES = {"logs": "logs.uri", "corpus": "corpus.uri", "reader": "logs.reader"}
 
@@ -89,8 +86,8 @@ def parse(argv: Sequence[str], doc: str, default: str = "online_retail") -> Reci
     recipe = load(options.pop("recipe", default))
     raw = recipe.model_dump()
     # Kinds first: choosing another kind of part resets the part, which must not undo its other options.
-    for path, text in sorted(options.items(), key=lambda option: option[0].rsplit(".", 1)[-1] not in _TAGS):
-        _assign(raw, ALIASES.get(path, path), text)
+    for path, text in sorted(options.items(), key=lambda option: option[0].rsplit(".", 1)[-1] not in TAGS):
+        assign(raw, ALIASES.get(path, path), text)
     return validated(raw)
 
 
@@ -107,12 +104,12 @@ def parse_config(argv: Sequence[str], model: type[Config], prefix: str = "") -> 
             close = difflib.get_close_matches(name, kinds, 1, 0.6)
             hint = f"did you mean {prefix}{close[0]}?" if close else "see --help"
             raise UserError(f"unknown field {prefix}{name}: {hint}")
-        raw[name] = _value(text, kinds[name])
+        raw[name] = value_of(text, kinds[name])
     try:
         return model.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        said = _explained(first, raw)
+        said = explained(first, raw)
         raise UserError(said if first["type"] == "value_error" else prefix + said) from None
 
 
@@ -147,29 +144,6 @@ def load(name: str) -> Recipe:
     raise UserError(f"unknown recipe {name!r}: it is one of {', '.join(recipes.names())}, or a .json file")
 
 
-def validated(raw: dict[str, Any]) -> Recipe:
-    """A recipe from plain values.
-
-    Raises:
-        UserError: a field is unknown, of the wrong type, or does not go with another; the message names it.
-    """
-    try:
-        return Recipe.model_validate(raw)
-    except ValidationError as error:
-        raise UserError(_explained(error.errors()[0], raw)) from None
-
-
-def fields(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every settable field with its dotted path."""
-    for name, info in model.model_fields.items():
-        inner = _models(info)
-        if inner:
-            for one in inner:
-                yield from fields(one, f"{prefix}{name}.")
-        else:
-            yield prefix + name, info
-
-
 def help_text(doc: str) -> str:
     """What `--help` prints."""
     lines = [doc.strip(), "", f"--recipe NAME|FILE    one of {', '.join(recipes.names())}, or a run's recipe.json"]
@@ -187,40 +161,6 @@ def _field_lines(model: type[BaseModel]) -> Iterator[str]:
         default = "" if info.is_required() else f" = {info.get_default(call_default_factory=True)}"
         types = " or ".join(dict.fromkeys(_type_name(one) for one in (info, *others)))
         yield f"--{path}{default}    {types}{': ' + info.description if info.description else ''}"
-
-
-def _explained(error: ErrorDetails, raw: dict[str, Any]) -> str:
-    """One line that names the field and what it takes."""
-    where, kind = _place(error["loc"], raw)
-    if error["type"] == "extra_forbidden":
-        known = where in {name for name, _ in fields()}
-        return f"{where} does not go with {kind}" if known else f"unknown field {where}{_hint(where)}"
-    if error["type"] == "value_error":
-        return error["msg"].removeprefix("Value error, ")
-    given = "" if error["type"] == "missing" else f" (given {error['input']!r})"
-    return f"{where}: {error['msg']}{given}"
-
-
-def _place(loc: Sequence[int | str], raw: Any) -> tuple[str, str | None]:
-    """The dotted path of an error, and the kind of the part it is in (`kind id`) where that part comes in several."""
-    parts: list[str] = []
-    kind = None
-    for part in loc:
-        tag = next((tag for tag in _TAGS if isinstance(raw, dict) and raw.get(tag) == part), None)
-        if tag is not None and part not in raw:
-            kind = f"{tag} {part}"  # the checker's own mark of the kind, which is no field
-            continue
-        parts.append(str(part))
-        raw = raw.get(part) if isinstance(raw, dict) else None
-    return ".".join(parts), kind
-
-
-def _models(info: FieldInfo) -> list[type[BaseModel]]:
-    """The config classes that a field may be; several of them in a row are one field, given as JSON."""
-    if get_origin(info.annotation) in (list, tuple):
-        return []
-    options = [info.annotation, *get_args(info.annotation)]
-    return [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
 
 
 def _type_name(info: FieldInfo) -> str:
@@ -241,35 +181,3 @@ def _pairs(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
                 raise UserError(f"--{name} needs a value; see --help")
             value = following
         yield name, value
-
-
-def _assign(raw: dict[str, Any], path: str, text: str) -> None:
-    *parents, leaf = path.split(".")
-    node: Any = raw
-    for parent in parents:
-        node = node.get(parent) if isinstance(node, dict) else None
-    if not isinstance(node, dict) or path not in {known for known, _ in fields()}:
-        raise UserError(f"unknown field {path}{_hint(path)}")
-    if leaf in _TAGS and node[leaf] != text:
-        node.clear()  # another kind of part starts from its own defaults
-    node[leaf] = _value(text, next(info.annotation for known, info in fields() if known == path))
-
-
-def _value(text: str, kind: Any) -> Any:
-    """The text where the field takes it as it is, else what it says as JSON (numbers, true, null, lists, objects)."""
-    is_choice = get_origin(kind) is Literal and text in get_args(kind)
-    if is_choice or kind is str or (kind == str | None and text not in _NONE):
-        return text
-    if text in _NONE:
-        return None
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
-def _hint(path: str) -> str:
-    known = [name for name, _ in fields()]
-    leaf = path.rsplit(".", 1)[-1]
-    close = difflib.get_close_matches(path, known, 1, 0.6) or [name for name in known if name.split(".")[-1] == leaf]
-    return f": did you mean {' or '.join(dict.fromkeys(close))}?" if close else ": see --help for all fields"

@@ -5,9 +5,9 @@ import pytest
 from ray_userrep import recipes, storage
 from ray_userrep.command import help_text, load, parse, parse_config, run_job_with, take
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import SyntheticConfig
-from ray_userrep.objectives.config import SampledSoftmaxConfig
-from ray_userrep.scaling.config import ScaleConfig
+from ray_userrep.recipe.logs import SyntheticConfig
+from ray_userrep.recipe.objective import SampledSoftmaxConfig
+from ray_userrep.recipe.scale import ScaleConfig
 
 
 def test_fields_and_aliases_are_set_by_path():

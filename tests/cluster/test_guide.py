@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ray_userrep.command import parse, parse_config
-from ray_userrep.scaling.config import ScaleConfig
+from ray_userrep.recipe.scale import ScaleConfig
 
 CLUSTER = Path(__file__).parents[2] / "cluster"
 GUIDE = (CLUSTER / "README.md").read_text()

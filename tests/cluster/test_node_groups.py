@@ -9,7 +9,7 @@ from ray.autoscaler._private.node_provider_availability_tracker import NodeAvail
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
 
 from ray_userrep.command import parse
-from ray_userrep.scaling.config import ScaleConfig
+from ray_userrep.recipe.scale import ScaleConfig
 
 SCORER = partial(_default_utilization_scorer, node_availability_summary=NodeAvailabilitySummary({}))
 

@@ -13,10 +13,10 @@ import pytest
 from ray_userrep import storage
 from ray_userrep.command import parse
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.recipes.ladder import ladder
-from ray_userrep.report.scaling import scaling_page
-from ray_userrep.scaling.config import ScaleConfig
-from ray_userrep.scaling.grid import Data
+from ray_userrep.report.pages.scaling import scaling_page
+from ray_userrep.scaling.study.grid import Data
 from ray_userrep.workflows.scale import printed, run_scale, summarise
 
 ROOT = Path(__file__).parents[2]
