@@ -20,7 +20,6 @@ import ray
 import torch
 
 from ray_userrep import storage
-from ray_userrep.command import validated
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
 from ray_userrep.distributed.connection import connect
@@ -29,6 +28,7 @@ from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.evaluation.intervals import mean_interval
 from ray_userrep.evaluation.metrics import hit_rate, ndcg
 from ray_userrep.evaluation.ranking import ranks
+from ray_userrep.recipe.fields import validated
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.esasrec import esasrec
 from ray_userrep.recipes.hstu import hstu

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from ray_userrep import storage
-from ray_userrep.command import validated
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.distributed.connection import connect
@@ -24,6 +23,7 @@ from ray_userrep.evaluation.intervals import mean_interval, paired_difference, p
 from ray_userrep.evaluation.metrics import ndcg
 from ray_userrep.evaluation.ranking import ranks
 from ray_userrep.evaluation.tuning import tuned_baselines
+from ray_userrep.recipe.fields import validated
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail
 from ray_userrep.report import figures

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "ray_userrep"
 ROOMS = [
     "errors", "recipe", "recipes", "storage", "logs", "corpus", "prepare", "feed", "encoder", "objectives",
     "evaluation", "training", "transfer", "planner", "scaling", "distributed", "embedding", "report", "workflows",
-    "command", "cli",
+    "command", "usage", "cli", "library",
 ]  # fmt: skip
 RAY = {"logs", "prepare", "distributed", "embedding", "workflows"}
 DEEPSPEED = {"distributed"}

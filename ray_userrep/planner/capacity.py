@@ -10,9 +10,10 @@ import numpy as np
 
 from ray_userrep.planner import memory
 from ray_userrep.planner.accounting import Catalogue, backbone_parameters, training_cost
-from ray_userrep.planner.hardware import GPUS, PlanConfig
+from ray_userrep.planner.hardware import GPUS
 from ray_userrep.planner.ladder import settings, shape_of
 from ray_userrep.planner.memory import Memory
+from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import ZeroConfig
 

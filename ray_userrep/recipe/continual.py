@@ -19,7 +19,7 @@ class ContinualTaskConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     task: TaskConfig = Field(default_factory=AttributeTaskConfig)
-    corpus: str | None = Field(None, description="prepared corpus that it is about; empty: the recipe's")
+    corpus: str | None = Field(None, description="prepared corpus that it is about; none: the recipe's")
 
 
 def _next_item_first() -> tuple[ContinualTaskConfig, ...]:

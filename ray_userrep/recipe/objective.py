@@ -14,7 +14,7 @@ class _Softmax(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     temperature: float | None = Field(
-        None, gt=0, description="scores are cosines over this, with encoder.unit_items; empty: plain products"
+        None, gt=0, description="scores are cosines over this, with encoder.unit_items; none: plain products"
     )
 
 
@@ -33,7 +33,9 @@ class SampledSoftmaxConfig(_Softmax):
         "counts", description="by training counts, by rank, from the batch's targets, or half counts and half batch"
     )
     alpha: float = Field(0.75, ge=0, le=1, description="counts, mixed: counts to this power; 0 is uniform")
-    loss: Literal["softmax", "bce", "gbce"] = "softmax"
+    loss: Literal["softmax", "bce", "gbce"] = Field(
+        "softmax", description="softmax with logQ; binary cross-entropy; the same calibrated (gSASRec)"
+    )
     calibration: float = Field(0.75, ge=0, le=1, description="gbce: t, from 0 (plain bce) to 1 (calibrated in full)")
 
 
@@ -42,9 +44,11 @@ class InBatchSoftmaxConfig(_Softmax):
 
     kind: Literal["in_batch"] = "in_batch"
     num_hard: int | None = Field(
-        None, ge=1, description="only so many count, those of other users that score highest; empty: all"
+        None, ge=1, description="use only so many of the hardest negatives, of other users; none: all"
     )
-    semi_hard: bool = Field(False, description="of those that score no higher than the truth, where there are so many")
+    semi_hard: bool = Field(
+        False, description="hardest of those that score no higher than the truth, where there are so many"
+    )
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "InBatchSoftmaxConfig":
@@ -138,33 +142,39 @@ def _looks_both_ways(encoder: EncoderConfig) -> bool:
 
 
 class ContrastiveConfig(BaseModel):
-    """Tell two looks at the same window from looks at other users' windows."""
+    """Tell two views of the same user from views of other users."""
 
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["contrastive"] = "contrastive"
     views: Literal["subsequences", "mask", "permute", "drop", "periods", "domains"] = Field(
         "subsequences",
-        description="runs of the window, items hidden, reordered or dropped, its first and second part, two domains",
+        description="what the two views of a user are. subsequences: runs of the window; mask: some items "
+        "hidden; permute: some "
+        "reordered; drop: some left out; periods: its first and its second part; domains: what was done in two domains",
     )
     share: float = Field(
         0.6, gt=0, lt=1, description="share of a window that is kept, hidden, permuted, dropped, or its first part"
     )
-    whole_first: bool = Field(False, description="the first look is the window as it is")
-    temperature: float = Field(0.1, gt=0)
-    num_negatives: int | None = Field(None, ge=1, description="windows of the batch told apart; empty: all of them")
+    whole_first: bool = Field(False, description="the first view is the window as it is")
+    temperature: float = Field(0.1, gt=0, description="cosines are divided by it: less tells near users apart more")
+    num_negatives: int | None = Field(
+        None, ge=1, description="users of the batch that serve as negatives; none: all of them"
+    )
     negatives: Literal["random", "hard", "semi_hard"] = Field(
         "random",
-        description="those num_negatives: drawn for all at once, the most similar to each window, or of those less "
-        "similar than its other look, where there are so many",
+        description="which num_negatives: random: drawn, the same for all; hard: the most similar to each "
+        "user; semi_hard: the most "
+        "similar that are less similar than the user's other view, where there are so many",
     )
-    same_target: bool = Field(False, description="windows that lead up to the same item are not told apart")
+    same_target: bool = Field(False, description="do not treat users with the same next item as negatives")
     reword: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="share of the batches whose second look is the window with words dropped from its items' texts, in "
-        "place of views; text.word_drop says how many",
+        description="share of the batches whose second view is the window with words dropped from its items' "
+        "texts, in place of "
+        "views; text.word_drop says how many",
     )
 
     @model_validator(mode="after")
@@ -203,8 +213,10 @@ class PartConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    weight: float = Field(gt=0)
-    objective: Annotated[AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig, Field(discriminator="kind")]
+    weight: float = Field(gt=0, description="factor on this objective's loss")
+    objective: Annotated[AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig, Field(discriminator="kind")] = (
+        Field(description="one of the kinds of objective, with its fields")
+    )
 
 
 class WeightedConfig(BaseModel):
@@ -213,7 +225,7 @@ class WeightedConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["weighted"] = "weighted"
-    parts: list[PartConfig] = Field(min_length=2)
+    parts: list[PartConfig] = Field(min_length=2, description="the objectives, each with its weight")
 
     def hides_items(self) -> bool:
         return any(part.objective.hides_items() for part in self.parts)

@@ -18,9 +18,11 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str
+    name: str = Field(description="what the run and its report are called; a recipe's is that of its system")
     seed: int = Field(0, ge=0, description="decides first weights, order, negatives and dropout")
-    run: str | None = Field(None, description="folder of the run; empty: runs/ here, named by recipe and time")
+    run: str | None = Field(
+        None, min_length=1, description="folder of the run; none: runs/ here, named by recipe and time"
+    )
     logs: LogsConfig = Field(default_factory=LogsConfig)
     corpus: CorpusConfig = Field(default_factory=CorpusConfig)
     text: TextConfig = Field(default_factory=TextConfig)

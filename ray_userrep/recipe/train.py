@@ -10,7 +10,9 @@ class ScheduleConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["cosine", "wsd", "constant"] = "cosine"
+    kind: Literal["cosine", "wsd", "constant"] = Field(
+        "cosine", description="down by a cosine; wsd: stable, then a linear decay; constant: never down"
+    )
     warmup_share: float = Field(0.03, ge=0, lt=1, description="share of all steps spent warming up")
     decay_share: float = Field(0.2, gt=0, le=1, description="wsd: share of all steps spent decaying at the end")
     floor: float = Field(0.05, ge=0, le=1, description="last learning rate over the highest one")
@@ -43,41 +45,54 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    epochs: float = Field(12.0, gt=0, description="passes over the plan; a fraction ends inside an epoch")
+    epochs: float = Field(12.0, gt=0, description="passes over what is trained on; a fraction ends inside a pass")
     min_steps: int = Field(
         1,
         ge=1,
         description="fewest optimiser steps: little data are passed over more often, and validated on as rarely",
     )
-    max_steps: int | None = Field(None, ge=1, description="upper bound on optimiser steps")
-    learning_rate: float = Field(3e-3, gt=0)
-    item_learning_rate: float | None = Field(None, gt=0, description="that of the items' own weights; empty: the same")
-    weight_decay: float = Field(0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.98)
+    max_steps: int | None = Field(None, ge=1, description="most optimiser steps; none: as epochs say")
+    learning_rate: float = Field(
+        3e-3, gt=0, description="highest one of AdamW; 3e-3 suits small encoders, large ones take less (see the ladder)"
+    )
+    item_learning_rate: float | None = Field(None, gt=0, description="that of the items' own weights; none: the same")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW, on matrices; norms and biases are not decayed")
+    betas: tuple[float, float] = Field(
+        (0.9, 0.98), description="of AdamW; .98 forgets faster than .999, which short runs need"
+    )
     clip_norm: float = Field(1.0, gt=0, description="bound of the global gradient norm")
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of forward and backward passes; weights and optimiser states are fp32"
+    )
     zero: ZeroConfig = Field(default_factory=ZeroConfig)
 
     warm_start: str | None = Field(
-        None, description="run or encoder folder to take first weights from; items are matched by their ids"
+        None,
+        min_length=1,
+        description="run or encoder folder to take first weights from; items are matched by their ids, new ones start "
+        "from random vectors",
     )
 
     num_workers: int = Field(1, ge=1, description="data-parallel workers")
     min_workers: int | None = Field(
-        None, ge=1, description="go on with as few when nodes are lost, and with more when they are back; empty: wait"
+        None,
+        ge=1,
+        description="go on with as few when nodes are lost, and with more when they are back; none: wait for all",
     )
     cpus_per_worker: int | None = Field(
-        None, ge=1, description="CPU cores of a worker; empty: all cores over the workers"
+        None, ge=1, description="CPU cores of a worker; none: the cluster's, split between the workers"
     )
-    use_gpu: bool | None = Field(None, description="one GPU a worker; empty: when the cluster has enough of them")
+    use_gpu: bool | None = Field(None, description="one GPU a worker; none: when the cluster has enough of them")
     max_failures: int = Field(3, ge=0, description="worker failures survived by restarting from the last checkpoint")
 
     log_every: int = Field(20, ge=1, description="steps between progress lines")
     eval_every: float = Field(1.0, gt=0, description="epochs between validations")
-    patience: int | None = Field(None, ge=1, description="validations that are no better before stopping")
+    patience: int | None = Field(
+        None, ge=1, description="validations that are no better before stopping; none: all epochs"
+    )
     checkpoint_every: float = Field(1.0, gt=0, description="epochs between checkpoints")
-    keep_checkpoints: int = Field(2, ge=1)
+    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that are kept; older ones are deleted")
 
     @property
     def item_factor(self) -> float:

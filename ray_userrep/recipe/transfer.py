@@ -45,7 +45,7 @@ class AttributeTaskConfig(_Users):
 
     kind: Literal["attribute"] = "attribute"
     attributes: tuple[str, ...] = Field(
-        (), description="columns of the log's table of users; empty: all that can be asked about"
+        (), description="columns of the log's table of users to predict; by default all that can be"
     )
 
 
@@ -53,9 +53,11 @@ class ReturnTaskConfig(_Users):
     """Predict who comes back after the split's test begins, from what they did before; the others have churned."""
 
     kind: Literal["return"] = "return"
-    days: int = Field(28, ge=1, description="a user who does anything in so many days has come back")
+    days: int = Field(
+        28, ge=1, description="return or churn: a user who is active again within so many days has come back"
+    )
     active_days: int | None = Field(
-        None, ge=1, description="ask about users seen in so many days before the cut; empty: about all"
+        None, ge=1, description="ask only about users who were active in so many days before the cut; none: about all"
     )
 
 
@@ -66,11 +68,15 @@ class NextItemTaskConfig(_Users):
     """Predict the next item; what is cold, users or items, is held out whole."""
 
     kind: Literal["next_item"] = "next_item"
-    users: Literal["warm", "cold"] = Field("warm", description="test users are also trained on, or never were")
+    users: Literal["warm", "cold"] = Field(
+        "warm",
+        description="warm: test users are also trained on, but for their last interactions; cold: they never were",
+    )
     items: Literal["all", "cold"] = Field(
         "all",
-        description="cold: shares of the items, not of the users, are held out whole, from pretraining too, and are "
-        "what is predicted",
+        description="all: test users' items; cold: items that were never seen in training, pretraining "
+        "included, are predicted "
+        "(the shares are then of items, not of users)",
     )
 
     @model_validator(mode="after")
@@ -89,9 +95,11 @@ class TransferConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     encoder: str | None = Field(
-        None, description="run or encoder folder to start from; empty: pretrain first, as the recipe says"
+        None, min_length=1, description="run or encoder folder to start from; none: pretrain first, as the recipe says"
     )
-    corpus: str | None = Field(None, description="prepared corpus to transfer to; empty: the one of the recipe")
+    corpus: str | None = Field(
+        None, min_length=1, description="prepared corpus to transfer to; none: the one of the recipe"
+    )
     task: TaskConfig = Field(default_factory=AttributeTaskConfig)
     arms: tuple[ArmName, ...] = Field(
         ("scratch", "frozen_mlp", "head_only", "last_layers", "full", "lora"),
@@ -120,7 +128,7 @@ class TransferConfig(BaseModel):
         description="states that heads over labels read: the encoder's own readout, the newest, the mean of all; "
         "each arm and seed takes the one that validation prefers",
     )
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW, as train.weight_decay")
 
     hidden: int = Field(128, ge=1, description="frozen_mlp: hidden width of the head")
     num_last: int = Field(1, ge=1, description="last_layers: blocks that train, from the last")

@@ -2,7 +2,7 @@
 
 from ray_userrep import storage
 from ray_userrep.planner.capacity import plan, table
-from ray_userrep.planner.hardware import PlanConfig
+from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.recipe import Recipe
 
 

@@ -38,7 +38,7 @@ def test_preparing_brings_cpu_nodes_only(config):
 def test_the_workers_of_the_job_that_is_shown_each_get_a_gpu_node(config, filled):
     command = shlex.split(filled("kuberay/job.yaml")["spec"]["entrypoint"])
     assert command[:2] == ["python", "/opt/ray_userrep/jobs/pretrain.py"]
-    train = parse(command[2:], "").train
+    train = parse(command[2:]).train
     assert train.use_gpu and train.cpus_per_worker
     assert brought(config, [{"CPU": train.cpus_per_worker, "GPU": 1}] * train.num_workers) == {"gpu": train.num_workers}
 

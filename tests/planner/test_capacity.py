@@ -4,7 +4,8 @@ import pytest
 
 from ray_userrep.planner.accounting import Catalogue, training_cost
 from ray_userrep.planner.capacity import WAYS, load, memory_of, plan, step_seconds, table
-from ray_userrep.planner.hardware import GPUS, PlanConfig
+from ray_userrep.planner.hardware import GPUS
+from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.recipe import Recipe
 
 KIND = {"kind": "transformer"}

@@ -8,11 +8,11 @@ from ray_userrep.errors import UserError
 
 def test_arms_and_tasks_are_set_on_the_command_line():
     line = ["--transfer.task.kind", "next_item", "--transfer.task.users", "cold", "--transfer.arms", '["full", "lora"]']
-    config = parse(line, "").transfer
+    config = parse(line).transfer
     assert config.task.kind == "next_item" and config.arms == ("full", "lora")
-    back = parse(["--transfer.task.kind", "return", "--transfer.task.days", "7"], "").transfer.task
+    back = parse(["--transfer.task.kind", "return", "--transfer.task.days", "7"]).transfer.task
     assert back.days == 7 and back.active_days is None
-    assert parse(["--transfer.task.attributes", '["age"]'], "").transfer.task.attributes == ("age",)
+    assert parse(["--transfer.task.attributes", '["age"]']).transfer.task.attributes == ("age",)
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_arms_and_tasks_are_set_on_the_command_line():
 )
 def test_what_does_not_go_together_is_refused(line, message):
     with pytest.raises(UserError, match=message):
-        parse(line, "")
+        parse(line)
