@@ -11,7 +11,7 @@ from ray_userrep import recipes
 from ray_userrep.command import Job
 from ray_userrep.recipe.fields import ALIASES, TAGS, fields, kinds_of
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.recipe.words import type_of
+from ray_userrep.recipe.words import choices, type_of
 
 # The fields that most jobs are started with, by what they are about.
 _SHORT = {
@@ -70,7 +70,7 @@ def _fields_of(model: type[BaseModel], prefix: str) -> Iterator[str]:
         for part in parts:
             yield from _heading(f"  {prefix}{name}", part)
             yield from _fields_of(part, f"{prefix}{name}.")
-        if not parts and name not in TAGS:
+        if not parts and not _is_mark(name, info):
             yield from _field(prefix + name, [info])
 
 
@@ -95,7 +95,12 @@ def _told(option: str, text: str) -> Iterator[str]:
 
 def _heading(name: str, model: type[BaseModel]) -> list[str]:
     """A part of the recipe, how it is chosen where it comes in several kinds, and what it is."""
-    tag = next((tag for tag in TAGS if tag in model.model_fields), None)
+    tag = next((name for name, info in model.model_fields.items() if _is_mark(name, info)), None)
     kind = "" if tag is None else f" ({tag} {model.model_fields[tag].default})"
     about = (model.__doc__ or "").strip().splitlines()[0]
     return textwrap.wrap(f"{name}{kind}: {about}", _LINE, subsequent_indent="    ")
+
+
+def _is_mark(name: str, info: FieldInfo) -> bool:
+    """Whether a field only says which kind of a part its class is."""
+    return name in TAGS and len(choices(info.annotation)) == 1

@@ -1,7 +1,8 @@
 """What S3 and its look-alikes need apart: the filesystem, the conditional put, and errors in words.
 
-pyarrow reads no AWS_ENDPOINT_URL and cannot put conditionally; botocore does both but moves bulk slowly. Each does its
-part, with the same endpoint, region and credential chain.
+pyarrow carries the bulk: it reads ranges in parallel without the interpreter's lock, and Ray speaks its filesystems, but
+it reads no AWS_ENDPOINT_URL and cannot put conditionally. s3fs does both and moves bulk slowly. Each does its part, with
+the same endpoint, region and credential chain.
 """
 
 import os
@@ -50,23 +51,23 @@ def create_exclusive(bucket: str, key: str, data: bytes) -> None:
         FileExistsError: somebody was first.
     """
     # Imported here: loading an encoder needs this module, and no conditional put.
-    from botocore.config import Config
-    from botocore.exceptions import ClientError
-    from botocore.session import get_session
+    import s3fs
 
-    config = Config(
-        retries={"max_attempts": ATTEMPTS, "mode": "standard"},
-        s3={"addressing_style": "path" if _endpoint() else "auto"},
+    store = s3fs.S3FileSystem(
+        endpoint_url=_endpoint(),
+        config_kwargs={
+            "retries": {"max_attempts": ATTEMPTS, "mode": "standard"},
+            "s3": {"addressing_style": "path" if _endpoint() else "auto"},
+        },
+        skip_instance_cache=True,  # credentials may have changed since
     )
-    client = get_session().create_client("s3", endpoint_url=_endpoint(), config=config)
     try:
-        client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
-    except ClientError as error:
-        if error.response["Error"]["Code"] in _ALREADY_THERE:
+        store.pipe_file(f"{bucket}/{key}", data, mode="create")
+    except OSError as error:
+        answer = error.__cause__ or error  # s3fs makes errno's of the store's answers
+        if any(code in str(answer) for code in _ALREADY_THERE):
             raise FileExistsError(f"s3://{bucket}/{key}") from error
-        raise
-    finally:
-        client.close()
+        raise answer from None
 
 
 def is_broken_off(error: OSError) -> bool:
@@ -75,7 +76,7 @@ def is_broken_off(error: OSError) -> bool:
 
 
 def meaning(error: Exception) -> str | None:
-    """What an error of pyarrow's or botocore's tells a user to do, None where it is not the user's."""
+    """What an error of pyarrow's or s3fs's tells a user to do, None where it is not the user's."""
     text = str(error)
     return next((meaning for sign, meaning in _MEANINGS.items() if sign in text), None)
 
