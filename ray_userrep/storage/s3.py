@@ -1,8 +1,8 @@
 """What S3 and its look-alikes need apart: the filesystem, the conditional put, and errors in words.
 
-pyarrow carries the bulk: it reads ranges in parallel without the interpreter's lock, and Ray speaks its filesystems, but
-it reads no AWS_ENDPOINT_URL and cannot put conditionally. s3fs does both and moves bulk slowly. Each does its part, with
-the same endpoint, region and credential chain.
+pyarrow carries the bulk: it reads ranges in parallel without the interpreter's lock, and Ray speaks its filesystems;
+but it reads no AWS_ENDPOINT_URL and cannot put conditionally. s3fs does both and moves bulk slowly. Each does its part,
+with the same endpoint, region and credential chain.
 """
 
 import os
