@@ -20,22 +20,22 @@ import ray
 import torch
 
 from ray_userrep import storage
-from ray_userrep.command import validated
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
+from ray_userrep.distributed.connection import connect
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
 from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.evaluation.intervals import mean_interval
 from ray_userrep.evaluation.metrics import hit_rate, ndcg
 from ray_userrep.evaluation.ranking import ranks
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.fields import validated
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.esasrec import esasrec
 from ray_userrep.recipes.hstu import hstu
 from ray_userrep.recipes.sasrec import sasrec
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit, load_encoder
 from ray_userrep.training.runs import environment
-from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.prepare import open_or_prepare
 
 RESULTS = Path(__file__).parent / "results"

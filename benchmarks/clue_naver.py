@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 from running import job, keep
 
 from ray_userrep import storage
-from ray_userrep.corpus.config import CorpusConfig
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.logs.config import LogsConfig
-from ray_userrep.recipe import Recipe
+from ray_userrep.distributed.connection import connect
+from ray_userrep.recipe.corpus import CorpusConfig
+from ray_userrep.recipe.logs import LogsConfig
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.clue_naver import clue_naver
-from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.prepare import open_or_prepare
 
 _NEW_FROM = 1990

@@ -34,21 +34,21 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ray_userrep import storage
-from ray_userrep.corpus.config import LeaveOneOutConfig
 from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
-from ray_userrep.corpus.plan import Plan, Position
-from ray_userrep.corpus.shared import Reader, SharedCorpus, bucket_reader
-from ray_userrep.corpus.sources import write_sources
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus, manifest_uri, open_corpus
-from ray_userrep.corpus.stream import Prefetch, Step, buckets_held, make_plan, steps
+from ray_userrep.distributed.buckets import Reader, SharedCorpus, bucket_reader
+from ray_userrep.distributed.connection import connect
+from ray_userrep.feed.plan import Plan, Position
+from ray_userrep.feed.stream import Prefetch, Step, buckets_held, make_plan, steps
 from ray_userrep.objectives.build import Data, build_objective
-from ray_userrep.recipe import Recipe
+from ray_userrep.prepare.sources import write_sources
+from ray_userrep.recipe.corpus import LeaveOneOutConfig
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail
 from ray_userrep.training.runs import environment
 from ray_userrep.training.step import Micros, draws_at, prepare
-from ray_userrep.workflows.cluster import connect
 
 RESULTS = Path(__file__).parent / "results"
 NUM_ITEMS, LONGEST = 20_000, 2_000

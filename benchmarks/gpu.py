@@ -20,16 +20,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
 from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.autoregressive import Autoregressive
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.sampled import SampledSoftmax
 from ray_userrep.objectives.samplers import by_counts
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
+from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.config import TrainConfig
 from ray_userrep.training.runs import environment
 from ray_userrep.training.step import TrainModel, prepare, train_step
 

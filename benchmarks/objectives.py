@@ -23,9 +23,9 @@ import torch
 from objectives_page import write_page
 
 from ray_userrep import storage
-from ray_userrep.command import validated
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.distributed.connection import connect
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
@@ -33,12 +33,12 @@ from ray_userrep.evaluation.histories import read_histories, read_train
 from ray_userrep.evaluation.profile import count_features, measure_attribute, measure_profile, read_attributes
 from ray_userrep.evaluation.ranking import ranks
 from ray_userrep.evaluation.table import summary
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.fields import validated
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit, load_encoder
 from ray_userrep.training.runs import environment
-from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.prepare import open_or_prepare
 
 RESULTS = Path(__file__).parent / "results"

@@ -16,14 +16,14 @@ from running import RESULTS, job, keep
 
 from ray_userrep import storage
 from ray_userrep.command import load
-from ray_userrep.corpus.plan import tiles
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import open_corpus
 from ray_userrep.evaluation.likelihood import read_unseen
-from ray_userrep.logs.planted import Floors
-from ray_userrep.logs.synthetic import DESCRIPTION
+from ray_userrep.feed.windows import tiles
+from ray_userrep.logs.synthetic.planted import Floors
+from ray_userrep.logs.synthetic.synthesize import DESCRIPTION
 from ray_userrep.report import figures
-from ray_userrep.report.scaling import loss_figure
+from ray_userrep.report.pages.scaling import loss_figure
 
 SIZES = "[3000, 10000, 30000, 100000, 300000, 1100000]"
 # The last item tells all that can be known: a rule that reaches further back is found all at once, which is no law.

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep import storage
-from ray_userrep.corpus.config import CorpusConfig
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.logs.config import LogsConfig
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.corpus import CorpusConfig
+from ray_userrep.recipe.logs import LogsConfig
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.workflows.prepare import open_or_prepare
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import torch
 
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.recipe import Recipe
+from ray_userrep.distributed.connection import connect
+from ray_userrep.distributed.workers import fit_distributed
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.distributed import fit_distributed
 from ray_userrep.training.fit import fit
 from ray_userrep.training.records import read_records
 from ray_userrep.training.runs import environment
-from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.prepare import open_or_prepare
 
 WARMUP_RECORDS = 2

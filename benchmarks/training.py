@@ -27,16 +27,16 @@ from peers.environments import REQUIREMENTS, python_of
 from peers.inside import look
 from peers.runs import BARE, RAY, SYSTEMS, Case, Row, Runner, measured, table
 
-from ray_userrep.command import validated
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
+from ray_userrep.distributed.connection import connect
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_histories, read_train
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.fields import validated
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.sasrec import sasrec
 from ray_userrep.report.figures import save
 from ray_userrep.training.runs import environment
-from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.prepare import open_or_prepare
 
 HERE = Path(__file__).parent

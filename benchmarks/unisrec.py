@@ -15,9 +15,9 @@ from running import job, keep
 from text_domains import write_log
 
 from ray_userrep import storage
-from ray_userrep.recipe import Recipe
+from ray_userrep.distributed.connection import connect
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.unisrec import unisrec
-from ray_userrep.workflows.cluster import connect
 
 SOURCES = {"games": "amazon-2018-Games/Games-6k", "beauty": "amazon-2014-Beauty", "movies": "ml-latest-small"}
 TARGETS = {

@@ -20,12 +20,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
+from ray_userrep.distributed import zero
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.objectives.autoregressive import Autoregressive
 from ray_userrep.objectives.softmax import FullSoftmax
-from ray_userrep.training import zero
-from ray_userrep.training.config import TrainConfig, ZeroConfig
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
+from ray_userrep.recipe.train import TrainConfig, ZeroConfig
 from ray_userrep.training.runs import environment
 from ray_userrep.training.step import TrainModel
 

@@ -1,10 +1,8 @@
-"""Compact a corpus: the files that appends left in each bucket become one, as a new version of the same content.
+"""The job that is submitted: `ray-userrep compact`, whose --help says what it does."""
 
-python jobs/compact.py --corpus URI
-"""
+import sys
 
-from ray_userrep.command import run_job
-from ray_userrep.workflows.compact import run_compact
+from ray_userrep.cli import main
 
 if __name__ == "__main__":
-    run_job(run_compact, __doc__)
+    main(["compact", *sys.argv[1:]])

@@ -1,15 +1,8 @@
-"""Learn tasks one after the other and measure what is forgotten, with masks (Conure) and without.
+"""The job that is submitted: `ray-userrep continual`, whose --help says what it does."""
 
-    python jobs/continual.py --recipe conure [--logs URI] [--corpus URI] [--run URI] [--continual.tasks JSON]
+import sys
 
-Tasks are given in their order, as in '[{"task": {"kind": "next_item"}}, {"task": {"kind": "attribute", "attributes":
-["age"]}}, {"task": {"kind": "next_item"}, "corpus": "corpora/shop"}]'; other corpora are prepared before.
-
-Naming the folder of an unfinished run resumes it.
-"""
-
-from ray_userrep.command import run_job
-from ray_userrep.workflows.continual import run_continual
+from ray_userrep.cli import main
 
 if __name__ == "__main__":
-    run_job(run_continual, __doc__)
+    main(["continual", *sys.argv[1:]])

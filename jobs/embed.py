@@ -1,10 +1,8 @@
-"""Write the vector of every user of a corpus as Parquet.
+"""The job that is submitted: `ray-userrep embed`, whose --help says what it does."""
 
-python jobs/embed.py --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]
-"""
+import sys
 
-from ray_userrep.command import run_encoder_job
-from ray_userrep.workflows.embed import run_embed
+from ray_userrep.cli import main
 
 if __name__ == "__main__":
-    run_encoder_job(run_embed, __doc__)
+    main(["embed", *sys.argv[1:]])

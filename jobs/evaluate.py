@@ -1,10 +1,8 @@
-"""Measure an encoder on a corpus: full-catalogue ranking with intervals, beside tuned baselines.
+"""The job that is submitted: `ray-userrep evaluate`, whose --help says what it does."""
 
-python jobs/evaluate.py --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]
-"""
+import sys
 
-from ray_userrep.command import run_encoder_job
-from ray_userrep.workflows.evaluate import run_evaluate
+from ray_userrep.cli import main
 
 if __name__ == "__main__":
-    run_encoder_job(run_evaluate, __doc__)
+    main(["evaluate", *sys.argv[1:]])

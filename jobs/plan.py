@@ -1,13 +1,8 @@
-"""What a recipe takes on given hardware: memory by ZeRO stage, step time, hours, cost, the largest model that fits.
+"""The job that is submitted: `ray-userrep plan`, whose --help says what it does."""
 
-    python jobs/plan.py [--recipe NAME|FILE] --plan.gpu h100 --plan.nodes 4 [--run URI]
+import sys
 
-Without arguments: the default recipe on a log of a billion users and 10¹² interactions.
-"""
-
-from ray_userrep.command import run_job_with
-from ray_userrep.scaling.hardware import PlanConfig
-from ray_userrep.workflows.plan import run_plan
+from ray_userrep.cli import main
 
 if __name__ == "__main__":
-    run_job_with(run_plan, "plan", PlanConfig, __doc__)
+    main(["plan", *sys.argv[1:]])

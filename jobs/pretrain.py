@@ -1,12 +1,8 @@
-"""Pretrain a user encoder and measure it; without arguments on the embedded Online Retail log, end to end.
+"""The job that is submitted: `ray-userrep pretrain`, whose --help says what it does."""
 
-    python jobs/pretrain.py [--recipe NAME|FILE] [--logs URI] [--corpus URI] [--run URI]
+import sys
 
-Naming the folder of an unfinished run resumes it.
-"""
-
-from ray_userrep.command import run_job
-from ray_userrep.workflows.pretrain import run_pretrain
+from ray_userrep.cli import main
 
 if __name__ == "__main__":
-    run_job(run_pretrain, __doc__)
+    main(["pretrain", *sys.argv[1:]])

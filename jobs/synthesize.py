@@ -1,11 +1,8 @@
-"""Write a synthetic log with planted structure, partitioned by date, and the least loss that is possible on it.
+"""The job that is submitted: `ray-userrep synthesize`, whose --help says what it does."""
 
-python jobs/synthesize.py --output URI [--interactions 20000000] [--users 1000000] [--items 1000000] [--seed 0]
-"""
+import sys
 
-from ray_userrep.command import run_config_job
-from ray_userrep.logs.config import SyntheticConfig
-from ray_userrep.workflows.synthesize import run_synthesize
+from ray_userrep.cli import main
 
 if __name__ == "__main__":
-    run_config_job(run_synthesize, SyntheticConfig, __doc__)
+    main(["synthesize", *sys.argv[1:]])

@@ -3,19 +3,19 @@
 import pytest
 
 from ray_userrep import recipes, storage
-from ray_userrep.command import help_text, load, parse, parse_config, run_job_with, take
+from ray_userrep.cli import JOBS, job_named
+from ray_userrep.command import load, parse, read
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import SyntheticConfig
-from ray_userrep.objectives.config import SampledSoftmaxConfig
-from ray_userrep.scaling.config import ScaleConfig
+from ray_userrep.recipe.logs import SyntheticConfig
+from ray_userrep.recipe.objective import SampledSoftmaxConfig
+from ray_userrep.recipe.scale import ScaleConfig
 
 
 def test_fields_and_aliases_are_set_by_path():
     recipe = parse(
         ["--recipe", "sasrec", "--logs", "s3://bucket/log", "--reader", "movielens", "--train.num_workers", "8",
          "--train.learning_rate=1e-4", "--train.patience", "none", "--logs.columns", '{"user_id": "Invoice"}',
-         "--evaluation.ks", "[5]", "--evaluation.exclude_seen", "true"], ""
-    )  # fmt: skip
+         "--evaluation.ks", "[5]", "--evaluation.exclude_seen", "true"])  # fmt: skip
     assert (recipe.name, recipe.logs.uri, recipe.logs.reader) == ("sasrec", "s3://bucket/log", "movielens")
     assert (recipe.train.num_workers, recipe.train.learning_rate, recipe.train.patience) == (8, 1e-4, None)
     assert recipe.logs.columns == {"user_id": "Invoice"}
@@ -23,24 +23,24 @@ def test_fields_and_aliases_are_set_by_path():
 
 
 def test_another_kind_of_part_starts_from_its_own_defaults_in_any_order():
-    recipe = parse(["--objective.softmax.num_negatives", "64", "--objective.softmax.kind", "sampled"], "")
+    recipe = parse(["--objective.softmax.num_negatives", "64", "--objective.softmax.kind", "sampled"])
     assert recipe.objective.softmax == SampledSoftmaxConfig(num_negatives=64)
 
 
 def test_none_is_a_choice_where_it_is_one_and_nothing_where_it_is_not():
-    recipe = parse(["--train.zero.stage", "1", "--train.zero.offload_optimizer", "none", "--run", "none"], "")
+    recipe = parse(["--train.zero.stage", "1", "--train.zero.offload_optimizer", "none", "--run", "none"])
     assert (recipe.train.zero.offload_optimizer, recipe.run) == ("none", None)
 
 
 def test_text_that_looks_like_a_number_stays_text_where_text_is_wanted():
-    assert parse(["--run", "2024", "--logs", "7"], "").run == "2024"
+    assert parse(["--run", "2024", "--logs", "7"]).run == "2024"
 
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_a_run_s_recipe_is_accepted_back(name, tmp_path):
     recipe = load(name)
     storage.write_text(str(tmp_path / "recipe.json"), recipe.model_dump_json())
-    assert parse(["--recipe", str(tmp_path / "recipe.json")], "") == recipe
+    assert parse(["--recipe", str(tmp_path / "recipe.json")]) == recipe
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_run_s_recipe_is_accepted_back(name, tmp_path):
 )
 def test_what_cannot_be_is_refused_by_name(argv, message):
     with pytest.raises(UserError, match=message) as caught:
-        parse(argv, "")
+        parse(argv)
     assert "\n" not in str(caught.value)
 
 
@@ -82,35 +82,62 @@ def test_a_broken_recipe_file_is_refused(tmp_path):
 
 
 def test_a_job_s_own_arguments_are_taken_and_missed_by_name():
-    own, rest = take(["--encoder", "a", "--seed", "3", "--output=b"], ["encoder", "output"])
-    assert (own, parse(rest, "").seed) == ({"encoder": "a", "output": "b"}, 3)
+    evaluate = job_named("evaluate")
+    given = read(evaluate, ["--encoder", "a", "--seed", "3", "--output=b"])
+    assert (given.own, given.recipe.seed) == ({"encoder": "a", "output": "b"}, 3)
     with pytest.raises(UserError, match="--output is missing"):
-        take(["--encoder", "a"], ["encoder", "output"])
+        read(evaluate, ["--encoder", "a"])
+
+
+def test_a_job_that_is_given_a_place_takes_it_without_an_option():
+    assert read(job_named("report"), ["runs/a"]).own == {"RUN": "runs/a"}
+    for words in ([], ["--run", "runs/a"]):
+        with pytest.raises(UserError, match="report needs RUN"):
+            read(job_named("report"), words)
+    with pytest.raises(UserError, match="unknown option --seed: report takes no recipe"):
+        read(job_named("report"), ["runs/a", "--seed", "1"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seed", "1", "--seed=2"], "--seed is given twice"),
+        (["--logs", "a", "--logs.uri", "b"], r"--logs\.uri is given twice"),
+        (["--logs", ""], "--logs is empty: is a variable unset"),
+        (["--logs="], "--logs is empty"),
+        (["--scale.sizes", "[3]"], r"--scale\.sizes is an option of scale, not of pretrain"),
+        (["--encoder", "a"], "--encoder is an option of evaluate and embed, not of pretrain"),
+    ],
+)
+def test_options_given_twice_empty_or_to_another_job_are_refused(words, message):
+    pretrain = job_named("pretrain")
+    with pytest.raises(UserError, match=message):
+        read(pretrain, words, [job for job in JOBS if job is not pretrain])
 
 
 def test_several_configs_in_a_row_are_one_field_given_as_json():
     tasks = '[{"task": {"kind": "next_item"}}, {"corpus": "shop"}]'
-    first, second = parse(["--continual.tasks", tasks], "").continual.tasks
+    first, second = parse(["--continual.tasks", tasks]).continual.tasks
     assert first.task.kind == "next_item" and second.task.kind == "attribute" and second.corpus == "shop"
     with pytest.raises(UserError, match=r"unknown field continual\.tasks\.corpus"):
-        parse(["--continual.tasks.corpus", "shop"], "")
+        parse(["--continual.tasks.corpus", "shop"])
     with pytest.raises(UserError, match=r"continual\.tasks\.0\.corpse"):
-        parse(["--continual.tasks", '[{"corpse": "shop"}]'], "")
+        parse(["--continual.tasks", '[{"corpse": "shop"}]'])
 
 
 def test_a_splits_rule_brings_its_own_fields_and_refuses_those_of_others():
-    recipe = parse(["--split.k", "3", "--split.rule", "leave_k_out", "--corpus.k_core.users", "5"], "")
+    recipe = parse(["--split.k", "3", "--split.rule", "leave_k_out", "--corpus.k_core.users", "5"])
     assert recipe.split.model_dump() == {"rule": "leave_k_out", "k": 3}
     assert (recipe.corpus.k_core.users, recipe.corpus.k_core.items) == (5, 1)
     with pytest.raises(UserError, match=r"^split\.k does not go with rule leave_one_out"):
-        parse(["--split.k", "3"], "")
+        parse(["--split.k", "3"])
     with pytest.raises(UserError, match=r"^split.*leave_k_out"):
-        parse(["--split.rule", "leave_some"], "")
-    assert "'cold_item'" in next(line for line in help_text("").splitlines() if line.startswith("--split.rule "))
+        parse(["--split.rule", "leave_some"])
 
 
 def test_a_flat_config_is_set_by_its_fields():
-    config = parse_config(["--interactions", "500", "--users=20", "--start", "2020-02-29"], SyntheticConfig)
+    words = ["--interactions", "500", "--users=20", "--start", "2020-02-29", "--output", "x"]
+    config = read(job_named("synthesize"), words).config_as(SyntheticConfig)
     assert (config.interactions, config.users, config.start.isoformat()) == (500, 20, "2020-02-29")
 
 
@@ -124,24 +151,22 @@ def test_a_flat_config_is_set_by_its_fields():
 )
 def test_what_a_flat_config_cannot_be_is_refused_by_name(argv, message):
     with pytest.raises(UserError, match=message):
-        parse_config(argv, SyntheticConfig)
+        read(job_named("synthesize"), ["--output", "x", *argv])
 
 
-def test_a_config_beside_the_recipe_takes_its_own_fields(monkeypatch, capsys):
-    taken = []
-    line = ["job", "--scale.sizes", "[3000, 9000]", "--train.epochs=2", "--scale.item_width=8", "--recipe", "sasrec"]
-    monkeypatch.setattr("sys.argv", line)
-    run_job_with(lambda recipe, config: taken.append((recipe, config)), "scale", ScaleConfig, "A job.")
-    recipe, config = taken[0]
-    assert (recipe.name, recipe.train.epochs, config.sizes, config.item_width) == ("sasrec", 2, (3000, 9000), 8)
-    near = "unknown field scale.size: did you mean scale.sizes"
-    for wrong, message in (("--scale.size", near), ("--scale.sizes", "scale.sizes: ")):
-        monkeypatch.setattr("sys.argv", ["job", wrong, "x"])
-        with pytest.raises(SystemExit, match="2"):
-            run_job_with(lambda recipe, config: None, "scale", ScaleConfig, "A job.")
-        assert message in capsys.readouterr().err
-    monkeypatch.setattr("sys.argv", ["job", "--help"])
-    with pytest.raises(SystemExit):
-        run_job_with(lambda recipe, config: None, "scale", ScaleConfig, "A job.")
-    told = capsys.readouterr().out
-    assert "--scale.hold_out = 2" in told and "--train.learning_rate" in told
+def test_a_config_beside_the_recipe_takes_its_own_fields():
+    scale = job_named("scale")
+    given = read(
+        scale, ["--scale.sizes", "[3000, 9000]", "--train.epochs=2", "--scale.item_width=8", "--recipe", "sasrec"]
+    )
+    config = given.config_as(ScaleConfig)
+    assert (given.recipe.name, given.recipe.train.epochs, config.sizes, config.item_width) == (
+        "sasrec",
+        2,
+        (3000, 9000),
+        8,
+    )
+    near = r"unknown field scale\.size: did you mean scale\.sizes"
+    for wrong, message in (("--scale.size", near), ("--scale.sizes", r"scale\.sizes: takes a list of integers > 0")):
+        with pytest.raises(UserError, match=message):
+            read(scale, [wrong, "x"])

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.store import open_corpus
 from ray_userrep.encoder.backbones.transformer import GELU, Attention
 from ray_userrep.encoder.layers import Dropout, Norm
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.softmax import ItemSoftmax
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit
 from ray_userrep.training.records import read_records
@@ -142,8 +142,8 @@ def evaluate(encoder: UserEncoder, data: Data) -> float:
 
 def through_ray(recipe: Recipe, job: dict[str, Any]) -> dict[str, Any]:
     """The same steps on one worker of Ray Train, with DeepSpeed; the median of its records after warm-up."""
-    from ray_userrep.training.distributed import fit_distributed
-    from ray_userrep.workflows.cluster import connect
+    from ray_userrep.distributed.connection import connect
+    from ray_userrep.distributed.workers import fit_distributed
 
     connect()
     update = {"max_steps": job["steps"], "num_workers": 1, "cpus_per_worker": job["threads"]}

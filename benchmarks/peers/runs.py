@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.recipe import Recipe
 
 BARE, RAY = "ray_userrep", "ray_userrep, Ray"
 SYSTEMS: dict[str, dict[str, Any]] = {

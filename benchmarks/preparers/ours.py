@@ -7,10 +7,10 @@ import ray
 from preparers.job import Job, answer, job
 from ray.cluster_utils import Cluster
 
-from ray_userrep.corpus.config import CorpusConfig
-from ray_userrep.corpus.prepare import prepare
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.source import open_logs
+from ray_userrep.prepare.prepare import prepare
+from ray_userrep.recipe.corpus import CorpusConfig
+from ray_userrep.recipe.logs import LogsConfig
 
 
 def main(given: Job) -> None:

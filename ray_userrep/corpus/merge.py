@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ray_userrep.corpus.plan import ranges
+from ray_userrep.corpus.jagged import ranges
 from ray_userrep.logs.canonical import OPTIONAL
 
 KEYS = ("user_id", "user_hash", "items", "timestamps")

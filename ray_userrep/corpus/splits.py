@@ -15,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.config import (
+from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.manifest import Manifest
+from ray_userrep.corpus.store import Bucket, Corpus
+from ray_userrep.errors import UserError
+from ray_userrep.recipe.corpus import (
     ColdItemConfig,
     ColdUserConfig,
     GlobalTimeConfig,
@@ -23,10 +27,6 @@ from ray_userrep.corpus.config import (
     LeaveOneOutConfig,
     SplitConfig,
 )
-from ray_userrep.corpus.hashing import hash_ids
-from ray_userrep.corpus.manifest import Manifest
-from ray_userrep.corpus.store import Bucket, Corpus
-from ray_userrep.errors import UserError
 
 NONE = -1
 TRAIN, _VALID, _TEST = 0, 1, 2

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ray_userrep import storage
 from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.corpus.items import ItemTable
+from ray_userrep.corpus.jagged import ranges
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.merge import KEYS, completed, merge
-from ray_userrep.corpus.plan import ranges
 from ray_userrep.errors import UserError
 
 

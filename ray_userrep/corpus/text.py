@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from ray_userrep import storage
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.config import TextConfig
 from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.corpus.items import REWORDED, TEXT_VECTOR, ItemTable
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.corpus import TextConfig
 
 Rewording = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 """From texts to what is encoded of them; what becomes of a text depends on nothing else."""

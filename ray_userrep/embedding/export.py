@@ -15,12 +15,13 @@ import ray
 import torch
 
 from ray_userrep import storage
-from ray_userrep.corpus.plan import MicroBatch, Windows
 from ray_userrep.corpus.store import BucketCache, Corpus, open_corpus
-from ray_userrep.corpus.stream import gather
-from ray_userrep.embedding.config import EmbeddingConfig
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
+from ray_userrep.feed.plan import MicroBatch
+from ray_userrep.feed.stream import gather
+from ray_userrep.feed.windows import Windows
+from ray_userrep.recipe.embedding import EmbeddingConfig
 
 _SUMMARY = "vectors.json"
 

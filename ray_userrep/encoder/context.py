@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import Batch
-from ray_userrep.encoder.config import FieldName
 from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import FieldName
 
 
 class Context(nn.Module):

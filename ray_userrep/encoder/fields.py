@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ray_userrep.corpus.batch import TIMESTAMPS, Batch
-from ray_userrep.encoder.config import EncoderConfig, FieldName
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
+from ray_userrep.recipe.encoder import EncoderConfig, FieldName
 
 _SECOND, _HOUR, _WEEK_HOURS = 10**6, 3600 * 10**6, 168
 _DAY = 24 * _HOUR

@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ray_userrep.corpus.batch import CLS, MASK, TIMESTAMPS, Batch
-from ray_userrep.encoder.config import ReadoutKind
+from ray_userrep.feed.batch import CLS, MASK, TIMESTAMPS, Batch
+from ray_userrep.recipe.encoder import ReadoutKind
 
 APPENDED: dict[ReadoutKind, int] = {"cls": CLS, "mask": MASK}
 

@@ -22,12 +22,10 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ray_userrep import storage
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.corpus.plan import ranges
+from ray_userrep.corpus.jagged import ranges
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.card import model_card
-from ray_userrep.encoder.config import EncoderConfig, ReadoutKind
 from ray_userrep.encoder.context import Context
 from ray_userrep.encoder.fields import side_columns
 from ray_userrep.encoder.items.build import build_items
@@ -36,6 +34,8 @@ from ray_userrep.encoder.items.unit import UnitItems
 from ray_userrep.encoder.layers import Dropout
 from ray_userrep.encoder.readout import APPENDED, append, readout
 from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import EncoderConfig, ReadoutKind
 
 _ITEMS, _CARD = "items", "README.md"
 transformers_logging.disable_progress_bar()  # a bar for one small file is noise in a job's output

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from ray_userrep.corpus.plan import ranges
+from ray_userrep.corpus.jagged import ranges
 from ray_userrep.evaluation.data import Histories, Sequences
 from ray_userrep.evaluation.ranking import Scorer
 

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_userrep.corpus.plan import ranges
+from ray_userrep.corpus.jagged import ranges
 
 
 @dataclass(frozen=True)

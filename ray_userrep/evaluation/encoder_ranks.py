@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ray_userrep.corpus.batch import TIMESTAMPS, Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.data import Histories, Sequences
 from ray_userrep.evaluation.ranking import Scorer, newest
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
 
 
 def encoder_scorer(encoder: UserEncoder) -> Scorer:

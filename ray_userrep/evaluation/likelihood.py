@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ray_userrep.corpus.config import ColdUserConfig
-from ray_userrep.corpus.plan import ranges, tiles
+from ray_userrep.corpus.jagged import ranges
 from ray_userrep.corpus.splits import NONE, Split
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.data import Sequences
 from ray_userrep.evaluation.encoder_ranks import as_batch
+from ray_userrep.feed.windows import tiles
+from ray_userrep.recipe.corpus import ColdUserConfig
 
 _BATCH_TOKENS, _CHUNK_LOGITS = 8192, 2**22
 _NUM_RESAMPLES, _CONFIDENCE = 1000, 0.95

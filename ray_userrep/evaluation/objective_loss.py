@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ray_userrep.corpus.batch import START
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.data import Sequences
 from ray_userrep.evaluation.encoder_ranks import as_batch
 from ray_userrep.evaluation.likelihood import Likelihood
 from ray_userrep.evaluation.ranking import newest
+from ray_userrep.feed.batch import START
 from ray_userrep.objectives.base import Draws, Objective
 
 WINDOWS = 64  # of a batch

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ray_userrep.corpus.plan import ranges
+from ray_userrep.corpus.jagged import ranges
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.data import Histories, Sequences
 

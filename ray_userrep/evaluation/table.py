@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.evaluation.intervals import mean_interval, paired_difference, paired_p_value
 from ray_userrep.evaluation.metrics import ndcg, per_user, user_means
+from ray_userrep.recipe.evaluation import EvaluationConfig
 
 HEADLINE = "ndcg@10"
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from ray_userrep.corpus.splits import Split
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.evaluation.baselines import FAMILIES, Baseline
-from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.evaluation.data import Histories, Sequences
 from ray_userrep.evaluation.histories import read_histories, read_train
 from ray_userrep.evaluation.metrics import ndcg
 from ray_userrep.evaluation.ranking import ranks
+from ray_userrep.recipe.evaluation import EvaluationConfig
 
 _TUNING_USERS = 5000
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"

@@ -13,7 +13,6 @@ import pyarrow as pa
 import ray.data
 
 from ray_userrep.logs.canonical import OPTIONAL, Mapping, canonicalise
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.damage import DamagedFile, OtherSchema
 from ray_userrep.logs.files import CsvFormat, Part
 from ray_userrep.logs.hive import folder_values, in_range, is_cut
@@ -21,6 +20,7 @@ from ray_userrep.logs.rejection import MALFORMED_LINE, rejected
 from ray_userrep.logs.shape import ROWS_PER_FILE, Shape, blocks
 from ray_userrep.logs.text_files import EXACT, Columns
 from ray_userrep.logs.times import ISO
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _MIN_TASK_BYTES, _MAX_TASK_BYTES = 16 * 2**20, 64 * 2**20

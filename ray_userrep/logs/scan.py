@@ -18,7 +18,6 @@ import ray
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, Mapping, require_columns
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.damage import EMPTY_FILE, DamagedFile, OtherSchema
 from ray_userrep.logs.files import Columns, Part
 from ray_userrep.logs.hive import folder_values, refuse_range
@@ -27,6 +26,7 @@ from ray_userrep.logs.reading import Layout, Piece, Scan, refusal_of, require, s
 from ray_userrep.logs.rejection import is_missing
 from ray_userrep.logs.shape import look
 from ray_userrep.logs.times import parse_timestamps
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _THREADS = 16

@@ -18,9 +18,9 @@ import ray.data
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.files import is_beside
 from ray_userrep.logs.hive import prune
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 EMBEDDED = Path(__file__).parent / "datasets" / "online_retail" / "online_retail.parquet"

@@ -14,10 +14,10 @@ import ray.data
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, Mapping, canonicalise, require_columns
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.hive import in_range
 from ray_userrep.logs.ids import is_text
 from ray_userrep.logs.times import ISO
+from ray_userrep.recipe.logs import LogsConfig
 
 
 def interactions(config: LogsConfig, dataset: ray.data.Dataset, schema: pa.Schema, place: str) -> ray.data.Dataset:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.batch import MASK, START, TIMESTAMPS, Batch
-from ray_userrep.corpus.domains import COLUMN
+from ray_userrep.feed.batch import MASK, START, TIMESTAMPS, Batch
+from ray_userrep.feed.domains import COLUMN
 from ray_userrep.objectives.base import Draws
 
 _START_DRAW, _TOKEN_DRAW = 16, 18  # and the one after, for the second look

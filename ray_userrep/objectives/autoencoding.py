@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import TIMESTAMPS, Batch
-from ray_userrep.encoder.config import FieldName, ReadoutKind
 from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.layers import ZeroLinear
 from ray_userrep.encoder.readout import APPENDED, append
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.objectives.augment import hide, shuffled, subsequence, windows_of, without_times
 from ray_userrep.objectives.autoregressive import TARGETS
 from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, LossSum, Objective, alone
 from ray_userrep.objectives.softmax import ItemSoftmax
+from ray_userrep.recipe.encoder import FieldName, ReadoutKind
 
 _PLACE, _WINDOW = "hidden", "hidden_window"
 _HIDE_DRAW, _LAST_DRAW = 14, 15

@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, LossSum, Objective, alone
 from ray_userrep.objectives.softmax import ItemSoftmax
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.batch import START, Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.feed.batch import START, Batch
 
 TARGET_USERS = "target_users"  # label: the user of each target
 _DROPOUT = 11

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import Batch
-from ray_userrep.encoder.config import ReadoutKind
 from ray_userrep.encoder.readout import APPENDED, append
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.augment import PAIRED, keep
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
 from ray_userrep.objectives.hard import Choice
+from ray_userrep.recipe.encoder import ReadoutKind
 
 View = Callable[[Batch, Draws, int, float], Batch]
 _NEGATIVE_KEY, _KEY_DRAW = "negative_key", 20

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, alone
 from ray_userrep.objectives.hard import Choice, hardest
 from ray_userrep.objectives.softmax import ItemSoftmax

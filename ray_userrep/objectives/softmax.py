@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws, Gather, alone
 
 # About what stays in a CPU's caches while it is turned from logits into gradients; a GPU wants large products.

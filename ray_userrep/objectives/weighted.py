@@ -7,8 +7,8 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from ray_userrep.corpus.batch import START, Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.feed.batch import START, Batch
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
 
 

@@ -3,7 +3,7 @@
 import pkgutil
 from importlib import import_module
 
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.recipe import Recipe
 
 
 def names() -> list[str]:

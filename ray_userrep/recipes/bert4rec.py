@@ -4,12 +4,12 @@ The newest item is hidden more often than by chance alone, as that is what a nex
 in the original.
 """
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
-from ray_userrep.evaluation.config import EvaluationConfig
-from ray_userrep.objectives.config import AutoencodingConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import AutoencodingConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def bert4rec() -> Recipe:

@@ -4,12 +4,12 @@ Two looks are compared, by the vector of a token at the end; the original compar
 weight of that loss while it trains.
 """
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
-from ray_userrep.evaluation.config import EvaluationConfig
-from ray_userrep.objectives.config import AutoencodingConfig, ContrastiveConfig, PartConfig, WeightedConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import AutoencodingConfig, ContrastiveConfig, PartConfig, WeightedConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def cbit() -> Recipe:

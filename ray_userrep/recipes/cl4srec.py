@@ -1,11 +1,11 @@
 """CL4SRec: next items, and two looks at a history that should give one user vector (Xie et al., ICDE 2022)."""
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
-from ray_userrep.evaluation.config import EvaluationConfig
-from ray_userrep.objectives.config import AutoregressiveConfig, ContrastiveConfig, PartConfig, WeightedConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import AutoregressiveConfig, ContrastiveConfig, PartConfig, WeightedConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def cl4srec() -> Recipe:

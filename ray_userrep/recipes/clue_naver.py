@@ -6,11 +6,11 @@ Words are hashed, where the original has a tokenizer. Its contrastive loss was n
 InfoNCE here.
 """
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig, WordItemsConfig
-from ray_userrep.objectives.config import ContrastiveConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig, WordItemsConfig
+from ray_userrep.recipe.objective import ContrastiveConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def clue_naver() -> Recipe:

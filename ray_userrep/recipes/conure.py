@@ -6,14 +6,14 @@ softmax over their classes. A later task's free weights start at zero, where the
 Norms and item vectors are the first task's; a new catalogue's vectors are those of the first task on it.
 """
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import CNNConfig, EncoderConfig
-from ray_userrep.evaluation.config import EvaluationConfig
-from ray_userrep.objectives.config import AutoregressiveConfig, SampledSoftmaxConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
-from ray_userrep.transfer.config import TransferConfig
-from ray_userrep.transfer.continual.config import ContinualConfig
+from ray_userrep.recipe.continual import ContinualConfig
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import CNNConfig, EncoderConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import AutoregressiveConfig, SampledSoftmaxConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
+from ray_userrep.recipe.transfer import TransferConfig
 
 
 def conure() -> Recipe:

@@ -1,11 +1,11 @@
 """eSASRec: gated pre-norm layers and sampled softmax with mixed negatives (Tikhonovich et al., RecSys 2025)."""
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
-from ray_userrep.evaluation.config import EvaluationConfig
-from ray_userrep.objectives.config import AutoregressiveConfig, SampledSoftmaxConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import AutoregressiveConfig, SampledSoftmaxConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def esasrec() -> Recipe:

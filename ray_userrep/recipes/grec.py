@@ -3,12 +3,12 @@
 Of its encoder and decoder only the encoder is kept: it fills the gaps by itself.
 """
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import CNNConfig, EncoderConfig
-from ray_userrep.evaluation.config import EvaluationConfig
-from ray_userrep.objectives.config import AutoencodingConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import CNNConfig, EncoderConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import AutoencodingConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def grec() -> Recipe:

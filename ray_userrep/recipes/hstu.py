@@ -1,10 +1,10 @@
 """HSTU: pointwise gated attention with relative place and time (Zhai et al., ICML 2024)."""
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import EncoderConfig, HSTUConfig
-from ray_userrep.evaluation.config import EvaluationConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import EncoderConfig, HSTUConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def hstu() -> Recipe:

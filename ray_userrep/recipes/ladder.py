@@ -3,10 +3,10 @@
 The sizes of the ladder take the place of width and depth; the learning rates are those of the width and batch here.
 """
 
-from ray_userrep.corpus.config import ColdUserConfig, StreamConfig
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.corpus import ColdUserConfig, StreamConfig
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def ladder() -> Recipe:

@@ -1,11 +1,11 @@
 """NextItNet: dilated causal convolutions (Yuan et al., WSDM 2019)."""
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import CNNConfig, EncoderConfig
-from ray_userrep.evaluation.config import EvaluationConfig
-from ray_userrep.objectives.config import AutoregressiveConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import CNNConfig, EncoderConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import AutoregressiveConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def nextitnet() -> Recipe:

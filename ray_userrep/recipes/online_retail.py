@@ -1,9 +1,9 @@
 """The default: next-item pretraining on the embedded Online Retail log, sized for a laptop."""
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import EncoderConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def online_retail() -> Recipe:

@@ -1,12 +1,12 @@
 """PeterRec over GRec: a bidirectional dilated CNN pretrained on hidden items (Yuan et al., SIGIR 2020, section 3.3)."""
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import CNNConfig, EncoderConfig
-from ray_userrep.evaluation.config import EvaluationConfig
-from ray_userrep.objectives.config import AutoencodingConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
-from ray_userrep.transfer.config import TransferConfig
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import CNNConfig, EncoderConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import AutoencodingConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
+from ray_userrep.recipe.transfer import TransferConfig
 
 
 def peterrec_noncausal() -> Recipe:

@@ -6,17 +6,17 @@ the run says which. Predicting the item itself is not in the original, whose cat
 what validation ranks. Time is read as UTC, and the hour as that of the week, which holds the weekday.
 """
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import (
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import (
     EncoderConfig,
     SideItemsConfig,
     SumItemsConfig,
     TextItemsConfig,
     TransformerConfig,
 )
-from ray_userrep.objectives.config import AutoencodingConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.objective import AutoencodingConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def shopperbert() -> Recipe:

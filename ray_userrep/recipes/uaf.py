@@ -4,13 +4,13 @@ All three forms of the policy are here: hard, soft, and learned from rewards. Be
 two copies as well, so that a policy of ones is full fine-tuning.
 """
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import CNNConfig, EncoderConfig
-from ray_userrep.evaluation.config import EvaluationConfig
-from ray_userrep.objectives.config import AutoregressiveConfig
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
-from ray_userrep.transfer.config import TransferConfig
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import CNNConfig, EncoderConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import AutoregressiveConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
+from ray_userrep.recipe.transfer import TransferConfig
 
 
 def uaf() -> Recipe:

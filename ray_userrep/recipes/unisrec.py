@@ -7,18 +7,18 @@ has one version with words dropped, for a tenth of the batches, and how many wor
 The arms `unisrec_inductive` and `unisrec_transductive` of the transfer job are its fine-tuning.
 """
 
-from ray_userrep.corpus.config import StreamConfig, TextConfig
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig, WhitenedMoEItemsConfig
-from ray_userrep.evaluation.config import EvaluationConfig
-from ray_userrep.objectives.config import (
+from ray_userrep.recipe.corpus import StreamConfig, TextConfig
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig, WhitenedMoEItemsConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import (
     AutoregressiveConfig,
     ContrastiveConfig,
     InBatchSoftmaxConfig,
     PartConfig,
     WeightedConfig,
 )
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def unisrec() -> Recipe:

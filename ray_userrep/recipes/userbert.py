@@ -5,18 +5,18 @@ the hardest of a pool, which trained nothing here from ids; these are the hardes
 The original's attention pooling is the mean here, and a period is a half of a window.
 """
 
-from ray_userrep.corpus.config import StreamConfig
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
-from ray_userrep.evaluation.config import EvaluationConfig
-from ray_userrep.objectives.config import (
+from ray_userrep.recipe.corpus import StreamConfig
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import (
     AutoencodingConfig,
     ContrastiveConfig,
     InBatchSoftmaxConfig,
     PartConfig,
     WeightedConfig,
 )
-from ray_userrep.recipe import Recipe
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 
 
 def userbert() -> Recipe:

@@ -5,9 +5,9 @@ import sys
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.scaling.points import read_points
-from ray_userrep.scaling.study import Place, study
-from ray_userrep.scaling.table import table
+from ray_userrep.scaling.law.law import Place, study
+from ray_userrep.scaling.law.points import read_points
+from ray_userrep.scaling.law.table import table
 
 
 def main(argv: list[str]) -> int:

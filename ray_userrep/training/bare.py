@@ -8,7 +8,7 @@ import contextlib
 import torch
 from torch import Tensor
 
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.shards import Part, adam_parts, named_state, whole_holdings, whole_weights
 from ray_userrep.training.step import TrainModel, Views
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ray_userrep.corpus.plan import Plan
 from ray_userrep.errors import DivergedError
+from ray_userrep.feed.plan import Plan
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.loop import Callback, Loop
 

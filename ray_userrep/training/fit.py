@@ -17,16 +17,16 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from ray_userrep import storage
-from ray_userrep.corpus.batch import Batch
-from ray_userrep.corpus.plan import Plan, Position
 from ray_userrep.corpus.splits import Cut, Split, resolve
 from ray_userrep.corpus.store import BucketCache, Corpus
-from ray_userrep.corpus.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.evaluation.histories import read_histories
+from ray_userrep.feed.batch import Batch
+from ray_userrep.feed.plan import Plan, Position
+from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.objectives.build import Data, build_objective
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.loop import Loop, TrainState

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ray_userrep.corpus.plan import Position
-from ray_userrep.corpus.stream import Prefetch, Step
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.feed.plan import Position
+from ray_userrep.feed.stream import Prefetch, Step
+from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.schedule import learning_rate
 from ray_userrep.training.step import Engine, Micros, train_step
 

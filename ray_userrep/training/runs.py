@@ -25,7 +25,7 @@ import torch
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.recipe import Recipe
 
 RESULT = "result.json"
 _RECIPE = "recipe.json"

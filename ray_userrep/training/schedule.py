@@ -2,7 +2,7 @@
 
 import math
 
-from ray_userrep.training.config import ScheduleConfig
+from ray_userrep.recipe.train import ScheduleConfig
 
 
 def learning_rate(config: ScheduleConfig, peak: float, step: int, total: int) -> float:

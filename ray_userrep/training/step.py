@@ -11,11 +11,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from ray_userrep.corpus.batch import Batch
-from ray_userrep.corpus.plan import Position
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.feed.batch import Batch
+from ray_userrep.feed.plan import Position
 from ray_userrep.objectives.base import Draws, Gather, Objective, alone
-from ray_userrep.training.config import TrainConfig
+from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.rows import RowAdam, row_tables
 from ray_userrep.training.shards import Part
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.evaluation.data import Histories
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
 from ray_userrep.evaluation.metrics import per_user
 from ray_userrep.evaluation.objective_loss import num_batches, part_losses
 from ray_userrep.evaluation.ranking import ranks
+from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.training.step import Engine
 
 RANKING, LIKELIHOOD = "ndcg@10", "log likelihood"

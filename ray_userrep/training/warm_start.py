@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ray_userrep import storage
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.training.runs import differences
 
 Whole = Callable[[Tensor], AbstractContextManager[object]]

@@ -1,11 +1,11 @@
 """Compacting a corpus that was appended to."""
 
 from ray_userrep import storage
-from ray_userrep.corpus.compact import compact
+from ray_userrep.distributed.connection import connect
+from ray_userrep.distributed.nodes import refuse_unshared
 from ray_userrep.errors import UserError
-from ray_userrep.nodes import refuse_unshared
-from ray_userrep.recipe import Recipe
-from ray_userrep.workflows.cluster import connect
+from ray_userrep.prepare.compact import compact
+from ray_userrep.recipe.recipe import Recipe
 
 
 def run_compact(recipe: Recipe) -> None:

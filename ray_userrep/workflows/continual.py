@@ -7,26 +7,26 @@ that come first are as small as those that come last. A job that was cut short g
 import torch
 
 from ray_userrep import storage
-from ray_userrep.corpus.encode_text import ensure_text_vectors
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.text import items_with_text
+from ray_userrep.distributed.connection import connect
+from ray_userrep.distributed.side_by_side import bare_engine
 from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
-from ray_userrep.recipe import Recipe
+from ray_userrep.prepare.encode_text import ensure_text_vectors
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.report.pages.continual import printed, write_continual_report
 from ray_userrep.training import runs
-from ray_userrep.training.continual import Learned, learn_sequence
+from ray_userrep.transfer.continual.figures import Result, method_figures, over_single, task_figures
+from ray_userrep.transfer.continual.fit import Learned, learn_sequence
 from ray_userrep.transfer.continual.masks import MAX_TASKS, free_owners
 from ray_userrep.transfer.continual.methods import METHODS, Method, Stage
 from ray_userrep.transfer.tasks.base import headline
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap
-from ray_userrep.workflows.cluster import connect
-from ray_userrep.workflows.continual_figures import Result, method_figures, over_single, task_figures
-from ray_userrep.workflows.continual_report import printed, write_continual_report
 from ray_userrep.workflows.prepare import open_or_prepare
-from ray_userrep.workflows.transfer_fits import bare_engine
 
 
 def run_continual(recipe: Recipe) -> None:

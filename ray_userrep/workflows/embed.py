@@ -1,9 +1,9 @@
 """User vectors of a whole corpus, as Parquet at any URI."""
 
 from ray_userrep import storage
+from ray_userrep.distributed.connection import connect
 from ray_userrep.embedding.export import export_vectors
-from ray_userrep.recipe import Recipe
-from ray_userrep.workflows.cluster import connect
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.workflows.prepare import open_or_prepare
 
 

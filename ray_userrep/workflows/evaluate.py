@@ -10,11 +10,10 @@ import numpy as np
 import torch
 
 from ray_userrep import storage
-from ray_userrep.corpus.config import TextConfig
-from ray_userrep.corpus.encode_text import ensure_text_vectors
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.text import items_with_text
+from ray_userrep.distributed.connection import connect
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
@@ -23,8 +22,9 @@ from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import ranks
 from ray_userrep.evaluation.table import HEADLINE, comparison, format_table, summary
 from ray_userrep.evaluation.tuning import tuned_baselines
-from ray_userrep.recipe import Recipe
-from ray_userrep.workflows.cluster import connect
+from ray_userrep.prepare.encode_text import ensure_text_vectors
+from ray_userrep.recipe.corpus import TextConfig
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.workflows.prepare import open_or_prepare
 
 Result = dict[str, Any]

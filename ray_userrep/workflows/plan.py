@@ -1,9 +1,9 @@
 """A capacity plan, printed, and kept as JSON where a run folder is named."""
 
 from ray_userrep import storage
-from ray_userrep.recipe import Recipe
-from ray_userrep.scaling.hardware import PlanConfig
-from ray_userrep.scaling.plan import plan, table
+from ray_userrep.planner.capacity import plan, table
+from ray_userrep.recipe.plan import PlanConfig
+from ray_userrep.recipe.recipe import Recipe
 
 
 def run_plan(recipe: Recipe, config: PlanConfig) -> None:

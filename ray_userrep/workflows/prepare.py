@@ -4,17 +4,17 @@ import hashlib
 import json
 
 from ray_userrep import storage
-from ray_userrep.corpus.append import append
-from ray_userrep.corpus.encode_text import ensure_text_vectors
 from ray_userrep.corpus.manifest import Manifest
-from ray_userrep.corpus.prepare import prepare
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
+from ray_userrep.distributed.connection import connect
+from ray_userrep.distributed.nodes import refuse_unshared
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs, open_logs
-from ray_userrep.nodes import refuse_unshared
-from ray_userrep.recipe import Recipe
-from ray_userrep.workflows.cluster import connect
-from ray_userrep.workflows.data_report import write_data_report
+from ray_userrep.prepare.append import append
+from ray_userrep.prepare.encode_text import ensure_text_vectors
+from ray_userrep.prepare.prepare import prepare
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.report.pages.data import write_data_report
 
 
 def run_prepare(recipe: Recipe) -> None:

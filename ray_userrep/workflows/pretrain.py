@@ -6,17 +6,17 @@ from contextlib import contextmanager
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
-from ray_userrep.nodes import refuse_unshared
-from ray_userrep.recipe import Recipe
+from ray_userrep.distributed.connection import connect
+from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.distributed.workers import fit_distributed
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.report.pages.pretrain import write_report
 from ray_userrep.training import runs
-from ray_userrep.training.distributed import fit_distributed
 from ray_userrep.training.fit import load_encoder
 from ray_userrep.training.records import progress_line
 from ray_userrep.training.warm_start import encoder_uri
-from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.evaluate import measure, printed
 from ray_userrep.workflows.prepare import open_or_prepare
-from ray_userrep.workflows.report import write_report
 
 _CORPUS = "corpus.json"
 

@@ -14,25 +14,25 @@ import numpy as np
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
+from ray_userrep.distributed.connection import connect
+from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.distributed.sweep import OnProgress, Progress, begun, sweep
+from ray_userrep.distributed.utilisation import Sample, Watch, utilisation
 from ray_userrep.errors import UserError
-from ray_userrep.nodes import refuse_unshared
-from ray_userrep.recipe import Recipe
-from ray_userrep.report.scaling import scaling_page
-from ray_userrep.scaling.config import ScaleConfig
-from ray_userrep.scaling.floor import beside_floor
-from ray_userrep.scaling.grid import LAW, Data, Point, cost_of, fixed, points, settings_of, tuning_points
-from ray_userrep.scaling.ladder import shape_of
-from ray_userrep.scaling.point import plan_of, spent_on, window_lengths
-from ray_userrep.scaling.points import MIN_POINTS
-from ray_userrep.scaling.prediction import register, registered
-from ray_userrep.scaling.rows import Row, law_points, row_of
-from ray_userrep.scaling.study import Place, study
-from ray_userrep.scaling.sweep import OnProgress, Progress, begun, sweep
-from ray_userrep.scaling.table import table
-from ray_userrep.scaling.tuning import edge_warnings, tuned_factors
-from ray_userrep.scaling.utilisation import Sample, Watch, utilisation
+from ray_userrep.planner.ladder import shape_of
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.scale import ScaleConfig
+from ray_userrep.report.pages.scaling import scaling_page
+from ray_userrep.scaling.law.law import Place, study
+from ray_userrep.scaling.law.points import MIN_POINTS
+from ray_userrep.scaling.law.table import table
+from ray_userrep.scaling.study.floor import beside_floor
+from ray_userrep.scaling.study.grid import LAW, Data, Point, cost_of, fixed, points, settings_of, tuning_points
+from ray_userrep.scaling.study.point import plan_of, spent_on, window_lengths
+from ray_userrep.scaling.study.prediction import register, registered
+from ray_userrep.scaling.study.rows import Row, law_points, row_of
+from ray_userrep.scaling.study.tuning import edge_warnings, tuned_factors
 from ray_userrep.training import runs
-from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.prepare import open_or_prepare
 
 _STUDY = "study.json"

@@ -3,10 +3,10 @@
 import time
 
 from ray_userrep import storage
-from ray_userrep.logs.config import SyntheticConfig
-from ray_userrep.logs.synthetic import DESCRIPTION, synthesize
-from ray_userrep.nodes import refuse_unshared
-from ray_userrep.workflows.cluster import connect
+from ray_userrep.distributed.connection import connect
+from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.logs.synthetic.synthesize import DESCRIPTION, synthesize
+from ray_userrep.recipe.logs import SyntheticConfig
 
 
 def run_synthesize(config: SyntheticConfig, output_uri: str) -> None:

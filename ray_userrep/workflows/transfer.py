@@ -10,34 +10,34 @@ from itertools import product
 import torch
 
 from ray_userrep import storage
-from ray_userrep.corpus.encode_text import ensure_text_vectors
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.text import items_with_text
-from ray_userrep.encoder.config import EncoderConfig, ReadoutKind
+from ray_userrep.distributed.connection import connect
+from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.distributed.side_by_side import Setting, fitted
 from ray_userrep.encoder.fields import side_columns
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.nodes import refuse_unshared
-from ray_userrep.recipe import Recipe
+from ray_userrep.prepare.encode_text import ensure_text_vectors
+from ray_userrep.recipe.encoder import EncoderConfig, ReadoutKind
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.transfer import LabelTaskConfig, NextItemTaskConfig
+from ray_userrep.report.pages.transfer import printed, write_transfer_report
 from ray_userrep.training import runs
-from ray_userrep.training.transfer import Fit, Outcome
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
-from ray_userrep.transfer.config import LabelTaskConfig, NextItemTaskConfig
+from ray_userrep.transfer.encoders import Keeper, look_alikes, refuse_unmergeable
+from ray_userrep.transfer.figures import Comparison, Result, task_figures
+from ray_userrep.transfer.fit import Fit, Outcome
 from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
 from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap, refuse_seen_items
-from ray_userrep.workflows.cluster import connect
 from ray_userrep.workflows.evaluate import on_corpus
 from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.pretrain import run_pretrain
-from ray_userrep.workflows.transfer_encoders import Keeper, look_alikes, refuse_unmergeable
-from ray_userrep.workflows.transfer_figures import Comparison, Result, task_figures
-from ray_userrep.workflows.transfer_fits import Setting, fitted
-from ray_userrep.workflows.transfer_report import printed, write_transfer_report
 
 _PRETRAIN = "pretrain"
 

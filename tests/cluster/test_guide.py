@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ray_userrep.command import parse, parse_config
-from ray_userrep.scaling.config import ScaleConfig
+from ray_userrep.cli import job_named
+from ray_userrep.command import read
 
 CLUSTER = Path(__file__).parents[2] / "cluster"
 GUIDE = (CLUSTER / "README.md").read_text()
@@ -18,13 +18,8 @@ COMMANDS = re.findall(r"python (jobs/\S+\.py)(.*)", GUIDE.replace("\\\n", " "))
 def test_a_job_takes_the_fields_that_the_guide_sets(command):
     job, rest = command
     assert (CLUSTER.parent / job).is_file()
-    words = shlex.split(rest)
-    pairs = list(zip(words[::2], words[1::2], strict=True))
-    own = [f"--{name.removeprefix('--scale.')}={value}" for name, value in pairs if name.startswith("--scale.")]
-    assert not own or job == "jobs/scale.py"
-    parse_config(own, ScaleConfig)
-    recipe = parse([f"{name}={value}" for name, value in pairs if not name.startswith("--scale.")], "")
-    assert recipe.run is None or recipe.run.startswith("s3://")
+    given = read(job_named(Path(job).stem), shlex.split(rest))
+    assert given.recipe.run is None or given.recipe.run.startswith("s3://")
 
 
 def test_the_guide_shows_the_whole_way_and_names_files_that_are_there():

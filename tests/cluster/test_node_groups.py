@@ -9,7 +9,7 @@ from ray.autoscaler._private.node_provider_availability_tracker import NodeAvail
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, get_nodes_for
 
 from ray_userrep.command import parse
-from ray_userrep.scaling.config import ScaleConfig
+from ray_userrep.recipe.scale import ScaleConfig
 
 SCORER = partial(_default_utilization_scorer, node_availability_summary=NodeAvailabilitySummary({}))
 
@@ -38,7 +38,7 @@ def test_preparing_brings_cpu_nodes_only(config):
 def test_the_workers_of_the_job_that_is_shown_each_get_a_gpu_node(config, filled):
     command = shlex.split(filled("kuberay/job.yaml")["spec"]["entrypoint"])
     assert command[:2] == ["python", "/opt/ray_userrep/jobs/pretrain.py"]
-    train = parse(command[2:], "").train
+    train = parse(command[2:]).train
     assert train.use_gpu and train.cpus_per_worker
     assert brought(config, [{"CPU": train.cpus_per_worker, "GPU": 1}] * train.num_workers) == {"gpu": train.num_workers}
 

@@ -7,14 +7,14 @@ import pytest
 from ray_userrep import storage
 from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
-from ray_userrep.corpus.sequences import summarise
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
+from ray_userrep.prepare.sequences import summarise
 
 NAMES = ["books", "music", None, "games"]
 WEIGHTS = [0.6, 0.25, 0.1, 0.05]
 
 
-def _write(uri: str, num_users: int = 80, num_buckets: int = 4, seed: int = 0) -> Corpus:
+def write_corpus_with_sides(uri: str, num_users: int = 80, num_buckets: int = 4, seed: int = 0) -> Corpus:
     """Users of 0 to 30 interactions, each with mostly one domain."""
     rng = np.random.default_rng(seed)
     users = pa.array(range(num_users))
@@ -51,9 +51,9 @@ def _write(uri: str, num_users: int = 80, num_buckets: int = 4, seed: int = 0) -
 
 @pytest.fixture
 def write_corpus():
-    return _write
+    return write_corpus_with_sides
 
 
 @pytest.fixture
 def corpus(tmp_path) -> Corpus:
-    return _write(str(tmp_path / "corpus"))
+    return write_corpus_with_sides(str(tmp_path / "corpus"))

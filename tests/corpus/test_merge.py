@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.corpus.merge import KEYS, completed, merge
-from ray_userrep.corpus.sequences import group
 from ray_userrep.logs.times import TIMESTAMP
+from ray_userrep.prepare.sequences import group
 
 INT = pa.int64()
 ITEMS = [10, 11, 12]

@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from ray_userrep.corpus.config import (
+from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.items import ItemTable
+from ray_userrep.corpus.manifest import Manifest
+from ray_userrep.corpus.splits import NONE, resolve
+from ray_userrep.corpus.store import Bucket, Corpus
+from ray_userrep.errors import UserError
+from ray_userrep.recipe.corpus import (
     ColdItemConfig,
     ColdUserConfig,
     GlobalTimeConfig,
@@ -15,12 +21,6 @@ from ray_userrep.corpus.config import (
     LeaveOneOutConfig,
     SplitConfig,
 )
-from ray_userrep.corpus.hashing import hash_ids
-from ray_userrep.corpus.items import ItemTable
-from ray_userrep.corpus.manifest import Manifest
-from ray_userrep.corpus.splits import NONE, resolve
-from ray_userrep.corpus.store import Bucket, Corpus
-from ray_userrep.errors import UserError
 
 DAY = 86_400_000_000
 NUM_ITEMS = 12

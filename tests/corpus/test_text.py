@@ -12,18 +12,18 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from ray_userrep import storage
-from ray_userrep.corpus import encode_text
-from ray_userrep.corpus.append import append
-from ray_userrep.corpus.compact import compact
-from ray_userrep.corpus.config import CorpusConfig, TextConfig
-from ray_userrep.corpus.encode_text import ensure_text_vectors, model_path
 from ray_userrep.corpus.items import REWORDED, TEXT_VECTOR
-from ray_userrep.corpus.prepare import prepare
 from ray_userrep.corpus.store import open_corpus
 from ray_userrep.corpus.text import items_with_text, rewordings, texts_of, vectors_uri
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.source import open_logs
+from ray_userrep.prepare import encode_text
+from ray_userrep.prepare.append import append
+from ray_userrep.prepare.compact import compact
+from ray_userrep.prepare.encode_text import ensure_text_vectors, model_path
+from ray_userrep.prepare.prepare import prepare
+from ray_userrep.recipe.corpus import CorpusConfig, TextConfig
+from ray_userrep.recipe.logs import LogsConfig
 
 TITLES = {1: "a red ceramic teapot", 2: "teapot, red, ceramic", 3: None, 4: "  ", 5: "garden hose 20 m"}
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
+from ray_userrep.recipe.encoder import EncoderConfig
 
 NUM_ITEMS, MAX_LEN = 30, 12
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import torch
 
-from ray_userrep.corpus.batch import MASK, TIMESTAMPS, Batch
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.fields import FIELDS, price_codes
 from ray_userrep.encoder.readout import append
+from ray_userrep.feed.batch import MASK, TIMESTAMPS, Batch
+from ray_userrep.recipe.encoder import EncoderConfig
 
 
 def at(*times):

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ray_userrep import storage
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import UserEncoder, UserEncoderConfig, build_encoder
 from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import EncoderConfig
 
 HISTORIES = [["item-3", "item-1"], [], ["item-29"], [f"item-{i}" for i in range(25)]]
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.evaluation import ranking
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
 from ray_userrep.evaluation.ranking import ranks
+from ray_userrep.recipe.encoder import EncoderConfig
 
 NUM_ITEMS, MAX_LEN = 25, 4
 

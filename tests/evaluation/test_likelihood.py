@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from ray_userrep.corpus.batch import Batch
-from ray_userrep.corpus.config import ColdUserConfig, LeaveOneOutConfig
 from ray_userrep.corpus.splits import resolve
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.likelihood import likelihood, read_unseen
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.corpus import ColdUserConfig, LeaveOneOutConfig
+from ray_userrep.recipe.encoder import EncoderConfig
 from tests.training.conftest import write_corpus
 
 MAX_LEN = 8

@@ -9,14 +9,14 @@ import torch
 from torch.nn import functional as F
 
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.data import Sequences
 from ray_userrep.evaluation.encoder_ranks import as_batch
 from ray_userrep.evaluation.objective_loss import WINDOWS, contrast
 from ray_userrep.objectives.build import Data, build_objective
-from ray_userrep.objectives.config import ContrastiveConfig
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
+from ray_userrep.recipe.objective import ContrastiveConfig
 
 NUM_ITEMS, MAX_LEN, NUM_USERS, TEMPERATURE = 30, 8, 2 * WINDOWS + 5, 0.2
 TABLE = ItemTable(pa.table({"item_id": range(NUM_ITEMS), "count": [1] * NUM_ITEMS}))

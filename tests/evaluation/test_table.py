@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.evaluation.metrics import ndcg
 from ray_userrep.evaluation.table import comparison, format_table, summary
+from ray_userrep.recipe.evaluation import EvaluationConfig
 
 CONFIG = EvaluationConfig(ks=(1, 5), num_bootstrap=200)
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.ids import convert_ids, id_type
 from ray_userrep.logs.scan import Layout, scan
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import list_files
 
 COLUMNS = {name: name for name in ("user_id", "item_id", "timestamp")}

@@ -12,9 +12,9 @@ import ray
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.reading import ROWS_PER_FILE
 from ray_userrep.logs.source import Logs, open_logs, reader_names
+from ray_userrep.recipe.logs import LogsConfig
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

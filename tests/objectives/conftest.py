@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Objective
 
 NUM_ITEMS = 20

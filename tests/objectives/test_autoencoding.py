@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import CLS, MASK, START, TIMESTAMPS, Batch
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig
 from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import CLS, MASK, START, TIMESTAMPS, Batch
 from ray_userrep.objectives.augment import without_times
 from ray_userrep.objectives.autoencoding import Autoencoding
 from ray_userrep.objectives.autoregressive import TARGETS
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import Data, build_objective
-from ray_userrep.objectives.config import AutoencodingConfig
 from ray_userrep.objectives.softmax import FullSoftmax
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
+from ray_userrep.recipe.objective import AutoencodingConfig
 from ray_userrep.training.records import progress_line
 
 WINDOWS = [[3, 1, 4, 1, 5], [9], [2, 6, 5, 3, 5, 8], [7, 9]]

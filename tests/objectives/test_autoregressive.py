@@ -8,17 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
+from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.autoregressive import TARGETS, Autoregressive
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import Data, build_objective
-from ray_userrep.objectives.config import AutoregressiveConfig
 from ray_userrep.objectives.sampled import SampledSoftmax
 from ray_userrep.objectives.samplers import by_counts
 from ray_userrep.objectives.softmax import FullSoftmax
+from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.recipe.objective import AutoregressiveConfig
 
 WINDOWS = [[3, 1, 4, 1], [5], [9, 2, 6, 5, 3, 5], [8, 9]]
 DRAWS = Draws(0, 0, 0)

@@ -7,11 +7,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ray_userrep.corpus.batch import TIMESTAMPS, Batch
 from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import Data, build_objective
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.recipe import Recipe
 
 TEMPERATURES = st.sampled_from([None, 0.1])
 SOFTMAXES = st.one_of(

@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import MASK, TIMESTAMPS, Batch
 from ray_userrep.corpus.items import REWORDED, ItemTable
-from ray_userrep.encoder.config import EncoderConfig, TextItemsConfig
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import MASK, TIMESTAMPS, Batch
 from ray_userrep.objectives.augment import dropped, masked, one_domain, period, permuted, shuffled, subsequence
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import Data, build_objective
-from ray_userrep.objectives.config import ContrastiveConfig
 from ray_userrep.objectives.contrastive import Contrastive
 from ray_userrep.objectives.hard import hardest, semi_hard
+from ray_userrep.recipe.encoder import EncoderConfig, TextItemsConfig
+from ray_userrep.recipe.objective import ContrastiveConfig
 
 DRAWS = Draws(0, 0, 0)
 many_windows = st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=9), min_size=1, max_size=6)

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import Batch
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.autoregressive import TARGETS, Autoregressive
 from ray_userrep.objectives.base import TARGET_USERS, Draws
 from ray_userrep.objectives.in_batch import Cosine, InBatchSoftmax
 from ray_userrep.objectives.softmax import FullSoftmax
+from ray_userrep.recipe.encoder import EncoderConfig
 
 DRAWS, TAU = Draws(0, 0, 0), 0.2
 WINDOWS = [[3, 1, 4, 1], [5, 9], [9, 2, 6, 5, 3, 5], [8, 9, 1], [2, 7], [1, 8, 2]]

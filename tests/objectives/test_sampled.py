@@ -7,14 +7,14 @@ import torch
 from scipy import stats
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
+from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.sampled import LOG_EXPECTED, NEGATIVES, BinaryCrossEntropy, SampledSoftmax, gbce_beta
 from ray_userrep.objectives.samplers import InBatchSampler, MixedSampler, by_counts, log_uniform
 from ray_userrep.objectives.softmax import FullSoftmax
+from ray_userrep.recipe.encoder import EncoderConfig
 
 NUM_ITEMS = 12
 COUNTS = np.array([400, 200, 100, 60, 30, 20, 10, 5, 3, 2, 1, 0])

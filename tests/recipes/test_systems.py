@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ray_userrep import recipes
-from ray_userrep.corpus.batch import TIMESTAMPS, Batch
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import Data, build_objective
 from ray_userrep.training.bare import BareEngine

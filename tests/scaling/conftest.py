@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ray_userrep.scaling.points import Floats, Points
+from ray_userrep.scaling.law.points import Floats, Points
 
 TRUTH = {"E": 1.8, "A": 20.0, "α": 0.35, "B": 100.0, "β": 0.37}
 

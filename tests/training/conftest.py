@@ -9,7 +9,7 @@ import pytest
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.recipe import Recipe
 
 NUM_ITEMS, NUM_BUCKETS = 60, 3
 

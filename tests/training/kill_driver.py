@@ -11,14 +11,14 @@ from pathlib import Path
 
 import ray
 
-from ray_userrep.corpus.batch import START
-from ray_userrep.corpus.config import CorpusConfig
-from ray_userrep.corpus.prepare import prepare
 from ray_userrep.corpus.store import open_corpus
-from ray_userrep.logs.config import LogsConfig
+from ray_userrep.distributed import workers as distributed
+from ray_userrep.feed.batch import START
 from ray_userrep.logs.source import open_logs
-from ray_userrep.recipe import Recipe
-from ray_userrep.training import distributed
+from ray_userrep.prepare.prepare import prepare
+from ray_userrep.recipe.corpus import CorpusConfig
+from ray_userrep.recipe.logs import LogsConfig
+from ray_userrep.recipe.recipe import Recipe
 
 STEP_SECONDS = 0.05  # slow enough for a kill to hit a step
 

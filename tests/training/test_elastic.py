@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from ray_userrep.corpus.store import open_corpus
 from ray_userrep.errors import UserError
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit
 from ray_userrep.training.records import read_records
@@ -33,7 +33,7 @@ def freeze(model, frozen):
 
 def rank_main(rank, world, meeting, recipe, corpus_uri, run_uri, frozen, errors):
     """One rank of a fit, in a process of its own."""
-    from ray_userrep.training import zero
+    from ray_userrep.distributed import zero
 
     zero.quiet()
     torch.set_num_threads(1)
@@ -57,7 +57,7 @@ def fit_on(corpus, tmp_path, monkeypatch):
     """Fits on so many processes; returns the errors that ranks met."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ray_userrep.training.zero", "ray_userrep.training.fit"])
+    context.set_forkserver_preload(["ray_userrep.distributed.zero", "ray_userrep.training.fit"])
 
     def run(world, recipe, run_uri, frozen=False):
         meeting, errors = tmp_path / f"meeting-{len(list(tmp_path.iterdir()))}", context.Queue()

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from ray_userrep.corpus.config import LeaveOneOutConfig
-from ray_userrep.corpus.plan import Position
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
+from ray_userrep.feed.plan import Position
+from ray_userrep.recipe.corpus import LeaveOneOutConfig
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.fit import build_model, fit

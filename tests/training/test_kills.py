@@ -21,9 +21,9 @@ import psutil
 import pytest
 
 from ray_userrep import storage
-from ray_userrep.corpus.plan import Position
 from ray_userrep.corpus.splits import resolve
-from ray_userrep.corpus.stream import make_plan
+from ray_userrep.feed.plan import Position
+from ray_userrep.feed.stream import make_plan
 from ray_userrep.training.records import read_records
 
 pytestmark = pytest.mark.slow

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import alone
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.distributed import fit_distributed
 from ray_userrep.training.fit import fit
 from ray_userrep.training.records import read_records
 from ray_userrep.training.rows import RowAdam

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ray_userrep.training.config import ScheduleConfig
+from ray_userrep.recipe.train import ScheduleConfig
 from ray_userrep.training.schedule import learning_rate
 
 

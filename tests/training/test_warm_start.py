@@ -10,11 +10,11 @@ import torch
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import open_corpus
+from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.training import fit as module
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.distributed import fit_distributed
 from ray_userrep.training.fit import build_model, fit
 from ray_userrep.training.records import read_records
 from ray_userrep.training.warm_start import warm_start

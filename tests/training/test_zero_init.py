@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_userrep.training import zero
+from ray_userrep.distributed import zero
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from ray_userrep import storage
-from ray_userrep.corpus.config import LeaveOneOutConfig
 from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.corpus import LeaveOneOutConfig
+from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.recipe.recipe import Recipe
 
 NUM_ITEMS, NUM_BUCKETS, MAX_LEN = 40, 3, 8
 

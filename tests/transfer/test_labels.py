@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import Batch
+from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws
 from ray_userrep.transfer.labels import UserLabels
 

@@ -43,7 +43,7 @@ def small():
 
     def recipe(place: str, *more: str):
         places = ["--logs", f"{place}/log", "--corpus", f"{place}/corpus", "--run", f"{place}/run"]
-        return parse([*places, *SMALL, *more], "")
+        return parse([*places, *SMALL, *more])
 
     return recipe
 

@@ -6,7 +6,7 @@ import pytest
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.training import continual
+from ray_userrep.transfer.continual import fit as continual
 from ray_userrep.workflows.continual import run_continual
 
 SEQUENCE = [

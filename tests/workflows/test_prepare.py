@@ -7,7 +7,7 @@ import ray
 
 from ray_userrep.corpus.store import newest_version
 from ray_userrep.errors import UserError
-from ray_userrep.recipe import Recipe
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.workflows.compact import run_compact
 from ray_userrep.workflows.prepare import open_or_prepare, run_prepare
 

@@ -13,10 +13,10 @@ import pytest
 from ray_userrep import storage
 from ray_userrep.command import parse
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.recipes.ladder import ladder
-from ray_userrep.report.scaling import scaling_page
-from ray_userrep.scaling.config import ScaleConfig
-from ray_userrep.scaling.grid import Data
+from ray_userrep.report.pages.scaling import scaling_page
+from ray_userrep.scaling.study.grid import Data
 from ray_userrep.workflows.scale import printed, run_scale, summarise
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def test_a_killed_study_goes_on_and_is_the_one_that_was_left_alone(ray_session, 
     kill_after_first(tmp_path)
     before = results(tmp_path / "run")
     assert 0 < len(before) < 6 and not (tmp_path / "run" / "prediction.json").exists()
-    recipe = parse(fields(tmp_path), "")
+    recipe = parse(fields(tmp_path))
     run_scale(recipe, config())
     after = results(tmp_path / "run")
     assert len(after) == 6 and {name: after[name] for name in before} == before
@@ -84,7 +84,7 @@ def test_a_killed_study_goes_on_and_is_the_one_that_was_left_alone(ray_session, 
 
 def test_what_was_trained_before_it_was_predicted_proves_nothing(ray_session, write_log, tmp_path, capsys):
     write_log(f"{tmp_path}/log")
-    recipe, small = parse(fields(tmp_path), ""), config(sizes=[800], data=[300])
+    recipe, small = parse(fields(tmp_path)), config(sizes=[800], data=[300])
     run_scale(recipe, small.model_copy(update={"hold_out": 0}))
     assert "no law: 1 runs" in capsys.readouterr().out
     for seeds in ((0,), (1,)):  # another seed of it is as good as the run itself

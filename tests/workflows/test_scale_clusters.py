@@ -15,8 +15,8 @@ import pytest
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import open_corpus
-from ray_userrep.recipe import Recipe
-from ray_userrep.scaling.point import run_point
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.scaling.study.point import run_point
 
 pytestmark = pytest.mark.slow
 

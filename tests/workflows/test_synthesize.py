@@ -1,7 +1,7 @@
 """What the job says of the log that it wrote."""
 
 from ray_userrep import storage
-from ray_userrep.logs.config import SyntheticConfig
+from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.workflows.synthesize import run_synthesize
 
 

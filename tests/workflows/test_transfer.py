@@ -5,8 +5,8 @@ import pytest
 from ray_userrep import storage
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
+from ray_userrep.transfer.encoders import Keeper
 from ray_userrep.workflows.transfer import run_transfer
-from ray_userrep.workflows.transfer_encoders import Keeper
 
 TRANSFER = [
     "--encoder.backbone.kind", "cnn", "--encoder.backbone.num_blocks", "1", "--train.max_steps", "4",

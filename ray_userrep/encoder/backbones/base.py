@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from ray_userrep.corpus.batch import Batch
+from ray_userrep.feed.batch import Batch
 
 
 class Backbone(nn.Module, ABC):

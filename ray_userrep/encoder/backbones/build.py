@@ -6,7 +6,7 @@ from ray_userrep.encoder.backbones.gru import GRU
 from ray_userrep.encoder.backbones.hstu import HSTU
 from ray_userrep.encoder.backbones.mean import Mean
 from ray_userrep.encoder.backbones.transformer import Transformer
-from ray_userrep.encoder.config import BackboneConfig, CNNConfig, GRUConfig, HSTUConfig, MeanConfig
+from ray_userrep.recipe.encoder import BackboneConfig, CNNConfig, GRUConfig, HSTUConfig, MeanConfig
 
 
 def build_backbone(config: BackboneConfig, width: int, max_len: int) -> Backbone:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.backbones.base import Backbone
-from ray_userrep.encoder.config import CNNConfig
 from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import CNNConfig
 
 _TAPS = 3
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.backbones.base import Backbone
-from ray_userrep.encoder.config import GRUConfig
 from ray_userrep.encoder.layers import Dropout, Norm, ZeroLinear
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import GRUConfig
 
 
 class GRU(Backbone):

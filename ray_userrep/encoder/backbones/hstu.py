@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import TIMESTAMPS, Batch
 from ray_userrep.encoder.backbones.attention import Group, Layout, layout_of
 from ray_userrep.encoder.backbones.base import Backbone
-from ray_userrep.encoder.config import HSTUConfig
 from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
+from ray_userrep.recipe.encoder import HSTUConfig
 
 _TIME_BUCKETS = 64
 _HIDDEN = -1e4  # a score whose silu, and its derivative, are zero exactly

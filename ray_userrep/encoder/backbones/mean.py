@@ -9,11 +9,11 @@ Shapes: T tokens, D width.
 import torch
 from torch import Tensor, nn
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.backbones.transformer import GELU
-from ray_userrep.encoder.config import MeanConfig
 from ray_userrep.encoder.layers import Dropout, Norm
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import MeanConfig
 
 _MULT = 4.0
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.backbones.attention import Layout, attend, has_varlen, layout_of
 from ray_userrep.encoder.backbones.base import Backbone
-from ray_userrep.encoder.config import TransformerConfig
 from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import TransformerConfig
 
 _ROTARY_BASE = 10_000.0
 

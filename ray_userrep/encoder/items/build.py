@@ -3,17 +3,6 @@
 import torch
 
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import (
-    HashedItemsConfig,
-    IdItemsConfig,
-    ItemsConfig,
-    ProjectedItemsConfig,
-    RowItemsConfig,
-    SumItemsConfig,
-    TextItemsConfig,
-    WhitenedMoEItemsConfig,
-    WordItemsConfig,
-)
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.items.hashed import HashedItems
 from ray_userrep.encoder.items.id import IdItems, start_from_text
@@ -25,6 +14,17 @@ from ray_userrep.encoder.items.text import TextItems
 from ray_userrep.encoder.items.whitened_moe import WhitenedMoEItems
 from ray_userrep.encoder.items.words import WordItems
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.encoder import (
+    HashedItemsConfig,
+    IdItemsConfig,
+    ItemsConfig,
+    ProjectedItemsConfig,
+    RowItemsConfig,
+    SumItemsConfig,
+    TextItemsConfig,
+    WhitenedMoEItemsConfig,
+    WordItemsConfig,
+)
 
 
 def build_items(

@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.backbones.transformer import Transformer
-from ray_userrep.encoder.config import TransformerConfig, WordItemsConfig
 from ray_userrep.encoder.items.base import ItemEmbedder, ItemFeatures, hashed_lists
 from ray_userrep.encoder.layers import Norm
 from ray_userrep.encoder.readout import readout
 from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import TransformerConfig, WordItemsConfig
 
 _NO_WORD = r"[^\p{L}\p{N}]+"
 

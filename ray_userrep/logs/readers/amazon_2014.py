@@ -6,9 +6,9 @@ Times are days. Metadata lines are Python literals, not JSON.
 import re
 
 from ray_userrep.logs.amazon import Release, beside_metadata, read_release
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.files import CsvFormat
 from ray_userrep.logs.source import Tables
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _RATING = ("user_id", "item_id", "rating", "timestamp")

@@ -6,9 +6,9 @@ Times are days: a user's reviews often share one, and keep the order of the file
 import re
 
 from ray_userrep.logs.amazon import Release, beside_metadata, read_release
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.files import CsvFormat
 from ray_userrep.logs.source import Tables
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _RATING = ("item_id", "user_id", "rating", "timestamp")

@@ -6,9 +6,9 @@ An item is a `parent_asin`, which the metadata describes: variants of a product 
 import re
 
 from ray_userrep.logs.amazon import Release, beside_metadata, read_release
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.files import CsvFormat
 from ray_userrep.logs.source import Tables
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _COLUMNS = {"user_id": "user_id", "item_id": "parent_asin", "timestamp": "timestamp", "rating": "rating"}

@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.caserec import TABS, only, untimed
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.dimensions import keyed, read_whole
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.scan import scan
 from ray_userrep.logs.source import Tables
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _HISTORY = "anime_history.dat"

@@ -11,9 +11,9 @@ import pyarrow as pa
 import ray.data
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.source import Tables
 from ray_userrep.logs.versioned import interactions, package_missing, s3_endpoint
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _METADATA = re.compile(r"(?:.*/)?metadata/v?(\d+)[^/]*\.metadata\.json(\.gz)?")

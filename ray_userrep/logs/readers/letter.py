@@ -9,13 +9,13 @@ import ray.data
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import Mapping, canonicalise
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.documents import read_document
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.hive import refuse_range
 from ray_userrep.logs.ids import convert_ids, id_type
 from ray_userrep.logs.sequences import COLUMNS, unroll
 from ray_userrep.logs.source import Tables
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _INTERACTIONS = ".inter.json"

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.scan import scan
 from ray_userrep.logs.sequences import histories, ids_of, line_numbers, text_lines, unroll
 from ray_userrep.logs.source import Tables
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _NAME = re.compile(r"user-filter-\d+items-session\d+\.csv")

@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.dimensions import most_frequent
 from ray_userrep.logs.files import CsvFormat, column_names, head, is_table, stem
 from ray_userrep.logs.ids import is_text
 from ray_userrep.logs.scan import Layout, Scan, scan
 from ray_userrep.logs.source import Tables
 from ray_userrep.logs.times import ISO, TIMESTAMP, parse_timestamps
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 CANCELLATION = "cancellation"

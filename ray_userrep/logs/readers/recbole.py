@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.atomic import described, read_atomic
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.dimensions import keyed, read_whole
 from ray_userrep.logs.files import CsvFormat, column_names, stem
 from ray_userrep.logs.scan import Layout, scan
 from ray_userrep.logs.sequences import COLUMNS, seconds, unroll
 from ray_userrep.logs.shape import Shape
 from ray_userrep.logs.source import Tables
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _PLAIN = CsvFormat("\t", quoted=False)

@@ -7,10 +7,10 @@ properties are hashed in the original, and are left alone.
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.caserec import only, untimed
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.scan import Layout, scan
 from ray_userrep.logs.source import Tables
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _EVENTS = {

@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.dimensions import read_whole
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.scan import scan
 from ray_userrep.logs.sequences import LINES, histories, ids_of, line_numbers, text_lines, unroll
 from ray_userrep.logs.shape import ROWS_PER_FILE
 from ray_userrep.logs.source import Tables
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _NAME = re.compile(r"(history_sequences_\d+.*_transfer_(pretrain|finetune)|original_desen_).*\.csv")

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.dimensions import keyed, tables
 from ray_userrep.logs.files import CsvFormat, stem
 from ray_userrep.logs.scan import Layout, scan
 from ray_userrep.logs.source import Tables
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _NAME = "yelp_academic_dataset_{}.json"

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.backbones.cnn import DilatedCNN
 from ray_userrep.encoder.backbones.hstu import HSTU
 from ray_userrep.encoder.backbones.mean import Mean
 from ray_userrep.encoder.backbones.transformer import Transformer
-from ray_userrep.encoder.config import MeanConfig
 from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import MeanConfig
 from ray_userrep.transfer.arms.base import Arm, Usage, copied
 
 PolicyKind = Literal["hard", "soft", "rewards"]

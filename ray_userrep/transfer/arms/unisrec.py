@@ -6,9 +6,9 @@ items; the transductive one adds a vector of its own to each item of this catalo
 
 import torch
 
-from ray_userrep.encoder.config import EncoderConfig, IdItemsConfig, SumItemsConfig
 from ray_userrep.encoder.user_encoder import UserEncoder, UserEncoderConfig
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.encoder import EncoderConfig, IdItemsConfig, SumItemsConfig
 from ray_userrep.transfer.arms.base import Arm, copied
 from ray_userrep.transfer.arms.plain import Scratch
 

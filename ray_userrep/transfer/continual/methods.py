@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.recipe.continual import MethodName
 from ray_userrep.transfer.arms.base import Arm, copied
-from ray_userrep.transfer.continual.config import MethodName
 from ray_userrep.transfer.continual.masks import Owners, mask, owned_until
 from ray_userrep.transfer.tasks.base import Task
 

@@ -25,7 +25,7 @@ from ray_userrep.evaluation.look_alike import look_alikes
 from ray_userrep.evaluation.measure import Measure
 from ray_userrep.evaluation.profile import Attribute, count_features, read_attributes, user_vectors
 from ray_userrep.objectives.base import Objective
-from ray_userrep.transfer.config import AttributeTaskConfig, LabelTaskConfig
+from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig
 from ray_userrep.transfer.labels import UserLabels
 from ray_userrep.transfer.tasks.baselines import item_counts, majority, trees
 from ray_userrep.transfer.tasks.users import ChosenUsers, deal, fingerprint, first_share, refuse_few

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from ray_userrep.corpus.config import SplitConfig
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.evaluation.histories import read_known
-from ray_userrep.objectives.config import ObjectiveConfig
-from ray_userrep.transfer.config import AttributeTaskConfig, LabelTaskConfig, TaskConfig
+from ray_userrep.recipe.corpus import SplitConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import ObjectiveConfig
+from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig, TaskConfig
 from ray_userrep.transfer.tasks.attribute import AttributeTask, read_attribute_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 from ray_userrep.transfer.tasks.returning import read_return_task

@@ -15,16 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.config import ColdItemConfig, ColdUserConfig, LeaveOneOutConfig, SplitConfig
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.splits import TRAIN, Part, Split, resolve
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.corpus.stream import train_counts
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.config import EvaluationConfig
 from ray_userrep.evaluation.data import Histories
 from ray_userrep.evaluation.encoder_ranks import encoder_scorer
 from ray_userrep.evaluation.histories import read_histories
@@ -32,10 +28,14 @@ from ray_userrep.evaluation.measure import Measure, mean_of
 from ray_userrep.evaluation.metrics import hit_rate, ndcg
 from ray_userrep.evaluation.ranking import ranks
 from ray_userrep.evaluation.tuning import tuned_baselines
+from ray_userrep.feed.stream import train_counts
 from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.build import Data, build_objective
-from ray_userrep.objectives.config import ObjectiveConfig
-from ray_userrep.transfer.config import NextItemTaskConfig
+from ray_userrep.recipe.corpus import ColdItemConfig, ColdUserConfig, LeaveOneOutConfig, SplitConfig
+from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.objective import ObjectiveConfig
+from ray_userrep.recipe.transfer import NextItemTaskConfig
 from ray_userrep.transfer.tasks.users import ChosenUsers, first_share, refuse_few
 
 _ORDER, _NEW_ITEMS = 42, 43

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ray_userrep.corpus.splits import NONE, Split
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.corpus.stream import train_counts
 from ray_userrep.errors import UserError
+from ray_userrep.feed.stream import train_counts
 
 
 class Pretrained(NamedTuple):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from ray_userrep.corpus.batch import TIMESTAMPS, Batch
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.backbones.build import build_backbone
-from ray_userrep.encoder.config import CNNConfig, GRUConfig, HSTUConfig, MeanConfig, TransformerConfig
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
+from ray_userrep.recipe.encoder import CNNConfig, GRUConfig, HSTUConfig, MeanConfig, TransformerConfig
 
 WIDTH, MAX_LEN = 16, 24
 LENGTHS = [17, 1, 24, 22, 0, 16, 3, 23]  # near-equal ones share a padded group

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ray_userrep.corpus.batch import TIMESTAMPS, Batch
 from ray_userrep.encoder.backbones.build import build_backbone
-from ray_userrep.encoder.config import CNNConfig, GRUConfig, HSTUConfig, MeanConfig, TransformerConfig
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
+from ray_userrep.recipe.encoder import CNNConfig, GRUConfig, HSTUConfig, MeanConfig, TransformerConfig
 
 WIDTH, MAX_LEN = 16, 12
 LENGTHS = [5, 1, 12, 3, 5, 0, 7]

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.backbones.cnn import DilatedCNN
-from ray_userrep.encoder.config import CNNConfig
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import CNNConfig
 
 WIDTH, LENGTHS = 4, [7, 0, 1, 12, 3]
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import TIMESTAMPS, Batch
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.backbones.hstu import HSTU
-from ray_userrep.encoder.config import HSTUConfig
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
+from ray_userrep.recipe.encoder import HSTUConfig
 
 WIDTH, HEADS, MAX_LEN = 8, 2, 24
 SECOND = 10**6

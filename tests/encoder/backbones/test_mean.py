@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.backbones.build import build_backbone
-from ray_userrep.encoder.config import MeanConfig
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import MeanConfig
 
 WIDTH = 4
 

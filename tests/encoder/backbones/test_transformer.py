@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.backbones.transformer import rotary_turn, rotate
 from ray_userrep.encoder.user_encoder import UserEncoder, UserEncoderConfig
+from ray_userrep.feed.batch import Batch
 
 SEQUENCES = [[3], [1, 2, 3, 4, 5, 6, 7], [9, 9], [29, 0, 28, 1, 27, 2, 26, 3, 25, 4, 24, 5], [8, 7, 6]]
 KINDS = [

@@ -6,9 +6,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import (
+from ray_userrep.encoder.fields import price_codes
+from ray_userrep.encoder.items.hashed import HashedItems
+from ray_userrep.encoder.items.id import start_from_text
+from ray_userrep.encoder.items.side import SideItems
+from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
+from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import (
     EncoderConfig,
     HashedItemsConfig,
     IdItemsConfig,
@@ -20,12 +26,6 @@ from ray_userrep.encoder.config import (
     WhitenedMoEItemsConfig,
     WordItemsConfig,
 )
-from ray_userrep.encoder.fields import price_codes
-from ray_userrep.encoder.items.hashed import HashedItems
-from ray_userrep.encoder.items.id import start_from_text
-from ray_userrep.encoder.items.side import SideItems
-from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
-from ray_userrep.errors import UserError
 
 NUM_ITEMS, TEXT_WIDTH = 12, 6
 

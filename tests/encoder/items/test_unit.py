@@ -1,10 +1,10 @@
 import pyarrow as pa
 import torch
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import EncoderConfig
 
 
 def test_vectors_point_where_they_did_and_have_length_one(tmp_path):

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import WordItemsConfig
 from ray_userrep.encoder.items.words import WordItems
 from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import WordItemsConfig
 
 TEXTS = [
     "Red TEAPOT, ceramic",

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import pytest
 import ray
 
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.source import Logs, open_logs
+from ray_userrep.recipe.logs import LogsConfig
 
 
 class Log(NamedTuple):

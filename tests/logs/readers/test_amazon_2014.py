@@ -6,9 +6,9 @@ import json
 import pytest
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.readers import amazon_2014
 from ray_userrep.logs.source import open_logs
+from ray_userrep.recipe.logs import LogsConfig
 
 REVIEWS = [
     {"reviewerID": "A1", "asin": "0001", "overall": 5.0, "unixReviewTime": 1369699200, "helpful": [0, 0]},

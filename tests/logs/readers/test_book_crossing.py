@@ -5,8 +5,8 @@ import zipfile
 import pytest
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.source import open_logs
+from ray_userrep.recipe.logs import LogsConfig
 
 FILES = {
     "book_history.dat": "user\titem\taccessed\n1\t152\t1\n1\t7\t1\n2\t152\t1\n",

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.readers import iceberg
 from ray_userrep.logs.source import open_logs
+from ray_userrep.recipe.logs import LogsConfig
 
 pytest.importorskip("pyiceberg")
 pytest.importorskip("sqlalchemy")

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.source import open_logs
+from ray_userrep.recipe.logs import LogsConfig
 
 
 def test_histories_and_items(read, tmp_path):

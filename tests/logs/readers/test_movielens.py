@@ -9,9 +9,9 @@ import pytest
 import ray
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.readers import movielens
 from ray_userrep.logs.source import Logs, open_logs
+from ray_userrep.recipe.logs import LogsConfig
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

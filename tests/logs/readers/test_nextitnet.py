@@ -5,9 +5,9 @@ import gzip
 import pytest
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.readers import nextitnet
 from ray_userrep.logs.source import open_logs
+from ray_userrep.recipe.logs import LogsConfig
 
 
 def test_a_line_is_a_session(read, tmp_path):

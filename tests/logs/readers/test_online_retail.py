@@ -11,9 +11,9 @@ import pytest
 import ray
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.readers import online_retail
 from ray_userrep.logs.source import EMBEDDED_NAME, Logs, open_logs
+from ray_userrep.recipe.logs import LogsConfig
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.source import open_logs
+from ray_userrep.recipe.logs import LogsConfig
 
 PLAIN = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
 HISTORY = "user_id:token\titem_id_list:token_seq\titem_id:token\n"

@@ -9,9 +9,9 @@ import pytest
 import ray
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.readers import s3rec
 from ray_userrep.logs.source import open_logs
+from ray_userrep.recipe.logs import LogsConfig
 
 
 def write(folder, lines, attributes, maps=None, items=None):

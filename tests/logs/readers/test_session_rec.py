@@ -3,8 +3,8 @@
 import pytest
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.source import open_logs
+from ray_userrep.recipe.logs import LogsConfig
 
 HEADER = "SessionId\tItemId\tTime\n"
 

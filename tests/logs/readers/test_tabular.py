@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.readers import tabular
 from ray_userrep.logs.scan import Layout, scan
+from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import list_files
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -3,8 +3,8 @@
 import pytest
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.config import LogsConfig
 from ray_userrep.logs.source import open_logs
+from ray_userrep.recipe.logs import LogsConfig
 
 PRETRAIN = "history_sequences_2018_x_transfer_pretrain_small.csv"
 FINETUNE = "history_sequences_2018_x_transfer_finetune_small.csv"

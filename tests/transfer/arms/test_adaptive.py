@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_known
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.transfer import AttributeTaskConfig
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.transfer import Fit, fit_task
 from ray_userrep.transfer.arms import adaptive
 from ray_userrep.transfer.arms.adaptive import Policy, RandomPolicy, UserAdaptive
 from ray_userrep.transfer.arms.plain import Full
-from ray_userrep.transfer.config import AttributeTaskConfig
+from ray_userrep.transfer.fit import Fit, fit_task
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 
 BATCH = Batch.of([[1, 2, 3, 4, 9], [5, 6], [7]])

@@ -5,17 +5,17 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.encoder_ranks import as_batch
 from ray_userrep.evaluation.histories import read_known
 from ray_userrep.evaluation.ranking import newest
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.transfer import AttributeTaskConfig, TransferConfig
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.transfer import Fit, adapted_encoder, build_transfer, fit_task
 from ray_userrep.transfer.arms.base import freeze, size
 from ray_userrep.transfer.arms.build import build_arm
-from ray_userrep.transfer.config import AttributeTaskConfig, TransferConfig
+from ray_userrep.transfer.fit import Fit, adapted_encoder, build_transfer, fit_task
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 
 ARMS = [

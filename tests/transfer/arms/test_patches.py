@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ray_userrep.corpus.batch import Batch
+from ray_userrep.feed.batch import Batch
 from ray_userrep.transfer.arms.patches import Parallel, Patch, Patches, Serial
 
 BATCH = Batch.of([[1, 2, 3, 4, 9], [5, 6]])

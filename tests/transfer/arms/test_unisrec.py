@@ -5,14 +5,14 @@ import pyarrow as pa
 import pytest
 import torch
 
-from ray_userrep.corpus.batch import Batch
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig, TransformerConfig, WhitenedMoEItemsConfig
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig, WhitenedMoEItemsConfig
+from ray_userrep.recipe.transfer import TransferConfig
 from ray_userrep.transfer.arms.build import build_arm
 from ray_userrep.transfer.arms.unisrec import with_ids
-from ray_userrep.transfer.config import TransferConfig
 
 NUM_ITEMS = 9
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from ray_userrep.corpus.batch import Batch
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.evaluation.histories import read_known
-from ray_userrep.training import continual
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.recipe.transfer import AttributeTaskConfig, NextItemTaskConfig
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.continual import learn_sequence, predict
-from ray_userrep.transfer.config import AttributeTaskConfig, NextItemTaskConfig
+from ray_userrep.transfer.continual import fit as continual
+from ray_userrep.transfer.continual.fit import learn_sequence, predict
 from ray_userrep.transfer.continual.methods import METHODS, Stage, encoder_of, head_of
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 from ray_userrep.transfer.tasks.base import headline

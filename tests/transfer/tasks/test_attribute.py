@@ -6,15 +6,15 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from ray_userrep.corpus.config import LeaveOneOutConfig, StreamConfig
 from ray_userrep.corpus.hashing import hash_ids
-from ray_userrep.corpus.plan import Position
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import BucketCache
-from ray_userrep.corpus.stream import gather, make_plan, rank_slice
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_known
-from ray_userrep.transfer.config import AttributeTaskConfig
+from ray_userrep.feed.plan import Position
+from ray_userrep.feed.stream import gather, make_plan, rank_slice
+from ray_userrep.recipe.corpus import LeaveOneOutConfig, StreamConfig
+from ray_userrep.recipe.transfer import AttributeTaskConfig
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 
 NUM_USERS = 260

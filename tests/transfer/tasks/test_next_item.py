@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.config import EncoderConfig
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
-from ray_userrep.objectives.config import AutoregressiveConfig, InBatchSoftmaxConfig
+from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.recipe.objective import AutoregressiveConfig, InBatchSoftmaxConfig
+from ray_userrep.recipe.transfer import NextItemTaskConfig
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.transfer import Fit, fit_task
 from ray_userrep.transfer.arms.plain import Full
-from ray_userrep.transfer.config import NextItemTaskConfig
+from ray_userrep.transfer.fit import Fit, fit_task
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
 
 NUM_ITEMS, HALF = 40, 20

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ray_userrep.corpus.config import ColdItemConfig
 from ray_userrep.corpus.splits import NONE, TRAIN, resolve
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.corpus import ColdItemConfig
 from ray_userrep.transfer.tasks.overlap import Pretrained, read_pretrained, refuse_overlap, refuse_seen_items
 
 SEEN = Pretrained(np.array([2, 5, 9]), np.array([100, 200, 300]), np.array([150, 250, 350]), "log")

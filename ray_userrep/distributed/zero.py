@@ -1,0 +1,170 @@
+"""The engine on a cluster: the same module under DeepSpeed, its states partitioned by ZeRO.
+
+Accumulation is left to the caller (`managed_gradient_accumulation` off): a global batch has as many micro-batches as
+it has, and `step()` is its boundary.
+"""
+
+import os
+from contextlib import nullcontext
+from typing import Any
+
+import deepspeed
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ray_userrep.distributed import zero_layout
+from ray_userrep.recipe.train import TrainConfig
+from ray_userrep.training.bare import adamw
+from ray_userrep.training.shards import Holding, Part, adam_parts
+from ray_userrep.training.step import TrainModel, Views
+
+# A kernel for inference on CPUs that DeepSpeed would compile on every machine, for a minute, and nothing here uses. A
+# worker killed meanwhile would leave a lock for which all later ones wait.
+_UNUSED_KERNEL = "deepspeed_shm_comm"
+
+# Modules that are built whole and partitioned at once leave holes in the heap; above this size glibc gives freed memory
+# straight back. It slows small steps, so only workers of models that are built partitioned are started with it.
+INIT_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
+
+
+def zero_config(config: TrainConfig) -> dict[str, Any]:
+    """DeepSpeed's configuration of a recipe's training; batch sizes are nominal, since the loop owns accumulation."""
+    zero: dict[str, Any] = {"stage": config.zero.stage, "overlap_comm": False}
+    if config.zero.offload_optimizer == "cpu":
+        zero["offload_optimizer"] = {"device": "cpu"}
+    if config.zero.stage == 3:
+        # Small parameters stay whole only where gathering them costs more than it saves; here exactness is worth more.
+        zero["stage3_param_persistence_threshold"] = 0
+        if config.zero.offload_parameters == "cpu":
+            zero["offload_param"] = {"device": "cpu"}
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": config.clip_norm,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "torch_autocast": {"enabled": config.precision == "bf16", "dtype": "bfloat16"},
+        "steps_per_print": 10**9,
+    }
+
+
+class ZeroEngine:
+    """A DeepSpeed engine behind the loop's interface; `torch.distributed` must be up."""
+
+    def __init__(self, model: TrainModel, config: TrainConfig, device: torch.device) -> None:
+        self.rank = dist.get_rank()
+        self.world = dist.get_world_size()
+        self.device = device
+        self._stage = config.zero.stage
+        _init_deepspeed()
+        self._engine, *_ = deepspeed.initialize(
+            model=model, optimizer=adamw(model, config), config=zero_config(config), dist_init_required=False
+        )
+        self.model: TrainModel = self._engine.module
+        if self.world > 1:
+            self.model.gather = gather_rows
+
+    def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
+        loss, sums_P = self._engine(views, counts_P)
+        return loss, sums_P
+
+    def backward(self, loss: Tensor) -> None:
+        self._engine.backward(loss)
+
+    def step(self, learning_rate: float) -> Tensor | float:
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate * group["factor"]
+        self._engine.step()
+        norm: Tensor | float | None = self._engine.get_global_grad_norm()
+        # ZeRO-0 does not tell its gradient's norm; what it did to the weights tells as much.
+        return (
+            norm if norm is not None else torch.nn.utils.get_total_norm([p.detach() for p in self.model.parameters()])
+        )
+
+    def sum(self, x: Tensor) -> Tensor:
+        if self.world == 1:
+            return x
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    def barrier(self) -> None:
+        dist.barrier()
+
+    def encoder_state(self) -> dict[str, Tensor] | None:
+        """All encoder weights on rank 0, gathered one parameter at a time; None elsewhere."""
+        state: dict[str, Tensor] = {}
+        for name, value in self.model.encoder.state_dict(keep_vars=True).items():
+            gather = hasattr(value, "ds_id")
+            with deepspeed.zero.GatheredParameters([value], enabled=gather):
+                if self.rank == 0:
+                    state[name] = value.detach().cpu().clone()
+        return state if self.rank == 0 else None
+
+    def weights(self) -> list[Part]:
+        copies = [] if self._stage == 0 else self._holdings()
+        return zero_layout.weights(self.model, copies, self.rank, self.world)
+
+    def moments(self) -> list[Part]:
+        optimizer = self._engine.optimizer
+        return adam_parts(optimizer if self._stage == 0 else optimizer.optimizer, self._holdings())
+
+    def _holdings(self) -> list[Holding]:
+        return zero_layout.holdings(self.model, self._engine.optimizer, self._stage, self.rank, self.world)
+
+
+def _init_deepspeed() -> None:
+    deepspeed.ops.__compatible_ops__[_UNUSED_KERNEL] = False
+    deepspeed.init_distributed(dist_init_required=False, verbose=False)
+
+
+def partitioned_init(config: TrainConfig) -> Any:
+    """A context in which parameters are partitioned as they are built (`zero.init`), one module whole at a time."""
+    if config.zero.stage != 3 or not config.zero.init:
+        return nullcontext()
+    _init_deepspeed()
+    return deepspeed.zero.Init(config_dict_or_path=zero_config(config))
+
+
+def whole(value: Tensor) -> Any:
+    """A context in which a parameter that was partitioned as it was built is whole and may be changed on all ranks."""
+    return deepspeed.zero.GatheredParameters([value], modifier_rank=0, enabled=hasattr(value, "ds_id"))
+
+
+def quiet() -> None:
+    """Keep DeepSpeed's informational log out of the progress lines."""
+    os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
+    deepspeed.utils.logger.setLevel("WARNING")
+
+
+class _AllGather(torch.autograd.Function):
+    """Rows of all ranks, end to end; ranks may have different numbers of rows."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, sizes: list[int]) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.sizes = sizes
+        longest = max(sizes)
+        padded = torch.cat([rows, rows.new_zeros(longest - len(rows), *rows.shape[1:])])
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded.contiguous())
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
+        total = grad.contiguous()
+        dist.all_reduce(total)
+        own = total.split(ctx.sizes)[dist.get_rank()]
+        return own, None
+
+
+def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
+    """The rows of all ranks, with gradients, and where this rank's begin."""
+    own = torch.tensor([len(rows)], device=rows.device)
+    counts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, own)
+    sizes = [int(count) for count in counts]
+    joined: Tensor = _AllGather.apply(rows, sizes)
+    return joined, sum(sizes[: dist.get_rank()])

@@ -1,0 +1,223 @@
+"""The plan: which windows make up which global batch, as a pure function of lengths, config, seed and epoch.
+
+Nothing here depends on the number of workers, reads data or keeps state: a data position `(epoch, batch)` is all a
+checkpoint needs. Planning costs one sort of the windows in a shuffle group; groups bound its memory and the reader's.
+With a domain temperature an epoch repeats windows of some domains and leaves out some of others: exactly once then
+means as often as planned. A window's turn comes round evenly, so that epochs together leave out none.
+
+Shapes: U users of a bucket, W windows, D domains.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ray_userrep.corpus import draws
+from ray_userrep.corpus.jagged import ranges
+from ray_userrep.errors import UserError
+from ray_userrep.feed.domains import Domains
+from ray_userrep.feed.windows import Windows, tiles
+from ray_userrep.recipe.corpus import StreamConfig
+
+# What a draw is for, so that two uses of the same keys never share bits.
+_BUCKET_ORDER, _WINDOW_ORDER, _WINDOW_START, _WINDOW_TURN, _COPY_ORDER = 1, 2, 3, 4, 5
+
+
+class Position(NamedTuple):
+    """The next global batch to train on."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+class GlobalBatch(NamedTuple):
+    """One optimiser step's windows, over all workers."""
+
+    position: Position
+    windows: Windows
+    is_last: bool = False  # of its epoch
+
+    @property
+    def after(self) -> Position:
+        """The position of the batch that follows."""
+        epoch, batch = self.position
+        return Position(epoch + 1) if self.is_last else Position(epoch, batch + 1)
+
+
+class Account(NamedTuple):
+    """What an epoch does with each domain's targets: all there are, those trained on, the second and later times they
+    are, and those left out; `[D]`, one domain where none are told apart.
+    """
+
+    targets_D: NDArray[np.int64]
+    trained_D: NDArray[np.int64]
+    repeated_D: NDArray[np.int64]
+    left_out_D: NDArray[np.int64]
+
+
+class MicroBatch(NamedTuple):
+    """What one worker puts through one forward pass; weight 0.0 marks a filler that only keeps the ranks in step."""
+
+    windows: Windows
+    weight: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All epochs of a run.
+
+    `train_lengths` holds, for each bucket, how many of each user's interactions are trained on; `lookahead` is how
+    many items a window carries beyond its inputs (1 where the next item is predicted). `num_tokens` and `num_batches`
+    are those of an epoch, on average where domains are mixed.
+    """
+
+    train_lengths: Sequence[NDArray[np.int64]]
+    config: StreamConfig
+    lookahead: int
+    seed: int
+    domains: Domains | None = None
+    num_tokens: int = field(init=False)
+    num_batches: int = field(init=False)
+    rate_D: NDArray[np.float64] | None = field(init=False, default=None)  # how often an epoch trains on a window
+
+    def __post_init__(self) -> None:
+        if self.config.batch_tokens < self.config.max_len:
+            raise UserError(
+                f"stream.batch_tokens {self.config.batch_tokens} is smaller than stream.max_len {self.config.max_len}: "
+                "a global batch must hold at least one window"
+            )
+        tokens = sum(int(self._targets_per_epoch(bucket_U).sum()) for bucket_U in self.train_lengths)
+        if tokens == 0:
+            raise UserError("nothing to train on: no user has two interactions before the split's held-out ones")
+        object.__setattr__(self, "num_tokens", tokens)
+        object.__setattr__(self, "num_batches", self._num_batches(tokens))
+        if self.domains is not None and self.config.domain_temperature != 1:
+            object.__setattr__(self, "rate_D", self._rates())
+
+    def _num_batches(self, tokens: int) -> int:
+        # Rounded down, so that a batch is never smaller than batch_tokens and therefore never empty.
+        return max(1, tokens // self.config.batch_tokens)
+
+    def _rates(self) -> NDArray[np.float64]:
+        targets_D = self.account(0).targets_D
+        sizes_D = np.where(targets_D > 0, targets_D / self.num_tokens, 1.0) ** (1 / self.config.domain_temperature)
+        shares_D = np.where(targets_D > 0, sizes_D, 0.0)
+        return shares_D / shares_D.sum() * self.num_tokens / np.maximum(targets_D, 1)
+
+    def account(self, epoch: int) -> Account:
+        """Count what an epoch trains on, repeats and leaves out; costs a pass over its windows."""
+        names = ("",) if self.domains is None else self.domains.names
+        counts = np.zeros((4, len(names)), np.int64)
+        for bucket in range(len(self.train_lengths)):
+            windows = self._bucket_windows(bucket, epoch)
+            times_W = self._times(windows, epoch)
+            for row, weight_W in enumerate([1, times_W, np.maximum(times_W - 1, 0), times_W == 0]):
+                counts[row] += self.targets(windows, weight_W)
+        return Account(*counts)
+
+    def targets(self, windows: Windows, times_W: NDArray[np.integer | np.bool_] | int = 1) -> NDArray[np.int64]:
+        """How many targets of each domain windows hold, `[D]`; each window counts so many times."""
+        targets_W = (windows.length_W - self.lookahead) * times_W
+        if self.domains is None:
+            return np.array([targets_W.sum()])
+        found_D = np.bincount(self.domains.of(windows), targets_W, minlength=len(self.domains.names))
+        return found_D.astype(np.int64)
+
+    def batches(self, position: Position) -> Iterator[GlobalBatch]:
+        """The global batches of one epoch, from the position on."""
+        epoch, first = position
+        pending: list[Windows] = []
+        batch = 0
+        for part_of, windows in self._parts(epoch):
+            if part_of != batch:
+                if batch >= first:
+                    yield GlobalBatch(Position(epoch, batch), Windows.concat(pending))
+                pending, batch = [], part_of
+            pending.append(windows)
+        if batch >= first:
+            yield GlobalBatch(Position(epoch, batch), Windows.concat(pending), is_last=True)
+
+    def _parts(self, epoch: int) -> Iterator[tuple[int, Windows]]:
+        """Runs of windows with the number of their batch; a batch may span two shuffle groups."""
+        num_tokens = self.num_tokens if self.rate_D is None else int(self.account(epoch).trained_D.sum())
+        num_batches = self._num_batches(num_tokens)
+        tokens_before = 0
+        for group in self._groups(epoch):
+            windows = self._group_windows(group, epoch)
+            targets_W = windows.length_W - self.lookahead
+            batch_W = (tokens_before + np.cumsum(targets_W) - targets_W) * num_batches // num_tokens
+            bounds = np.flatnonzero(np.diff(batch_W, prepend=-1, append=-1))
+            for low, high in pairwise(bounds):
+                yield int(batch_W[low]), windows.take(slice(low, high))
+            tokens_before += int(targets_W.sum())
+
+    def _groups(self, epoch: int) -> Iterator[NDArray[np.int64]]:
+        """Buckets in the epoch's order, so many at a time as are shuffled together."""
+        buckets = np.arange(len(self.train_lengths))
+        order = np.argsort(draws.bits(_BUCKET_ORDER, self.seed, epoch, buckets), kind="stable")
+        filled = [b for b in buckets[order] if (self.train_lengths[b] > self.lookahead).any()]
+        for low in range(0, len(filled), self.config.shuffle_buckets):
+            yield np.array(filled[low : low + self.config.shuffle_buckets])
+
+    def _group_windows(self, group: NDArray[np.int64], epoch: int) -> Windows:
+        windows = Windows.concat([self._bucket_windows(int(bucket), epoch) for bucket in group])
+        times_W = self._times(windows, epoch)
+        if self.rate_D is not None:
+            windows = windows.take(np.repeat(np.arange(len(times_W)), times_W))
+        key = draws.bits(_WINDOW_ORDER, self.seed, epoch, windows.bucket_W, windows.row_W, windows.start_W)
+        if self.rate_D is not None:
+            copy_W = ranges(np.zeros_like(times_W), times_W)
+            key = np.where(copy_W == 0, key, draws.bits(_COPY_ORDER, key.view(np.int64), copy_W))
+        return windows.take(np.argsort(key, kind="stable"))
+
+    def _times(self, windows: Windows, epoch: int) -> NDArray[np.int64]:
+        """How often an epoch trains on each window, `[W]`: every window's turns are as far apart as its rate says."""
+        if self.rate_D is None or self.domains is None:
+            return np.ones(len(windows.row_W), np.int64)
+        rate_W = self.rate_D[self.domains.of(windows)]
+        tile_W = windows.start_W if self.config.windows == "tile" else 0
+        phase_W = draws.uniforms(_WINDOW_TURN, self.seed, windows.bucket_W, windows.row_W, tile_W)
+        return (np.floor((epoch + 1) * rate_W + phase_W) - np.floor(epoch * rate_W + phase_W)).astype(np.int64)
+
+    def _bucket_windows(self, bucket: int, epoch: int) -> Windows:
+        targets_U = np.maximum(self.train_lengths[bucket] - self.lookahead, 0)
+        max_len = self.config.max_len
+        if self.config.windows == "tile":
+            row_W, start_W, num_W = tiles(targets_U, max_len)
+        else:
+            row_W = np.flatnonzero(targets_U)
+            num_W = np.minimum(targets_U[row_W], max_len)
+            start_W = targets_U[row_W] - num_W
+            if self.config.windows == "random":
+                draw = draws.uniforms(_WINDOW_START, self.seed, epoch, bucket, row_W)
+                start_W = (draw * (start_W + 1)).astype(np.int64)
+        return Windows(np.full(len(row_W), bucket), row_W, start_W, num_W + self.lookahead)
+
+    def _targets_per_epoch(self, lengths_U: NDArray[np.int64]) -> NDArray[np.int64]:
+        targets_U = np.maximum(lengths_U - self.lookahead, 0)
+        return targets_U if self.config.windows == "tile" else np.minimum(targets_U, self.config.max_len)
+
+
+def rank_slice(batch: GlobalBatch, rank: int, world: int, micro_tokens: int) -> list[MicroBatch]:
+    """A worker's share of a global batch, as many micro-batches on every rank.
+
+    Windows are dealt out longest first, back and forth over all ranks and micro-batches: this balances the tokens and
+    the squared lengths that attention pays for.
+    """
+    windows = batch.windows
+    num_micros = max(1, -(-int(windows.length_W.sum()) // (world * micro_tokens)))
+    slots = world * num_micros
+    dealt = np.arange(len(windows.length_W))
+    turn, place = dealt // slots, dealt % slots
+    slot_of_dealt = np.where(turn % 2 == 0, place, slots - 1 - place)
+    longest_first = np.argsort(-windows.length_W, kind="stable")
+    micros = []
+    for micro in range(num_micros):
+        mine = longest_first[slot_of_dealt == micro * world + rank]
+        filler = windows.take(slice(0, 1))
+        micros.append(MicroBatch(windows.take(mine), 1.0) if len(mine) else MicroBatch(filler, 0.0))
+    return micros

@@ -1,0 +1,172 @@
+"""From the plan to batches: a thread reads ahead, cuts this rank's windows and prepares what the model is given.
+
+A thread shares the decoded buckets with the loop and costs no copies between processes; numpy and Arrow release the
+interpreter while they work, so that a step rarely waits.
+
+Shapes: W windows, T items of all windows together, D domains.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ray_userrep.corpus.jagged import ranges
+from ray_userrep.corpus.splits import Cut, Split
+from ray_userrep.corpus.store import Bucket, BucketCache, Corpus
+from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import START, TIMESTAMPS, Batch
+from ray_userrep.feed.domains import COLUMN, codes, collect
+from ray_userrep.feed.plan import MicroBatch, Plan, Position, rank_slice
+from ray_userrep.recipe.corpus import StreamConfig
+
+Prepared = TypeVar("Prepared")
+
+
+class Step(NamedTuple, Generic[Prepared]):
+    """One optimiser step's input on this rank, the position it holds and the one after it."""
+
+    position: Position
+    after: Position
+    micros: Prepared
+    targets_D: NDArray[np.int64]  # of the global batch, by domain
+
+
+def make_plan(corpus: Corpus, cut: Cut, config: StreamConfig, lookahead: int, seed: int) -> Plan:
+    """The plan of what windows are cut from; reads every bucket once.
+
+    Raises:
+        UserError: there is nothing to train on, a bucket is not in order, or there are no domains to mix.
+    """
+    names = list(corpus.manifest.domains)
+    if config.domain_temperature != 1 and len(names) < 2:
+        raise UserError(
+            f"stream.domain_temperature {config.domain_temperature:g}: {corpus.uri} has {len(names) or 'no'} domains, "
+            "nothing to mix; leave it at 1, or name the log's domain column in logs.columns"
+        )
+    side = [COLUMN] if len(names) > 1 else []
+    lengths, found = [], []
+    for number in corpus.buckets():
+        bucket, lengths_U = cut.training(corpus.bucket(number, side))
+        lengths.append(lengths_U)
+        if side:
+            found.append((codes(names, bucket, lengths_U), lengths_U))
+    return Plan(lengths, config, lookahead, seed, collect(names, found) if side else None)
+
+
+def buckets_held(config: StreamConfig) -> int:
+    """How many buckets a worker keeps: two groups, as a batch may span them and would read them in turn otherwise."""
+    return 2 * config.shuffle_buckets
+
+
+def train_counts(corpus: Corpus, split: Split) -> NDArray[np.int64]:
+    """How often each item occurs among the interactions trained on, `[V]`."""
+    counts = np.zeros(corpus.manifest.num_items, np.int64)
+    for number in corpus.buckets():
+        bucket, lengths_U = split.training(corpus.bucket(number))
+        kept = ranges(bucket.offsets_U1[:-1], lengths_U)
+        counts += np.bincount(bucket.items_N[kept], minlength=len(counts))
+    return counts
+
+
+def gather(buckets: BucketCache, micro: MicroBatch) -> Batch:
+    """Read a micro-batch's windows out of the decoded buckets, in their order.
+
+    Places are worked out for all windows at once, so that a bucket costs one look-up a column however many there are.
+    """
+    windows = micro.windows
+    by_bucket = np.argsort(windows.bucket_W, kind="stable")
+    number_W, row_W, start_W, length_W = windows.take(by_bucket)
+    bounds = np.flatnonzero(np.diff(number_W, prepend=-1, append=-1))
+    pieces = [(buckets[int(number_W[low])], slice(low, high)) for low, high in pairwise(bounds)]
+    first_W = np.concatenate([bucket.offsets_U1[row_W[here]] for bucket, here in pieces]) + start_W
+    source_T, ends_W = ranges(first_W, length_W), np.cumsum(length_W)
+    parts = [(bucket, source_T[ends_W[s.start] - length_W[s.start] : ends_W[s.stop - 1]]) for bucket, s in pieces]
+    offsets_B1 = np.concatenate([[0], np.cumsum(windows.length_W)])
+    back = np.empty_like(by_bucket)
+    back[by_bucket] = np.arange(len(by_bucket))
+    back_T = ranges((ends_W - length_W)[back], windows.length_W)
+
+    def column(of: Callable[[Bucket], NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.concatenate([of(bucket)[place] for bucket, place in parts])[back_T])
+
+    users_W = np.concatenate([bucket.user_hash_U[row_W[here]] for bucket, here in pieces])
+    side = {name: column(lambda bucket, name=name: bucket.side_N[name]) for name in pieces[0][0].side_N}  # type: ignore[misc]
+    return Batch(
+        values_T=column(lambda bucket: bucket.items_N),
+        offsets_B1=torch.from_numpy(offsets_B1.astype(np.int32)),
+        users_B=torch.from_numpy(users_W[back]),
+        max_len=int(windows.length_W.max()),
+        labels={START: torch.from_numpy(windows.start_W)},
+        side={TIMESTAMPS: column(lambda bucket: bucket.timestamps_N)} | side,
+        weight=micro.weight,
+    )
+
+
+def steps(
+    plan: Plan,
+    buckets: BucketCache,
+    rank: int,
+    world: int,
+    position: Position,
+    prepare: Callable[[list[Batch], Position], Prepared],
+) -> Iterator[Step[Prepared]]:
+    """This rank's steps from a position on, epoch after epoch, without end."""
+    while True:
+        for global_batch in plan.batches(position):
+            micros = rank_slice(global_batch, rank, world, plan.config.micro_tokens)
+            prepared = prepare([gather(buckets, micro) for micro in micros], global_batch.position)
+            targets_D = plan.targets(global_batch.windows)
+            yield Step(global_batch.position, global_batch.after, prepared, targets_D)
+        position = Position(position.epoch + 1)
+
+
+class Prefetch(Generic[Prepared]):
+    """Runs an iterator in a thread, a bounded number of elements ahead, and measures how long the consumer waited."""
+
+    def __init__(self, source: Iterator[Prepared], depth: int) -> None:
+        self.wait_seconds = 0.0
+        self._queue: queue.Queue[Any] = queue.Queue(depth)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(source,), daemon=True, name="prefetch")
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Prepared]:
+        while True:
+            began = time.perf_counter()
+            element, error = self._queue.get()
+            self.wait_seconds += time.perf_counter() - began
+            if error is not None:
+                raise error
+            yield element
+
+    def close(self) -> None:
+        """Stop reading; what was read ahead is dropped."""
+        self._closed.set()
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._thread.join(timeout=5)
+
+    def _fill(self, source: Iterator[Prepared]) -> None:
+        try:
+            for element in source:
+                if not self._put((element, None)):
+                    return
+        except BaseException as error:  # handed to the consumer, which is where it can be acted on
+            self._put((None, error))
+
+    def _put(self, entry: tuple[Any, BaseException | None]) -> bool:
+        while not self._closed.is_set():
+            try:
+                self._queue.put(entry, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False

@@ -1,0 +1,105 @@
+"""The jobs from Python: each function is one workflow and returns the result that it stored.
+
+Nothing heavy is imported until a function is called.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ray_userrep.recipe.fields import with_values
+from ray_userrep.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Result = dict[str, Any]
+
+
+def recipe(name: str = "online_retail", **fields: Any) -> Recipe:
+    """A recipe by name, or from a run's `recipe.json` at any URI, with fields set.
+
+    Fields are named as on the command line, `**{"train.epochs": 3}`, or nested, `train={"epochs": 3}`; `logs`, `corpus`
+    and `reader` are short for `logs.uri`, `corpus.uri` and `logs.reader`.
+
+    Raises:
+        UserError: an unknown recipe or field, or a value that does not fit; the message names it and what it takes.
+    """
+    from ray_userrep.command import load
+
+    return with_values(load(name), fields)
+
+
+def prepare(recipe: Recipe) -> Result:
+    """Prepare the recipe's log as a corpus; the result has its place, its version and its counts.
+
+    Raises:
+        UserError: the log cannot be read, or more of it is damaged than `logs.max_quarantined_share`.
+    """
+    from ray_userrep.workflows.prepare import run_prepare
+
+    return run_prepare(recipe)
+
+
+def pretrain(recipe: Recipe) -> Result:
+    """Train an encoder and measure it beside tuned baselines; `result["run"]` is the folder with all that was made.
+
+    Raises:
+        UserError: the log, the run folder or a combination of fields does not do, or training diverged.
+    """
+    from ray_userrep.workflows.pretrain import run_pretrain
+
+    return run_pretrain(recipe)
+
+
+def evaluate(recipe: Recipe, encoder: str, output: str) -> Result:
+    """Measure the encoder at a URI on the recipe's corpus; the result is stored in the folder `output`.
+
+    Raises:
+        UserError: the encoder knows none of the items, or the folder has a result.
+    """
+    from ray_userrep.workflows.evaluate import run_evaluate
+
+    return run_evaluate(recipe, encoder, output)
+
+
+def transfer(recipe: Recipe) -> Result:
+    """Adapt an encoder to the recipe's tasks by its arms, and compare them with each other and with baselines.
+
+    Raises:
+        UserError: corpus, task, arms and encoder do not go together.
+    """
+    from ray_userrep.workflows.transfer import run_transfer
+
+    return run_transfer(recipe)
+
+
+def embed(recipe: Recipe, encoder: str, output: str) -> Result:
+    """Write the vector of every user of the recipe's corpus as Parquet into the folder `output`.
+
+    Raises:
+        UserError: the encoder cannot be read, or reads what the corpus lacks.
+    """
+    from ray_userrep.workflows.embed import run_embed
+
+    return run_embed(recipe, encoder, output)
+
+
+def load_result(run: str) -> Result:
+    """The stored result of a run, by its folder at any URI.
+
+    Raises:
+        UserError: it is no run, or has not ended.
+    """
+    from ray_userrep.training.runs import load_result
+
+    return load_result(run)
+
+
+def runs(folder: str) -> "pd.DataFrame":
+    """A row for each run below a folder: the recipe's fields in which they differ, and their metrics.
+
+    Raises:
+        UserError: there is no run.
+    """
+    from ray_userrep.workflows.runs import runs_table
+
+    return runs_table(folder)

@@ -1,0 +1,247 @@
+"""What a run costs, worked out from its configs: parameters by kind, and the FLOPs of a micro-batch.
+
+A FLOP count is that of the matrix products, two a multiply-add, forward and backward; sums, norms, lookups, dropout and
+the optimiser are left out, as is usual and as `torch.utils.flop_counter` does. Attention is counted over the full
+square of each window: that is what HSTU computes, and what the fused kernels are rated by, though a causal one skips up
+to half of it. Padding within a group of windows (an eighth at most) is not counted.
+
+Shapes: B windows of a micro-batch.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ray_userrep.encoder.backbones.build import build_backbone
+from ray_userrep.encoder.backbones.transformer import SwiGLU
+from ray_userrep.encoder.fields import FIELDS
+from ray_userrep.encoder.readout import APPENDED
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.objectives.base import Objective
+from ray_userrep.recipe.encoder import (
+    BackboneConfig,
+    CNNConfig,
+    EncoderConfig,
+    GRUConfig,
+    HSTUConfig,
+    ItemPartConfig,
+    ProjectedItemsConfig,
+    RowItemsConfig,
+    TextItemsConfig,
+    TransformerConfig,
+    WhitenedMoEItemsConfig,
+)
+from ray_userrep.recipe.objective import (
+    AutoencodingConfig,
+    AutoregressiveConfig,
+    ContrastiveConfig,
+    FullSoftmaxConfig,
+    InBatchSoftmaxConfig,
+    ObjectiveConfig,
+    SoftmaxConfig,
+    WeightedConfig,
+)
+
+Lengths = NDArray[np.int64]
+_TRAINED = 3  # a product forward, and one backward for each of its factors
+_FUSED_BACKWARD = 5  # products of fused attention's backward pass: scores once more, and four gradients
+
+
+class Catalogue(NamedTuple):
+    """What item embedders cost depends on."""
+
+    num_items: int
+    text_width: int = 0
+
+
+class Cost(NamedTuple):
+    """FLOPs of one micro-batch, and the interactions that it is the first to train on."""
+
+    items: float
+    backbone: float
+    objective: float
+    interactions: int
+
+    @property
+    def total(self) -> float:
+        """All FLOPs."""
+        return self.items + self.backbone + self.objective
+
+    @property
+    def per_interaction(self) -> float:
+        """FLOPs over interactions: times D it is the compute C of a run."""
+        return self.total / max(1, self.interactions)
+
+
+def parameters_by_kind(encoder: UserEncoder, objective: Objective | None = None) -> dict[str, int]:
+    """Numbers of parameters: embedding, backbone, and the heads that only training needs."""
+    head = 0 if objective is None else sum(weight.numel() for weight in objective.parameters())
+    return encoder.parameters_by_kind() | {"head": head}
+
+
+def backbone_parameters(config: BackboneConfig, width: int, max_len: int) -> int:
+    """Parameters of a backbone, without making it."""
+    with torch.device("meta"):
+        backbone: nn.Module = build_backbone(config, width, max_len)
+    return sum(weight.numel() for weight in backbone.parameters())
+
+
+def training_cost(
+    encoder: EncoderConfig, objective: ObjectiveConfig, catalogue: Catalogue, lengths: Sequence[int] | Lengths
+) -> Cost:
+    """The cost of one micro-batch of windows of these lengths, as the stream gives them, on one worker.
+
+    What autoencoding hides is drawn: it is counted at its mean.
+    """
+    lengths_B = np.asarray(lengths, np.int64)
+    lookahead = lookahead_of(objective)
+    items, backbone, own = _objective(encoder, objective, catalogue, lengths_B, lookahead)
+    return Cost(items, backbone, own, int((lengths_B - lookahead).clip(min=0).sum()))
+
+
+def lookahead_of(objective: ObjectiveConfig) -> int:
+    """How many items a window carries beyond what the encoder is shown."""
+    parts = [part.objective for part in objective.parts] if isinstance(objective, WeightedConfig) else [objective]
+    return max(
+        part.lookahead() if isinstance(part, ContrastiveConfig) else int(isinstance(part, AutoregressiveConfig))
+        for part in parts
+    )
+
+
+def _objective(
+    encoder: EncoderConfig, objective: ObjectiveConfig, catalogue: Catalogue, lengths_B: Lengths, lookahead: int
+) -> tuple[float, float, float]:
+    """FLOPs of item embedder, backbone and objective."""
+    match objective:
+        case WeightedConfig(parts=parts):
+            costs = [_objective(encoder, part.objective, catalogue, lengths_B, lookahead) for part in parts]
+            items, backbone, own = np.sum(costs, axis=0)
+            return float(items), float(backbone), float(own)
+        case AutoregressiveConfig(softmax=softmax):
+            shown_B = lengths_B - 1
+            targets = float(shown_B.sum())
+            views, heads = [shown_B], 0.0
+        case AutoencodingConfig(softmax=softmax):
+            seen_B = _share(_newest(lengths_B, lookahead), objective.crop)
+            targets = float(_expected_hidden(objective, seen_B).sum())
+            views = [seen_B + (encoder.readout == "cls")]
+            heads = 2 * _TRAINED * targets * encoder.width * sum(FIELDS[name].size for name in objective.heads)
+        case _:
+            seen_B = _newest(lengths_B, lookahead - objective.lookahead()) - objective.same_target
+            return _contrastive(encoder, objective, catalogue, seen_B)
+    rows = sum(float(view.sum()) for view in views)
+    backbone = sum(_backbone(encoder.backbone, encoder.width, view) for view in views)
+    looked_up, scores = _softmax(softmax, encoder.width, catalogue, targets)
+    return _items(encoder, catalogue, rows) + _items(encoder, catalogue, looked_up), backbone, scores + heads
+
+
+def _contrastive(
+    encoder: EncoderConfig, objective: ContrastiveConfig, catalogue: Catalogue, lengths_B: Lengths
+) -> tuple[float, float, float]:
+    looks = [_look(objective, lengths_B, number) + (encoder.readout in APPENDED) for number in (0, 1)]
+    backbone = sum(_backbone(encoder.backbone, encoder.width, look_B) for look_B in looks)
+    scores = 2 * (2 * _TRAINED * float(len(lengths_B)) ** 2 * encoder.width)
+    return sum(_items(encoder, catalogue, float(look_B.sum())) for look_B in looks), backbone, scores
+
+
+def _look(objective: ContrastiveConfig, lengths_B: Lengths, number: int) -> Lengths:
+    """Lengths of one of the two looks; what is dropped, and what is of one domain, is drawn: at its mean, and half."""
+    if number == 0 and objective.whole_first:
+        return lengths_B
+    match objective.views:
+        case "subsequences":
+            return _share(lengths_B, objective.share)
+        case "periods":
+            first_B = np.minimum(_share(lengths_B, objective.share), lengths_B - 1)
+            return lengths_B - first_B if number else first_B
+        case "drop":
+            return np.maximum(1, np.rint(lengths_B * (1 - objective.share)).astype(np.int64))
+        case "domains":
+            return np.maximum(1, lengths_B // 2)
+        case _:
+            return lengths_B
+
+
+def _share(lengths_B: Lengths, share: float) -> Lengths:
+    """A share of each window, at least one item; in single precision, as windows are cut."""
+    shares_B = torch.from_numpy(lengths_B).to(torch.int32) * share
+    return shares_B.round().long().clamp(min=1).numpy()
+
+
+def _expected_hidden(objective: AutoencodingConfig, lengths_B: Lengths) -> NDArray[np.float64]:
+    """How many items of each window are hidden on average: at least one, and only the last of some windows."""
+    rate, last = objective.mask_rate, objective.last_rate
+    expected_B: NDArray[np.float64] = (1 - last) * (rate * lengths_B + (1 - rate) ** lengths_B) + last
+    return expected_B
+
+
+def _softmax(softmax: SoftmaxConfig, width: int, catalogue: Catalogue, targets: float) -> tuple[float, float]:
+    """How many item vectors are made for the scores, and the FLOPs of the scores."""
+    if isinstance(softmax, FullSoftmaxConfig):
+        return catalogue.num_items, 2 * _TRAINED * targets * catalogue.num_items * width
+    if isinstance(softmax, InBatchSoftmaxConfig):
+        return targets, 2 * _TRAINED * targets**2 * width
+    return targets + softmax.num_negatives, 2 * _TRAINED * targets * softmax.num_negatives * width
+
+
+def _items(encoder: EncoderConfig, catalogue: Catalogue, rows: float) -> float:
+    """FLOPs of making so many item vectors; only texts and projected tables take any.
+
+    A tower over words is left out: how many words texts have, and how often a batch repeats an item, is not known here.
+    """
+    products = (_products_of_item(part, catalogue.text_width, encoder.width) for part in encoder.item_parts())
+    return 2 * rows * sum(products)
+
+
+def _products_of_item(part: ItemPartConfig | RowItemsConfig, text_width: int, width: int) -> float:
+    """Multiply-adds of one item's vector, forward and backward."""
+    match part:
+        case TextItemsConfig(hidden=hidden):
+            return _TRAINED * (text_width * (width + hidden) + hidden * width)
+        case WhitenedMoEItemsConfig(num_experts=num_experts):
+            # Experts and gates read frozen vectors: their weights alone have gradients.
+            return num_experts * text_width * (_TRAINED - 1) * (width + 2)
+        case ProjectedItemsConfig(table_width=table_width):
+            return _TRAINED * table_width * width
+        case _:
+            return 0
+
+
+def _backbone(config: BackboneConfig, width: int, lengths_B: Lengths) -> float:
+    """FLOPs over windows of these lengths."""
+    tokens, square = float(lengths_B.sum()), float((lengths_B**2).sum())
+    linear = 2 * _TRAINED * tokens * width**2
+    match config:
+        case TransformerConfig():
+            fused = 2 * (2 + _FUSED_BACKWARD) * square * width
+            return config.num_layers * (linear * _transformer_maps(config, width) + fused)
+        case HSTUConfig():
+            return config.num_layers * (linear * 5 + 2 * 2 * _TRAINED * square * width)
+        case CNNConfig():
+            return config.num_blocks * linear * 6
+        case GRUConfig():
+            # The state before a window's first item is zero and has no gradient.
+            first = 2 * 3 * float((lengths_B > 0).sum()) * width**2
+            return config.num_layers * (linear * 7 - first)
+        case _:
+            return config.num_layers * linear * 8  # the mean's two maps to and from four widths
+
+
+def _transformer_maps(config: TransformerConfig, width: int) -> float:
+    """Weights of a layer's maps over width²."""
+    if config.ffn == "swiglu":
+        with torch.device("meta"):
+            hidden = SwiGLU(width, config.ffn_mult).down.in_features
+        ffn = 3 * hidden / width
+    else:
+        ffn = 2 * round(width * config.ffn_mult) / width
+    return 4 + ffn + 2 * config.gated
+
+
+def _newest(lengths_B: Lengths, lookahead: int) -> Lengths:
+    """Lengths without the items that only another objective's lookahead needs; one item always stays."""
+    return np.where(lengths_B > 0, np.maximum(1, lengths_B - lookahead), 0)

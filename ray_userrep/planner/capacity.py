@@ -1,0 +1,193 @@
+"""A recipe and hardware to memory, hours and cost, on paper: what to know before a cluster is rented.
+
+Every figure is arithmetic on the recipe; what cannot be known from it (utilisation, prices) is asked for and told
+among the assumptions. Communication is not hidden behind products, as the engine does not overlap them: an upper bound.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ray_userrep.planner import memory
+from ray_userrep.planner.accounting import Catalogue, backbone_parameters, training_cost
+from ray_userrep.planner.hardware import GPUS
+from ray_userrep.planner.ladder import settings, shape_of
+from ray_userrep.planner.memory import Memory
+from ray_userrep.recipe.plan import PlanConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import ZeroConfig
+
+_FP32 = 4
+_SMALLEST, _LARGEST, _HALVINGS = 1e4, 1e12, 12
+WAYS = {
+    "ZeRO-0": ZeroConfig(),
+    "ZeRO-1": ZeroConfig(stage=1),
+    "ZeRO-2": ZeroConfig(stage=2),
+    "ZeRO-2, optimiser offloaded": ZeroConfig(stage=2, offload_optimizer="cpu"),
+    "ZeRO-3": ZeroConfig(stage=3),
+    "ZeRO-3, all offloaded": ZeroConfig(stage=3, offload_optimizer="cpu", offload_parameters="cpu"),
+}
+
+
+class Load(NamedTuple):
+    """What one step is: tokens of a worker, micro-batches, FLOPs of all workers."""
+
+    tokens: float
+    micros: int
+    flops: float
+
+
+def plan(recipe: Recipe, config: PlanConfig) -> dict[str, Any]:
+    """Memory, time, cost and the largest backbone for each way to partition, with the assumptions.
+
+    Raises:
+        UserError: the backbone or the objective is one whose memory is not known.
+    """
+    ways = {name: _way(recipe, config, zero) for name, zero in WAYS.items()}
+    encoder = recipe.encoder
+    return {
+        "parameters": {
+            "backbone": backbone_parameters(encoder.backbone, encoder.width, recipe.stream.max_len),
+            "embedding": memory.item_parameters(encoder, _catalogue(config)),
+        },
+        "gpus": _world(config),
+        "ways": ways,
+        "data": _data(recipe, config),
+        "assumptions": assumptions(recipe, config),
+    }
+
+
+def _way(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[str, Any]:
+    held = memory_of(recipe, config, zero)
+    seconds = step_seconds(recipe, config, zero)
+    steps = config.interactions * recipe.train.epochs / recipe.stream.batch_tokens
+    hours = steps * sum(seconds.values()) / 3600
+    cost = None if config.usd_per_gpu_hour is None else hours * _world(config) * config.usd_per_gpu_hour
+    return {
+        "memory": held._asdict() | {"states": held.states, "total": held.total},
+        "fits": _fits(held, config),
+        "step_seconds": seconds,
+        "steps": steps,
+        "hours": hours,
+        "usd": cost,
+        "largest_backbone": largest(recipe, config, zero),
+    }
+
+
+def memory_of(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> Memory:
+    """Bytes on each GPU."""
+    encoder, catalogue, half = recipe.encoder, _catalogue(config), recipe.train.precision == "bf16"
+    backbone = backbone_parameters(encoder.backbone, encoder.width, recipe.stream.max_len)
+    parameters = backbone + memory.item_parameters(encoder, catalogue)
+    tokens = load(recipe, config).tokens
+    copies = 2.0 * backbone if half else 0.0  # autocast's bf16 weights, kept until the backward pass is done
+    return memory.model_states(parameters, zero, _world(config))._replace(
+        activations=memory.activations(encoder, tokens, half) + copies,
+        softmax=memory.softmax_bytes(recipe.objective, encoder, catalogue, tokens),
+    )
+
+
+def load(recipe: Recipe, config: PlanConfig) -> Load:
+    """One optimiser step: windows are taken as full."""
+    stream, world = recipe.stream, _world(config)
+    mine = max(stream.max_len, stream.batch_tokens / world)
+    micros = max(1, int(np.ceil(mine / stream.micro_tokens)))
+    windows = [stream.max_len + 1] * max(1, round(mine / micros / stream.max_len))
+    cost = training_cost(recipe.encoder, recipe.objective, _catalogue(config), windows)
+    return Load(mine / micros, micros, cost.total * micros * world)
+
+
+def step_seconds(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[str, float]:
+    """Seconds of products and of communication: 2 passes of the parameters a step, 3 a micro-batch under stage 3.
+
+    Volumes as in Rajbhandari et al. 2020, section 7; the slowest link on the way counts.
+    """
+    gpu, step, world = GPUS[config.gpu], load(recipe, config), _world(config)
+    peak = gpu.bf16 if recipe.train.precision == "bf16" else gpu.fp32
+    parameters = backbone_parameters(recipe.encoder.backbone, recipe.encoder.width, recipe.stream.max_len)
+    parameters += memory.item_parameters(recipe.encoder, _catalogue(config))
+    passes = 3 * step.micros if zero.stage == 3 else 2 if zero.stage < 2 else 1 + step.micros
+    network = config.network_gbps * 1e9 / 8 / config.gpus_per_node
+    link = gpu.link if config.nodes == 1 else min(gpu.link, network)
+    return {
+        "products": step.flops / world / (peak * config.mfu),
+        "communication": passes * _FP32 * parameters * (world - 1) / world / link,
+    }
+
+
+def largest(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> int | None:
+    """Parameters of the largest backbone of the ladder that fits; None where not even a small one does."""
+    low, high, best = np.log(_SMALLEST), np.log(_LARGEST), None
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        shape = shape_of(recipe.encoder.backbone, recipe.stream.max_len, round(np.exp(middle)))
+        own = settings(recipe, shape, config.interactions)["encoder"]
+        encoder = recipe.encoder.model_validate(recipe.encoder.model_dump() | own)
+        if _fits(memory_of(recipe.model_copy(update={"encoder": encoder}), config, zero), config):
+            low, best = middle, shape.parameters
+        else:
+            high = middle
+    return best
+
+
+def assumptions(recipe: Recipe, config: PlanConfig) -> list[str]:
+    """What the plan rests on, in words."""
+    gpu, network = GPUS[config.gpu], config.network_gbps / 8
+    peak = gpu.bf16 if recipe.train.precision == "bf16" else gpu.fp32
+    return [
+        f"{config.users:,.0f} users, {config.interactions:.3g} interactions, {config.items:,} items, "
+        f"{recipe.train.epochs:g} epochs, batches of {recipe.stream.batch_tokens:,} interactions, full windows of "
+        f"{recipe.stream.max_len}",
+        f"{config.nodes} x {config.gpus_per_node} {config.gpu}: {gpu.memory / 1e9:g} GB, {config.reserve:.0%} of it "
+        f"left free, {peak / 1e12:g} TFLOP/s peak in {recipe.train.precision}, {network:g} GB/s between nodes",
+        f"{config.mfu:.0%} of the peak is reached in products; measure it with benchmarks/gpu.py",
+        "weights, gradients and Adam's moments are fp32; communication waits for products and they for it",
+        "nothing is lost to failures, checkpoints, validation, or waiting for data",
+    ]
+
+
+def _data(recipe: Recipe, config: PlanConfig) -> dict[str, float]:
+    """What the log asks of storage, preparation and reading."""
+    seconds = sum(step_seconds(recipe, config, WAYS["ZeRO-2"]).values())
+    return {
+        "bytes": config.interactions * config.bytes_per_interaction,
+        "prepare_core_hours": config.interactions / config.prepare_rate / 3600,
+        "read_bytes_per_second": recipe.stream.batch_tokens / seconds * config.bytes_per_interaction,
+        "interactions_per_user": config.interactions / config.users,
+    }
+
+
+def _fits(held: Memory, config: PlanConfig) -> bool:
+    on_gpu = held.total <= GPUS[config.gpu].memory * (1 - config.reserve)
+    return on_gpu and held.host * config.gpus_per_node <= config.host_gb * 1e9
+
+
+def _catalogue(config: PlanConfig) -> Catalogue:
+    return Catalogue(config.items, config.text_width)
+
+
+def _world(config: PlanConfig) -> int:
+    return config.gpus_per_node * config.nodes
+
+
+def table(told: dict[str, Any]) -> str:
+    """A plan as text."""
+    kinds = ", ".join(f"{name} {count:,}" for name, count in told["parameters"].items())
+    head = ("states", "activations", "softmax", "buffers", "total", "host")
+    lines = [f"parameters  {kinds}; {told['gpus']} GPUs", f"{'GB on a GPU':<29}" + "".join(f"{n:>12}" for n in head)]
+    for name, way in told["ways"].items():
+        sizes = "".join(f"{way['memory'][column] / 1e9:>12.2f}" for column in head)
+        lines.append(f"{name:<29}{sizes}  {'fits' if way['fits'] else 'DOES NOT FIT'}")
+    lines.append(f"{'':<29}{'step, s':>12}{'of it sent':>12}{'hours':>14}{'USD':>16}{'largest backbone':>20}")
+    for name, way in told["ways"].items():
+        seconds = sum(way["step_seconds"].values())
+        usd = "–" if way["usd"] is None else f"{way['usd']:,.0f}"
+        most = "none" if way["largest_backbone"] is None else f"{way['largest_backbone']:,}"
+        sent = way["step_seconds"]["communication"]
+        lines.append(f"{name:<29}{seconds:>12.4f}{sent:>12.4f}{way['hours']:>14,.1f}{usd:>16}{most:>20}")
+    data = told["data"]
+    lines.append(
+        f"data        {data['bytes'] / 1e12:,.2f} TB, prepared in {data['prepare_core_hours']:,.0f} core hours, read "
+        f"at {data['read_bytes_per_second'] / 1e6:,.1f} MB/s while training"
+    )
+    return "\n".join([*lines, *(f"assumes     {line}" for line in told["assumptions"])])

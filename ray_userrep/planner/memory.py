@@ -1,0 +1,132 @@
+"""Bytes on one GPU: model states by ZeRO stage, what autograd keeps for the backward pass, and working buffers.
+
+Weights are fp32 also where the products are bf16, as `training.zero` sets DeepSpeed up: autocast keeps bf16 copies
+beside them. The figures are those of this package's own modules, counted layer by layer; only the Transformer's
+activations are worked out.
+
+Shapes: T tokens of a micro-batch, V items, D width, F hidden width, H heads, L layers, W workers.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from ray_userrep.encoder.backbones.transformer import SwiGLU
+from ray_userrep.encoder.items.build import build_items
+from ray_userrep.encoder.items.rows import RowItems
+from ray_userrep.errors import UserError
+from ray_userrep.planner.accounting import Catalogue
+from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
+from ray_userrep.recipe.objective import AutoregressiveConfig, FullSoftmaxConfig, ObjectiveConfig, SampledSoftmaxConfig
+from ray_userrep.recipe.train import ZeroConfig
+
+_FP32, _BF16 = 4, 2
+_INDEX = 8
+_ADAM = 2 * _FP32
+_BUCKET = 500_000_000  # elements that DeepSpeed reduces together
+_LIVE = 1_000_000_000  # parameters that stage 3 keeps gathered
+_CHUNK_LOGITS = 2**26  # of the full softmax, on a GPU
+
+
+class Memory(NamedTuple):
+    """Bytes on one GPU, and those of the host's memory that its worker takes by offloading."""
+
+    parameters: float
+    gradients: float
+    optimizer: float
+    activations: float
+    softmax: float
+    buffers: float
+    host: float = 0.0
+
+    @property
+    def states(self) -> float:
+        """Model states on the GPU."""
+        return self.parameters + self.gradients + self.optimizer
+
+    @property
+    def total(self) -> float:
+        """All that is on the GPU."""
+        return self.states + self.activations + self.softmax + self.buffers
+
+
+def item_parameters(encoder: EncoderConfig, catalogue: Catalogue) -> int:
+    """Parameters of the item embedder, without making it."""
+    with torch.device("meta"):
+        items = build_items(encoder.items, catalogue.num_items, encoder.width, catalogue.text_width, None)
+    tables = [module.weight for module in items.modules() if isinstance(module, RowItems)]
+    return sum(weight.numel() for weight in [*items.parameters(), *tables])
+
+
+def model_states(num_parameters: float, zero: ZeroConfig, world: int) -> Memory:
+    """Bytes of parameters, gradients and optimiser states (ZeRO: Rajbhandari et al. 2020, section 5).
+
+    Stages 1 to 3 update an fp32 copy of a rank's share, which DeepSpeed keeps also where the weights are fp32 already.
+    Under stage 2 the gradient of a parameter that the border of a share cuts may be held whole beside: it is left out.
+    """
+    share = num_parameters / world
+    whole, part = _FP32 * num_parameters, _FP32 * share
+    if zero.stage == 0:
+        return Memory(whole, whole, _ADAM * num_parameters, 0, 0, _FP32 * min(num_parameters, _BUCKET))
+    parameters = part if zero.stage == 3 else whole
+    gradients = whole if zero.stage == 1 else part
+    optimizer, host = part + _ADAM * share, 0.0
+    if zero.offload_optimizer == "cpu":  # gradients follow the states that they update
+        optimizer, host = 0.0, optimizer + part
+        gradients = whole if zero.stage == 1 else 0.0
+    if zero.offload_parameters == "cpu":
+        parameters, host = 0.0, host + part
+    live = _FP32 * min(num_parameters, _LIVE) if zero.stage == 3 else 0
+    return Memory(parameters, gradients, optimizer, 0, 0, _FP32 * _BUCKET + live, host)
+
+
+def activations(encoder: EncoderConfig, tokens: float, is_half: bool, on_gpu: bool = True) -> float:
+    """Bytes that autograd saves for the backward pass of so many tokens, parameters not counted.
+
+    The residual stream is fp32 also under autocast. Without the varlen kernel (on CPU, or in fp32) attention works on
+    padded copies; the padding itself is not counted.
+
+    Raises:
+        UserError: the backbone is no Transformer.
+    """
+    backbone, width = encoder.backbone, encoder.width
+    if not isinstance(backbone, TransformerConfig):
+        raise UserError(f"encoder.backbone.kind {backbone.kind}: a plan knows the activations of a transformer only")
+    element = _BF16 if is_half else _FP32
+    jagged = is_half and on_gpu
+    mask = 1 if on_gpu else element
+    attention = element * (1 + 3 + (1 if jagged else 2)) * width + _FP32 * backbone.num_heads
+    masks = 2 * mask * width if backbone.dropout else 0
+    gates = 2 * (2 * element + (_BF16 if is_half else 0)) * width if backbone.gated else 0
+    ffn = element * (width + _ffn(backbone, width))
+    # Without a fused kernel, which CPUs lack, an RMS norm also keeps what it has normed.
+    norm = _FP32 * (width + 2 if backbone.norm == "layer" else width + 1 if on_gpu else 2 * width + 1)
+    layer = 2 * norm + attention + masks + gates + ffn
+    entry = (1 if on_gpu else _FP32) * width if encoder.dropout else 0
+    entry += _INDEX * (1 + 2 * (not jagged) + (backbone.positions == "learned"))
+    turn = 12 * (width // backbone.num_heads) if backbone.positions == "rotary" else 0
+    return float(tokens * (backbone.num_layers * layer + norm + entry + turn))
+
+
+def _ffn(backbone: TransformerConfig, width: int) -> int:
+    """Elements a token that the feed-forward keeps: both halves, the activation and their product, or two of GELU's."""
+    if backbone.ffn == "swiglu":
+        with torch.device("meta"):
+            return 4 * SwiGLU(width, backbone.ffn_mult).down.in_features
+    return 2 * round(width * backbone.ffn_mult)
+
+
+def softmax_bytes(objective: ObjectiveConfig, encoder: EncoderConfig, catalogue: Catalogue, tokens: float) -> float:
+    """What next-item prediction keeps: gradients made ahead by the full softmax, or the logits of a sampled one.
+
+    Raises:
+        UserError: the objective is another.
+    """
+    if not isinstance(objective, AutoregressiveConfig):
+        raise UserError(f"objective.kind {objective.kind}: a plan knows autoregressive only")
+    if isinstance(objective.softmax, FullSoftmaxConfig):
+        kept = _FP32 * (tokens + catalogue.num_items) * encoder.width
+        return kept + 2 * _FP32 * min(_CHUNK_LOGITS, tokens * catalogue.num_items)
+    softmax = objective.softmax
+    num_negatives = softmax.num_negatives if isinstance(softmax, SampledSoftmaxConfig) else tokens
+    return 3 * _FP32 * tokens * (num_negatives + 1)

@@ -1,0 +1,224 @@
+"""New files of a log into a corpus: what they hold is prepared as any log is, and grafted onto the newest version.
+
+Only what is new is written, and of what was there only the users are read, and the interactions where the new ones are
+not all of later days. The price is paid by readers: a bucket that was appended to often is many files to merge, until
+the corpus is compacted. Items keep their indices, new ones come after them, so that indices no longer go by count.
+"""
+
+import hashlib
+import json
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from numpy.typing import NDArray
+
+from ray_userrep import storage
+from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.merge import KEYS, merge
+from ray_userrep.corpus.store import Corpus, open_corpus, publish
+from ray_userrep.errors import UserError
+from ray_userrep.logs.source import Logs, open_logs, unknown_files
+from ray_userrep.prepare.grow import grow_items, grow_users
+from ray_userrep.prepare.prepare import build_version
+from ray_userrep.prepare.sequences import summarise
+from ray_userrep.prepare.sources import read_sources, write_sources
+from ray_userrep.prepare.stages import Build, plain_errors
+from ray_userrep.recipe.corpus import CorpusConfig
+from ray_userrep.recipe.logs import LogsConfig
+
+_ATTEMPTS = 3
+
+
+def append(logs: LogsConfig, config: CorpusConfig, uri: str) -> Manifest:
+    """Publish a version with the files of a log that the newest one has not; that one is returned where there are none.
+
+    The number of buckets is the corpus's own.
+
+    Raises:
+        UserError: a file changed after it was prepared, nothing of the new ones can be used, their ids are of another
+            type, the corpus is a k-core, or others kept publishing versions meanwhile.
+    """
+    uri = storage.absolute(uri)
+    for _ in range(_ATTEMPTS):
+        corpus = open_corpus(uri)
+        if corpus.manifest.removed_by_k_core:
+            raise UserError(f"{uri} is a k-core, which new interactions change: prepare the whole log again")
+        known = read_sources(uri, corpus.manifest.sources)
+        if not unknown_files(logs, known):
+            print(f"append    {uri} has every file of the log (version {corpus.manifest.version})", flush=True)
+            return corpus.manifest
+        published = graft(corpus, open_logs(logs, known), config)
+        if published is not None:
+            return published
+        print(f"append    {uri} got another version meanwhile: once more", flush=True)
+    raise UserError(f"{uri} got a new version {_ATTEMPTS} times while this one was made: append when nobody else does")
+
+
+def graft(corpus: Corpus, logs: Logs, config: CorpusConfig) -> Manifest | None:
+    """Publish a corpus version with a log's interactions added; None, leaving nothing, where another came first."""
+    build = f"data/{uuid.uuid4().hex[:12]}"
+    try:
+        manifest = _build(corpus, logs, config, build)
+    except BaseException:
+        storage.delete(storage.join(corpus.uri, build))
+        raise
+    if not publish(corpus.uri, manifest):
+        storage.delete(storage.join(corpus.uri, build))
+        return None
+    return manifest
+
+
+def _build(corpus: Corpus, logs: Logs, config: CorpusConfig, build: str) -> Manifest:
+    """Write the files of the next version below the build folder; returns its manifest."""
+    layout = config.model_copy(update={"num_buckets": corpus.manifest.num_buckets})
+    delta = build_version(logs, layout, corpus.uri, Build(corpus.uri, f"{build}/delta"))
+    began = time.perf_counter()
+    _require_same_ids(corpus, delta)
+    references: Any = _grow_items.options(num_returns=2).remote(corpus, delta, logs.items, build)
+    grown, index = references  # the index stays in the object store
+    later = min(delta.interactions_per_day) > max(corpus.manifest.interactions_per_day)
+    shared = ray.put(corpus)
+    with plain_errors():
+        added = ray.get([_graft_bucket.remote(shared, file, index, build, later) for file in delta.sequences])
+        users = ray.get(_grow_users.remote(corpus, delta, logs.users, build))
+    manifest = _manifest(corpus, delta, logs, added, ray.get(grown)).model_copy(
+        update={"users": users, "sources": _write_sources(corpus, logs, build)}
+    )
+    for name in ("sequences", "staging", "items.parquet", "users.parquet", "sources.parquet"):
+        storage.delete(storage.join(corpus.uri, build, "delta", name))  # what stays is the quarantine
+    told = f"{manifest.num_users:,} users, {manifest.num_items:,} items, {manifest.num_interactions:,} interactions"
+    print(f"append    {'graft':12s} {time.perf_counter() - began:6.1f} s  {told}", flush=True)
+    return manifest
+
+
+def _require_same_ids(corpus: Corpus, delta: Manifest) -> None:
+    """Refuse new files whose ids are of another type than the corpus's."""
+    for name, paths in {
+        "item_id": (corpus.manifest.items, delta.items),
+        "user_id": (corpus.manifest.sequences[0].path, delta.sequences[0].path),
+    }.items():
+        ours, theirs = (_type(storage.join(corpus.uri, path), name) for path in paths)
+        if ours != theirs:
+            raise UserError(
+                f"{name} is {theirs} in the new files, {ours} in {corpus.uri}: write them alike, or prepare the whole "
+                "log again with logs.ids string, and append with it"
+            )
+
+
+def _type(uri: str, column: str) -> pa.DataType:
+    return storage.read_schema(uri).field(column).type
+
+
+@ray.remote
+def _grow_items(
+    corpus: Corpus, delta: Manifest, described: pa.Table | None, build: str
+) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    """Write the grown item table; how many items there are, a digest of the new ones, and the index of each added."""
+    base, added = corpus.items().table, storage.read_parquet(storage.join(corpus.uri, delta.items))
+    items = grow_items(base, added, described)
+    path = f"{build}/items.parquet"
+    storage.write_parquet(storage.join(corpus.uri, path), items)
+    index = pc.index_in(added["item_id"], value_set=items["item_id"].combine_chunks()).to_numpy().astype(np.int64)
+    digest = hashlib.sha256(hash_ids(items["item_id"][base.num_rows :]).data).hexdigest()
+    return {"items": path, "num_items": items.num_rows, "digest": digest}, index
+
+
+@ray.remote
+def _grow_users(corpus: Corpus, delta: Manifest, described: pa.Table | None, build: str) -> str | None:
+    """Write the grown user table where there is news of users; its path."""
+    if described is None:
+        return corpus.manifest.users
+    files = [*corpus.manifest.sequences, *delta.sequences]
+    ids = [storage.read_parquet(storage.join(corpus.uri, file.path), ["user_id"])["user_id"] for file in files]
+    path = f"{build}/users.parquet"
+    users = grow_users(corpus.users(), described, pa.chunked_array([chunk for one in ids for chunk in one.chunks]))
+    storage.write_parquet(storage.join(corpus.uri, path), users)
+    return path
+
+
+@ray.remote
+def _graft_bucket(
+    corpus: Corpus, file: SequenceFile, index: NDArray[np.int64], build: str, later: bool
+) -> dict[str, Any]:
+    """Write a bucket's new sequences with the corpus's item indices; returns what they add to its counts.
+
+    Where all of them are `later` than what was there, no tie can be with it.
+    """
+    sequences = _renumbered(storage.read_parquet(storage.join(corpus.uri, file.path)), index)
+    path = f"{build}/sequences/bucket={file.bucket:05d}/part-0.parquet"
+    storage.write_parquet(storage.join(corpus.uri, path), sequences)
+    added = summarise(sequences) | {"file": file.model_copy(update={"path": path})}
+    files = [storage.join(corpus.uri, there.path) for there in corpus.files(file.bucket)]
+    known = [chunk for there in files for chunk in storage.read_parquet(there, ["user_id"])["user_id"].chunks]
+    if known:
+        is_known = pc.is_in(sequences["user_id"], value_set=pa.chunked_array(known).combine_chunks())
+        added["num_users"] -= pc.sum(is_known).as_py()
+    before = None if later else corpus.sequences(file.bucket)
+    if before is not None:
+        both, alone = (summarise(part) for part in (merge([before, sequences.select(KEYS)]), before))
+        added |= {name: both[name] - alone[name] for name in ("num_ties", "num_duplicates")}
+    return added
+
+
+def _renumbered(sequences: pa.Table, index: NDArray[np.int64]) -> pa.Table:
+    items = sequences["items"].combine_chunks()
+    lists = pa.ListArray.from_arrays(items.offsets, pa.array(index[items.values.to_numpy()]))
+    return sequences.set_column(sequences.column_names.index("items"), "items", lists)
+
+
+def _write_sources(corpus: Corpus, logs: Logs, build: str) -> str:
+    known = read_sources(corpus.uri, corpus.manifest.sources)
+    return write_sources(known | {file.uri: file.size for file in logs.files}, corpus.uri, build)
+
+
+def _manifest(
+    corpus: Corpus, delta: Manifest, logs: Logs, added: list[dict[str, Any]], grown: dict[str, Any]
+) -> Manifest:
+    base = corpus.manifest
+    contents = [base.content_fingerprint, grown["digest"], *(one["content"] for one in added)]
+    return base.model_copy(
+        update={
+            "version": base.version + 1,
+            "parent": base.version,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "source_fingerprint": _source_fingerprint(corpus, logs),
+            "content_fingerprint": _digest(contents),
+            "num_items": grown["num_items"],
+            "num_interactions": base.num_interactions + delta.num_interactions,
+            **{
+                name: getattr(base, name) + sum(one[name] for one in added)
+                for name in ("num_users", "num_ties", "num_duplicates")
+            },
+            "quarantined": _summed(base.quarantined, delta.quarantined),
+            "interactions_per_day": _summed(base.interactions_per_day, delta.interactions_per_day),
+            "domains": _summed(base.domains, delta.domains),
+            "num_capped": base.num_capped + delta.num_capped,
+            "side_columns": list(dict.fromkeys([*base.side_columns, *delta.side_columns])),
+            "items": grown["items"],
+            "quarantine": [*base.quarantine, *delta.quarantine],
+            "sequences": [*base.sequences, *(one["file"] for one in added)],
+        }
+    )
+
+
+def _source_fingerprint(corpus: Corpus, logs: Logs) -> str:
+    """That of the log where the corpus now holds all of it and nothing else, so that it counts as prepared."""
+    base = corpus.manifest
+    known = read_sources(corpus.uri, base.sources)
+    whole = logs.uri == base.source_uri and known.keys() <= {file.uri for file in logs.files}
+    return logs.fingerprint if whole else _digest([base.source_fingerprint, logs.fingerprint])
+
+
+def _summed(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted(one.keys() | other.keys())}
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

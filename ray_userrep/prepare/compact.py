@@ -1,0 +1,73 @@
+"""Base and appended files of each bucket into one file, as a new version of the same content.
+
+Readers get their single files back, for the price of reading and writing every bucket that was appended to. Item and
+user tables are whole in every version and stay as they are; so do the old versions, whose files nothing removes.
+"""
+
+import time
+import uuid
+from datetime import UTC, datetime
+
+import ray
+
+from ray_userrep import storage
+from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.store import Corpus, open_corpus, publish
+from ray_userrep.errors import UserError
+from ray_userrep.prepare.stages import plain_errors
+
+
+def compact(uri: str) -> Manifest:
+    """Publish a version of one file a bucket; the newest version is returned where it is one already.
+
+    Raises:
+        UserError: there is no corpus, or somebody published another version meanwhile.
+    """
+    began = time.perf_counter()
+    corpus = open_corpus(uri)
+    base = corpus.manifest
+    scattered = [number for number in corpus.buckets() if len(corpus.files(number)) > 1]
+    if not scattered:
+        print(f"compact   {corpus.uri} has one file a bucket (version {base.version})", flush=True)
+        return base
+    build = f"data/{uuid.uuid4().hex[:12]}"
+    try:
+        manifest = _rewritten(corpus, scattered, build)
+    except BaseException:
+        storage.delete(storage.join(corpus.uri, build))
+        raise
+    if not publish(corpus.uri, manifest):
+        storage.delete(storage.join(corpus.uri, build))
+        raise UserError(f"{corpus.uri} got version {manifest.version} while it was compacted: compact it again")
+    told = f"{len(base.sequences):,} files into {len(manifest.sequences):,}"
+    print(f"compact   {time.perf_counter() - began:6.1f} s  {told}", flush=True)
+    return manifest
+
+
+def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
+    """Write one file for each of the buckets; returns the manifest of the next version."""
+    base, shared = corpus.manifest, ray.put(corpus)
+    with plain_errors():
+        written = ray.get([_write_bucket.remote(shared, number, build) for number in scattered])
+    kept = [file for file in base.sequences if file.bucket not in set(scattered)]
+    files = sorted([*kept, *written], key=lambda file: file.bucket)
+    assert sum(file.num_interactions for file in files) == base.num_interactions, "nothing is lost"
+    assert sum(file.num_users for file in files) == base.num_users, "a user is in one file"
+    return base.model_copy(
+        update={
+            "version": base.version + 1,
+            "parent": base.version,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "sequences": files,
+        }
+    )
+
+
+@ray.remote
+def _write_bucket(corpus: Corpus, number: int, build: str) -> SequenceFile:
+    sequences = corpus.sequences(number, corpus.manifest.side_columns)
+    assert sequences is not None, "a bucket of several files has users"
+    path = f"{build}/sequences/bucket={number:05d}/part-0.parquet"
+    storage.write_parquet(storage.join(corpus.uri, path), sequences)
+    num_interactions = len(sequences["items"].combine_chunks().flatten())
+    return SequenceFile(bucket=number, path=path, num_users=sequences.num_rows, num_interactions=num_interactions)

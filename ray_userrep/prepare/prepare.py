@@ -1,0 +1,250 @@
+"""From a log to a corpus version: partition by user hash, sort each bucket, count the vocabulary, write, publish.
+
+The log is streamed once by Ray Data; what follows are plain tasks on staged files, one a bucket or a range of ids.
+Rows are written twice and read twice instead of shuffled, and no process holds more than a batch, a bucket or a range:
+the driver sees counts of files, days, reasons and frequencies. A version appears in one atomic step or not at all.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from ray_userrep import storage
+from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
+from ray_userrep.corpus.store import manifest_uri, newest_version
+from ray_userrep.errors import UserError
+from ray_userrep.logs.source import Logs
+from ray_userrep.prepare.kcore import keep_core
+from ray_userrep.prepare.memory import PEAK
+from ray_userrep.prepare.partition import partition
+from ray_userrep.prepare.quarantine import refuse_damage
+from ray_userrep.prepare.sequences import sort_bucket, write_bucket
+from ray_userrep.prepare.sources import write_sources
+from ray_userrep.prepare.stages import Build, Progress, Report, begin, plain_errors, run_tasks
+from ray_userrep.prepare.users import write_users
+from ray_userrep.prepare.vocabulary import Counted, Vocabulary, count_range, cuts, number_items, write_items
+from ray_userrep.recipe.corpus import CorpusConfig
+
+_BYTES_PER_BUCKET = 16 * 2**20  # of the log: 0.3 to 3 million rows, by its format
+_MIN_BUCKETS, _MAX_BUCKETS = 8, 4096
+
+
+def prepare(logs: Logs, config: CorpusConfig, uri: str) -> Manifest:
+    """Publish a corpus version of a log at a URI; one that is there already, of the same log, is returned as it is.
+
+    What a run finished before it died is not done again.
+
+    Raises:
+        UserError: no row of the log can be used, or no user has two interactions.
+    """
+    uri = storage.absolute(uri)  # tasks have working directories of their own
+    key = _key(logs, config)
+    there = _up_to_date(key, uri)
+    if there is not None:
+        print(f"prepare   {uri} is up to date (version {there.version})", flush=True)
+        return there
+    build = begin(uri, key)
+    try:
+        manifest = build_version(logs, config, uri, build)
+        if manifest.num_interactions == manifest.num_users:
+            raise _Useless(
+                f"no user in {logs.uri} has two interactions: nothing to learn; see logs.columns for user_id"
+            )
+    except _Useless:
+        build.drop()
+        raise
+    except BaseException:
+        if not build.finished:
+            build.drop()
+        raise
+    build.settle()
+    try:
+        manifest = keep_core(manifest, config.k_core, uri, build.folder)
+    except BaseException:
+        build.drop()
+        raise
+    # From here on the build is kept whatever happens: a publication that seems to fail may have gone through.
+    published = _publish(uri, manifest)
+    build.clean()
+    return published
+
+
+class _Useless(UserError):
+    """A log of which no corpus can be made, however often that is tried."""
+
+
+def num_buckets_of(num_bytes: int) -> int:
+    """How many buckets suit a log of this size: their memory is bounded, and slices do not become tiny."""
+    return min(max(-(-num_bytes // _BYTES_PER_BUCKET), _MIN_BUCKETS), _MAX_BUCKETS)
+
+
+def _key(logs: Logs, config: CorpusConfig) -> dict[str, Any]:
+    """What a version is made from, in the manifest's words."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "source_uri": logs.uri,
+        "source_fingerprint": logs.fingerprint,
+        "num_buckets": config.num_buckets or num_buckets_of(logs.num_bytes),
+        "max_user_interactions": config.max_user_interactions,
+        "k_core": config.k_core.model_dump(),
+    }
+
+
+def _up_to_date(key: dict[str, Any], uri: str) -> Manifest | None:
+    """The newest version, where it was made from this log in this layout."""
+    newest = newest_version(uri)
+    if newest is None:
+        return None
+    there = storage.read_json(manifest_uri(uri, newest))
+    return Manifest.model_validate(there) if key.items() <= there.items() else None
+
+
+def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> Manifest:
+    """Write every file of a version below the build folder; returns the manifest that names them, not yet numbered.
+
+    Raises:
+        UserError: no row of the log can be used.
+    """
+    key = _key(logs, config)
+    parts = build.stage("partition", lambda: _partition(logs, key["num_buckets"], build.uri))
+    buckets = build.stage("sort", lambda: _sort(parts, key, build.uri))["reports"]
+    vocabulary = _vocabulary(build, buckets)
+    items, *written = build.stage("write", lambda: _write(buckets, vocabulary, logs, build.uri))["reports"]
+    return Manifest(
+        **key,
+        version=0,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        reader=logs.reader,
+        sources=write_sources({file.uri: file.size for file in logs.files}, uri, build.folder),
+        content_fingerprint=_fingerprint(items, written),
+        num_users=_sum(written, "num_users"),
+        num_items=len(vocabulary),
+        num_interactions=_sum(written, "num_interactions"),
+        num_ties=_sum(written, "num_ties"),
+        num_duplicates=_sum(written, "num_duplicates"),
+        num_capped=_sum(buckets, "num_capped"),
+        quarantined=parts["reasons"],
+        interactions_per_day=parts["days"],
+        domains=dict(sorted(sum((Counter(bucket["domains"]) for bucket in written), Counter[str]()).items())),
+        side_columns=written[0]["side_columns"],
+        items=f"{build.folder}/items.parquet",
+        users=_users(logs.users, written, key["num_buckets"], build),
+        quarantine=sorted(file.removeprefix(f"{uri}/") for file in parts["quarantine"]),
+        sequences=[_sequence_file(bucket, build.folder) for bucket in written],
+        peak_bytes=build.peak_bytes,
+    )
+
+
+def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
+    """Stream the log into a file a batch, a slice a bucket; what the tasks say is added up as it comes."""
+    task = partial(partition, build_uri=build_uri, num_buckets=num_buckets)
+    # Whole blocks: to fill batches of a given size, Ray Data would have one task read everything.
+    dataset = logs.interactions.map_batches(task, batch_format="pyarrow", batch_size=None)
+    progress, files, quarantine = Progress("partition"), list[tuple[int, str]](), list[str]()
+    bucket_rows, peak = np.zeros(num_buckets, np.int64), 0
+    reasons, days = Counter[str](), Counter[str]()
+    with plain_errors():
+        for row in dataset.iter_rows():
+            part = json.loads(row["report"])
+            reasons.update(part["reasons"])
+            days.update(part["days"])
+            peak = max(peak, part[PEAK])
+            quarantine += [part["quarantine"]] if part["quarantine"] else []
+            if part["file"]:
+                files.append((part["first_row"], part["file"]))
+                bucket_rows += np.array(part["bucket_rows"])
+            progress.add(part["rows"])
+    if not files:
+        listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+        raise _Useless(f"nothing in {logs.uri} can be used: {listed or 'it has no rows'}")
+    refuse_damage(logs, int(bucket_rows.sum()), reasons, quarantine)
+    progress.end(f"{bucket_rows.sum():,} interactions, {reasons.total():,} quarantined")
+    return {
+        "files": [file for _, file in sorted(files)],  # rows in order are sorted faster
+        "bucket_rows": bucket_rows.tolist(),
+        "reasons": dict(sorted(reasons.items())),
+        "days": dict(sorted(days.items())),
+        "quarantine": quarantine,
+        PEAK: peak,
+    }
+
+
+def _sort(parts: Report, key: dict[str, Any], build_uri: str) -> Report:
+    """Sort and group each bucket that has users."""
+    files, sizes = ray.put(parts["files"]), parts["bucket_rows"]
+    numbers = [number for number, rows in enumerate(sizes) if rows]
+    cap = key["max_user_interactions"]
+    calls = [(sort_bucket, number, files, build_uri, cap) for number in numbers]
+    return run_tasks("sort", calls, [sizes[number] for number in numbers])
+
+
+def _vocabulary(build: Build, buckets: list[Report]) -> Vocabulary:
+    """Count the items of all buckets, range by range, and number them."""
+    counted = [Counted(bucket["items"], bucket["num_distinct"], bucket["samples"]) for bucket in buckets]
+    bounds = [None, *cuts(counted), None]
+    size = sum(bucket.num_distinct for bucket in counted) // (len(bounds) - 1)
+    shared = ray.put(counted)
+    calls = [(count_range, number, low, high, shared, build.uri) for number, (low, high) in enumerate(pairwise(bounds))]
+    return number_items(build.stage("count", lambda: run_tasks("count", calls, [size] * len(calls)))["reports"])
+
+
+def _write(buckets: list[Report], vocabulary: Vocabulary, logs: Logs, build_uri: str) -> Report:
+    """Write the item table and every bucket's sequences; the report of the items comes first."""
+    shared = ray.put(vocabulary)
+    calls: list[tuple[Any, ...]] = [
+        (write_items, shared, ray.put(logs.items), storage.join(build_uri, "items.parquet")),
+        *(
+            (write_bucket, bucket["bucket"], place, bucket["sequences"], build_uri, shared)
+            for place, bucket in enumerate(buckets)
+        ),
+    ]
+    return run_tasks("write", calls, [0, *(bucket["num_interactions"] for bucket in buckets)])
+
+
+def _users(users: pa.Table | None, written: list[Report], num_buckets: int, build: Build) -> str | None:
+    """Write the attributes of the users who are in the corpus; the file, where the log has any."""
+    if users is None:
+        return None
+    files = {bucket["bucket"]: storage.join(build.uri, bucket["path"]) for bucket in written}
+    call = (write_users, ray.put(users), files, num_buckets, storage.join(build.uri, "users.parquet"))
+    build.stage("users", lambda: run_tasks("users", [call], [len(users)]))
+    return f"{build.folder}/users.parquet"
+
+
+def _sequence_file(bucket: Report, folder: str) -> SequenceFile:
+    return SequenceFile(
+        bucket=bucket["bucket"],
+        path=f"{folder}/{bucket['path']}",
+        num_users=bucket["num_users"],
+        num_interactions=bucket["num_interactions"],
+    )
+
+
+def _publish(uri: str, manifest: Manifest) -> Manifest:
+    """Create the next manifest; whoever loses the race for a number takes the one after."""
+    version = (newest_version(uri) or 0) + 1
+    while True:
+        numbered = manifest.model_copy(update={"version": version})
+        try:
+            storage.create_exclusive(manifest_uri(uri, version), numbered.model_dump_json(indent=2).encode())
+            return numbered
+        except FileExistsError:
+            version += 1
+
+
+def _fingerprint(items: Report, buckets: list[Report]) -> str:
+    """Of ids, order and times, which decide what is predicted; equal however the log was cut into files and blocks."""
+    return hashlib.sha256("".join(part["content"] for part in (items, *buckets)).encode()).hexdigest()[:16]
+
+
+def _sum(reports: Iterable[Report], field: str) -> int:
+    return sum(report[field] for report in reports)

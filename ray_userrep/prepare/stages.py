@@ -1,0 +1,137 @@
+"""A version in the making: its stages, each finished once, and what a run that follows a crash finds of them.
+
+A finished stage leaves what its tasks said as JSON beside the staged files. A note under `unfinished/`, named by what
+is prepared from what, leads the next run to them; it goes before the version is published, so that nobody continues
+what is published. Two runs on the same log at the same time share a build and write the same files: the slower one may
+find them published and its staged files gone.
+"""
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError
+
+from ray_userrep import storage
+from ray_userrep.errors import UserError
+from ray_userrep.prepare.memory import PEAK, peak_bytes, watch_peak
+
+_SECONDS = 10  # between two lines of progress
+
+Report = dict[str, Any]
+
+
+class Build:
+    """A folder of a version that is not published yet, and the stages that were finished in it."""
+
+    def __init__(self, corpus_uri: str, folder: str, note: str | None = None) -> None:
+        """A build in a folder of a corpus, with the note that leads to it, if one does."""
+        self.folder, self._note = folder, note
+        self.uri = storage.join(corpus_uri, folder)
+        self.finished = 0
+        self.peak_bytes: dict[str, int] = {}
+
+    def stage(self, name: str, work: Callable[[], Report]) -> Report:
+        """What the work says, done now or by a run before; `peak_bytes` in it is kept by stage."""
+        uri = storage.join(self.uri, "staging", f"{name}.json")
+        if storage.exists(uri):
+            print(f"prepare   {name:12s} was finished before", flush=True)
+        else:
+            done = work()
+            with suppress(FileExistsError):
+                storage.create_exclusive(uri, json.dumps(done).encode())
+        found: Report = storage.read_json(uri)
+        self.peak_bytes[name] = found[PEAK]
+        self.finished += 1
+        return found
+
+    def drop(self) -> None:
+        """Forget the build with all that it wrote."""
+        self.settle()
+        storage.delete(self.uri)
+
+    def settle(self) -> None:
+        """Make the build one that nobody continues: it is about to be published."""
+        if self._note is not None:
+            storage.delete(self._note)
+
+    def clean(self) -> None:
+        """Remove what only later stages needed."""
+        storage.delete(storage.join(self.uri, "staging"))
+
+
+def begin(corpus_uri: str, key: dict[str, Any]) -> Build:
+    """A new build, or the one that was left unfinished with the same key."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    note = storage.join(corpus_uri, "unfinished", f"{digest[:16]}.json")
+    with suppress(FileExistsError):
+        storage.create_exclusive(note, json.dumps({"folder": f"data/{uuid.uuid4().hex[:12]}"}).encode())
+    return Build(corpus_uri, storage.read_json(note)["folder"], note)
+
+
+def run_tasks(stage: str, calls: Sequence[tuple[Any, ...]], sizes: Sequence[int]) -> Report:
+    """Run functions with their arguments anywhere in the cluster; their reports in the order of the calls.
+
+    `sizes` are the rows behind each call, for rate and time left.
+    """
+    remote = ray.remote(_watched).options(scheduling_strategy="SPREAD")
+    waiting = {remote.remote(*call): number for number, call in enumerate(calls)}
+    found: list[Report] = [{} for _ in calls]
+    progress = Progress(stage, sum(sizes))
+    with plain_errors():
+        while waiting:
+            (ready,), _ = ray.wait(list(waiting), num_returns=1)
+            number = waiting.pop(ready)
+            found[number] = ray.get(ready)
+            progress.add(sizes[number])
+    progress.end(f"{sum(sizes):,} rows in {len(calls)} tasks")
+    return {"reports": found, PEAK: max(report.pop(PEAK) for report in found)}
+
+
+def _watched(task: Callable[..., Report], *arguments: Any) -> Report:
+    watch_peak()
+    report = task(*arguments)
+    return {**report, PEAK: peak_bytes()}
+
+
+class Progress:
+    """Says now and then how far a stage is: rows, rate, and the time left where the end is known."""
+
+    def __init__(self, stage: str, total: int | None = None) -> None:
+        self._stage, self._total, self._rows = stage, total, 0
+        self._began = self._told = time.perf_counter()
+
+    def add(self, rows: int) -> None:
+        """Count rows that are done."""
+        self._rows += rows
+        now = time.perf_counter()
+        if now - self._told >= _SECONDS:
+            self._told = now
+            rate = self._rows / (now - self._began)
+            left = f" of {self._total:,}, {(self._total - self._rows) / rate:,.0f} s left" if self._total else ""
+            print(f"prepare   {self._stage:12s} {self._rows:,} rows{left} ({rate:,.0f} rows/s)", flush=True)
+
+    def end(self, told: str) -> None:
+        """The stage's last line."""
+        seconds = time.perf_counter() - self._began
+        print(f"prepare   {self._stage:12s} {seconds:6.1f} s  {told}", flush=True)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """A user's error comes out of a task as itself."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            # Ray's wrapper of a task's error is a subclass of that error, too.
+            if isinstance(cause, UserError) and not isinstance(cause, RayTaskError):
+                raise cause from None
+            cause = getattr(cause, "cause", None) or cause.__cause__
+        raise

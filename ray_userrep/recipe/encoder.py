@@ -1,0 +1,246 @@
+"""What an encoder is made of; its JSON is stored with the weights.
+
+Jobs that only read and write logs have a recipe too: nothing that takes a second to import is imported here.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+FieldName = Literal[
+    "gap", "hour", "day", "month", "year", "event", "category", "category_2", "category_3", "category_4", "price"
+]
+ReadoutKind = Literal["last", "mean", "cls", "mask"]
+
+
+class IdItemsConfig(BaseModel):
+    """One trained vector an item."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["id"] = "id"
+    start: Literal["random", "text"] = Field("random", description="first vectors: drawn, or made from text vectors")
+
+
+class TextItemsConfig(BaseModel):
+    """Frozen text vectors through a trained projection."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["text"] = "text"
+    hidden: int = Field(0, ge=0, description="hidden width of a network beside the linear map; 0: none")
+
+
+class WhitenedMoEItemsConfig(BaseModel):
+    """Frozen text vectors through several whitenings, mixed by a gate that is noisy in training (UniSRec)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["whitened_moe"] = "whitened_moe"
+    num_experts: int = Field(8, ge=1, description="whitenings that are mixed")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the text vectors before each whitening")
+
+
+class WordItemsConfig(BaseModel):
+    """A trained Transformer over the words of an item's text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["words"] = "words"
+    num_rows: int = Field(2**14, ge=1, description="rows that words are hashed into")
+    max_words: int = Field(16, ge=1, description="words of a text that are read")
+    num_layers: int = Field(1, ge=1, description="layers over the words")
+    num_heads: int = Field(2, ge=1, description="attention heads of a layer")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout of the residual branches")
+
+
+class SideItemsConfig(BaseModel):
+    """Categories and price of the item table."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["side"] = "side"
+    num_rows: int = Field(1024, ge=1, description="rows that categories are hashed into")
+
+
+class HashedItemsConfig(BaseModel):
+    """A shared table that each item takes a few rows of, for catalogues too large for a vector an item."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["hashed"] = "hashed"
+    num_rows: int = Field(2**17, ge=1, description="rows of the table, whatever the number of items")
+    num_hashes: int = Field(2, ge=1, description="rows that an item's vector is the sum of")
+
+
+class ProjectedItemsConfig(BaseModel):
+    """One trained vector an item, of a width of its own, mapped to the encoder's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["projected"] = "projected"
+    table_width: int = Field(64, ge=1, description="width of the item table, whatever the encoder's is")
+
+
+class RowItemsConfig(BaseModel):
+    """One trained vector an item whose gradients are only the rows used; needs a sampled softmax."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["rows"] = "rows"
+
+
+ItemPartConfig = Annotated[
+    IdItemsConfig
+    | TextItemsConfig
+    | WhitenedMoEItemsConfig
+    | WordItemsConfig
+    | SideItemsConfig
+    | HashedItemsConfig
+    | ProjectedItemsConfig,
+    Field(discriminator="kind"),
+]
+
+
+class SumItemsConfig(BaseModel):
+    """The sum of several embedders."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["sum"] = "sum"
+    parts: list[ItemPartConfig] = Field(min_length=2, description="the embedders, each with its kind and fields")
+
+
+ItemsConfig = Annotated[
+    IdItemsConfig
+    | TextItemsConfig
+    | WhitenedMoEItemsConfig
+    | WordItemsConfig
+    | SideItemsConfig
+    | HashedItemsConfig
+    | ProjectedItemsConfig
+    | RowItemsConfig
+    | SumItemsConfig,
+    Field(discriminator="kind"),
+]
+
+
+class TransformerConfig(BaseModel):
+    """Pre-norm Transformer over the user's interactions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["transformer"] = "transformer"
+    num_layers: int = Field(2, ge=1, description="layers")
+    num_heads: int = Field(2, ge=1, description="attention heads of a layer; they share encoder.width")
+    causal: bool = Field(True, description="a position sees only itself and what came before")
+    positions: Literal["rotary", "learned"] = Field(
+        "rotary", description="rotary: by angles, for windows of any length; learned: a vector for each place"
+    )
+    ffn: Literal["swiglu", "gelu"] = Field("swiglu", description="feed-forward: gated, or plain with GELU")
+    ffn_mult: float = Field(
+        4.0, gt=0, description="hidden width of the feed-forward over the model's (two thirds of it in SwiGLU)"
+    )
+    norm: Literal["rms", "layer"] = Field("rms", description="RMSNorm or LayerNorm, before each branch")
+    gated: bool = Field(False, description="each branch is multiplied by a gate of its input, as in LiGR and eSASRec")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches; attention has none")
+
+
+class HSTUConfig(BaseModel):
+    """Pointwise gated attention with relative position and time (HSTU)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["hstu"] = "hstu"
+    num_layers: int = Field(2, ge=1, description="layers")
+    num_heads: int = Field(2, ge=1, description="attention heads of a layer; they share encoder.width")
+    causal: bool = Field(True, description="a position sees only itself and what came before")
+    time_bias: bool = Field(True, description="attention also looks at the time between two interactions")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
+
+
+class CNNConfig(BaseModel):
+    """Dilated convolutions (NextItNet; bidirectional as in GRec)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["cnn"] = "cnn"
+    num_blocks: int = Field(4, ge=1, description="residual blocks of two convolutions, the second twice as dilated")
+    dilations: tuple[PositiveInt, ...] = Field((1, 4), min_length=1, description="dilation of each block, in turn")
+    causal: bool = Field(True, description="a position sees only itself and what came before")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
+
+
+class GRUConfig(BaseModel):
+    """Gated recurrent units (GRU4Rec); causal by nature."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["gru"] = "gru"
+    num_layers: int = Field(1, ge=1, description="layers")
+    causal: Literal[True] = Field(True, description="a position sees only itself and what came before")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
+
+
+class MeanConfig(BaseModel):
+    """The mean of the items so far and a small network: the floor for every other backbone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["mean"] = "mean"
+    num_layers: int = Field(1, ge=0, description="layers of the network; 0: the mean itself")
+    causal: bool = Field(True, description="the mean of a position and what came before, or of the whole window")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
+
+
+BackboneConfig = Annotated[
+    TransformerConfig | HSTUConfig | CNNConfig | GRUConfig | MeanConfig, Field(discriminator="kind")
+]
+
+
+class EncoderConfig(BaseModel):
+    """Item embedder, backbone and readout."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    width: int = Field(128, ge=2, description="width of item, position and user vectors")
+    items: ItemsConfig = Field(default_factory=IdItemsConfig)
+    unit_items: bool = Field(False, description="item vectors are scaled to length one: scores are cosines")
+    context: tuple[FieldName, ...] = Field(
+        (),
+        description="what else of each interaction the encoder sees, as gap, hour, month, event, category, price",
+    )
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the vectors that enter the backbone")
+    backbone: BackboneConfig = Field(default_factory=TransformerConfig)
+    readout: ReadoutKind = Field(
+        "last", description="user vector: the newest position's state, the mean, or that of a token put at the end"
+    )
+
+    def needs_text(self) -> bool:
+        """Whether items are made from text vectors."""
+        return bool({"text", "whitened_moe"} & self.part_kinds())
+
+    def is_inductive(self) -> bool:
+        """Whether items are made from their texts and nothing else, so that those of any catalogue have vectors."""
+        return {part.kind for part in self.item_parts()} <= {"text", "whitened_moe", "words"}
+
+    def part_kinds(self) -> set[str]:
+        """The kinds of item embedders in use."""
+        parts = self.item_parts()
+        return {"text" if isinstance(part, IdItemsConfig) and part.start == "text" else part.kind for part in parts}
+
+    def item_parts(self) -> list[ItemPartConfig | RowItemsConfig]:
+        """The item embedders whose vectors are summed; often one."""
+        return [*self.items.parts] if isinstance(self.items, SumItemsConfig) else [self.items]
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "EncoderConfig":
+        if not isinstance(self.backbone, TransformerConfig | HSTUConfig):
+            return self
+        heads = self.backbone.num_heads
+        rotary = isinstance(self.backbone, TransformerConfig) and self.backbone.positions == "rotary"
+        if self.width % heads or (rotary and (self.width // heads) % 2):
+            raise ValueError(
+                f"encoder.width {self.width} must split into encoder.backbone.num_heads {heads} heads of even width"
+            )
+        return self

@@ -1,0 +1,94 @@
+"""Which log is read, by which reader, and how its columns map onto the canonical ones."""
+
+import datetime as dt
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+TimestampUnit = Literal["s", "ms", "us", "ns"]
+SideColumn = Literal["domain", "event", "category", "rating", "price"]
+
+
+class LogsConfig(BaseModel):
+    """Where the interaction log is and how to read it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    uri: str | None = Field(
+        None, min_length=1, description="folder or file with the raw log; none: the Online Retail log in the package"
+    )
+    reader: str | None = Field(
+        None, min_length=1, description="raw layout (a module of logs/readers); none: recognised from the files"
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description='canonical -> source column, e.g. {"user_id": "InvoiceNo"}; the default is the names the '
+        "reader knows",
+    )
+    timestamp_unit: TimestampUnit = Field("s", description="unit of integer timestamps since 1970")
+    timestamp_format: str | None = Field(None, description="strptime format of text timestamps; none: ISO 8601")
+    ids: Literal["auto", "string"] = Field(
+        "auto",
+        description="auto: whole numbers are int64, all else text; string: all are text, which ids such as 00123 need",
+    )
+    side_columns: list[SideColumn] | None = Field(
+        None, description='optional columns to read, e.g. ["domain"]; none: all that the log has; []: no such column'
+    )
+    from_date: dt.date | None = Field(
+        None,
+        description="first day to read: by dated folders (date=2024-01-31) where there are, else by UTC timestamp",
+    )
+    to_date: dt.date | None = Field(None, description="last day to read, itself included")
+    max_quarantined_share: float = Field(
+        0.05, ge=0, le=1, description="share of damaged rows, or of files lost to damage, above which preparing stops"
+    )
+
+    @model_validator(mode="after")
+    def _range(self) -> "LogsConfig":
+        if self.from_date is not None and self.to_date is not None and self.from_date > self.to_date:
+            raise ValueError(f"logs.from_date {self.from_date} is after logs.to_date {self.to_date}")
+        return self
+
+
+class SyntheticConfig(BaseModel):
+    """How large a synthetic log is and what is planted in it; the same values give the same log.
+
+    An item is a variant of a product of an interest, so `items` is a multiple of `interests` times `variants`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    interactions: int = Field(1_000_000, ge=2, description="rows of the log, exactly")
+    users: int = Field(50_000, ge=1, le=2**31, description="users, each with at least min_length interactions")
+    items: int = Field(10_000, ge=2, le=2**31, description="size of the catalogue")
+    days: int = Field(30, ge=1, description="days that the log covers")
+    start: dt.date = Field(dt.date(2024, 1, 1), description="first day")
+    seed: int = Field(0, ge=0, lt=2**63, description="decides everything that is drawn")
+    files: int = Field(8, ge=1, description="files of a day and pieces of work; the rows do not depend on it")
+    domains: int = Field(1, ge=1, description="interests are dealt out to so many domains; more than one: folders")
+    interests: int = Field(20, ge=1, description="groups of items; a user has one at a time")
+    variants: int = Field(10, ge=1, description="variants of a product, which users come back to after `lag`")
+    item_exponent: float = Field(1.0, ge=0, le=3, description="Zipf exponent of the products of an interest")
+    length_exponent: float = Field(1.5, gt=1, description="Pareto exponent of user lengths; smaller: heavier tail")
+    min_length: int = Field(3, ge=1, description="interactions of the shortest users")
+    drift: float = Field(0.1, gt=0, le=1, description="chance that the interest is drawn anew")
+    follow: float = Field(0.5, ge=0, lt=1, description="chance, where the interest stays, that the last item decides")
+    lag: int = Field(16, ge=2, description="how many interactions back the variant is decided")
+    echo: float = Field(0.8, ge=0, lt=1, description="chance that the variant is that of `lag` interactions ago")
+
+    @model_validator(mode="after")
+    def _sizes(self) -> "SyntheticConfig":
+        step = self.interests * self.variants
+        if self.items % step:
+            below = self.items // step * step or step
+            raise ValueError(
+                f"items {self.items} is not a multiple of interests {self.interests} x variants {self.variants}: "
+                f"take {below} or {below + step}"
+            )
+        if self.interactions < self.users * self.min_length:
+            raise ValueError(
+                f"interactions {self.interactions} are too few for users {self.users} of min_length {self.min_length}"
+            )
+        if self.domains > self.interests:
+            raise ValueError(f"domains {self.domains} are more than interests {self.interests}")
+        return self

@@ -1,0 +1,245 @@
+"""Which objective is pretrained with, and which item softmax it uses.
+
+Each config says what it cannot be combined with, so that a recipe is refused before any work starts.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ray_userrep.recipe.encoder import EncoderConfig, FieldName, MeanConfig, RowItemsConfig
+
+
+class _Softmax(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    temperature: float | None = Field(
+        None, gt=0, description="scores are cosines over this, with encoder.unit_items; none: plain products"
+    )
+
+
+class FullSoftmaxConfig(_Softmax):
+    """Cross-entropy over the whole catalogue, in chunks."""
+
+    kind: Literal["full"] = "full"
+
+
+class SampledSoftmaxConfig(_Softmax):
+    """A loss over sampled negatives: softmax corrected for how they were sampled, BCE or gBCE."""
+
+    kind: Literal["sampled"] = "sampled"
+    num_negatives: int = Field(1024, ge=1, description="negatives shared by a global batch, drawn with replacement")
+    sampler: Literal["counts", "log_uniform", "in_batch", "mixed"] = Field(
+        "counts", description="by training counts, by rank, from the batch's targets, or half counts and half batch"
+    )
+    alpha: float = Field(0.75, ge=0, le=1, description="counts, mixed: counts to this power; 0 is uniform")
+    loss: Literal["softmax", "bce", "gbce"] = Field(
+        "softmax", description="softmax with logQ; binary cross-entropy; the same calibrated (gSASRec)"
+    )
+    calibration: float = Field(0.75, ge=0, le=1, description="gbce: t, from 0 (plain bce) to 1 (calibrated in full)")
+
+
+class InBatchSoftmaxConfig(_Softmax):
+    """Cross-entropy against the other targets of the batch, over all workers; the same item is no negative."""
+
+    kind: Literal["in_batch"] = "in_batch"
+    num_hard: int | None = Field(
+        None, ge=1, description="use only so many of the hardest negatives, of other users; none: all"
+    )
+    semi_hard: bool = Field(
+        False, description="hardest of those that score no higher than the truth, where there are so many"
+    )
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> "InBatchSoftmaxConfig":
+        if self.semi_hard and self.num_hard is None:
+            raise ValueError("objective.softmax.semi_hard needs objective.softmax.num_hard: how many")
+        return self
+
+
+SoftmaxConfig = Annotated[FullSoftmaxConfig | SampledSoftmaxConfig | InBatchSoftmaxConfig, Field(discriminator="kind")]
+
+
+def _softmax_refusal(softmax: SoftmaxConfig, encoder: EncoderConfig) -> str | None:
+    if isinstance(softmax, FullSoftmaxConfig) and isinstance(encoder.items, RowItemsConfig):
+        return "encoder.items.kind rows trains only the rows that are used: objective.softmax.kind must be sampled"
+    if softmax.temperature is not None and not encoder.unit_items:
+        return "objective.softmax.temperature divides cosines: it needs encoder.unit_items true"
+    return None
+
+
+class AutoregressiveConfig(BaseModel):
+    """Predict each next item from what came before it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["autoregressive"] = "autoregressive"
+    softmax: SoftmaxConfig = Field(default_factory=FullSoftmaxConfig)
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return encoder.readout == "last"
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if reason := _softmax_refusal(self.softmax, encoder):
+            return reason
+        if not encoder.backbone.causal:
+            return "objective.kind autoregressive needs encoder.backbone.causal: true"
+        if encoder.readout not in ("last", "mean"):
+            return (
+                f"objective.kind autoregressive never trains the token of encoder.readout {encoder.readout}: use last"
+            )
+        return None
+
+
+class AutoencodingConfig(BaseModel):
+    """Predict hidden items of a window from the others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["autoencoding"] = "autoencoding"
+    softmax: SoftmaxConfig = Field(default_factory=FullSoftmaxConfig)
+    mask_rate: float = Field(0.2, gt=0, lt=1, description="share of a window's items that are hidden, at least one")
+    last_rate: float = Field(0.1, ge=0, le=1, description="share of windows of which only the last item is hidden")
+    heads: tuple[FieldName, ...] = Field((), description="fields of hidden interactions that are predicted as well")
+    head_weight: float = Field(0.1, gt=0, description="weight of each of those")
+    missing_heads: Literal["refuse", "drop"] = Field("refuse", description="what becomes of fields the log lacks")
+    predict_from: Literal["readout", "place"] = Field(
+        "readout", description="what predicts a hidden item: the user vector (its place, for mask), or always its place"
+    )
+    crop: float = Field(1.0, gt=0, le=1, description="share of a window that is kept, a run from a random place")
+    shuffle: float = Field(0.0, ge=0, le=1, description="share of that put into random order, a run of it")
+
+    def hides_items(self) -> bool:
+        return True
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return encoder.readout == "mask" or self.predict_from == "readout"
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if reason := _softmax_refusal(self.softmax, encoder):
+            return reason
+        if encoder.readout == "last":
+            return "objective.kind autoencoding predicts from encoder.readout mask, cls or mean, not last"
+        if "gap" in self.heads and "gap" in encoder.context:
+            return "objective.heads gap would be predicted from encoder.context gap: drop one of them"
+        if self.predict_from == "place" and encoder.readout == "cls" and not _looks_both_ways(encoder):
+            return (
+                "objective.predict_from place never trains the token of encoder.readout cls where nothing looks at it: "
+                "use mean"
+            )
+        return None
+
+
+def _looks_both_ways(encoder: EncoderConfig) -> bool:
+    return not encoder.backbone.causal and not isinstance(encoder.backbone, MeanConfig)
+
+
+class ContrastiveConfig(BaseModel):
+    """Tell two views of the same user from views of other users."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["contrastive"] = "contrastive"
+    views: Literal["subsequences", "mask", "permute", "drop", "periods", "domains"] = Field(
+        "subsequences",
+        description="what the two views of a user are. subsequences: runs of the window; mask: some items "
+        "hidden; permute: some "
+        "reordered; drop: some left out; periods: its first and its second part; domains: what was done in two domains",
+    )
+    share: float = Field(
+        0.6, gt=0, lt=1, description="share of a window that is kept, hidden, permuted, dropped, or its first part"
+    )
+    whole_first: bool = Field(False, description="the first view is the window as it is")
+    temperature: float = Field(0.1, gt=0, description="cosines are divided by it: less tells near users apart more")
+    num_negatives: int | None = Field(
+        None, ge=1, description="users of the batch that serve as negatives; none: all of them"
+    )
+    negatives: Literal["random", "hard", "semi_hard"] = Field(
+        "random",
+        description="which num_negatives: random: drawn, the same for all; hard: the most similar to each "
+        "user; semi_hard: the most "
+        "similar that are less similar than the user's other view, where there are so many",
+    )
+    same_target: bool = Field(False, description="do not treat users with the same next item as negatives")
+    reword: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the batches whose second view is the window with words dropped from its items' "
+        "texts, in place of "
+        "views; text.word_drop says how many",
+    )
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> "ContrastiveConfig":
+        if self.negatives != "random" and self.num_negatives is None:
+            raise ValueError(f"objective.negatives {self.negatives} needs objective.num_negatives: how many")
+        if self.whole_first and self.views in ("periods", "domains"):
+            raise ValueError(f"objective.views {self.views} parts the window: objective.whole_first must be false")
+        return self
+
+    def hides_items(self) -> bool:
+        return self.views == "mask"
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: the target, and the one that makes two periods of any window."""
+        return int(self.same_target) + int(self.views == "periods")
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if encoder.readout == "mask":
+            return "objective.kind contrastive compares user vectors: encoder.readout must be last, mean or cls"
+        blind = isinstance(encoder.backbone, MeanConfig) and (not encoder.backbone.causal or encoder.readout == "last")
+        if self.reword and encoder.items.kind not in ("text", "whitened_moe"):
+            return "objective.reword drops words from texts: encoder.items.kind must be text or whitened_moe"
+        if self.views == "permute" and blind:
+            return "objective.views permute does not change what encoder.backbone.kind mean sees: use another view"
+        return None
+
+
+class PartConfig(BaseModel):
+    """One objective of a weighted sum."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    weight: float = Field(gt=0, description="factor on this objective's loss")
+    objective: Annotated[AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig, Field(discriminator="kind")] = (
+        Field(description="one of the kinds of objective, with its fields")
+    )
+
+
+class WeightedConfig(BaseModel):
+    """Several objectives over the same windows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["weighted"] = "weighted"
+    parts: list[PartConfig] = Field(min_length=2, description="the objectives, each with its weight")
+
+    def hides_items(self) -> bool:
+        return any(part.objective.hides_items() for part in self.parts)
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return any(part.objective.ranks_items(encoder) for part in self.parts)
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        reasons = [part.objective.refusal(encoder) for part in self.parts]
+        return next((reason for reason in reasons if reason is not None), None)
+
+
+ObjectiveConfig = Annotated[
+    AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | WeightedConfig, Field(discriminator="kind")
+]

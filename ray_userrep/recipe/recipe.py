@@ -1,0 +1,49 @@
+"""A recipe: one typed tree of every room's config, which is a run's complete description."""
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ray_userrep.recipe.continual import ContinualConfig
+from ray_userrep.recipe.corpus import CorpusConfig, LeaveOneOutConfig, SplitConfig, StreamConfig, TextConfig
+from ray_userrep.recipe.embedding import EmbeddingConfig
+from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.logs import LogsConfig
+from ray_userrep.recipe.objective import AutoregressiveConfig, ObjectiveConfig
+from ray_userrep.recipe.train import TrainConfig
+from ray_userrep.recipe.transfer import TransferConfig
+
+
+class Recipe(BaseModel):
+    """Everything that decides what a job does; stored with each run as `recipe.json`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="what the run and its report are called; a recipe's is that of its system")
+    seed: int = Field(0, ge=0, description="decides first weights, order, negatives and dropout")
+    run: str | None = Field(
+        None, min_length=1, description="folder of the run; none: runs/ here, named by recipe and time"
+    )
+    logs: LogsConfig = Field(default_factory=LogsConfig)
+    corpus: CorpusConfig = Field(default_factory=CorpusConfig)
+    text: TextConfig = Field(default_factory=TextConfig)
+    split: SplitConfig = Field(default_factory=LeaveOneOutConfig)
+    stream: StreamConfig = Field(default_factory=StreamConfig)
+    encoder: EncoderConfig = Field(default_factory=EncoderConfig)
+    objective: ObjectiveConfig = Field(default_factory=AutoregressiveConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
+    transfer: TransferConfig = Field(default_factory=TransferConfig)
+    continual: ContinualConfig = Field(default_factory=ContinualConfig)
+
+    @model_validator(mode="after")
+    def _combinations(self) -> "Recipe":
+        refusal = self.objective.refusal(self.encoder)
+        if refusal is not None:
+            raise ValueError(refusal)
+        if self.stream.batch_tokens < self.stream.max_len:
+            raise ValueError(
+                f"stream.batch_tokens {self.stream.batch_tokens} is smaller than stream.max_len {self.stream.max_len}: "
+                "a global batch must hold at least one window"
+            )
+        return self

@@ -1,0 +1,163 @@
+"""What an encoder is transferred to, by which arms, and how often.
+
+The arms are compared on equal terms: the same users, the same seeds, and each with the learning rate and the readout
+that validation prefers. That costs a fit for each pair of them.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, model_validator
+
+ArmName = Literal[
+    "scratch",
+    "frozen_mlp",
+    "head_only",
+    "last_layers",
+    "full",
+    "lora",
+    "serial_patches",
+    "parallel_patches",
+    "peter_zero",
+    "uaf_hard",
+    "uaf_soft",
+    "uaf_rewards",
+    "uaf_random",
+    "unisrec_inductive",
+    "unisrec_transductive",
+    "unisrec_zero",
+]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Users(BaseModel):
+    """How a task's users are dealt out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    valid_share: float = Field(0.2, gt=0, lt=0.5, description="share of the task's users that validate")
+    test_share: float = Field(0.2, gt=0, lt=0.5, description="share of the task's users that test")
+    seed: NonNegativeInt = Field(0, description="another seed deals the users out anew")
+    min_examples: int = Field(10, ge=1, description="fewest users to train on at any label share, or to test on")
+
+
+class AttributeTaskConfig(_Users):
+    """Predict attributes of users from what they did before the split's test; each attribute is a task."""
+
+    kind: Literal["attribute"] = "attribute"
+    attributes: tuple[str, ...] = Field(
+        (), description="columns of the log's table of users to predict; by default all that can be"
+    )
+
+
+class ReturnTaskConfig(_Users):
+    """Predict who comes back after the split's test begins, from what they did before; the others have churned."""
+
+    kind: Literal["return"] = "return"
+    days: int = Field(
+        28, ge=1, description="return or churn: a user who is active again within so many days has come back"
+    )
+    active_days: int | None = Field(
+        None, ge=1, description="ask only about users who were active in so many days before the cut; none: about all"
+    )
+
+
+LabelTaskConfig = AttributeTaskConfig | ReturnTaskConfig
+
+
+class NextItemTaskConfig(_Users):
+    """Predict the next item; what is cold, users or items, is held out whole."""
+
+    kind: Literal["next_item"] = "next_item"
+    users: Literal["warm", "cold"] = Field(
+        "warm",
+        description="warm: test users are also trained on, but for their last interactions; cold: they never were",
+    )
+    items: Literal["all", "cold"] = Field(
+        "all",
+        description="all: test users' items; cold: items that were never seen in training, pretraining "
+        "included, are predicted "
+        "(the shares are then of items, not of users)",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them_cold(self) -> "NextItemTaskConfig":
+        if self.users == self.items == "cold":
+            raise ValueError("transfer.task holds out users or items: users cold and items cold do not go together")
+        return self
+
+
+TaskConfig = Annotated[AttributeTaskConfig | ReturnTaskConfig | NextItemTaskConfig, Field(discriminator="kind")]
+
+
+class TransferConfig(BaseModel):
+    """One comparison of arms over seeds and label shares."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    encoder: str | None = Field(
+        None, min_length=1, description="run or encoder folder to start from; none: pretrain first, as the recipe says"
+    )
+    corpus: str | None = Field(
+        None, min_length=1, description="prepared corpus to transfer to; none: the one of the recipe"
+    )
+    task: TaskConfig = Field(default_factory=AttributeTaskConfig)
+    arms: tuple[ArmName, ...] = Field(
+        ("scratch", "frozen_mlp", "head_only", "last_layers", "full", "lora"),
+        min_length=1,
+        description="ways to adapt the encoder; patches go into cnn and transformer backbones, policies of "
+        "uaf into hstu as well; unisrec_transductive and unisrec_zero add ids to texts",
+    )
+    label_shares: tuple[Share, ...] = Field((1.0,), min_length=1, description="shares of the training users, nested")
+    num_seeds: int = Field(3, ge=1, description="fits of each arm, from recipe.seed on")
+
+    epochs: float = Field(30.0, gt=0, description="passes over a task's training users")
+    min_steps: int = Field(
+        1,
+        ge=1,
+        description="fewest optimiser steps to plan a fit for: a small share of the labels is passed over more "
+        "often, with as many validations",
+    )
+    patience: int | None = Field(5, ge=1, description="validations without a better figure before stopping")
+    batch_tokens: int = Field(4096, ge=1, description="interactions, or targets, in a global batch")
+    learning_rates: tuple[PositiveFloat, ...] = Field(
+        (1e-3,), min_length=1, description="each arm and seed takes the one that validation prefers"
+    )
+    readouts: tuple[Literal["own", "last", "mean"], ...] = Field(
+        ("own", "mean"),
+        min_length=1,
+        description="states that heads over labels read: the encoder's own readout, the newest, the mean of all; "
+        "each arm and seed takes the one that validation prefers",
+    )
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW, as train.weight_decay")
+
+    hidden: int = Field(128, ge=1, description="frozen_mlp: hidden width of the head")
+    num_last: int = Field(1, ge=1, description="last_layers: blocks that train, from the last")
+    lora_rank: int = Field(8, ge=1, description="lora: rank of each change")
+    patch_reduction: int = Field(4, ge=1, description="patches: the encoder's width over a patch's")
+    keep: ArmName | Literal["best"] | None = Field(
+        "best",
+        description="arm whose encoder is kept under encoders/ of the run, of the largest label share and the seed "
+        "that validates best; best: of all arms that can be written as plain weights",
+    )
+    allow_overlap: bool = Field(
+        False, description="let pretraining see what lies after the task's test begins; where users only share ids"
+    )
+
+    @model_validator(mode="after")
+    def _combinations(self) -> "TransferConfig":
+        if isinstance(self.task, NextItemTaskConfig) and "frozen_mlp" in self.arms:
+            raise ValueError(
+                "transfer.arms frozen_mlp is a head over labels, which transfer.task.kind next_item has none of: "
+                "use head_only, which trains the item vectors"
+            )
+        if isinstance(self.task, NextItemTaskConfig) and "uaf_rewards" in self.arms:
+            raise ValueError(
+                "transfer.arms uaf_rewards learns from each user's loss over a label, which transfer.task.kind "
+                "next_item has none of: use uaf_hard or uaf_soft"
+            )
+        if self.keep not in (None, "best", *self.arms):
+            raise ValueError(f"transfer.keep {self.keep} is not among transfer.arms {', '.join(self.arms)}")
+        for name, values in (("arms", self.arms), ("label_shares", self.label_shares), ("readouts", self.readouts)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"transfer.{name} names one of them twice")
+        return self

@@ -1,0 +1,236 @@
+"""The page of a transfer: which arm is how good, at what cost, with how many labels, and whether pretraining helped."""
+
+from math import log10
+from typing import Any
+
+from ray_userrep import storage
+from ray_userrep.evaluation.table import format_table
+from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.report import figures
+from ray_userrep.report.page import Section, facts, figure, listing, metrics_table, page, remark
+
+Result = dict[str, Any]
+NEGATIVE = "negative transfer"
+_INDUCTIVE = {
+    "text",
+    "whitened_moe",
+    "words",
+    "side",
+}  # kinds of items whose vectors are made from what is known of them
+
+
+def write_transfer_report(recipe: Recipe, run_uri: str, result: Result) -> str:
+    """Write `<run>/report.html`; returns its place."""
+    sections = []
+    for name, task in result["tasks"].items():
+        sections += _task_sections(name, task, recipe)
+    sections.append(Section("Run", facts(_facts(recipe, run_uri, result))))
+    uri = storage.join(run_uri, "report.html")
+    storage.write_text(uri, page(f"Transfer: {recipe.name}", lead(result), sections))
+    return uri
+
+
+def printed(result: Result) -> str:
+    """The tables and the verdict that the job prints, at the largest label share."""
+    lines = []
+    for name, task in result["tasks"].items():
+        most = _most(task)
+        lines += [f"{name}, {most['train_users']:,} training users, {task['users']['test']:,} test users"]
+        lines += [format_table(most["metrics"], task["measures"])]
+        lines += [
+            f"  {arm} over scratch {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}], p {d['p']:.3f}: {d['verdict']}"
+            for arm, d in most["over_scratch"].items()
+        ]
+        lines += [f"  encoder: {kept(task)}"]
+    return "\n".join([*lines, lead(result)])
+
+
+def kept(task: Result) -> str:
+    """Which adapted encoder was kept and where, in a line; also what did better and cannot be."""
+    found = task["kept"]
+    if found is None:
+        return "none kept: transfer.keep is empty, or no arm can be written as plain weights"
+    words = f"{found['arm']}, seed {found['seed']}, read out at {found['readout']}, in {found['uri']}"
+    if found["better"]:
+        words += (
+            f" (better on validation, with parts that plain weights have no place for: {', '.join(found['better'])})"
+        )
+    return words
+
+
+def lead(result: Result) -> str:
+    """Where pretraining helped and where it hurt, in a few sentences."""
+    found: dict[str, list[str]] = {}
+    for name, task in result["tasks"].items():
+        for share, at in task["shares"].items():
+            for arm, difference in at["over_scratch"].items():
+                found.setdefault(difference["verdict"], []).append(f"{arm} ({name}, {_percent(share)} of the labels)")
+    total = sum(map(len, found.values()))
+    if not total:
+        return "Nothing was compared with training from scratch."
+    order = ("better than scratch", "worse than scratch, paired", NEGATIVE)
+    parts = [f"{words.capitalize()}: {', '.join(found[words])}." for words in order if words in found]
+    unclear = len(found.get("no difference shown", []))
+    return " ".join([*parts, *([f"No difference shown in {unclear} of {total} comparisons."] if unclear else [])])
+
+
+def _task_sections(name: str, task: Result, recipe: Recipe) -> list[Section]:
+    most, metric = _most(task), task["headline"]
+    best = max(most["cost"], key=lambda arm: most["metrics"][arm][metric]["mean"])
+    bars = figures.bars({system: row[metric] for system, row in most["metrics"].items()}, f"{metric}, {name}", best)
+    drawn = figure(
+        figures.svg(bars), "Bars are means over seeds, whiskers 95 % bootstrap intervals over users and seeds."
+    )
+    table = metrics_table(most["metrics"], task["measures"], best, _protocol(task, recipe))
+    sections = [Section(f"{name}: result", drawn + table)]
+    if any(at["over_scratch"] for at in task["shares"].values()):
+        sections.append(Section(f"{name}: beside training from scratch", _over_scratch(task)))
+    sections.append(Section(f"{name}: cost", _cost(task)))
+    if any(cost["usage"] for cost in _most(task)["cost"].values()):
+        sections.append(Section(f"{name}: which blocks are adapted, by user", _usage(task)))
+    if task["activity"]:
+        sections.append(Section(f"{name}: by how much is known of a user", _activity(task)))
+    if task["look_alikes"]:
+        sections.append(Section(f"{name}: look-alike retrieval", _look_alikes(task)))
+    if len(task["shares"]) > 1:
+        sections.append(Section(f"{name}: by share of labels", _curves(task)))
+    return sections
+
+
+def _over_scratch(task: Result) -> str:
+    rows = [
+        [
+            _percent(share),
+            arm,
+            _signed(d),
+            f"{d['p']:.3f}",
+            d["verdict"],
+        ]
+        for share, at in task["shares"].items()
+        for arm, d in at["over_scratch"].items()
+    ]
+    note = (
+        "Differences are paired over the same users and seeds; p of the paired randomisation test, not corrected for "
+        f"the number of arms. {NEGATIVE.capitalize()}: the arm's interval lies below that of training from scratch."
+    )
+    return listing(["labels", "arm", f"{task['headline']} over scratch", "p", "verdict"], rows) + remark(note)
+
+
+def _cost(task: Result) -> str:
+    rows = [
+        [
+            _percent(share),
+            arm,
+            f"{cost['trained']:,}",
+            f"{cost['trained_share']:.1%}",
+            f"{cost['added']:,}",
+            f"{cost['steps']:.0f}",
+            f"{cost['seconds']:.1f}",
+            ", ".join(f"{rate:g}" for rate in dict.fromkeys(cost["learning_rates"])),
+            ", ".join(dict.fromkeys(cost["readouts"])),
+        ]
+        for share, at in task["shares"].items()
+        for arm, cost in at["cost"].items()
+    ]
+    head = ["labels", "arm", "trained parameters", "of all", "added", "steps", "seconds", "learning rate", "readout"]
+    return listing(head, rows) + remark(
+        "Steps and seconds of a seed, with all learning rates and readouts that were tried; without pretraining, and "
+        "without the time of validation. Trained parameters include the head."
+    )
+
+
+def _usage(task: Result) -> str:
+    rows = [
+        [arm, block, f"{mean:.2f}", f"{spread:.2f}"]
+        for arm, cost in _most(task)["cost"].items()
+        for block, (mean, spread) in cost["usage"].items()
+    ]
+    note = "Shares of the trained copies that test users take, the rest being the frozen ones; means over seeds."
+    return listing(["arm", "block", "mean share", "standard deviation between users"], rows) + remark(note)
+
+
+def _activity(task: Result) -> str:
+    metric = task["headline"]
+    rows = []
+    for name, half in task["activity"].items():
+        for system, found in half["metrics"].items():
+            cell = found[metric]
+            interval = f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]"
+            users = f"{name} ({half['users']:,} users)"
+            rows.append([users, system, interval, _signed(half["over_scratch"].get(system))])
+    note = "Test users, parted at the median of the interactions that are known of them."
+    return listing(["known of a user", "system", metric, "over scratch"], rows) + remark(note)
+
+
+def _signed(difference: Result | None) -> str:
+    return f"{difference['mean']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]" if difference else ""
+
+
+def _look_alikes(task: Result) -> str:
+    rows = task["look_alikes"]
+    note = (
+        "Test users ranked by the cosine of their vector with the mean of ten training users of a class, averaged over "
+        "classes; nothing is fitted on top of the vectors. Brackets: 95 % of 20 draws of the ten."
+    )
+    return metrics_table(rows, list(next(iter(rows.values()))), "", note)
+
+
+def _curves(task: Result) -> str:
+    metric, shares = task["headline"], task["shares"].values()
+    systems = list(_most(task)["metrics"])
+    lines = {
+        name: ([log10(at["train_users"]) for at in shares], [at["metrics"][name][metric]["mean"] for at in shares])
+        for name in systems
+    }
+    groups = {"arms": [n for n in systems if n in _most(task)["cost"]], "baselines": _most(task)["baselines"]}
+    panels = {f"{metric}, {title}": {n: lines[n] for n in names} for title, names in groups.items() if names}
+    caption = "Means over seeds; smaller shares are parts of larger ones."
+    return figure(figures.curves(panels, "training users, log10"), caption)
+
+
+def _protocol(task: Result, recipe: Recipe) -> str:
+    seeds, users = recipe.transfer.num_seeds, task["users"]
+    return (
+        f"{_most(task)['train_users']:,} users trained on, {users['valid']:,} validate, {users['test']:,} test; "
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'} of head, scratch weights and order, one pretrained encoder. "
+        "Weights, learning rates and readouts are chosen on validation. Brackets: 95 % bootstrap intervals over users "
+        "and seeds."
+    )
+
+
+def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
+    environment: dict[str, Any] = storage.read_json(storage.join(run_uri, "environment.json"))
+    counts = result["counts"]
+    return {
+        "recipe": recipe.name,
+        "encoder": result["encoder"],
+        "items known to the encoder": f"{counts['items_known']:,} of {counts['items']:,}",
+        **_cold(result),
+        "pretraining and the task's test": "no overlap" if result["overlap"] else "not checked",
+        "machine": f"{environment['cores']} cores, {environment['processor']}, GPU {environment['gpu'] or 'none'}",
+        "commit": str(environment["commit"]),
+        "date": environment["date"],
+        **{f"encoder kept, {name}": kept(task) for name, task in result["tasks"].items()},
+        "run folder": run_uri,
+    }
+
+
+def _cold(result: Result) -> dict[str, str]:
+    """What is known of items that were held out, where some were."""
+    num_items = result["counts"]["items_held_out"]
+    kinds = EncoderConfig.model_validate(result["recipe"]["encoder"]).part_kinds()
+    told = "vectors that were never trained: expect chance"
+    if _INDUCTIVE & kinds:
+        told = "vectors made from their texts or categories"
+    return {"items held out": f"{num_items:,}, with {told}"} if num_items else {}
+
+
+def _most(task: Result) -> Result:
+    """The figures at the largest label share."""
+    most: Result = task["shares"][max(task["shares"], key=float)]
+    return most
+
+
+def _percent(share: str) -> str:
+    return f"{100 * float(share):g} %"

@@ -1,0 +1,337 @@
+"""Files at any URI: local paths, `file://`, `s3://`, and every other scheme that fsspec knows.
+
+pyarrow's own filesystems carry the bulk: they read ranges in parallel, retry, and Ray speaks them. fsspec covers the
+schemes that pyarrow lacks, more slowly. Every write appears whole or not at all: a temporary file renamed into place
+locally, one upload on an object store. S3 takes its endpoint, region and credentials from the usual AWS places.
+"""
+
+import io
+import json
+import os
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import fsspec
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from ray_userrep.errors import UserError
+from ray_userrep.storage import archives, s3
+from ray_userrep.storage.uri import absolute, is_local, join, s3_parts
+
+_PIECE = 8 * 2**20  # a stream read without a size is several times slower than in pieces, on S3
+_THREADS = 8
+_MORE_ATTEMPTS, _FIRST_PAUSE = 8, 0.1  # half a minute in all
+
+T = TypeVar("T")
+
+
+class FileEntry(NamedTuple):
+    """A file and its size in bytes."""
+
+    uri: str
+    size: int
+
+
+def open_fs(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem of a URI and the path inside it; the filesystem can be pickled, that of an archive excepted.
+
+    Raises:
+        UserError: nothing here reads this scheme.
+    """
+    archive, member = archives.split(uri)
+    if member:
+        filesystem, path = open_fs(archive)
+        if filesystem.get_file_info(path).is_file:
+            return archives.inside(filesystem, path), member
+    if is_local(uri):
+        return pafs.LocalFileSystem(), absolute(uri)
+    if uri.startswith("s3://"):
+        bucket, _ = s3_parts(uri)
+        return s3.filesystem(bucket), uri.removeprefix("s3://").rstrip("/")
+    filesystem, path = _open_fsspec(uri)
+    return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
+
+
+def exists(uri: str) -> bool:
+    """Whether there is a file or a folder."""
+    with explained(uri):
+        filesystem, path = open_fs(uri)
+        return filesystem.get_file_info(path).type != pafs.FileType.NotFound
+
+
+def list_files(uri: str, suffix: str = "") -> list[FileEntry]:
+    """All files below a folder, or the file itself, sorted by URI; names that start with `.` or `_` are skipped.
+
+    Raises:
+        UserError: there is nothing at the URI, or it may not be read.
+    """
+    with explained(uri):
+        filesystem, path = open_fs(uri)
+        info = filesystem.get_file_info(path)
+        if info.type == pafs.FileType.NotFound:
+            raise FileNotFoundError(uri)
+        if info.is_file:
+            return [FileEntry(absolute(uri), info.size)]
+        found = _walk(filesystem, path)
+    return [
+        FileEntry(join(absolute(uri), name), size)
+        for name, size in found
+        if name.endswith(suffix) and not _is_hidden(name)
+    ]
+
+
+def list_archive(uri: str) -> list[FileEntry]:
+    """All files of a zip archive, sorted by URI; names that start with `.` or `_` are skipped.
+
+    Raises:
+        UserError: it cannot be read as an archive.
+    """
+    with explained(uri):
+        try:
+            found = archives.members(*open_fs(uri))
+        except (zipfile.BadZipFile, pa.ArrowInvalid) as error:
+            raise UserError(f"{uri} cannot be read as a zip archive: {error}") from error
+    return [FileEntry(join(uri, name), size) for name, size in found if not _is_hidden(name)]
+
+
+def again(read: Callable[[], T]) -> T:
+    """What a read returns, begun anew where an answer of the store broke off."""
+    for attempt in count():
+        try:
+            return read()
+        except OSError as error:
+            if not worth_another(error, attempt):
+                raise
+    raise AssertionError("attempts end with a result or an error")
+
+
+def worth_another(error: OSError, attempt: int) -> bool:
+    """Whether what was read may be read again: an answer broke off, for the first few times; pauses before it says so.
+
+    Attempts count from 0.
+    """
+    if not s3.is_broken_off(error) or attempt >= _MORE_ATTEMPTS:
+        return False
+    time.sleep(_FIRST_PAUSE * 2**attempt)
+    return True
+
+
+@contextmanager
+def open_stream(uri: str, compression: str | None = "detect", buffer_size: int = _PIECE) -> Iterator[pa.NativeFile]:
+    """A file from its start, decompressed; where an answer of the store breaks off, the next one goes on from there.
+
+    `compression` is that of pyarrow: a codec, None, or what the name says.
+    """
+    filesystem, path = open_fs(uri)
+    if not isinstance(filesystem, pafs.S3FileSystem):
+        with filesystem.open_input_stream(path, compression=compression, buffer_size=buffer_size) as source:
+            yield source
+        return
+    with filesystem.open_input_file(path) as file:
+        source = pa.BufferedInputStream(pa.PythonFile(_Ranges(file), "r"), buffer_size)
+        codec = _codec_of(path) if compression == "detect" else compression
+        yield source if codec is None else pa.CompressedInputStream(source, codec)
+
+
+def _codec_of(path: str) -> str | None:
+    try:
+        name: str = pa.Codec.detect(path).name
+    except (TypeError, ValueError):  # no known suffix, which versions of pyarrow say differently
+        return None
+    return name
+
+
+class _Ranges(io.RawIOBase):
+    """A file read range by range, each of which can be read again."""
+
+    def __init__(self, source: pa.NativeFile) -> None:
+        self._source, self._at = source, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = size if size >= 0 else self._source.size() - self._at
+        found: bytes = again(lambda: self._source.read_at(wanted, self._at))
+        self._at += len(found)
+        return found
+
+
+def read_bytes(uri: str) -> bytes:
+    """A file's content, as it is."""
+    with explained(uri), open_stream(uri, None) as source:
+        return b"".join(_pieces(source))
+
+
+def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
+    """Write a file whole, over what was there."""
+    with explained(uri), sink(uri) as target:
+        target.write(data)
+
+
+def create_exclusive(uri: str, data: bytes) -> None:
+    """Write a file unless there is one: of several writers exactly one succeeds.
+
+    Raises:
+        FileExistsError: somebody was first.
+    """
+    with explained(uri):
+        if is_local(uri):
+            _create_local(Path(absolute(uri)), data)
+        elif uri.startswith("s3://"):
+            s3.create_exclusive(*s3_parts(uri), data)
+        else:
+            filesystem, path = _open_fsspec(uri)
+            filesystem.pipe_file(path, data, mode="create")
+
+
+def read_text(uri: str) -> str:
+    """A text file's content, decompressed as its name says."""
+    with explained(uri), open_stream(uri) as source:
+        return b"".join(_pieces(source)).decode()
+
+
+def write_text(uri: str, text: str) -> None:
+    write_bytes(uri, text.encode())
+
+
+def read_json(uri: str) -> Any:
+    """A JSON document.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(read_bytes(uri))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{uri} is not JSON: {error}") from error
+
+
+def write_json(uri: str, obj: Any) -> None:
+    write_bytes(uri, (json.dumps(obj, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def upload_dir(local: str | Path, uri: str) -> None:
+    """Copy a local folder, hidden files too, below a URI."""
+    root = Path(local)
+    names = [str(path.relative_to(root)) for path in sorted(root.rglob("*")) if path.is_file()]
+    _in_threads(lambda name: _copy(str(root / name), join(uri, name)), names)
+
+
+def download_dir(uri: str, local: str | Path) -> None:
+    """Copy everything below a URI into a local folder.
+
+    Raises:
+        UserError: there is nothing at the URI.
+    """
+    with explained(uri):
+        filesystem, path = open_fs(uri)
+        names = [name for name, _ in _walk(filesystem, path)]
+    _in_threads(lambda name: _copy(join(uri, name), str(Path(local) / name)), names)
+
+
+def delete(uri: str) -> None:
+    """Remove a file, or a folder with all that is in it; nothing there is fine."""
+    with explained(uri):
+        filesystem, path = open_fs(uri)
+        kind = filesystem.get_file_info(path).type
+        with suppress(FileNotFoundError):  # somebody else deleted it meanwhile
+            if kind == pafs.FileType.Directory:
+                filesystem.delete_dir(path)
+            elif kind == pafs.FileType.File:
+                filesystem.delete_file(path)
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn what a user can mend into one clear line; let everything else through."""
+    try:
+        yield
+    except (FileExistsError, UserError):
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{uri}: there is nothing here") from error
+    except PermissionError as error:
+        raise UserError(f"{uri}: no permission to read or write here") from error
+    except (NotADirectoryError, IsADirectoryError) as error:
+        raise UserError(f"{uri}: a file stands where a folder is needed, or a folder where a file is") from error
+    except Exception as error:
+        meaning = s3.meaning(error)
+        if meaning is None:
+            raise
+        raise UserError(f"{uri}: {meaning}") from error
+
+
+def _open_fsspec(uri: str) -> tuple[Any, str]:
+    try:
+        return fsspec.url_to_fs(uri)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{uri}: cannot open this scheme: {error}") from error
+
+
+def _walk(filesystem: pafs.FileSystem, path: str) -> list[tuple[str, int]]:
+    """Relative names and sizes of all files below a folder, sorted."""
+    infos = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
+    return sorted((info.path[len(path) :].strip("/"), info.size) for info in infos if info.is_file)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "_")) for part in name.split("/"))
+
+
+@contextmanager
+def sink(uri: str) -> Iterator[Any]:
+    """A stream whose bytes appear at the URI when the block ends well."""
+    if is_local(uri):
+        with _beside(Path(absolute(uri))) as temporary:
+            with open(temporary, "wb") as file:
+                yield file
+            os.replace(temporary, absolute(uri))
+        return
+    filesystem, path = open_fs(uri)
+    if not uri.startswith("s3://"):  # S3 has no folders, and a marker object for one confuses other readers
+        filesystem.create_dir(os.path.dirname(path), recursive=True)
+    with filesystem.open_output_stream(path, compression=None) as stream:  # bytes as they are, whatever the name
+        yield stream
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A hidden name in the same folder, gone when the block ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _create_local(path: Path, data: bytes) -> None:
+    with _beside(path) as temporary:
+        temporary.write_bytes(data)
+        os.link(temporary, path)
+
+
+def _pieces(source: pa.NativeFile) -> Iterator[bytes]:
+    while piece := source.read(_PIECE):
+        yield piece
+
+
+def _copy(source_uri: str, target_uri: str) -> None:
+    source_of = open_stream(source_uri, None)
+    with explained(source_uri), source_of as source, explained(target_uri), sink(target_uri) as target:
+        for piece in _pieces(source):
+            target.write(piece)
+
+
+def _in_threads(copy: Callable[[str], None], names: list[str]) -> None:
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(copy, names))

@@ -1,0 +1,103 @@
+"""What becomes of encoders: one that was adapted is kept in plain weights, and each is asked for look-alikes.
+
+Weights of fits that lost are dropped as soon as that is known, so that no more than two fits' are ever there.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ray_userrep import storage
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.errors import UserError
+from ray_userrep.evaluation.intervals import Interval
+from ray_userrep.recipe.encoder import ReadoutKind
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.transfer import TransferConfig
+from ray_userrep.transfer.arms.base import Arm, copied
+from ray_userrep.transfer.fit import Fit, Outcome, adapted_encoder, drop_weights
+from ray_userrep.transfer.tasks.attribute import AttributeTask
+from ray_userrep.transfer.tasks.base import Task
+
+_FOLDER = "encoders"
+
+
+class _Candidate(NamedTuple):
+    arm: Arm
+    fit: Fit
+    validation: float
+    uri: str
+
+
+class Keeper:
+    """Is offered every fit of a task and keeps the weights of the one to export."""
+
+    def __init__(self, config: TransferConfig) -> None:
+        self._keep = config.keep
+        self._share = max(config.label_shares)
+        self._best: _Candidate | None = None
+        self._merged_not: dict[str, float] = {}  # the best validation figures of arms that cannot be merged
+
+    def offer(self, arm: Arm, fit: Fit, outcome: Outcome, fit_uri: str) -> None:
+        """Keep a fit's weights if they are the best so far, and drop the others'."""
+        if fit.share == self._share and not arm.mergeable:
+            self._merged_not[arm.name] = max(outcome.validation, self._merged_not.get(arm.name, outcome.validation))
+        is_meant = fit.share == self._share and arm.mergeable and self._keep in ("best", arm.name)
+        if not is_meant or (self._best is not None and outcome.validation <= self._best.validation):
+            drop_weights(fit_uri)
+            return
+        if self._best is not None:
+            drop_weights(self._best.uri)
+        self._best = _Candidate(arm, fit, outcome.validation, fit_uri)
+
+    def export(self, recipe: Recipe, encoder: UserEncoder, task: Task, run_uri: str) -> dict[str, Any] | None:
+        """Write `<run>/encoders/<task>`; returns what it is of, and which arms that cannot be written did better."""
+        if self._best is None:
+            return None
+        arm, fit, validation, fit_uri = self._best
+        uri = storage.join(run_uri, _FOLDER, task.name.replace(" ", "_"))
+        adapted = adapted_encoder(recipe, encoder, task, arm, fit, fit_uri)
+        with tempfile.TemporaryDirectory() as scratch:
+            adapted.save_pretrained(Path(scratch) / "encoder")
+            storage.upload_dir(str(Path(scratch) / "encoder"), uri)
+        return {
+            "arm": arm.name,
+            "seed": fit.seed,
+            "learning_rate": fit.learning_rate,
+            "readout": adapted.readout,
+            "validation": validation,
+            "uri": uri,
+            "better": [name for name, value in self._merged_not.items() if value > validation],
+        }
+
+
+def look_alikes(
+    task: Task, encoder: UserEncoder, readouts: Sequence[ReadoutKind], kept: dict[str, Any] | None, confidence: float
+) -> dict[str, dict[str, Interval]]:
+    """Look-alike retrieval by the pretrained encoder, at each readout, and by the one that was kept."""
+    if not isinstance(task, AttributeTask):
+        return {}
+    encoders = {}
+    for readout in readouts:
+        encoders[f"pretrained, {readout}"] = other = copied(encoder)
+        other.read_at(readout)
+    if kept is not None:
+        adapted = UserEncoder.from_pretrained(kept["uri"])
+        encoders[f"adapted by {kept['arm']}"] = adapted.to(encoder.device)  # type: ignore[arg-type]
+    return task.look_alikes(encoders, confidence)
+
+
+def refuse_unmergeable(recipe: Recipe, arms: Sequence[Arm]) -> None:
+    """Refuse to keep what cannot be written as an encoder.
+
+    Raises:
+        UserError: that was asked for.
+    """
+    for arm in arms:
+        if arm.name == recipe.transfer.keep and not arm.mergeable:
+            names = ", ".join(other.name for other in arms if other.mergeable)
+            raise UserError(
+                f"transfer.keep {arm.name}: it adds parts that an encoder's plain weights have no place for: "
+                f"name one of {names or 'the arms that add none'}, or best"
+            )

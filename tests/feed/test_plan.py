@@ -1,0 +1,128 @@
+"""The plan against slow, obvious versions and the properties that training leans on."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ray_userrep.corpus.jagged import ranges
+from ray_userrep.errors import UserError
+from ray_userrep.feed.plan import GlobalBatch, Plan, Position, rank_slice
+from ray_userrep.feed.windows import Windows
+from ray_userrep.recipe.corpus import StreamConfig
+
+lengths_of_buckets = st.lists(st.lists(st.integers(0, 40), max_size=12), min_size=1, max_size=5).filter(
+    lambda buckets: any(n >= 2 for bucket in buckets for n in bucket)
+)
+
+
+def make_plan(buckets, lookahead=1, seed=0, **config):
+    config = {"max_len": 8, "batch_tokens": 16, **config}
+    return Plan([np.array(b, np.int64) for b in buckets], StreamConfig(**config), lookahead, seed)
+
+
+def targets(plan, epoch):
+    """Every (bucket, user, item position) that an epoch trains on, with how often."""
+    seen = Counter()
+    for batch in plan.batches(Position(epoch)):
+        for bucket, row, start, length in zip(*batch.windows, strict=True):
+            seen.update((bucket, row, position) for position in range(start + plan.lookahead, start + length))
+    return seen
+
+
+@given(lengths_of_buckets, st.integers(0, 1), st.integers(0, 3))
+@settings(deadline=None)
+def test_tiles_train_every_interaction_exactly_once(buckets, lookahead, epoch):
+    plan = make_plan(buckets, lookahead)
+    expected = Counter(
+        (b, u, position)
+        for b, users in enumerate(buckets)
+        for u, n in enumerate(users)
+        for position in range(lookahead, n)
+    )
+    assert targets(plan, epoch) == expected
+
+
+@given(lengths_of_buckets, st.sampled_from(["tile", "last", "random"]), st.integers(1, 3))
+@settings(deadline=None)
+def test_epoch_has_the_announced_batches_none_empty(buckets, windows, group):
+    plan = make_plan(buckets, windows=windows, shuffle_buckets=group)
+    batches = list(plan.batches(Position(2)))
+    assert [b.position for b in batches] == [Position(2, i) for i in range(plan.num_batches)]
+    assert all(len(b.windows.row_W) for b in batches)
+    assert sum(int((b.windows.length_W - 1).sum()) for b in batches) == plan.num_tokens
+
+
+@given(lengths_of_buckets, st.data())
+@settings(deadline=None)
+def test_resuming_anywhere_gives_the_rest_of_the_epoch(buckets, data):
+    plan = make_plan(buckets, shuffle_buckets=2)
+    whole = list(plan.batches(Position(1)))
+    first = data.draw(st.integers(0, len(whole) - 1))
+    rest = list(plan.batches(Position(1, first)))
+    assert [b.position for b in rest] == [b.position for b in whole[first:]]
+    for a, b in zip(rest, whole[first:], strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(a.windows, b.windows, strict=True))
+
+
+def test_last_and_random_windows_are_one_a_user_and_inside_it():
+    lengths = [[5, 30, 2, 1]]
+    last = next(make_plan(lengths, windows="last", batch_tokens=64).batches(Position()))
+    assert sorted(zip(last.windows.row_W, last.windows.start_W, last.windows.length_W, strict=True)) == [
+        (0, 0, 5),
+        (1, 21, 9),
+        (2, 0, 2),
+    ]
+    plan = make_plan(lengths, windows="random", batch_tokens=64)
+    starts = set()
+    for epoch in range(40):
+        windows = next(plan.batches(Position(epoch))).windows
+        starts.add(int(windows.start_W[windows.row_W == 1][0]))
+        assert (windows.start_W + windows.length_W <= np.array(lengths[0])[windows.row_W]).all()
+    assert min(starts) >= 0 and max(starts) <= 21 and len(starts) > 10
+
+
+def test_epochs_and_seeds_shuffle_differently():
+    order = lambda seed, epoch: [  # noqa: E731
+        w for b in make_plan([[9] * 50], seed=seed).batches(Position(epoch)) for w in b.windows.row_W
+    ]
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(0, 1)
+    assert order(0, 0) != order(1, 0)
+
+
+@given(st.lists(st.integers(2, 64), min_size=1, max_size=60), st.integers(1, 5), st.integers(8, 400))
+@settings(deadline=None)
+def test_ranks_share_a_batch_exactly_and_run_equally_many_micro_batches(lengths, world, micro_tokens):
+    n = len(lengths)
+    windows = Windows(np.zeros(n, np.int64), np.arange(n), np.zeros(n, np.int64), np.array(lengths))
+    slices = [rank_slice(GlobalBatch(Position(), windows), r, world, micro_tokens) for r in range(world)]
+    assert len({len(s) for s in slices}) == 1
+    rows = [row for s in slices for micro in s if micro.weight for row in micro.windows.row_W]
+    assert sorted(rows) == list(range(n))
+    assert all(len(micro.windows.row_W) for s in slices for micro in s)
+
+
+def test_slices_are_balanced_in_tokens_and_in_squared_lengths():
+    lengths = np.minimum(np.random.default_rng(0).zipf(1.5, 2000) + 1, 65)
+    windows = Windows(np.zeros(2000, np.int64), np.arange(2000), np.zeros(2000, np.int64), lengths)
+    slices = [rank_slice(GlobalBatch(Position(), windows), r, 4, 1000) for r in range(4)]
+    loads = np.array([[m.windows.length_W.sum() for m in s] for s in slices])
+    squares = np.array([[(m.windows.length_W**2).sum() for m in s] for s in slices])
+    assert loads.max() < 1.02 * loads.mean() + 65
+    assert squares.max() < 1.05 * squares.mean() + 65**2
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 9)), max_size=20))
+def test_ranges_is_the_obvious_concatenation(pairs):
+    starts, lengths = (np.array([p[i] for p in pairs], np.int64) for i in (0, 1))
+    assert ranges(starts, lengths).tolist() == [s + k for s, n in pairs for k in range(n)]
+
+
+def test_nothing_to_train_on_and_too_small_batches_are_refused():
+    with pytest.raises(UserError, match="no user has two interactions"):
+        make_plan([[1, 1], [0]])
+    with pytest.raises(UserError, match=r"stream.batch_tokens 4 is smaller than stream.max_len 8"):
+        make_plan([[9]], batch_tokens=4)

@@ -1,0 +1,83 @@
+"""From the plan to batches: windows read one at a time say what gather must."""
+
+import numpy as np
+import pytest
+
+from ray_userrep.corpus.splits import resolve
+from ray_userrep.corpus.store import BucketCache
+from ray_userrep.feed.batch import START, TIMESTAMPS
+from ray_userrep.feed.plan import MicroBatch, Position
+from ray_userrep.feed.stream import buckets_held, gather, make_plan, steps, train_counts
+from ray_userrep.recipe.corpus import ColdItemConfig, LeaveOneOutConfig, StreamConfig
+
+CONFIG = StreamConfig(max_len=6, batch_tokens=100, shuffle_buckets=3)
+RULES = [LeaveOneOutConfig(), ColdItemConfig(valid_share=0.2, test_share=0.2)]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.rule)
+def test_batches_hold_the_planned_windows_in_their_order(corpus, rule):
+    split = resolve(rule, corpus)
+    plan = make_plan(corpus, split, CONFIG, 1, 0)
+    buckets = BucketCache(corpus, 2, ["price", "domain"], lambda bucket: split.training(bucket)[0])
+    for planned in plan.batches(Position()):
+        windows = planned.windows
+        batch = gather(buckets, MicroBatch(windows, 1.0))
+        assert batch.labels[START].tolist() == windows.start_W.tolist()
+        for place, (number, row, start, length) in enumerate(zip(*windows, strict=True)):
+            bucket = buckets[number]
+            source = bucket.offsets_U1[row] + start + np.arange(length)
+            here = slice(int(batch.offsets_B1[place]), int(batch.offsets_B1[place + 1]))
+            assert batch.values_T[here].tolist() == bucket.items_N[source].tolist()
+            assert batch.side[TIMESTAMPS][here].tolist() == bucket.timestamps_N[source].tolist()
+            assert batch.side["price"][here].tolist() == bucket.side_N["price"][source].tolist()
+            assert batch.side["domain"][here].tolist() == bucket.side_N["domain"][source].tolist()
+            assert batch.users_B[place] == bucket.user_hash_U[row]
+        assert batch.max_len == windows.length_W.max()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.rule)
+def test_an_epoch_trains_each_training_interaction_but_the_first_of_a_user_once(corpus, rule):
+    split = resolve(rule, corpus)
+    plan = make_plan(corpus, split, CONFIG, 1, 0)
+    buckets = BucketCache(corpus, 9, seen=lambda bucket: split.training(bucket)[0])
+    whole = steps(plan, buckets, 0, 1, Position(), lambda micros, _: micros)
+    found = np.zeros(50, np.int64)
+    for step in whole:
+        for micro in step.micros:
+            first = micro.offsets_B1[:-1].long()
+            found += np.bincount(micro.values_T, minlength=50) - np.bincount(micro.values_T[first], minlength=50)
+        if step.after == Position(1):
+            break
+    firsts = np.zeros(50, np.int64)
+    for number in corpus.buckets():
+        view, lengths = split.training(corpus.bucket(number))
+        firsts += np.bincount(view.items_N[view.offsets_U1[:-1][lengths > 0]], minlength=50)
+    assert (found == train_counts(corpus, split) - firsts).all()
+    if rule.rule == "cold_item":
+        held_out = split.part_V > 0
+        assert held_out.any() and not found[held_out].any()
+
+
+def test_positions_go_on_from_epoch_to_epoch_and_targets_are_counted(corpus):
+    split = resolve(LeaveOneOutConfig(), corpus)
+    plan = make_plan(corpus, split, CONFIG, 1, 0)
+    source = steps(plan, BucketCache(corpus, 9), 0, 1, Position(0, 1), lambda micros, _: micros)
+    taken = [next(source) for _ in range(plan.num_batches + 1)]
+    expected = [Position(0, number) for number in range(1, plan.num_batches)] + [Position(1, 0), Position(1, 1)]
+    assert [step.position for step in taken] == expected
+    assert [step.after for step in taken[:-1]] == expected[1:]
+    epoch = taken[: plan.num_batches - 1]
+    missing = plan.targets(next(plan.batches(Position())).windows)
+    assert (sum(step.targets_D for step in epoch) + missing).tolist() == plan.account(0).trained_D.tolist()
+
+
+def test_an_epoch_reads_every_bucket_once_also_where_batches_span_groups(corpus, monkeypatch):
+    config = CONFIG.model_copy(update={"shuffle_buckets": 1})
+    plan = make_plan(corpus, resolve(LeaveOneOutConfig(), corpus), config, 1, 0)
+    reads = []
+    whole = type(corpus).bucket
+    monkeypatch.setattr(corpus, "bucket", lambda number, side: reads.append(number) or whole(corpus, number, side))
+    for step in steps(plan, BucketCache(corpus, buckets_held(plan.config)), 0, 1, Position(), lambda micros, _: micros):
+        if step.after == Position(1):
+            break
+    assert sorted(reads) == list(corpus.buckets())
