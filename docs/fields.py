@@ -15,8 +15,9 @@ from ray_userrep.recipe.words import type_of
 
 INTRODUCTION = """# All fields
 
-Every setting of a [recipe](recipes.md), made from the classes that check it. On the command line each is an option with two dashes,
-as in `--train.num_workers 8`; in Python a dotted name, as in `ur.recipe("sasrec", **{"train.num_workers": 8})`. """
+Every setting of a [recipe](recipes.md), made from the classes that check it. On the command line each is an option with
+two dashes, as in `--train.num_workers 8`; in Python a dotted name, as in
+`ur.recipe("sasrec", **{"train.num_workers": 8})`. """
 ALSO = {
     "scale": ("What `ray-userrep scale` takes besides", ScaleConfig, "scale."),
     "plan": ("What `ray-userrep plan` takes besides", PlanConfig, "plan."),
