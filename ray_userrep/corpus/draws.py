@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
-def mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def splitmix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64's finaliser, elementwise and wrapping."""
     with np.errstate(over="ignore"):
         z = (x + _GAMMA).astype(np.uint64)
@@ -23,7 +23,7 @@ def bits(*keys: int | NDArray[np.integer]) -> NDArray[np.uint64]:
     """64 random bits for each combination of the broadcast keys."""
     state = np.zeros((), np.uint64)
     for key in keys:
-        state = mix(state ^ mix(np.asarray(key).astype(np.int64).view(np.uint64)))
+        state = splitmix64(state ^ splitmix64(np.asarray(key).astype(np.int64).view(np.uint64)))
     return state
 
 

@@ -19,7 +19,7 @@ from ray_userrep.logs.canonical import OPTIONAL
 KEYS = ("user_id", "user_hash", "items", "timestamps")
 
 
-def merge(tables: Sequence[pa.Table]) -> pa.Table:
+def merge_sequences(tables: Sequence[pa.Table]) -> pa.Table:
     """One row a user, by rising user id, from tables of the same columns that each hold a user once."""
     if len(tables) == 1:
         return tables[0]

@@ -16,7 +16,7 @@ from torch import Tensor
 from ray_userrep.distributed import zero_layout
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.bare import adamw
-from ray_userrep.training.shards import Holding, Part, adam_parts
+from ray_userrep.training.shards import OptimizerShard, Shard, adam_parts
 from ray_userrep.training.step import TrainModel, Views
 
 # A kernel for inference on CPUs that DeepSpeed would compile on every machine, for a minute, and nothing here uses. A
@@ -104,16 +104,16 @@ class ZeroEngine:
                     state[name] = value.detach().cpu().clone()
         return state if self.rank == 0 else None
 
-    def weights(self) -> list[Part]:
+    def weights(self) -> list[Shard]:
         copies = [] if self._stage == 0 else self._holdings()
-        return zero_layout.weights(self.model, copies, self.rank, self.world)
+        return zero_layout.zero_weights(self.model, copies, self.rank, self.world)
 
-    def moments(self) -> list[Part]:
+    def moments(self) -> list[Shard]:
         optimizer = self._engine.optimizer
         return adam_parts(optimizer if self._stage == 0 else optimizer.optimizer, self._holdings())
 
-    def _holdings(self) -> list[Holding]:
-        return zero_layout.holdings(self.model, self._engine.optimizer, self._stage, self.rank, self.world)
+    def _holdings(self) -> list[OptimizerShard]:
+        return zero_layout.zero_shards(self.model, self._engine.optimizer, self._stage, self.rank, self.world)
 
 
 def _init_deepspeed() -> None:
@@ -129,7 +129,7 @@ def partitioned_init(config: TrainConfig) -> Any:
     return deepspeed.zero.Init(config_dict_or_path=zero_config(config))
 
 
-def whole(value: Tensor) -> Any:
+def unsharded(value: Tensor) -> Any:
     """A context in which a parameter that was partitioned as it was built is whole and may be changed on all ranks."""
     return deepspeed.zero.GatheredParameters([value], modifier_rank=0, enabled=hasattr(value, "ds_id"))
 

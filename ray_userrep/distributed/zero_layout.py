@@ -9,26 +9,33 @@ from typing import Any
 
 from torch import nn
 
-from ray_userrep.training.shards import NOTHING, Holding, Part, named_state, whole_holdings, whole_weights
+from ray_userrep.training.shards import (
+    NOTHING,
+    OptimizerShard,
+    Shard,
+    named_state,
+    replicated_shards,
+    replicated_weights,
+)
 
 
-def weights(model: nn.Module, holdings: list[Holding], rank: int, world: int) -> list[Part]:
+def zero_weights(model: nn.Module, holdings: list[OptimizerShard], rank: int, world: int) -> list[Shard]:
     """Parameters and buffers, and the copies that the optimiser updates: restored, but not saved again."""
     state = named_state(model)
     partitioned: dict[str, Any] = {name: tensor for name, tensor in state.items() if hasattr(tensor, "ds_id")}
-    parts = whole_weights({name: tensor for name, tensor in state.items() if name not in partitioned}, rank, world)
+    parts = replicated_weights({name: tensor for name, tensor in state.items() if name not in partitioned}, rank, world)
     for name, tensor in partitioned.items():
         start, length = _range(tensor, rank)
-        parts.append(Part(f"weight/{name}", start, tensor.ds_tensor.view(-1)[:length], slice(0, length)))
+        parts.append(Shard(f"weight/{name}", start, tensor.ds_tensor.view(-1)[:length], slice(0, length)))
     return parts + [holding.part("weight", holding.flat, NOTHING) for holding in holdings]
 
 
-def holdings(model: nn.Module, optimizer: Any, stage: int, rank: int, world: int) -> list[Holding]:
+def zero_shards(model: nn.Module, optimizer: Any, stage: int, rank: int, world: int) -> list[OptimizerShard]:
     """What a rank's optimiser updates; frozen parameters are in none."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     if stage == 0:
         trained = [p for group in optimizer.param_groups for p in group["params"]]
-        return whole_holdings([(names[id(p)], p) for p in trained], rank, world)
+        return replicated_shards([(names[id(p)], p) for p in trained], rank, world)
     groups = optimizer.fp16_groups if stage == 3 else optimizer.bit16_groups  # of whatever precision
     trained = [p for group in groups for p in group]
     if stage == 3:
@@ -36,11 +43,11 @@ def holdings(model: nn.Module, optimizer: Any, stage: int, rank: int, world: int
     return [_fragment(names[id(p)], p._hp_mapping, optimizer) for p in trained if p._hp_mapping is not None]
 
 
-def _partition(name: str, parameter: Any, optimizer: Any, rank: int) -> Holding:
+def _partition(name: str, parameter: Any, optimizer: Any, rank: int) -> OptimizerShard:
     """Stage 3: a range of the parameter, in the flat tensor of its sub-group."""
     group, offset, _ = optimizer.grad_position[optimizer.get_param_id(parameter)]
     start, length = _range(parameter, rank)
-    return Holding(name, start, optimizer.fp32_partitioned_groups_flat[group], offset, length, slice(0, length))
+    return OptimizerShard(name, start, optimizer.fp32_partitioned_groups_flat[group], offset, length, slice(0, length))
 
 
 def _range(parameter: Any, rank: int) -> tuple[int, int]:
@@ -50,10 +57,10 @@ def _range(parameter: Any, rank: int) -> tuple[int, int]:
     return start, min(size, parameter.ds_numel - start)
 
 
-def _fragment(name: str, mapping: Any, optimizer: Any) -> Holding:
+def _fragment(name: str, mapping: Any, optimizer: Any) -> OptimizerShard:
     """Stages 1 and 2: what of the parameter lies in this rank's range of its group."""
     flat = optimizer.single_partition_of_fp32_groups[mapping.param_group_index]
     length = mapping.lp_fragment_address.numel
-    return Holding(
+    return OptimizerShard(
         name, mapping.lp_fragment_address.start, flat, mapping.hp_fragment_address.start, length, slice(0, length)
     )

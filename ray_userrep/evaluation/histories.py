@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ray_userrep.corpus.splits import Part, Split
+from ray_userrep.corpus.splits import Split, SplitPart
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.evaluation.data import Histories, Sequences
 
 
 def read_histories(
-    corpus: Corpus, split: Split, part: Part, max_users: int | None, side: Sequence[str] = ()
+    corpus: Corpus, split: Split, part: SplitPart, max_users: int | None, side: Sequence[str] = ()
 ) -> Histories:
     """The targets of this part of the split, each with everything known before it; a user may have several."""
     buckets = (corpus.bucket(number, side) for number in corpus.buckets())
@@ -25,7 +25,7 @@ def read_histories(
     return histories.take(np.flatnonzero(histories.users_U.view(np.uint64) <= users[max_users - 1]))
 
 
-def read_train(corpus: Corpus, split: Split, before: Part, side: Sequence[str] = ()) -> Sequences:
+def read_train(corpus: Corpus, split: Split, before: SplitPart, side: Sequence[str] = ()) -> Sequences:
     """All users' interactions that may be learned from before a part's targets: what a baseline counts."""
     buckets = (corpus.bucket(number, side) for number in corpus.buckets())
     return Sequences.concat([sequences_of(split.learned(bucket, before)) for bucket in buckets])
@@ -37,7 +37,7 @@ def read_known(corpus: Corpus, split: Split, side: Sequence[str] = ()) -> Sequen
     return Sequences.concat([sequences_of(split.known(bucket)) for bucket in buckets])
 
 
-def _histories(bucket: Bucket, split: Split, part: Part) -> Histories:
+def _histories(bucket: Bucket, split: Split, part: SplitPart) -> Histories:
     known, targets = split.targets(bucket, part)
     return Histories(
         known.items_N, known.timestamps_N, known.offsets_U1, known.user_hash_U, targets_U=targets, side_N=known.side_N

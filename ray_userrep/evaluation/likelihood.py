@@ -79,7 +79,7 @@ def likelihood(encoder: UserEncoder, users: Sequences) -> Likelihood:
         owner_W = row_W[rows]
         place_T = ranges(users.offsets_U1[owner_W] + start_W[rows], length_W[rows])
         inputs = _windows(users, place_T, owner_W, length_W[rows])
-        loss_T = _losses(encoder, table_VD, inputs, torch.from_numpy(users.items_N[place_T + 1]))
+        loss_T = _target_losses(encoder, table_VD, inputs, torch.from_numpy(users.items_N[place_T + 1]))
         owner_T = np.repeat(owner_W, length_W[rows])
         loss_U += np.bincount(owner_T, loss_T.double().cpu().numpy(), minlength=users.num_users)
         count_U += np.bincount(owner_T, minlength=users.num_users)
@@ -94,7 +94,7 @@ def _windows(
     return Sequences(users.items_N[place_T], users.times_N[place_T], offsets_W1, users.users_U[owner_W], side_N=side)
 
 
-def _losses(encoder: UserEncoder, table_VD: Tensor, inputs: Sequences, targets_T: Tensor) -> Tensor:
+def _target_losses(encoder: UserEncoder, table_VD: Tensor, inputs: Sequences, targets_T: Tensor) -> Tensor:
     """The loss of each target, `[T]`."""
     with torch.inference_mode():
         states_TD = encoder.states(as_batch(inputs).to(encoder.device)).float()

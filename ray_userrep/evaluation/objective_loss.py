@@ -50,12 +50,12 @@ def part_losses(
     objective: Objective, encoder: UserEncoder, users: Sequences, batches: Iterable[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Summed losses and numbers of terms of the given batches, `[B, P]` each."""
-    losses = [_losses(objective, encoder, users, number) for number in batches]
+    losses = [_batch_losses(objective, encoder, users, number) for number in batches]
     sums_BP, counts_BP = (np.array(column) for column in zip(*losses, strict=True))
     return sums_BP.astype(np.float64), counts_BP.astype(np.int64)
 
 
-def _losses(
+def _batch_losses(
     objective: Objective, encoder: UserEncoder, users: Sequences, number: int
 ) -> tuple[list[float], list[float]]:
     rows = np.arange(number * WINDOWS, min((number + 1) * WINDOWS, users.num_users))

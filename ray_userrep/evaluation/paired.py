@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ray_userrep.evaluation.intervals import Interval
 from ray_userrep.evaluation.measure import Figures, Measure, chunks, resamples
 
-_SEED = 20_240_301
+_PAIRED_SEED = 20_240_301
 
 
 class Difference(NamedTuple):
@@ -53,7 +53,7 @@ def paired(
     return Difference(*_interval(difference, drawn_R, confidence), p=(extreme + 1) / (num + 1))
 
 
-def verdict(arm: Interval, scratch: Interval, difference: Difference) -> str:
+def transfer_verdict(arm: Interval, scratch: Interval, difference: Difference) -> str:
     """What a pretrained arm's figures say beside those from scratch."""
     if arm.high < scratch.low:
         return "negative transfer"
@@ -70,7 +70,7 @@ def _mean(measure: Measure, truth_U: NDArray[Any], predicted_S: Predictions) -> 
 
 def _drawn(measure: Measure, truth_U: NDArray[Any], predicted_S: Predictions, num: int) -> Figures:
     """The measure over resampled users and seeds, `[R]`; the same resamples for every system."""
-    rng, num_seeds, found_R = np.random.default_rng(_SEED), len(predicted_S), np.zeros(num)
+    rng, num_seeds, found_R = np.random.default_rng(_PAIRED_SEED), len(predicted_S), np.zeros(num)
     shares_RS = (rng.integers(0, num_seeds, (num, num_seeds, 1)) == np.arange(num_seeds)).mean(1)
     for rows, weights_RU in resamples(rng, len(truth_U), num):
         for seed, predicted_U in enumerate(predicted_S):
@@ -83,7 +83,7 @@ def _swapped(measure: Measure, truth_U: NDArray[Any], a_S: Predictions, b_S: Pre
 
     Both are given for every user, and weights take one of them.
     """
-    rng, found_R, truth_V = np.random.default_rng(_SEED), np.zeros(num), np.concatenate([truth_U, truth_U])
+    rng, found_R, truth_V = np.random.default_rng(_PAIRED_SEED), np.zeros(num), np.concatenate([truth_U, truth_U])
     for rows in chunks(len(truth_V), num):
         is_own_RU = rng.random((rows.stop - rows.start, len(truth_U))) < 0.5
         weights_RV = np.concatenate([is_own_RU, ~is_own_RU], axis=1).astype(np.float64)

@@ -18,7 +18,7 @@ from ray_userrep.corpus.jagged import ranges
 from ray_userrep.corpus.store import Bucket
 from ray_userrep.feed.windows import Windows
 
-COLUMN = "domain"
+DOMAIN_COLUMN = "domain"
 
 
 class Domains(NamedTuple):
@@ -35,18 +35,20 @@ class Domains(NamedTuple):
         return self.code_N[self.offsets_U[user_W] + windows.start_W + windows.length_W - 1].astype(np.int64)
 
 
-def collect(names: Sequence[str], buckets: Sequence[tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]]) -> Domains:
+def collect_domains(
+    names: Sequence[str], buckets: Sequence[tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]]
+) -> Domains:
     """Put together each bucket's codes and how many interactions of each of its users they cover."""
     lengths_U = np.concatenate([lengths_U for _, lengths_U in buckets])
     num_users = np.array([len(lengths_U) for _, lengths_U in buckets])
-    codes = np.concatenate([code_N for code_N, _ in buckets])
-    return Domains(tuple(names), codes, np.cumsum(lengths_U) - lengths_U, np.cumsum(num_users) - num_users)
+    code_N = np.concatenate([codes for codes, _ in buckets])
+    return Domains(tuple(names), code_N, np.cumsum(lengths_U) - lengths_U, np.cumsum(num_users) - num_users)
 
 
-def codes(names: Sequence[str], bucket: Bucket, lengths_U: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
+def domain_codes(names: Sequence[str], bucket: Bucket, lengths_U: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
     """The place among the names of the domain of each user's first interactions; no domain is the empty name."""
     hashes = np.array([0 if not name else hash_ids(pa.array([name]))[0] for name in names], np.int64)
     by_hash = np.argsort(hashes)
-    domain_N = bucket.side_N.get(COLUMN, np.zeros(0, np.int64))[ranges(bucket.offsets_U1[:-1], lengths_U)]
+    domain_N = bucket.side_N.get(DOMAIN_COLUMN, np.zeros(0, np.int64))[ranges(bucket.offsets_U1[:-1], lengths_U)]
     place_N = by_hash[np.searchsorted(hashes[by_hash], domain_N)]
     return place_N.astype(np.min_scalar_type(len(names)))

@@ -67,7 +67,7 @@ class MicroBatch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """All epochs of a run.
 
     `train_lengths` holds, for each bucket, how many of each user's interactions are trained on; `lookahead` is how

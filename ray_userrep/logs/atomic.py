@@ -11,14 +11,14 @@ from ray_userrep.logs.dimensions import read_whole
 from ray_userrep.logs.files import CsvFormat
 from ray_userrep.storage import FileEntry
 
-TABS = CsvFormat("\t")
+_ATOMIC = CsvFormat("\t")
 _TEXT = ("title", "movie_title", "name", "text")
 _CATEGORY = ("categories", "category", "class", "genres", "genre")
 
 
 def read_atomic(file: FileEntry) -> pa.Table:
     """A whole small file; floats where the header says so, all else text."""
-    table = read_whole([file], TABS)
+    table = read_whole([file], _ATOMIC)
     typed = [_typed(table[name].cast(pa.string()), name.partition(":")[2]) for name in table.column_names]
     return pa.table(dict(zip((name.partition(":")[0] for name in table.column_names), typed, strict=True)))
 

@@ -9,19 +9,19 @@ from functools import partial
 import pyarrow as pa
 
 from ray_userrep.logs.files import CsvFormat, stem
-from ray_userrep.logs.scan import Layout
+from ray_userrep.logs.scan import LogLayout
 from ray_userrep.logs.sequences import seconds
-from ray_userrep.logs.shape import Shape
+from ray_userrep.logs.shape import LineParser
 from ray_userrep.storage import FileEntry
 
 TABS = CsvFormat("\t", quoted=False)
 
 
-def untimed(user: str, item: str, events: dict[str, str]) -> Layout:
+def untimed(user: str, item: str, events: dict[str, str]) -> LogLayout:
     """The layout of files of pairs; the file's name without `.dat` says which of `events` they are."""
     columns = {"user_id": user, "item_id": item, "timestamp": "second"} | ({"event": "behaviour"} if events else {})
-    shape = Shape({user: None, item: None}, partial(_rows, events=events))
-    return Layout(columns, TABS, shape=shape, timed=False)
+    parser = LineParser({user: None, item: None}, partial(_rows, events=events))
+    return LogLayout(columns, TABS, parser=parser, timed=False)
 
 
 def only(files: list[FileEntry], *names: str) -> list[FileEntry]:

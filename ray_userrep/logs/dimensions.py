@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.files import CsvFormat, blocks, column_names, parts
+from ray_userrep.logs.files import CsvFormat, column_names, parts, read_blocks
 from ray_userrep.logs.ids import convert_ids
 from ray_userrep.storage import FileEntry
 
@@ -30,7 +30,7 @@ def tables(files: list[FileEntry], csv: CsvFormat, columns: list[str]) -> Iterat
         if missing and names:
             raise UserError(f"{file.uri} has no column {missing[0]!r}; its columns are {', '.join(names)}")
         for part in parts(file) if names else []:
-            yield from blocks(part, csv, dict.fromkeys(columns), [])
+            yield from read_blocks(part, csv, dict.fromkeys(columns), [])
 
 
 def keyed(table: pa.Table, key: str, kind: pa.DataType, file: str) -> pa.Table:

@@ -36,7 +36,7 @@ def records(file: FileEntry) -> Iterator[dict[str, Any]]:
     Raises:
         UserError: a line is neither.
     """
-    with storage.explained(file.uri), storage.open_stream(file.uri, buffer_size=_BUFFER) as source:
+    with storage.user_errors(file.uri), storage.open_stream(file.uri, buffer_size=_BUFFER) as source:
         for number, line in enumerate(io.TextIOWrapper(source, encoding="utf-8", errors="replace"), 1):
             if line.strip():
                 yield _record(line, f"{file.uri}, line {number}")

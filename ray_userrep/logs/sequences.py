@@ -9,16 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.logs.files import CsvFormat
-from ray_userrep.logs.scan import Layout
-from ray_userrep.logs.shape import ROWS_PER_FILE, Rows, Shape
+from ray_userrep.logs.scan import LogLayout
+from ray_userrep.logs.shape import ROWS_PER_FILE, LineParser, Rows
 
 LINES = CsvFormat("\x01", ("line",), quoted=False)  # whole lines
 COLUMNS = {"user_id": "user", "item_id": "item", "timestamp": "second"}
 
 
-def histories(rows: Rows, *more: str) -> Layout:
+def histories(rows: Rows, *more: str) -> LogLayout:
     """The layout of files whose lines `rows` turns into `user`, `item`, `second` and the canonical columns `more`."""
-    return Layout({**COLUMNS, **{name: name for name in more}}, LINES, shape=Shape({"line": None}, rows), timed=False)
+    return LogLayout(
+        {**COLUMNS, **{name: name for name in more}}, LINES, parser=LineParser({"line": None}, rows), timed=False
+    )
 
 
 def unroll(users: pa.Array | pa.ChunkedArray, items: pa.ListArray) -> pa.Table:

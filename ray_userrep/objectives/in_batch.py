@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
-from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, alone
+from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, identity_gather
 from ray_userrep.objectives.hard import Choice, hardest
 from ray_userrep.objectives.softmax import ItemSoftmax
 
@@ -29,7 +29,7 @@ class InBatchSoftmax(ItemSoftmax):
         self._num_hard, self._choose = num_hard, choose
 
     def forward(
-        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = alone
+        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
     ) -> Tensor:
         items_GD, begin = gather(encoder.items(targets_T))
         targets_G, _ = gather(targets_T)
@@ -57,7 +57,7 @@ class Cosine(ItemSoftmax):
         return self.inner.sample(rng, targets_T)
 
     def forward(
-        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = alone
+        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
     ) -> Tensor:
         scaled_TD = F.normalize(states_TD.float(), dim=-1) / self._temperature
         loss: Tensor = self.inner(scaled_TD.to(states_TD.dtype), targets_T, encoder, view, gather)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
-from ray_userrep.objectives.base import Draws, Gather, alone
+from ray_userrep.objectives.base import Draws, Gather, identity_gather
 from ray_userrep.objectives.samplers import Sampler
 from ray_userrep.objectives.softmax import ItemSoftmax
 
@@ -32,7 +32,7 @@ class _Sampled(ItemSoftmax):
         return {NEGATIVES: ids_K, LOG_EXPECTED: (self._sampler.share(ids_K) * self._num_negatives).log().float()}
 
     def forward(
-        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = alone
+        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
     ) -> Tensor:
         negatives_K = view.labels[NEGATIVES]
         positive_T = (states_TD.float() * encoder.items(targets_T).float()).sum(-1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
-from ray_userrep.objectives.base import Draws, Gather, alone
+from ray_userrep.objectives.base import Draws, Gather, identity_gather
 
 # About what stays in a CPU's caches while it is turned from logits into gradients; a GPU wants large products.
 _CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**26}
@@ -29,7 +29,7 @@ class ItemSoftmax(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = alone
+        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
     ) -> Tensor:
         """Summed negative log-likelihood, float32."""
 
@@ -38,7 +38,7 @@ class FullSoftmax(ItemSoftmax):
     """Cross-entropy over the whole catalogue; logits are never held whole."""
 
     def forward(
-        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = alone
+        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
     ) -> Tensor:
         return chunked_cross_entropy(states_TD, encoder.items(None), targets_T)
 

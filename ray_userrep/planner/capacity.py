@@ -28,7 +28,7 @@ WAYS = {
 }
 
 
-class Load(NamedTuple):
+class StepLoad(NamedTuple):
     """What one step is: tokens of a worker, micro-batches, FLOPs of all workers."""
 
     tokens: float
@@ -36,7 +36,7 @@ class Load(NamedTuple):
     flops: float
 
 
-def plan(recipe: Recipe, config: PlanConfig) -> dict[str, Any]:
+def plan_capacity(recipe: Recipe, config: PlanConfig) -> dict[str, Any]:
     """Memory, time, cost and the largest backbone for each way to partition, with the assumptions.
 
     Raises:
@@ -78,7 +78,7 @@ def memory_of(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> Memory:
     encoder, catalogue, half = recipe.encoder, _catalogue(config), recipe.train.precision == "bf16"
     backbone = backbone_parameters(encoder.backbone, encoder.width, recipe.stream.max_len)
     parameters = backbone + memory.item_parameters(encoder, catalogue)
-    tokens = load(recipe, config).tokens
+    tokens = step_load(recipe, config).tokens
     copies = 2.0 * backbone if half else 0.0  # autocast's bf16 weights, kept until the backward pass is done
     return memory.model_states(parameters, zero, _world(config))._replace(
         activations=memory.activations(encoder, tokens, half) + copies,
@@ -86,14 +86,14 @@ def memory_of(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> Memory:
     )
 
 
-def load(recipe: Recipe, config: PlanConfig) -> Load:
+def step_load(recipe: Recipe, config: PlanConfig) -> StepLoad:
     """One optimiser step: windows are taken as full."""
     stream, world = recipe.stream, _world(config)
     mine = max(stream.max_len, stream.batch_tokens / world)
     micros = max(1, int(np.ceil(mine / stream.micro_tokens)))
     windows = [stream.max_len + 1] * max(1, round(mine / micros / stream.max_len))
     cost = training_cost(recipe.encoder, recipe.objective, _catalogue(config), windows)
-    return Load(mine / micros, micros, cost.total * micros * world)
+    return StepLoad(mine / micros, micros, cost.total * micros * world)
 
 
 def step_seconds(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[str, float]:
@@ -101,7 +101,7 @@ def step_seconds(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[s
 
     Volumes as in Rajbhandari et al. 2020, section 7; the slowest link on the way counts.
     """
-    gpu, step, world = GPUS[config.gpu], load(recipe, config), _world(config)
+    gpu, step, world = GPUS[config.gpu], step_load(recipe, config), _world(config)
     peak = gpu.bf16 if recipe.train.precision == "bf16" else gpu.fp32
     parameters = backbone_parameters(recipe.encoder.backbone, recipe.encoder.width, recipe.stream.max_len)
     parameters += memory.item_parameters(recipe.encoder, _catalogue(config))
@@ -169,7 +169,7 @@ def _world(config: PlanConfig) -> int:
     return config.gpus_per_node * config.nodes
 
 
-def table(told: dict[str, Any]) -> str:
+def capacity_table(told: dict[str, Any]) -> str:
     """A plan as text."""
     kinds = ", ".join(f"{name} {count:,}" for name, count in told["parameters"].items())
     head = ("states", "activations", "softmax", "buffers", "total", "host")

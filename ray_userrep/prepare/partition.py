@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from ray_userrep import storage
 from ray_userrep.corpus.hashing import bucket_of, hash_ids
 from ray_userrep.prepare.memory import PEAK, peak_bytes, watch_peak
-from ray_userrep.prepare.quarantine import split
+from ray_userrep.prepare.quarantine import split_rejected
 from ray_userrep.prepare.staging import write_slices
 
 
@@ -23,7 +23,7 @@ def partition(batch: pa.Table, build_uri: str, num_buckets: int) -> pa.Table:
     """Write a batch's good rows by bucket and its rejected rows; returns one row that describes it."""
     watch_peak()
     name = uuid.uuid4().hex
-    good, rejected = split(batch)
+    good, rejected = split_rejected(batch)
     report: dict[str, Any] = {"rows": good.num_rows, "file": None, "quarantine": None, "days": {}}
     report["reasons"] = _counts(rejected["reason"])
     if rejected.num_rows:

@@ -19,7 +19,7 @@ from ray_userrep.logs.source import Logs
 _EXAMPLES = 3
 
 
-def split(batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+def split_rejected(batch: pa.Table) -> tuple[pa.Table, pa.Table]:
     """The good rows of a batch, without the columns that say why, and the rejected ones."""
     bad = pc.is_valid(batch["reason"])
     rejected = batch.filter(bad)

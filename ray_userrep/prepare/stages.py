@@ -82,7 +82,7 @@ def run_tasks(stage: str, calls: Sequence[tuple[Any, ...]], sizes: Sequence[int]
     remote = ray.remote(_watched).options(scheduling_strategy="SPREAD")
     waiting = {remote.remote(*call): number for number, call in enumerate(calls)}
     found: list[Report] = [{} for _ in calls]
-    progress = Progress(stage, sum(sizes))
+    progress = StageProgress(stage, sum(sizes))
     with plain_errors():
         while waiting:
             (ready,), _ = ray.wait(list(waiting), num_returns=1)
@@ -99,7 +99,7 @@ def _watched(task: Callable[..., Report], *arguments: Any) -> Report:
     return {**report, PEAK: peak_bytes()}
 
 
-class Progress:
+class StageProgress:
     """Says now and then how far a stage is: rows, rate, and the time left where the end is known."""
 
     def __init__(self, stage: str, total: int | None = None) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ray_userrep.errors import DivergedError
-from ray_userrep.feed.plan import Plan
+from ray_userrep.feed.plan import BatchPlan
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.loop import Callback, Loop
 
@@ -116,7 +116,7 @@ class Log(Callback):
 class Epochs(Callback):
     """Before each epoch of a plan that mixes domains: what of each is trained on, repeated and left out."""
 
-    def __init__(self, plan: Plan, sink: Sink) -> None:
+    def __init__(self, plan: BatchPlan, sink: Sink) -> None:
         self._plan = plan
         self._sink = sink
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ray_userrep.feed.plan import Position
 from ray_userrep.feed.stream import Prefetch, Step
 from ray_userrep.recipe.train import TrainConfig
-from ray_userrep.training.schedule import learning_rate
+from ray_userrep.training.schedule import scheduled_rate
 from ray_userrep.training.step import Engine, Micros, train_step
 
 
@@ -76,7 +76,7 @@ class Loop:
     @property
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        return learning_rate(self.config.schedule, self.config.learning_rate, self.state.step, self.total_steps)
+        return scheduled_rate(self.config.schedule, self.config.learning_rate, self.state.step, self.total_steps)
 
     def interval(self, epochs: float) -> int:
         """Steps in so many epochs, longer ones where `min_steps` repeats passes."""

@@ -5,7 +5,7 @@ import math
 from ray_userrep.recipe.train import ScheduleConfig
 
 
-def learning_rate(config: ScheduleConfig, peak: float, step: int, total: int) -> float:
+def scheduled_rate(config: ScheduleConfig, peak: float, step: int, total: int) -> float:
     """The rate of step `step` (from 0) of `total`.
 
     Warm-up is linear to the peak; `cosine` falls to `floor * peak` at the last step; `wsd` stays and then falls

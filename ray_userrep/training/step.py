@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.feed.plan import Position
-from ray_userrep.objectives.base import Draws, Gather, Objective, alone
+from ray_userrep.objectives.base import Draws, Gather, Objective, identity_gather
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.rows import RowAdam, row_tables
-from ray_userrep.training.shards import Part
+from ray_userrep.training.shards import Shard
 
 Views = list[Batch]
 
@@ -32,7 +32,7 @@ class TrainModel(nn.Module):
         self.objective = objective
         self.row_optimizers = nn.ModuleList(RowAdam(table, config.betas) for table in row_tables(encoder))
         self._item_factor = config.item_factor
-        self.gather: Gather = alone  # an engine of several ranks puts its own here
+        self.gather: Gather = identity_gather  # an engine of several ranks puts its own here
 
     def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
         """The normalised loss to differentiate, and the detached sum of each part, `[P]`."""
@@ -67,11 +67,11 @@ class Engine(Protocol):
 
     def encoder_state(self) -> dict[str, Tensor] | None: ...
 
-    def weights(self) -> list[Part]:
+    def weights(self) -> list[Shard]:
         """Parameters and buffers, as this rank holds them."""
         ...
 
-    def moments(self) -> list[Part]:
+    def moments(self) -> list[Shard]:
         """What the optimiser keeps of them, as this rank holds it."""
         ...
 
@@ -84,7 +84,7 @@ class Micros(NamedTuple):
     seed: int
 
 
-def prepare(objective: Objective, micros: list[Batch], draws: Draws, rank: int) -> Micros:
+def prepare_micros(objective: Objective, micros: list[Batch], draws: Draws, rank: int) -> Micros:
     """Turn windows into what the objective trains on; pure data, done ahead by the reading thread."""
     views = [objective.views(micro, draws) for micro in micros]
     counts_P = torch.stack([objective.counts(view) for view in views]).sum(0)

@@ -32,7 +32,7 @@ from ray_userrep.workflows.prepare import open_or_prepare
 def run_continual(recipe: Recipe) -> None:
     """Learn the recipe's tasks in turn; leaves result.json and report.html in the run folder, or resumes there."""
     _refuse_unused(recipe)
-    recipe, run_uri = runs.named(recipe)
+    recipe, run_uri = runs.named_run(recipe)
     connect()
     source = open_or_prepare(recipe)
     with runs.running(recipe, run_uri):

@@ -26,7 +26,7 @@ def run_pretrain(recipe: Recipe) -> None:
     if recipe.train.warm_start is not None:  # workers have working directories of their own
         warm = {"warm_start": encoder_uri(recipe.train.warm_start)}
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=warm)})
-    recipe, run_uri = runs.named(recipe)
+    recipe, run_uri = runs.named_run(recipe)
     timings: dict[str, float] = {}
     with _timed(timings, "start"):
         connect()

@@ -30,7 +30,7 @@ from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
 from ray_userrep.transfer.encoders import Keeper, look_alikes, refuse_unmergeable
 from ray_userrep.transfer.figures import Comparison, Result, task_figures
-from ray_userrep.transfer.fit import Fit, Outcome
+from ray_userrep.transfer.fit import FitSpec, Outcome
 from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
@@ -44,7 +44,7 @@ _PRETRAIN = "pretrain"
 
 def run_transfer(recipe: Recipe) -> None:
     """Compare the recipe's arms; leaves result.json and report.html in the run folder, or resumes there."""
-    recipe, run_uri = runs.named(recipe)
+    recipe, run_uri = runs.named_run(recipe)
     connect()
     source = open_or_prepare(recipe)
     with runs.running(recipe, run_uri):
@@ -204,7 +204,7 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
     readouts = _readouts(recipe, encoder)
     asked = {
         (share, arm, seed): [
-            Fit(share, seed, rate, how) for how, rate in product(readouts, recipe.transfer.learning_rates)
+            FitSpec(share, seed, rate, how) for how, rate in product(readouts, recipe.transfer.learning_rates)
         ]
         for share, arm, seed in product(shares, arms, seeds)
     }

@@ -17,7 +17,7 @@ def splitmix64(state):
 
 def test_mix_is_splitmix64():
     states = [0, 1, 2**63, 2**64 - 1]
-    assert draws.mix(np.array(states, np.uint64)).tolist() == [splitmix64(s) for s in states]
+    assert draws.splitmix64(np.array(states, np.uint64)).tolist() == [splitmix64(s) for s in states]
     assert splitmix64(0) == 0xE220A8397B1DCDAF
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_userrep.corpus.hashing import hash_ids
-from ray_userrep.corpus.merge import KEYS, completed, merge
+from ray_userrep.corpus.merge import KEYS, completed, merge_sequences
 from ray_userrep.logs.times import TIMESTAMP
 from ray_userrep.prepare.sequences import group
 
@@ -44,7 +44,7 @@ def slowly(files):
 @given(FILES)
 def test_files_are_merged_as_by_a_loop_over_users(user_type, files):
     tables = [sequences(events, user_type) for events in files]
-    merged = merge(tables)
+    merged = merge_sequences(tables)
     found = {
         row["user_id"]: list(zip(row["timestamps"], row["items"], row["price"], strict=True))
         for row in merged.to_pylist()
@@ -57,6 +57,6 @@ def test_files_are_merged_as_by_a_loop_over_users(user_type, files):
 
 def test_a_column_that_a_file_lacks_is_unknown_in_its_rows():
     old, new = sequences([(1, 10, 0), (2, 11, 0), (2, 11, 1)], price=False), sequences([(2, 12, 5)])
-    merged = merge([completed(table, ["price"]) for table in (old, new)])
+    merged = merge_sequences([completed(table, ["price"]) for table in (old, new)])
     assert merged.column_names == [*KEYS, "price"]
     assert merged["price"].to_pylist() == [[None], [None, None, 0.0]]

@@ -14,7 +14,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.data import Sequences
 from ray_userrep.evaluation.encoder_ranks import as_batch
 from ray_userrep.evaluation.objective_loss import WINDOWS, contrast
-from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
 from ray_userrep.recipe.objective import ContrastiveConfig
 
@@ -42,7 +42,7 @@ def users_of(count):
 
 def objective_of(**fields):
     config = ContrastiveConfig(temperature=TEMPERATURE, **fields)
-    return build_objective(config, CONFIG, Data(TABLE, (), lambda: np.ones(NUM_ITEMS, np.int64)))
+    return build_objective(config, CONFIG, ObjectiveData(TABLE, (), lambda: np.ones(NUM_ITEMS, np.int64)))
 
 
 def test_it_is_the_loss_of_each_window_among_those_of_its_batch(encoder):

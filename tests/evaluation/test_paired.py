@@ -6,7 +6,8 @@ from scipy.stats import permutation_test
 
 from ray_userrep.evaluation.intervals import Interval, mean_interval
 from ray_userrep.evaluation.measure import mean_of
-from ray_userrep.evaluation.paired import Difference, estimate, paired, verdict
+from ray_userrep.evaluation.paired import Difference, estimate, paired
+from ray_userrep.evaluation.paired import transfer_verdict as verdict
 
 NUM_USERS = 200
 

@@ -14,7 +14,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.reading import ROWS_PER_FILE
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.prepare.prepare import prepare
-from ray_userrep.prepare.quarantine import refuse_damage, split
+from ray_userrep.prepare.quarantine import refuse_damage, split_rejected
 from ray_userrep.recipe.corpus import CorpusConfig
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
@@ -117,7 +117,7 @@ def test_rows_that_a_log_rightly_holds_are_no_damage() -> None:
 
 def test_a_batch_is_split_whole() -> None:
     batch = pa.table({"row": [0, 1, 2], "reason": [None, "bad", None], "file": [None, "f", None]})
-    good, rejected = split(batch)
+    good, rejected = split_rejected(batch)
     assert good.to_pydict() == {"row": [0, 2]}
     assert rejected.to_pylist() == [{"row": 1, "reason": "bad", "file": "f"}]
 

@@ -9,7 +9,7 @@ import torch
 from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.objectives.base import alone
+from ray_userrep.objectives.base import identity_gather
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit
 from ray_userrep.training.records import read_records
@@ -27,7 +27,7 @@ def test_updates_are_sparse_adam_s():
             (embed(ids).square().sum() + embed(ids[:2]).sum()).backward()
         theirs.step()
         theirs.zero_grad()
-        ours.step(1e-2, 1, alone)
+        ours.step(1e-2, 1, identity_gather)
         torch.testing.assert_close(rows.weight, reference.weight.detach())
 
 
@@ -37,7 +37,7 @@ def test_rows_read_without_gradients_are_left_alone():
     with torch.no_grad():
         rows.train()(torch.tensor([1, 2]))
     rows.eval()(torch.tensor([3]))
-    RowAdam(rows, (0.9, 0.98)).step(1.0, 1, alone)
+    RowAdam(rows, (0.9, 0.98)).step(1.0, 1, identity_gather)
     assert torch.equal(rows.weight, before)
 
 

@@ -5,11 +5,11 @@ import math
 import pytest
 
 from ray_userrep.recipe.train import ScheduleConfig
-from ray_userrep.training.schedule import learning_rate
+from ray_userrep.training.schedule import scheduled_rate
 
 
 def rates(total, **config):
-    return [learning_rate(ScheduleConfig(**config), 2.0, step, total) for step in range(total)]
+    return [scheduled_rate(ScheduleConfig(**config), 2.0, step, total) for step in range(total)]
 
 
 def test_warmup_is_linear_and_reaches_the_peak():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.corpus.draws import mix
+from ray_userrep.corpus.draws import splitmix64
 from ray_userrep.corpus.hashing import hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.items.base import ItemEmbedder, ItemFeatures
@@ -32,5 +32,5 @@ class HashedItems(ItemEmbedder):
 
     def attach(self, table: ItemTable) -> None:
         hashes_V = hash_ids(table.ids).view(np.uint64)
-        salted_VH = mix(hashes_V[:, None] ^ mix(np.arange(self._num_hashes, dtype=np.uint64)))
+        salted_VH = splitmix64(hashes_V[:, None] ^ splitmix64(np.arange(self._num_hashes, dtype=np.uint64)))
         self._rows = ItemFeatures(torch.from_numpy((salted_VH % np.uint64(self._num_rows)).astype(np.int64)))

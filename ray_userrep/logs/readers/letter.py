@@ -8,7 +8,7 @@ import pyarrow as pa
 import ray.data
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.canonical import Mapping, canonicalise
+from ray_userrep.logs.canonical import ColumnMapping, canonicalise
 from ray_userrep.logs.documents import read_document
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.hive import refuse_range
@@ -47,7 +47,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     user_type, item_type = (
         pa.string() if is_text else id_type(raw[name], name, logs[0].uri) for name in ("user", "item")
     )
-    rows = canonicalise(raw, Mapping(COLUMNS, user_type, item_type), logs[0].uri, 0)
+    rows = canonicalise(raw, ColumnMapping(COLUMNS, user_type, item_type), logs[0].uri, 0)
     described = f"{stem(logs[0].uri).removesuffix(_INTERACTIONS)}{_ITEMS}"
     items = next((_items(file, item_type) for file in files if stem(file.uri) == described), None)
     return Tables(ray.data.from_arrow(rows), items, None)

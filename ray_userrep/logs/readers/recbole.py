@@ -20,9 +20,9 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.atomic import described, read_atomic
 from ray_userrep.logs.dimensions import keyed, read_whole
 from ray_userrep.logs.files import CsvFormat, column_names, stem
-from ray_userrep.logs.scan import Layout, scan
+from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.logs.sequences import COLUMNS, seconds, unroll
-from ray_userrep.logs.shape import Shape
+from ray_userrep.logs.shape import LineParser
 from ray_userrep.logs.source import Tables
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
@@ -63,20 +63,22 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     return Tables(log.dataset(), _items(beside, log.mapping.item_type), _users(beside, log.mapping.user_type))
 
 
-def _layout(config: LogsConfig, typed: dict[str, str], alone: bool) -> Layout:
+def _layout(config: LogsConfig, typed: dict[str, str], alone: bool) -> LogLayout:
     """How the rows are read, given the header: plain name -> column."""
     user = _first(typed, _USERS) or _USERS[0]
     item = typed.get("item_id", "item_id")
     if _HISTORY in typed:
         columns = {user: None, typed[_HISTORY]: None, item: None}
-        return Layout(COLUMNS, _PLAIN, shape=Shape(columns, partial(_histories, columns=list(columns))), timed=False)
+        return LogLayout(
+            COLUMNS, _PLAIN, parser=LineParser(columns, partial(_histories, columns=list(columns))), timed=False
+        )
     wanted = {"user_id": user, "item_id": item, "timestamp": typed.get("timestamp", "timestamp")}
     rating = _first(typed, _RATINGS)
     if rating is not None:
         wanted["rating"] = rating
     if "timestamp" in typed or "timestamp" in config.columns or not alone:
-        return Layout(wanted, _PLAIN)
-    return Layout(wanted, _PLAIN, shape=Shape(dict.fromkeys(typed.values()), _ordered), timed=False)
+        return LogLayout(wanted, _PLAIN)
+    return LogLayout(wanted, _PLAIN, parser=LineParser(dict.fromkeys(typed.values()), _ordered), timed=False)
 
 
 def _first(typed: dict[str, str], names: tuple[str, ...]) -> str | None:

@@ -4,12 +4,20 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def table(told: dict[str, Any]) -> str:
+def law_table(told: dict[str, Any]) -> str:
     """What `fit` prints."""
-    return "\n".join([*_law(told), *_optima(told), *_predictions(told), *_comparison(told), *_warnings(told)])
+    return "\n".join(
+        [
+            *_law_lines(told),
+            *_optimum_lines(told),
+            *_prediction_lines(told),
+            *_comparison_lines(told),
+            *_warning_lines(told),
+        ]
+    )
 
 
-def _law(told: dict[str, Any]) -> Iterator[str]:
+def _law_lines(told: dict[str, Any]) -> Iterator[str]:
     law, count = told["law"], told["points"]["count"]
     yield f"L = {law['formula']}   ({count} points, {law['confidence']:.0%} intervals)"
     rows = law["constants"] | {f"{name} (optimum ∝ C^{name})": one for name, one in told.get("exponents", {}).items()}
@@ -20,21 +28,21 @@ def _law(told: dict[str, Any]) -> Iterator[str]:
             yield f"  {'a by ' + title:<22}{told[way]['a']:.4g}"
 
 
-def _optima(told: dict[str, Any]) -> Iterator[str]:
+def _optimum_lines(told: dict[str, Any]) -> Iterator[str]:
     for one in told.get("optima", []):
         yield f"for {one['C']:.4g} FLOPs train"
         for name in ("N", "D", "loss"):
             yield f"  {name:<22}{_with_interval(one[name])}"
 
 
-def _predictions(told: dict[str, Any]) -> Iterator[str]:
+def _prediction_lines(told: dict[str, Any]) -> Iterator[str]:
     for one in told["predictions"]:
         yield f"at N {one['N']:.4g}, D {one['D']:.4g} by {one['form']}"
         yield f"  {'loss':<22}{_with_interval(one['loss'])}"
         yield f"  {'loss of one run':<22}{_with_interval(one['run'])}"
 
 
-def _comparison(told: dict[str, Any]) -> Iterator[str]:
+def _comparison_lines(told: dict[str, Any]) -> Iterator[str]:
     yield f"{'form':<16}{'constants':>10}{'AICc':>12}{'held-out error':>16}"
     for one in sorted(told["comparison"], key=lambda one: (one["aicc"] is None, one["aicc"])):
         mark = "  <- preferred" if one["form"] == told["preferred"] else ""
@@ -42,7 +50,7 @@ def _comparison(told: dict[str, Any]) -> Iterator[str]:
         yield f"{one['form']:<16}{one['num_constants']:>10}{aicc:>12}{error:>16}{mark}"
 
 
-def _warnings(told: dict[str, Any]) -> Iterator[str]:
+def _warning_lines(told: dict[str, Any]) -> Iterator[str]:
     for line in told["warnings"]:
         yield f"warning: {line}"
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ray_userrep.errors import UserError
-from ray_userrep.scaling.law.law import study
+from ray_userrep.scaling.law.law import study_law
 from ray_userrep.scaling.study.rows import Row, law_points
 
 _MOST_LEFT_OUT = 2
@@ -22,7 +22,7 @@ def beside_floor(rows: Sequence[Row], law: dict[str, Any] | None, nats: float) -
     for number in range(1, min(_MOST_LEFT_OUT, len(sizes) - 1) + 1) if laws else ():
         left_out = sizes[:number]
         try:
-            told = study(law_points([row for row in rows if row["size"] not in left_out]))
+            told = study_law(law_points([row for row in rows if row["size"] not in left_out]))
         except UserError:  # too few runs are left
             break
         laws.append(_held(left_out, told, nats))

@@ -24,9 +24,9 @@ from ray_userrep.evaluation.objective_loss import contrast
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import ranks
 from ray_userrep.evaluation.table import summary
-from ray_userrep.feed.plan import Plan, Position
+from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import make_plan, train_counts
-from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.planner.accounting import Catalogue, Cost, backbone_parameters, lookahead_of, training_cost
 from ray_userrep.recipe.objective import AutoregressiveConfig
 from ray_userrep.recipe.recipe import Recipe
@@ -37,12 +37,12 @@ from ray_userrep.training.fit import fit, load_encoder
 from ray_userrep.training.loop import total_steps
 from ray_userrep.training.records import read_records
 
-Result = dict[str, Any]
+PointResult = dict[str, Any]
 TRAINED, DIVERGED = "trained", "diverged"
 _COSTED_BATCHES = 20
 
 
-def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any], on_record: Sink) -> Result:
+def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any], on_record: Sink) -> PointResult:
     """Train or resume one point and write its result; the caller holds the run's lease.
 
     Raises:
@@ -52,10 +52,10 @@ def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any
     began = time.perf_counter()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     spent = spent_on(recipe, corpus)
-    measured: Result = {"outcome": DIVERGED}
+    measured: PointResult = {"outcome": DIVERGED}
     try:
         fit(recipe, corpus, run_uri, lambda model: BareEngine(model, recipe.train, device), on_record)
-        measured = {"outcome": _outcome(run_uri)} | measure(recipe, corpus, load_encoder(run_uri))
+        measured = {"outcome": _outcome(run_uri)} | measure_point(recipe, corpus, load_encoder(run_uri))
     except DivergedError as error:
         measured["message"] = str(error)
     except UserError as error:
@@ -68,13 +68,13 @@ def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any
     return result
 
 
-def finished(run_uri: str) -> Result | None:
+def finished_point(run_uri: str) -> PointResult | None:
     """The result of a point that is done."""
     uri = storage.join(run_uri, runs.RESULT)
     return storage.read_json(uri) if storage.exists(uri) else None
 
 
-def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> Result:
+def measure_point(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> PointResult:
     """Validation loss, NDCG@10 and profile of a trained encoder."""
     split, config = resolve(recipe.split, corpus), recipe.evaluation
     encoder = encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
@@ -94,25 +94,25 @@ def validation_loss(recipe: Recipe, corpus: Corpus, split: Split, encoder: UserE
     if isinstance(recipe.objective, AutoregressiveConfig):
         return likelihood(encoder, read_unseen(corpus, split, encoder.side_columns))
     assert encoder.item_table is not None
-    data = Data(encoder.item_table, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
+    data = ObjectiveData(encoder.item_table, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
     objective = build_objective(recipe.objective, recipe.encoder, data)
     columns = {*encoder.side_columns, *objective.side_columns}
     return contrast(objective, encoder, read_unseen(corpus, split, sorted(columns)))
 
 
-def plan_of(recipe: Recipe, corpus: Corpus) -> Plan:
+def plan_of(recipe: Recipe, corpus: Corpus) -> BatchPlan:
     """What a recipe trains on."""
     split: Split = resolve(recipe.split, corpus, recipe.stream.user_share)
     return make_plan(corpus, split, recipe.stream, lookahead_of(recipe.objective), recipe.seed)
 
 
-def window_lengths(plan: Plan) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+def window_lengths(plan: BatchPlan) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
     """Lengths of the windows of the first global batches, `[W]` each."""
     batches = plan.batches(Position())
     return [batch.windows.length_W for batch, _ in zip(batches, range(_COSTED_BATCHES), strict=False)]
 
 
-def spent_on(recipe: Recipe, corpus: Corpus) -> Result:
+def spent_on(recipe: Recipe, corpus: Corpus) -> PointResult:
     """Parameters, interactions, epochs and FLOPs of the whole run, as planned; FLOPs by its first batches."""
     plan, lookahead = plan_of(recipe, corpus), lookahead_of(recipe.objective)
     steps = total_steps(recipe.train, plan.num_batches)

@@ -11,13 +11,13 @@ from typing import Any
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.scaling.law.law import Place, study
+from ray_userrep.scaling.law.law import RunSize, study_law
 from ray_userrep.scaling.study.rows import Row, law_points
 
 FILE = "prediction.json"
 
 
-def register(folder: str, rows: Sequence[Row], places: Mapping[str, Place]) -> dict[str, Any]:
+def register(folder: str, rows: Sequence[Row], places: Mapping[str, RunSize]) -> dict[str, Any]:
     """Predict the held-out settings from the runs that are there, unless that was done before; returns what stands.
 
     `places` are the N and D of each held-out setting. Where the runs allow no law, that is what is written.
@@ -49,10 +49,10 @@ def refuse_unregistered(folder: str, setting: str) -> None:
         raise UserError(f"{setting} is held out, but {uri} predicts {', '.join(known)}: name another folder with --run")
 
 
-def _predicted(rows: Sequence[Row], places: Mapping[str, Place]) -> dict[str, Any]:
+def _predicted(rows: Sequence[Row], places: Mapping[str, RunSize]) -> dict[str, Any]:
     told: dict[str, Any] = {"settings": list(places), "law": None, "predictions": []}
     try:
-        studied = study(law_points(rows), list(places.values()))
+        studied = study_law(law_points(rows), list(places.values()))
     except UserError as error:
         return told | {"no_law": str(error)}
     settings = itertools.cycle(places)  # of each form in turn

@@ -5,14 +5,14 @@ from typing import Any
 
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.table import HEADLINE
-from ray_userrep.scaling.law.points import MIN_POINTS, Points
-from ray_userrep.scaling.study.grid import LAW, Point
-from ray_userrep.scaling.study.point import TRAINED, Result
+from ray_userrep.scaling.law.points import MIN_POINTS, LawPoints
+from ray_userrep.scaling.study.grid import LAW, StudyPoint
+from ray_userrep.scaling.study.point import TRAINED, PointResult
 
 Row = dict[str, Any]
 
 
-def row_of(point: Point, result: Result) -> Row:
+def row_of(point: StudyPoint, result: PointResult) -> Row:
     """The run's place in the study and its figures; those of a run that diverged are null."""
     good = result["outcome"] == TRAINED
     asked = result.get("profile", {}).items()
@@ -32,7 +32,7 @@ def row_of(point: Point, result: Result) -> Row:
     }
 
 
-def law_points(rows: Sequence[Row]) -> Points:
+def law_points(rows: Sequence[Row]) -> LawPoints:
     """The runs that a law may be fitted to: those of the grid and the budgets that ended well.
 
     Raises:
@@ -42,4 +42,4 @@ def law_points(rows: Sequence[Row]) -> Points:
     if len(good) < MIN_POINTS:
         raise UserError(f"{len(good)} runs for a law: it needs at least {MIN_POINTS}")
     n, d, loss, c, epochs = ([float(row[name]) for row in good] for name in ("N", "D", "loss", "C", "epochs"))
-    return Points.of(n, d, loss, c, epochs)
+    return LawPoints.of(n, d, loss, c, epochs)

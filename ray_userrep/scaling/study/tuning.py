@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ray_userrep.scaling.study.grid import Point
-from ray_userrep.scaling.study.point import TRAINED, Result
+from ray_userrep.scaling.study.grid import StudyPoint
+from ray_userrep.scaling.study.point import TRAINED, PointResult
 
 
-def tuned_factors(trials: Sequence[Point], results: Mapping[str, Result]) -> dict[int, float]:
+def tuned_factors(trials: Sequence[StudyPoint], results: Mapping[str, PointResult]) -> dict[int, float]:
     """The factor on the learning rate that had the lowest loss at each size."""
     best: dict[int, tuple[float, float]] = {}
     for point in trials:

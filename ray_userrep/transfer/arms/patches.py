@@ -113,9 +113,9 @@ class PatchedScratch(Arm):
 def _maps(backbone: nn.Module, width: int) -> Iterator[tuple[nn.Module, str, slice]]:
     """The maps that get a patch: their module, their name in it, and where a token's own vector is in their input."""
     for module in list(backbone.modules()):
-        if isinstance(module, cnn.Block):
+        if isinstance(module, cnn.ConvBlock):
             taps = module.own_tap * width
             yield from ((module, name, slice(taps, taps + width)) for name in ("first", "second"))
-        elif isinstance(module, transformer.Block):
+        elif isinstance(module, transformer.TransformerBlock):
             yield module.attention, "out", slice(0, width)
             yield module, "ffn", slice(0, width)

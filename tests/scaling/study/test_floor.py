@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ray_userrep.scaling.law.law import study
+from ray_userrep.scaling.law.law import study_law
 from ray_userrep.scaling.study.floor import beside_floor
 from ray_userrep.scaling.study.rows import law_points
 
@@ -27,7 +27,7 @@ def rows_of(off: float):
 
 
 def told_of(rows, nats: float):
-    return beside_floor(rows, study(law_points(rows)) if rows else None, nats)
+    return beside_floor(rows, study_law(law_points(rows)) if rows else None, nats)
 
 
 def test_a_law_of_runs_that_follow_one_holds_the_floor():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ray_userrep.evaluation.objective_loss import WINDOWS
-from ray_userrep.scaling.study.point import finished, run_point, spent_on
+from ray_userrep.scaling.study.point import finished_point, run_point, spent_on
 from ray_userrep.training.records import read_records
 from tests.training.conftest import small_recipe, write_corpus
 
@@ -20,7 +20,7 @@ def test_a_run_s_size_data_and_compute_are_what_was_trained(corpus, tmp_path):
     recipe = small_recipe(**{**COLD, "stream.user_share": 0.5, "train.epochs": 1.5})
     run = str(tmp_path / "run")
     result = run_point(recipe, corpus, run, {"name": "x"}, lambda record: None)
-    assert result["outcome"] == "trained" and finished(run)["loss"] == result["loss"]
+    assert result["outcome"] == "trained" and finished_point(run)["loss"] == result["loss"]
     assert result["N"] == result["parameters"]["backbone"]
     last = [record for record in read_records(run) if record["kind"] == "train"][-1]
     assert result["steps"] == last["step"] and result["epochs"] == pytest.approx(1.5, abs=0.2)
@@ -45,5 +45,5 @@ def test_divergence_is_an_outcome(corpus, tmp_path):
     recipe = small_recipe(**{**COLD, "train.learning_rate": 1e20, "train.clip_norm": 1e30})
     run = str(tmp_path / "run")
     run_point(recipe, corpus, run, {"name": "x"}, lambda record: None)
-    done = finished(run)
+    done = finished_point(run)
     assert done["outcome"] == "diverged" and "the loss was" in done["message"] and "loss" not in done

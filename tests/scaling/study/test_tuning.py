@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ray_userrep.recipes.ladder import ladder
-from ray_userrep.scaling.study.grid import Point
+from ray_userrep.scaling.study.grid import StudyPoint
 from ray_userrep.scaling.study.point import DIVERGED, TRAINED
 from ray_userrep.scaling.study.tuning import edge_warnings, tuned_factors
 
@@ -17,7 +17,7 @@ def test_the_lowest_loss_wins_and_what_diverged_is_out():
     trials, results = [], {}
     for size, losses in LOSSES.items():
         for factor, loss in losses.items():
-            trials.append(Point(f"tune-n{size}-f{factor:g}-s0", "tune", size, 100, 0, RECIPE, 1.0, factor=factor))
+            trials.append(StudyPoint(f"tune-n{size}-f{factor:g}-s0", "tune", size, 100, 0, RECIPE, 1.0, factor=factor))
             outcome = {"outcome": DIVERGED} if loss is None else {"outcome": TRAINED, "loss": {"mean": loss}}
             results[trials[-1].name] = outcome
     assert tuned_factors(trials, results) == {1000: 1.0, 4000: 1.0}
