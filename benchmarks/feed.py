@@ -34,7 +34,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import bucket_of, hash_ids
+from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus, manifest_uri, open_corpus
@@ -43,7 +43,7 @@ from ray_userrep.distributed.connection import connect
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Prefetch, Step, buckets_held, make_plan, steps
 from ray_userrep.objectives.build import ObjectiveData, build_objective
-from ray_userrep.prepare.sources import write_sources
+from ray_userrep.prepare.side_tables import write_sources
 from ray_userrep.recipe.corpus import LeaveOneOutConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail

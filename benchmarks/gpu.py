@@ -25,8 +25,7 @@ from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.autoregressive import Autoregressive
 from ray_userrep.objectives.base import Draws
-from ray_userrep.objectives.sampled import SampledSoftmax
-from ray_userrep.objectives.samplers import by_counts
+from ray_userrep.objectives.sampled import SampledSoftmax, by_counts
 from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.bare import BareEngine

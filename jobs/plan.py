@@ -6,7 +6,7 @@ Without arguments: the default recipe on a log of a billion users and 10¹² int
 """
 
 from ray_userrep.command import run_job_with
-from ray_userrep.planner.hardware import PlanConfig
+from ray_userrep.planner.capacity import PlanConfig
 from ray_userrep.workflows.plan import run_plan
 
 if __name__ == "__main__":

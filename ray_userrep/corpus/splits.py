@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.errors import UserError

@@ -23,7 +23,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed import zero
 from ray_userrep.distributed.buckets import BucketReader, SharedCorpus, bucket_reader
-from ray_userrep.distributed.nodes import here, refuse_unshared
+from ray_userrep.distributed.connection import here, refuse_unshared
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.feed.stream import buckets_held
 from ray_userrep.recipe.recipe import Recipe

@@ -26,11 +26,10 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.card import model_card
-from ray_userrep.encoder.context import Context
-from ray_userrep.encoder.fields import side_columns
+from ray_userrep.encoder.fields import Context, side_columns
+from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
-from ray_userrep.encoder.items.rows import RowItems
-from ray_userrep.encoder.items.unit import UnitItems
+from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.layers import Dropout
 from ray_userrep.encoder.readout import APPENDED, append_token, readout
 from ray_userrep.errors import UserError

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from ray_userrep.evaluation.intervals import Interval
+from ray_userrep.evaluation.statistics import Interval
 
 NUM_SEEDS, DEPTH = 10, 50
 _NUM_DRAWS, _SEED = 20, 20_240_302

@@ -23,8 +23,8 @@ from ray_userrep.corpus.splits import Cut, Split
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import START, TIMESTAMPS, Batch
-from ray_userrep.feed.domains import DOMAIN_COLUMN, collect_domains, domain_codes
 from ray_userrep.feed.plan import BatchPlan, MicroBatch, Position, rank_slice
+from ray_userrep.feed.windows import DOMAIN_COLUMN, collect_domains, domain_codes
 from ray_userrep.recipe.corpus import StreamConfig
 
 Prepared = TypeVar("Prepared")

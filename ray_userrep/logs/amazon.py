@@ -16,11 +16,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.dimensions import keyed
-from ray_userrep.logs.documents import records
-from ray_userrep.logs.files import Columns, CsvFormat, stem
+from ray_userrep.logs.dimensions import keyed, records
+from ray_userrep.logs.files import Columns, CsvFormat, LineParser, stem
 from ray_userrep.logs.scan import LogLayout, scan
-from ray_userrep.logs.shape import LineParser
 from ray_userrep.logs.source import Tables
 from ray_userrep.recipe.logs import LogsConfig, TimestampUnit
 from ray_userrep.storage import FileEntry

@@ -1,7 +1,9 @@
 """Raw log files as Arrow tables, block by block: Parquet, and text by way of `text_files`.
 
 A large Parquet file becomes several pieces of work, cut between row groups; a text file is one piece, streamed in
-blocks: where a quoted line ends cannot be told from its middle.
+blocks: where a quoted line ends cannot be told from its middle. Where a line is no interaction but, say, a user's whole
+history, a `LineParser` turns each block of lines into rows while the file streams, so that such layouts share the scan,
+its checks and its quarantine with all others; it sees one block at a time and must not need another.
 """
 
 import io
@@ -15,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_userrep import storage
-from ray_userrep.logs.damage import readable
+from ray_userrep.logs.damage import OtherSchema, readable
 from ray_userrep.logs.text_files import (
     Columns,
     CsvFormat,
@@ -170,3 +172,54 @@ def _split(file: FileEntry, metadata: pq.FileMetaData) -> list[FilePart]:
 
 def _no_rows(columns: Columns) -> pa.Table:
     return pa.table({name: pa.nulls(0) for name in columns})
+
+
+ROWS_PER_FILE = 2**40  # row = file number * this + row in the file
+
+Rows = Callable[[pa.Table, FileEntry, int], pa.Table]
+
+
+class LineParser(NamedTuple):
+    """`columns` are read of a file; `rows` makes interactions of a block, its file and the number of its first line.
+
+    Lines are counted as rows are: file number * ROWS_PER_FILE + non-empty line in the file.
+    """
+
+    columns: Columns
+    rows: Rows
+
+
+def preview_rows(
+    file: FileEntry, csv: CsvFormat, parser: LineParser | None, choose: Callable[[list[str]], Columns]
+) -> FilePreview:
+    """Open a file once; `choose` picks the columns of its first rows.
+
+    Raises:
+        OtherSchema: the file lacks a column that its rows are made of.
+    """
+    if parser is None:
+        return preview(file, csv, choose)
+    found = preview(file, csv, lambda names: _needed(parser, names, file))
+    if not found.columns:
+        return found
+    rows = parser.rows(found.head, file, 0)
+    return found._replace(columns=rows.column_names, head=rows.select(list(choose(rows.column_names))))
+
+
+def _needed(parser: LineParser, names: list[str], file: FileEntry) -> Columns:
+    missing = [name for name in parser.columns if name not in names]
+    if missing:
+        raise OtherSchema(f"{file.uri} has no column {missing[0]!r}; its columns are {', '.join(names)}")
+    return parser.columns
+
+
+def row_blocks(
+    part: FilePart, csv: CsvFormat, parser: LineParser | None, columns: Columns, malformed: list[str], first_line: int
+) -> Iterator[pa.Table]:
+    """The named columns of the rows of a part; lines that cannot be split are added to `malformed`."""
+    if parser is None:
+        yield from read_blocks(part, csv, columns, malformed)
+        return
+    for lines in read_blocks(part, csv, parser.columns, malformed):
+        yield parser.rows(lines, part.file, first_line).select(list(columns))
+        first_line += lines.num_rows

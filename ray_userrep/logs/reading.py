@@ -14,10 +14,9 @@ import ray.data
 
 from ray_userrep.logs.canonical import OPTIONAL, ColumnMapping, canonicalise
 from ray_userrep.logs.damage import DamagedFile, OtherSchema
-from ray_userrep.logs.files import CsvFormat, FilePart
+from ray_userrep.logs.files import ROWS_PER_FILE, CsvFormat, FilePart, LineParser, row_blocks
 from ray_userrep.logs.hive import folder_values, in_range, is_cut
 from ray_userrep.logs.rejection import MALFORMED_LINE, rejected
-from ray_userrep.logs.shape import ROWS_PER_FILE, LineParser, row_blocks
 from ray_userrep.logs.text_files import EXACT, Columns
 from ray_userrep.logs.times import ISO
 from ray_userrep.recipe.logs import LogsConfig

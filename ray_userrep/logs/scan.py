@@ -19,12 +19,11 @@ import ray
 from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, ColumnMapping, require_columns
 from ray_userrep.logs.damage import EMPTY_FILE, DamagedFile, OtherSchema
-from ray_userrep.logs.files import Columns, FilePart
+from ray_userrep.logs.files import Columns, FilePart, preview_rows
 from ray_userrep.logs.hive import folder_values, refuse_range
 from ray_userrep.logs.ids import convert_ids, id_type, inexact, inexact_message, valid_text
 from ray_userrep.logs.reading import LogLayout, Piece, Scan, refusal_of, require, source_columns, with_folders
 from ray_userrep.logs.rejection import is_missing
-from ray_userrep.logs.shape import preview_rows
 from ray_userrep.logs.times import parse_timestamps
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry

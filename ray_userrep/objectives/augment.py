@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ray_userrep.corpus import draws
 from ray_userrep.feed.batch import MASK, START, TIMESTAMPS, Batch
-from ray_userrep.feed.domains import DOMAIN_COLUMN
+from ray_userrep.feed.windows import DOMAIN_COLUMN
 from ray_userrep.objectives.base import Draws
 
 _START_DRAW, _TOKEN_DRAW = 16, 18  # and the one after, for the second look

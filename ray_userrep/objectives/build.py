@@ -9,22 +9,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ray_userrep.corpus.hashing import bucket_of, hash_ids
+from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.fields import CATEGORY_LEVELS, FIELDS, price_codes
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS
-from ray_userrep.feed.domains import DOMAIN_COLUMN
+from ray_userrep.feed.windows import DOMAIN_COLUMN
 from ray_userrep.objectives.augment import dropped, masked, one_domain, one_period, permuted, subsequence
 from ray_userrep.objectives.autoencoding import Autoencoding, SideHead
 from ray_userrep.objectives.autoregressive import Autoregressive
 from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.contrastive import Contrastive
-from ray_userrep.objectives.hard import Choice, hardest, semi_hard
-from ray_userrep.objectives.in_batch import Cosine, InBatchSoftmax
-from ray_userrep.objectives.sampled import BinaryCrossEntropy, SampledSoftmax, gbce_beta
-from ray_userrep.objectives.samplers import InBatchSampler, MixedSampler, Sampler, by_counts, log_uniform
-from ray_userrep.objectives.softmax import FullSoftmax, ItemSoftmax
+from ray_userrep.objectives.in_batch import Choice, InBatchSoftmax, hardest, semi_hard
+from ray_userrep.objectives.sampled import (
+    BinaryCrossEntropy,
+    InBatchSampler,
+    MixedSampler,
+    SampledSoftmax,
+    Sampler,
+    by_counts,
+    gbce_beta,
+    log_uniform,
+)
+from ray_userrep.objectives.softmax import Cosine, FullSoftmax, ItemSoftmax
 from ray_userrep.objectives.weighted import Weighted
 from ray_userrep.recipe.encoder import EncoderConfig, FieldName
 from ray_userrep.recipe.objective import (

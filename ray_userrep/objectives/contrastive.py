@@ -20,7 +20,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.augment import PAIRED, keep
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, identity_gather
-from ray_userrep.objectives.hard import Choice
+from ray_userrep.objectives.in_batch import Choice
 from ray_userrep.recipe.encoder import ReadoutKind
 
 View = Callable[[Batch, Draws, int, float], Batch]

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
@@ -41,6 +42,25 @@ class FullSoftmax(ItemSoftmax):
         self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
     ) -> Tensor:
         return chunked_cross_entropy(states_TD, encoder.items(None), targets_T)
+
+
+class Cosine(ItemSoftmax):
+    """Another softmax over cosines and a temperature; the encoder's items have length one already."""
+
+    def __init__(self, inner: ItemSoftmax, temperature: float) -> None:
+        super().__init__()
+        self.inner = inner
+        self._temperature = temperature
+
+    def sample(self, rng: Draws, targets_T: Tensor) -> dict[str, Tensor]:
+        return self.inner.sample(rng, targets_T)
+
+    def forward(
+        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
+    ) -> Tensor:
+        scaled_TD = F.normalize(states_TD.float(), dim=-1) / self._temperature
+        loss: Tensor = self.inner(scaled_TD.to(states_TD.dtype), targets_T, encoder, view, gather)
+        return loss
 
 
 def chunked_cross_entropy(states_TD: Tensor, table_VD: Tensor, targets_T: Tensor) -> Tensor:

@@ -19,16 +19,15 @@ import ray
 from numpy.typing import NDArray
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
+from ray_userrep.corpus.jagged import KEYS, merge_sequences
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
-from ray_userrep.corpus.merge import KEYS, merge_sequences
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs, open_logs, unknown_files
-from ray_userrep.prepare.grow import grow_items, grow_users
 from ray_userrep.prepare.prepare import build_version
 from ray_userrep.prepare.sequences import sequence_counts
-from ray_userrep.prepare.sources import read_sources, write_sources
+from ray_userrep.prepare.side_tables import grow_items, grow_users, read_sources, write_sources
 from ray_userrep.prepare.stages import Build, plain_errors
 from ray_userrep.recipe.corpus import CorpusConfig
 from ray_userrep.recipe.logs import LogsConfig

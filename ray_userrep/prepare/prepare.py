@@ -24,13 +24,10 @@ from ray_userrep.corpus.store import manifest_uri, newest_version
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs
 from ray_userrep.prepare.kcore import keep_core
-from ray_userrep.prepare.memory import PEAK
-from ray_userrep.prepare.partition import partition
-from ray_userrep.prepare.quarantine import refuse_damage
+from ray_userrep.prepare.partition import partition, refuse_damage
 from ray_userrep.prepare.sequences import sort_bucket, write_bucket
-from ray_userrep.prepare.sources import write_sources
-from ray_userrep.prepare.stages import Build, Report, StageProgress, begin, plain_errors, run_tasks
-from ray_userrep.prepare.users import write_users
+from ray_userrep.prepare.side_tables import write_sources, write_users
+from ray_userrep.prepare.stages import PEAK, Build, Report, StageProgress, begin, plain_errors, run_tasks
 from ray_userrep.prepare.vocabulary import Counted, Vocabulary, count_range, cuts, number_items, write_items
 from ray_userrep.recipe.corpus import CorpusConfig
 

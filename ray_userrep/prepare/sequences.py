@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.prepare.staging import SLICE_ROWS, read_slices, write_rows, write_slices
 from ray_userrep.prepare.vocabulary import Vocabulary

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.prepare.staging import SLICE_ROWS, in_threads, read_rows, read_slices, write_rows, write_slices
 
 _RANGE_SLICES = 128  # 2 million entries in one task's memory, about

@@ -5,9 +5,8 @@ import sys
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.scaling.law.law import RunSize, study_law
+from ray_userrep.scaling.law.law import RunSize, law_table, study_law
 from ray_userrep.scaling.law.points import read_points
-from ray_userrep.scaling.law.table import law_table
 
 
 def main(argv: list[str]) -> int:

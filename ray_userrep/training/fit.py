@@ -27,12 +27,22 @@ from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
+from ray_userrep.training.callbacks import (
+    LIKELIHOOD,
+    RANKING,
+    Epochs,
+    Log,
+    Record,
+    Save,
+    Sink,
+    Validate,
+    likelihood_metrics,
+    ranking_metrics,
+)
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.records import MetricsFile, TensorBoard
 from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare_micros
-from ray_userrep.training.validation import LIKELIHOOD, RANKING, likelihood_metrics, ranking_metrics
 from ray_userrep.training.warm_start import Unshard, warm_start
 
 EngineFactory = Callable[[TrainModel], Engine]

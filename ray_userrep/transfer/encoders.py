@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ray_userrep import storage
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.intervals import Interval
+from ray_userrep.evaluation.statistics import Interval
 from ray_userrep.recipe.encoder import ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.transfer import TransferConfig

@@ -1,8 +1,7 @@
 """A capacity plan, printed, and kept as JSON where a run folder is named."""
 
 from ray_userrep import storage
-from ray_userrep.planner.capacity import capacity_table, plan_capacity
-from ray_userrep.planner.hardware import PlanConfig
+from ray_userrep.planner.capacity import PlanConfig, capacity_table, plan_capacity
 from ray_userrep.recipe.recipe import Recipe
 
 

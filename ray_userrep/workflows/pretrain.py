@@ -6,8 +6,7 @@ from contextlib import contextmanager
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
-from ray_userrep.distributed.connection import connect
-from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages.pretrain import write_report

@@ -14,8 +14,7 @@ import numpy as np
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.distributed.connection import connect
-from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.sweep import OnProgress, Progress, begun, sweep
 from ray_userrep.distributed.utilisation import Sample, Watch, utilisation
 from ray_userrep.errors import UserError
@@ -23,10 +22,8 @@ from ray_userrep.planner.ladder import shape_of
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.report.pages.scaling import scaling_page
-from ray_userrep.scaling.law.law import RunSize, study_law
+from ray_userrep.scaling.law.law import RunSize, law_table, study_law
 from ray_userrep.scaling.law.points import MIN_POINTS
-from ray_userrep.scaling.law.table import law_table
-from ray_userrep.scaling.study.floor import beside_floor
 from ray_userrep.scaling.study.grid import (
     LAW,
     StudyData,
@@ -37,10 +34,17 @@ from ray_userrep.scaling.study.grid import (
     study_points,
     tuning_points,
 )
-from ray_userrep.scaling.study.point import plan_of, spent_on, window_lengths
-from ray_userrep.scaling.study.prediction import register, registered
-from ray_userrep.scaling.study.rows import Row, law_points, row_of
-from ray_userrep.scaling.study.tuning import edge_warnings, tuned_factors
+from ray_userrep.scaling.study.point import (
+    Row,
+    edge_warnings,
+    law_points,
+    plan_of,
+    row_of,
+    spent_on,
+    tuned_factors,
+    window_lengths,
+)
+from ray_userrep.scaling.study.prediction import beside_floor, register, registered
 from ray_userrep.training import runs
 from ray_userrep.workflows.prepare import open_or_prepare
 

@@ -13,8 +13,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.text import items_with_text
-from ray_userrep.distributed.connection import connect
-from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.side_by_side import Setting, fitted
 from ray_userrep.encoder.fields import side_columns
 from ray_userrep.encoder.user_encoder import UserEncoder

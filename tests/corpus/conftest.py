@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import bucket_of, hash_ids
+from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 from ray_userrep.prepare.sequences import sequence_counts

@@ -14,8 +14,7 @@ from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.autoregressive import TARGETS, Autoregressive
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
-from ray_userrep.objectives.sampled import SampledSoftmax
-from ray_userrep.objectives.samplers import by_counts
+from ray_userrep.objectives.sampled import SampledSoftmax, by_counts
 from ray_userrep.objectives.softmax import FullSoftmax
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.objective import AutoregressiveConfig

@@ -19,7 +19,7 @@ from ray_userrep.objectives.augment import dropped, masked, one_domain, one_peri
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.objectives.contrastive import Contrastive
-from ray_userrep.objectives.hard import hardest, semi_hard
+from ray_userrep.objectives.in_batch import hardest, semi_hard
 from ray_userrep.recipe.encoder import EncoderConfig, TextItemsConfig
 from ray_userrep.recipe.objective import ContrastiveConfig
 

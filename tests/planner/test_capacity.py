@@ -3,8 +3,16 @@
 import pytest
 
 from ray_userrep.planner.accounting import Catalogue, training_cost
-from ray_userrep.planner.capacity import WAYS, capacity_table, memory_of, plan_capacity, step_load, step_seconds
-from ray_userrep.planner.hardware import GPUS, PlanConfig
+from ray_userrep.planner.capacity import (
+    GPUS,
+    WAYS,
+    PlanConfig,
+    capacity_table,
+    memory_of,
+    plan_capacity,
+    step_load,
+    step_seconds,
+)
 from ray_userrep.recipe.recipe import Recipe
 
 KIND = {"kind": "transformer"}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.logs.times import TIMESTAMP
 from ray_userrep.prepare.sequences import group, sequence_counts
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from ray_userrep.prepare.memory import PEAK
-from ray_userrep.prepare.stages import Build, StageProgress, begin
+from ray_userrep.prepare.stages import PEAK, Build, StageProgress, begin
 
 KEY = {"source_fingerprint": "f", "num_buckets": 8}
 

@@ -1,7 +1,7 @@
 """RecBole's atomic files (`.inter`, `.item`, `.user`), its benchmark splits, and UniSRec's files of the same kind.
 
 The header is `name:type`, tab-separated. Where `.inter` has one interaction a row, all parts of a split are read;
-without a timestamp, the n-th row is put n seconds after the epoch (see `sequences`), which a split into several files
+without a timestamp, the n-th row is put n seconds after the epoch (see `untimed`), which a split into several files
 does not allow. Where a row is `user, history, target`, the row of `NAME.test.inter` is the user's whole history and is
 all that is read: training rows repeat it. Such histories are cut at the 50 or so newest items by those who made the
 files.
@@ -17,13 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.atomic import described, read_atomic
-from ray_userrep.logs.dimensions import keyed, read_whole
-from ray_userrep.logs.files import CsvFormat, column_names, stem
+from ray_userrep.logs.dimensions import described, keyed, read_atomic, read_whole
+from ray_userrep.logs.files import CsvFormat, LineParser, column_names, stem
 from ray_userrep.logs.scan import LogLayout, scan
-from ray_userrep.logs.sequences import COLUMNS, seconds, unroll
-from ray_userrep.logs.shape import LineParser
 from ray_userrep.logs.source import Tables
+from ray_userrep.logs.untimed import COLUMNS, seconds, unroll
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 

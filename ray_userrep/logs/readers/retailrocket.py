@@ -1,15 +1,15 @@
 """RetailRocket as published (`events.csv`), and in the Case Recommender project's cut (`.dat` files, also zipped).
 
 The original has times in milliseconds and three events: `view`, `addtocart`, `transaction`. The cut has the same
-events, one a file, and no time (see `caserec`): which of a user's events came first is not known across its files. Item
+events, one a file, and no time (see `untimed`): which of a user's events came first is not known across its files. Item
 properties are hashed in the original, and are left alone.
 """
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.caserec import only, untimed
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.logs.source import Tables
+from ray_userrep.logs.untimed import only, untimed
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 

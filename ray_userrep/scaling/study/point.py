@@ -1,12 +1,19 @@
-"""One run of a study, from its recipe to its figures: trained by the bare loop, measured three ways.
+"""One run of a study, from its recipe to its figures: trained by the bare loop, measured three ways, and put in a row.
 
 Beside the validation loss stand NDCG@10 on the test items and what a linear model reads about the users, so that a
 study can say whether a lower loss is worth anything. A run that diverges has that as its outcome.
+
+The learning rate may be tuned at each size, among the ladder's own times the factors that were tried. What is tuned is
+the backbone's rate; the items' is the same at every size. One amount of data serves for all, one in the middle: short
+runs like rates that make long ones diverge, and the longest would cost as much as the study. Only sizes that are held
+out on so much data are tried on less, and may be tuned worse for it: what is to be predicted must not have been
+trained.
 
 Shapes: W windows.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,19 +24,19 @@ from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
-from ray_userrep.evaluation.encoder_ranks import encoder_scorer
 from ray_userrep.evaluation.histories import read_histories
-from ray_userrep.evaluation.likelihood import Likelihood, likelihood, read_unseen
-from ray_userrep.evaluation.objective_loss import contrast
+from ray_userrep.evaluation.losses import Likelihood, contrast, likelihood, read_unseen
 from ray_userrep.evaluation.profile import measure_profile
-from ray_userrep.evaluation.ranking import ranks
-from ray_userrep.evaluation.table import summary
+from ray_userrep.evaluation.ranking import encoder_scorer, ranks
+from ray_userrep.evaluation.statistics import HEADLINE, summary
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import make_plan, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.planner.accounting import Catalogue, Cost, backbone_parameters, lookahead_of, training_cost
 from ray_userrep.recipe.objective import AutoregressiveConfig
 from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.scaling.law.points import MIN_POINTS, LawPoints
+from ray_userrep.scaling.study.grid import LAW, StudyPoint
 from ray_userrep.training import runs
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.callbacks import Sink
@@ -138,3 +145,59 @@ def _per_interaction(costs: list[Cost], part: str) -> float:
 
 def _outcome(run_uri: str) -> str:
     return DIVERGED if any(record["kind"] == "diverged" for record in read_records(run_uri)) else TRAINED
+
+
+Row = dict[str, Any]
+
+
+def row_of(point: StudyPoint, result: PointResult) -> Row:
+    """The run's place in the study and its figures; those of a run that diverged are null."""
+    good = result["outcome"] == TRAINED
+    asked = result.get("profile", {}).items()
+    profile = {name: one["metrics"]["encoder"][one["headline"]]["mean"] for name, one in asked}
+    stream, train = point.recipe.stream, point.recipe.train
+    return {
+        **{name: getattr(point, name) for name in ("name", "setting", "kind", "size", "data", "seed", "held_out")},
+        **{name: result[name] for name in ("outcome", "N", "D", "C", "flops", "epochs", "users")},
+        "compute": point.compute,
+        "loss": result["loss"]["mean"] if good else None,
+        HEADLINE: result["metrics"][HEADLINE]["mean"] if good else None,
+        "profile": profile if good else {},
+        "max_len": stream.max_len,
+        "batch_tokens": stream.batch_tokens,
+        "learning_rate": train.learning_rate,
+        "seconds": result["timings"]["run"],
+    }
+
+
+def law_points(rows: Sequence[Row]) -> LawPoints:
+    """The runs that a law may be fitted to: those of the grid and the budgets that ended well.
+
+    Raises:
+        UserError: there are too few of them.
+    """
+    good = [row for row in rows if row["kind"] in LAW and row["loss"] is not None]
+    if len(good) < MIN_POINTS:
+        raise UserError(f"{len(good)} runs for a law: it needs at least {MIN_POINTS}")
+    n, d, loss, c, epochs = ([float(row[name]) for row in good] for name in ("N", "D", "loss", "C", "epochs"))
+    return LawPoints.of(n, d, loss, c, epochs)
+
+
+def tuned_factors(trials: Sequence[StudyPoint], results: Mapping[str, PointResult]) -> dict[int, float]:
+    """The factor on the learning rate that had the lowest loss at each size."""
+    best: dict[int, tuple[float, float]] = {}
+    for point in trials:
+        result = results[point.name]
+        if result["outcome"] == TRAINED:
+            best[point.size] = min(best.get(point.size, (np.inf, 1.0)), (result["loss"]["mean"], point.factor))
+    return {size: factor for size, (_, factor) in best.items()}
+
+
+def edge_warnings(tuned: Mapping[int, float], factors: Sequence[float]) -> list[str]:
+    """What to know where the best factor may lie beyond those that were tried."""
+    edges = {min(factors), max(factors)} if len(factors) > 1 else set()
+    outer = [size for size, factor in tuned.items() if factor in edges]
+    if not outer:
+        return []
+    tried = ", ".join(f"{factor:g}" for factor in sorted(factors))
+    return [f"{len(outer)} of {len(tuned)} sizes learn best at an end of the rates tried (factors {tried}): try more"]

@@ -18,16 +18,15 @@ from ray_userrep.corpus.splits import Split, SplitPart
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.data import Sequences
-from ray_userrep.evaluation.intervals import Interval
-from ray_userrep.evaluation.label_metrics import accuracy, auc, r2
+from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.look_alike import look_alike_metrics
-from ray_userrep.evaluation.measure import Measure
+from ray_userrep.evaluation.metrics import Measure, accuracy, auc, r2
 from ray_userrep.evaluation.profile import Attribute, count_features, read_attributes, user_vectors
+from ray_userrep.evaluation.statistics import Interval
 from ray_userrep.objectives.base import Objective
 from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig
 from ray_userrep.transfer.labels import UserLabels
-from ray_userrep.transfer.tasks.baselines import item_counts, majority, trees
+from ray_userrep.transfer.tasks.label_baselines import item_counts, majority, trees
 from ray_userrep.transfer.tasks.users import ChosenUsers, deal, fingerprint, first_share, refuse_few
 
 _RANDOM_WIDTH = 64

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ray_userrep.corpus.splits import Cut, SplitPart
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.evaluation.measure import Measure
+from ray_userrep.evaluation.metrics import Measure
 from ray_userrep.objectives.base import Objective
 
 

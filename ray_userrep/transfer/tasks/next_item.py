@@ -21,13 +21,10 @@ from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.data import Histories
-from ray_userrep.evaluation.encoder_ranks import encoder_scorer
-from ray_userrep.evaluation.histories import read_histories
-from ray_userrep.evaluation.measure import Measure, mean_of
-from ray_userrep.evaluation.metrics import hit_rate, ndcg
-from ray_userrep.evaluation.ranking import ranks
-from ray_userrep.evaluation.tuning import tuned_baselines
+from ray_userrep.evaluation.baselines import tuned_baselines
+from ray_userrep.evaluation.histories import Histories, read_histories
+from ray_userrep.evaluation.metrics import Measure, hit_rate, mean_of, ndcg
+from ray_userrep.evaluation.ranking import encoder_scorer, ranks
 from ray_userrep.feed.stream import train_counts
 from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.build import ObjectiveData, build_objective

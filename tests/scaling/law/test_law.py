@@ -9,9 +9,8 @@ import pytest
 
 from ray_userrep.errors import UserError
 from ray_userrep.scaling.__main__ import main
-from ray_userrep.scaling.law.law import study_law
+from ray_userrep.scaling.law.law import law_table, study_law
 from ray_userrep.scaling.law.points import LawPoints
-from ray_userrep.scaling.law.table import law_table
 
 DRAWS = 60
 

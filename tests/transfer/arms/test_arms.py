@@ -7,9 +7,8 @@ from sklearn.metrics import roc_auc_score
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.encoder_ranks import as_batch
 from ray_userrep.evaluation.histories import read_known
-from ray_userrep.evaluation.ranking import newest
+from ray_userrep.evaluation.ranking import as_batch, newest
 from ray_userrep.feed.batch import Batch
 from ray_userrep.recipe.transfer import AttributeTaskConfig, TransferConfig
 from ray_userrep.training.bare import BareEngine
