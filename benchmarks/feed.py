@@ -34,21 +34,21 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import bucket_of, hash_ids
+from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus, manifest_uri, open_corpus
-from ray_userrep.distributed.buckets import Reader, SharedCorpus, bucket_reader
+from ray_userrep.distributed.buckets import BucketReader, SharedCorpus, bucket_reader
 from ray_userrep.distributed.connection import connect
-from ray_userrep.feed.plan import Plan, Position
+from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Prefetch, Step, buckets_held, make_plan, steps
-from ray_userrep.objectives.build import Data, build_objective
-from ray_userrep.prepare.sources import write_sources
+from ray_userrep.objectives.build import ObjectiveData, build_objective
+from ray_userrep.prepare.side_tables import write_sources
 from ray_userrep.recipe.corpus import LeaveOneOutConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail
 from ray_userrep.training.runs import environment
-from ray_userrep.training.step import Micros, draws_at, prepare
+from ray_userrep.training.step import Micros, draws_at, prepare_micros
 
 RESULTS = Path(__file__).parent / "results"
 NUM_ITEMS, LONGEST = 20_000, 2_000
@@ -147,19 +147,21 @@ def measured(corpus: Corpus, seconds: float, repeats: int, step_seconds: float) 
     }
 
 
-def plan_of(corpus: Corpus, recipe: Recipe) -> Plan:
+def plan_of(corpus: Corpus, recipe: Recipe) -> BatchPlan:
     return make_plan(corpus, resolve(LeaveOneOutConfig(), corpus), recipe.stream, 1, recipe.seed)
 
 
-def source(corpus: Corpus, plan: Plan, recipe: Recipe, rank: int = 0, world: int = 1) -> Iterator[Step[Micros]]:
+def source(corpus: Corpus, plan: BatchPlan, recipe: Recipe, rank: int = 0, world: int = 1) -> Iterator[Step[Micros]]:
     """What a rank of the default recipe trains on."""
-    objective = build_objective(recipe.objective, recipe.encoder, Data(corpus.items(), [], lambda: np.zeros(0)))
+    objective = build_objective(
+        recipe.objective, recipe.encoder, ObjectiveData(corpus.items(), [], lambda: np.zeros(0))
+    )
     buckets = BucketCache(corpus, buckets_held(plan.config))
-    prepared = lambda micros, here: prepare(objective, micros, draws_at(recipe.seed, here), rank)  # noqa: E731
+    prepared = lambda micros, here: prepare_micros(objective, micros, draws_at(recipe.seed, here), rank)  # noqa: E731
     return steps(plan, buckets, rank, world, Position(), prepared)
 
 
-def stream(corpus: Corpus, plan: Plan, recipe: Recipe, seconds: float, step_seconds: float) -> dict[str, float]:
+def stream(corpus: Corpus, plan: BatchPlan, recipe: Recipe, seconds: float, step_seconds: float) -> dict[str, float]:
     feed = Prefetch(source(corpus, plan, recipe), recipe.stream.prefetch)
     targets, num_steps = 0, 0
     x = torch.randn(256, 256)
@@ -218,7 +220,7 @@ class Counted(Corpus):
 
 
 @ray.remote(num_cpus=0)
-def two_epochs(uri: str, group: int, rank: int, world: int, reader: Reader | None) -> int:
+def two_epochs(uri: str, group: int, rank: int, world: int, reader: BucketReader | None) -> int:
     """What a worker does to the files: planning, then every batch of two epochs; how many buckets it read itself."""
     recipe = online_retail()
     recipe.stream.shuffle_buckets, recipe.stream.batch_tokens = group, 65_536

@@ -25,13 +25,12 @@ from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.autoregressive import Autoregressive
 from ray_userrep.objectives.base import Draws
-from ray_userrep.objectives.sampled import SampledSoftmax
-from ray_userrep.objectives.samplers import by_counts
+from ray_userrep.objectives.sampled import SampledSoftmax, by_counts
 from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.runs import environment
-from ray_userrep.training.step import TrainModel, prepare, train_step
+from ray_userrep.training.step import TrainModel, prepare_micros, train_step
 
 RESULT = Path(__file__).parent / "results" / "gpu.json"
 MAX_LEN, NUM_ITEMS, NUM_NEGATIVES, ZIPF, WARMUP = 1024, 100_000, 8192, 1.2, 5
@@ -74,7 +73,7 @@ def _measure(size: tuple[int, int, int], batch_tokens: int, steps: int, peak: fl
     seconds, tokens, squares = [], 0, 0
     for step in range(WARMUP + steps):
         lengths_B = zipf_lengths(batch_tokens, step)
-        micros = prepare(objective, [windows(lengths_B, step)], Draws(0, 0, step), 0)
+        micros = prepare_micros(objective, [windows(lengths_B, step)], Draws(0, 0, step), 0)
         torch.cuda.synchronize()
         began = time.perf_counter()
         train_step(engine, micros, 1e-4)

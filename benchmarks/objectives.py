@@ -28,11 +28,10 @@ from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed.connection import connect
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
-from ray_userrep.evaluation.encoder_ranks import encoder_scorer
 from ray_userrep.evaluation.histories import read_histories, read_train
 from ray_userrep.evaluation.profile import count_features, measure_attribute, measure_profile, read_attributes
-from ray_userrep.evaluation.ranking import ranks
-from ray_userrep.evaluation.table import summary
+from ray_userrep.evaluation.ranking import encoder_scorer, ranks
+from ray_userrep.evaluation.statistics import summary
 from ray_userrep.recipe.fields import validated
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail

@@ -18,7 +18,7 @@ from ray_userrep import storage
 from ray_userrep.command import load
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import open_corpus
-from ray_userrep.evaluation.likelihood import read_unseen
+from ray_userrep.evaluation.losses import read_unseen
 from ray_userrep.feed.windows import tiles
 from ray_userrep.logs.synthetic.planted import Floors
 from ray_userrep.logs.synthetic.synthesize import DESCRIPTION

@@ -1,16 +1,19 @@
-"""Counter-based randomness: a draw depends on what it is for, never on who draws it or when.
+"""Counter-based random numbers and stable hashes of ids, both by SplitMix64 (Steele, Lea & Flood, OOPSLA 2014).
 
-A hash of (seed, epoch, ...) is a little slower than a generator's stream and needs no state: a resumed or re-sharded
-run draws the same numbers. The mixing function is SplitMix64 (Steele, Lea & Flood, OOPSLA 2014).
+A draw depends on what it is for, never on who draws it or when. A hash of (seed, epoch, ...) is a little slower than a
+generator's stream and needs no state: a resumed or re-sharded run draws the same numbers. The hash of an id is the same
+on every machine, in every version, for every block that the id appears in.
 """
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
-def mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def splitmix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64's finaliser, elementwise and wrapping."""
     with np.errstate(over="ignore"):
         z = (x + _GAMMA).astype(np.uint64)
@@ -23,7 +26,7 @@ def bits(*keys: int | NDArray[np.integer]) -> NDArray[np.uint64]:
     """64 random bits for each combination of the broadcast keys."""
     state = np.zeros((), np.uint64)
     for key in keys:
-        state = mix(state ^ mix(np.asarray(key).astype(np.int64).view(np.uint64)))
+        state = splitmix64(state ^ splitmix64(np.asarray(key).astype(np.int64).view(np.uint64)))
     return state
 
 
@@ -35,3 +38,17 @@ def uniforms(*keys: int | NDArray[np.integer]) -> NDArray[np.float64]:
 def seed_of(*keys: int) -> int:
     """A 63-bit seed for a library's own generator."""
     return int(bits(*keys) >> np.uint64(1))
+
+
+def hash_ids(ids: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+    """A hash of each id, int64 or string; each distinct text of the array is hashed once."""
+    if pa.types.is_integer(ids.type):
+        return splitmix64(ids.to_numpy().astype(np.int64, copy=False).view(np.uint64)).view(np.int64)
+    encoded = ids.combine_chunks().dictionary_encode() if isinstance(ids, pa.ChunkedArray) else ids.dictionary_encode()
+    texts = encoded.dictionary.to_numpy(zero_copy_only=False)
+    return pd.util.hash_array(texts, categorize=False).view(np.int64)[encoded.indices.to_numpy()]
+
+
+def bucket_of(hashes: NDArray[np.int64], num_buckets: int) -> NDArray[np.int64]:
+    """The bucket of each hash, from 0 to one below their number."""
+    return (hashes.view(np.uint64) % np.uint64(num_buckets)).astype(np.int64)

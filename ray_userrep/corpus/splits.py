@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.errors import UserError
@@ -32,10 +32,10 @@ NONE = -1
 TRAIN, _VALID, _TEST = 0, 1, 2
 _HELD_OUT, _SAMPLED = 9, 10  # what a draw is for
 
-Part = Literal["valid", "test"]
+SplitPart = Literal["valid", "test"]
 
 
-class Positions(NamedTuple):
+class CutPositions(NamedTuple):
     """Where a bucket's users are cut, as positions inside each user's sequence.
 
     Training is `[0, train_end)`; a target is predicted from everything before it, `NONE` where a user has none;
@@ -67,7 +67,7 @@ class Split(NamedTuple):
     part_V: NDArray[np.int8] | None = None  # cold_item: which part each item is held out for
     user_share: float = 1.0  # of the users trained on
 
-    def positions(self, bucket: Bucket) -> Positions:
+    def positions(self, bucket: Bucket) -> CutPositions:
         """Cut the users of one bucket."""
         match self.config:
             case LeaveOneOutConfig():
@@ -91,7 +91,7 @@ class Split(NamedTuple):
         kept = self.heads(bucket, np.arange(bucket.num_users), train_end_U)
         return kept, kept.lengths_U
 
-    def learned(self, bucket: Bucket, before: Part) -> Bucket:
+    def learned(self, bucket: Bucket, before: SplitPart) -> Bucket:
         """The interactions that may be learned from before a part's targets."""
         cut = self.positions(bucket)
         ends_U = cut.train_end_U if before == "valid" else cut.learned_U
@@ -101,7 +101,7 @@ class Split(NamedTuple):
         """What is known of every user when the test begins."""
         return self.heads(bucket, np.arange(bucket.num_users), self.positions(bucket).before_test_U)
 
-    def targets(self, bucket: Bucket, part: Part) -> tuple[Bucket, NDArray[np.int64]]:
+    def targets(self, bucket: Bucket, part: SplitPart) -> tuple[Bucket, NDArray[np.int64]]:
         """A part's targets, `[W]` item indices, each with what its user did before it as a user of its own."""
         cut = self.positions(bucket)
         first_U = cut.valid_U if part == "valid" else cut.test_U
@@ -155,11 +155,11 @@ def _midnight_us(day: str) -> int:
     return int(moment.timestamp()) * 1_000_000
 
 
-def _leave_out(lengths_U: NDArray[np.int64], k: int) -> Positions:
+def _leave_out(lengths_U: NDArray[np.int64], k: int) -> CutPositions:
     # Users who have nothing left to learn from once both parts are held out only train.
     held_out = lengths_U >= 2 * k + 1
     before_test_U = np.where(held_out, lengths_U - k, lengths_U)
-    return Positions(
+    return CutPositions(
         train_end_U=np.where(held_out, lengths_U - 2 * k, lengths_U),
         valid_U=np.where(held_out, lengths_U - 2 * k, NONE),
         test_U=np.where(held_out, lengths_U - k, NONE),
@@ -169,21 +169,21 @@ def _leave_out(lengths_U: NDArray[np.int64], k: int) -> Positions:
     )
 
 
-def _global_time(bucket: Bucket, valid_from: int, test_from: int) -> Positions:
+def _global_time(bucket: Bucket, valid_from: int, test_from: int) -> CutPositions:
     train_end = bucket.counts(bucket.timestamps_N < valid_from)
     test_start = bucket.counts(bucket.timestamps_N < test_from)
     # The first interaction of a period is the target; a user without history before it has nothing to predict from.
     valid = np.where((train_end > 0) & (train_end < test_start), train_end, NONE)
     test = np.where((test_start > 0) & (test_start < bucket.lengths_U), test_start, NONE)
-    return Positions(train_end, valid, test, test_start, test_start)
+    return CutPositions(train_end, valid, test, test_start, test_start)
 
 
-def _cold_user(bucket: Bucket, config: ColdUserConfig) -> Positions:
+def _cold_user(bucket: Bucket, config: ColdUserConfig) -> CutPositions:
     part_U, lengths_U = _parts(bucket.user_hash_U, config), bucket.lengths_U
     last_U = np.where(lengths_U >= 2, lengths_U - 1, NONE)
     test_U = np.where(part_U == _TEST, last_U, NONE)
     train_end_U = np.where(part_U == TRAIN, lengths_U, 0)
-    return Positions(
+    return CutPositions(
         train_end_U=train_end_U,
         valid_U=np.where(part_U == _VALID, last_U, NONE),
         test_U=test_U,
@@ -192,7 +192,7 @@ def _cold_user(bucket: Bucket, config: ColdUserConfig) -> Positions:
     )
 
 
-def _cold_item(bucket: Bucket, part_V: NDArray[np.int8]) -> Positions:
+def _cold_item(bucket: Bucket, part_V: NDArray[np.int8]) -> CutPositions:
     part_N, lengths_U = part_V[bucket.items_N], bucket.lengths_U
     start_N = np.repeat(bucket.offsets_U1[:-1], lengths_U)
     known_N1 = np.concatenate([[0], np.cumsum(part_N == TRAIN)])
@@ -202,7 +202,7 @@ def _cold_item(bucket: Bucket, part_V: NDArray[np.int8]) -> Positions:
     for target_U, part in ((valid_U, _VALID), (test_U, _TEST)):
         is_target_N = (part_N == part) & has_history_N
         target_U[user_N[is_target_N]] = place_N[is_target_N]  # of several, the last is kept
-    return Positions(lengths_U, valid_U, test_U, before_test_U=lengths_U, learned_U=lengths_U)
+    return CutPositions(lengths_U, valid_U, test_U, before_test_U=lengths_U, learned_U=lengths_U)
 
 
 def _parts(hashes: NDArray[np.int64], config: ColdUserConfig | ColdItemConfig) -> NDArray[np.int8]:

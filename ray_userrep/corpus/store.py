@@ -15,11 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.corpus.jagged import ranges
+from ray_userrep.corpus.jagged import KEYS, completed, merge_sequences, ranges
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
-from ray_userrep.corpus.merge import KEYS, completed, merge
 from ray_userrep.errors import UserError
 
 
@@ -112,7 +111,7 @@ class Corpus:
         files = self.files(number)
         columns = [*KEYS, *side]
         tables = [storage.read_parquet(storage.join(self.uri, file.path), columns) for file in files]
-        return merge([completed(table, side) for table in tables]) if tables else None
+        return merge_sequences([completed(table, side) for table in tables]) if tables else None
 
     def files(self, number: int) -> list[SequenceFile]:
         """The files of a bucket, the base first."""

@@ -29,7 +29,7 @@ class Summary(NamedTuple):
         return Summary(self.lengths + other.lengths, self.split + other.split)
 
 
-def summarise(corpus: Corpus, number: int, split: Split | None) -> Summary:
+def summarise_bucket(corpus: Corpus, number: int, split: Split | None) -> Summary:
     """One bucket, decoded as it is for training; without a split nothing is said of its sizes."""
     bucket = corpus.bucket(number)
     sizes = Counter[str]()
@@ -52,7 +52,7 @@ def item_frequencies(corpus: Corpus) -> Frequencies:
             batches = pq.ParquetFile(source).iter_batches(columns=["count"])
             return sum((_frequencies(batch.column(0).to_numpy()) for batch in batches), Frequencies())
 
-    with storage.explained(place):
+    with storage.user_errors(place):
         return storage.again(count)
 
 

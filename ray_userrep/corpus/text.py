@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ray_userrep import storage
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.items import REWORDED, TEXT_VECTOR, ItemTable
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError

@@ -18,13 +18,13 @@ from ray_userrep.corpus.store import Bucket, Corpus, open_corpus
 from ray_userrep.errors import UserError
 
 _Key = tuple[int, tuple[str, ...]]
-Reader = Any  # the handle of a `_Reader`
+BucketReader = Any  # the handle of a `_Reader`
 
 
 class SharedCorpus(Corpus):
     """A corpus whose buckets come from a reader that several processes share."""
 
-    def __init__(self, corpus: Corpus, reader: Reader) -> None:
+    def __init__(self, corpus: Corpus, reader: BucketReader) -> None:
         super().__init__(corpus.uri, corpus.manifest)
         self._reader = reader
 
@@ -38,7 +38,7 @@ class SharedCorpus(Corpus):
             return super().bucket(number, side)
 
 
-def bucket_reader(corpus: Corpus, num_copies: int) -> Reader:
+def bucket_reader(corpus: Corpus, num_copies: int) -> BucketReader:
     """Start the reader of a run; it keeps so many buckets, and ends when its last handle is gone."""
     return ray.remote(num_cpus=0)(_Reader).remote(corpus.uri, corpus.manifest.version, num_copies)
 

@@ -1,4 +1,7 @@
-"""Connecting a job to Ray: the cluster it was submitted to, or one started here for as long as it runs."""
+"""Connecting a job to Ray, and what a local path means on a cluster of several nodes.
+
+The cluster is the one that the job was submitted to, or one started here for as long as the job runs.
+"""
 
 import logging
 import os
@@ -6,6 +9,10 @@ import socket
 from pathlib import Path
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from ray_userrep import storage
+from ray_userrep.errors import UserError
 
 
 def connect() -> None:
@@ -43,3 +50,26 @@ def running_here() -> str:
     except (OSError, ValueError):
         return "local"
     return address
+
+
+def here() -> NodeAffinitySchedulingStrategy:
+    """The driver's node: what is placed there is lost only with the driver."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+def refuse_unshared(uri: str, what: str = "corpus", option: str = "--corpus") -> None:
+    """Refuse a local folder where other nodes than the driver's do the work: each would write into a folder of its own.
+
+    A head without cores leaves all work to nodes that may be still to come.
+
+    Raises:
+        UserError: that is the case.
+    """
+    working = {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0}
+    own = {ray.get_runtime_context().get_node_id()}
+    if storage.is_local(uri) and working != own:
+        nodes = f"{len(working | own)} nodes" if working else "nodes that are started when there is work,"
+        raise UserError(
+            f"{what} folder {uri} is a local path, but the cluster has {nodes} that cannot all see it: "
+            f"name a shared place with {option}, such as s3://bucket/{what}s/name"
+        )

@@ -19,7 +19,7 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import EngineFactory
 from ray_userrep.transfer.arms.base import Arm, copied
-from ray_userrep.transfer.fit import Fit, Outcome, fit_task
+from ray_userrep.transfer.fit import FitSpec, Outcome, fit_task
 from ray_userrep.transfer.tasks.base import Task
 
 
@@ -32,14 +32,14 @@ class Setting(NamedTuple):
     task: Task
     run_uri: str
 
-    def place(self, arm: Arm, fit: Fit) -> str:
+    def place(self, arm: Arm, fit: FitSpec) -> str:
         """The folder of a fit."""
         which = f"share-{fit.share:g}/seed-{fit.seed}/rate-{fit.learning_rate:g}-{fit.readout}"
         return storage.join(self.run_uri, "fits", f"{self.task.name}/{arm.name}/{which}".replace(" ", "_"))
 
 
 @contextmanager
-def fitted(setting: Setting, asked: Sequence[tuple[Arm, Fit]]) -> Iterator[Iterator[Outcome]]:
+def fitted(setting: Setting, asked: Sequence[tuple[Arm, FitSpec]]) -> Iterator[Iterator[Outcome]]:
     """The outcomes of the fits that are asked for, in their order.
 
     After an error the others go on until the job ends, which is at once where it is a process of its own: to cancel
@@ -58,7 +58,7 @@ def fitted(setting: Setting, asked: Sequence[tuple[Arm, Fit]]) -> Iterator[Itera
         yield (ray.get(one) for one in waiting)
 
 
-def _fit(setting: Setting, arm: Arm, fit: Fit) -> Outcome:
+def _fit(setting: Setting, arm: Arm, fit: FitSpec) -> Outcome:
     recipe, corpus, encoder, task, _ = setting
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     return fit_task(recipe, corpus, encoder, task, arm, fit, setting.place(arm, fit), bare_engine)

@@ -16,12 +16,12 @@ from ray.util.queue import Empty, Queue
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
-from ray_userrep.distributed.nodes import here
+from ray_userrep.distributed.connection import here
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig
-from ray_userrep.scaling.study.grid import Point
-from ray_userrep.scaling.study.point import Result, finished, run_point
+from ray_userrep.scaling.study.grid import StudyPoint
+from ray_userrep.scaling.study.point import PointResult, finished_point, run_point
 from ray_userrep.scaling.study.prediction import refuse_unregistered
 from ray_userrep.training import runs
 
@@ -34,7 +34,7 @@ class Progress(NamedTuple):
     """How far a sweep is: results so far, and the last record of each running point."""
 
     total: int
-    results: dict[str, Result]
+    results: dict[str, PointResult]
     running: dict[str, dict[str, Any]]
     failed: dict[str, str]
     seconds: float
@@ -43,7 +43,7 @@ class Progress(NamedTuple):
 OnProgress = Callable[[Progress], None]
 
 
-def run_uri(folder: str, point: Point) -> str:
+def run_uri(folder: str, point: StudyPoint) -> str:
     """The run folder of a point."""
     return storage.join(folder, "points", point.name)
 
@@ -58,8 +58,8 @@ def begun(folder: str) -> set[str]:
 
 
 def sweep(
-    points: Sequence[Point], corpus: Corpus, folder: str, config: ScaleConfig, on_progress: OnProgress
-) -> dict[str, Result]:
+    points: Sequence[StudyPoint], corpus: Corpus, folder: str, config: ScaleConfig, on_progress: OnProgress
+) -> dict[str, PointResult]:
     """Train every point that has no result yet; returns the results of all, by name.
 
     Raises:
@@ -83,7 +83,7 @@ def sweep(
     return results
 
 
-def done_before(points: Sequence[Point], folder: str) -> dict[str, Result]:
+def done_before(points: Sequence[StudyPoint], folder: str) -> dict[str, PointResult]:
     """The results that are there already.
 
     Raises:
@@ -91,7 +91,7 @@ def done_before(points: Sequence[Point], folder: str) -> dict[str, Result]:
     """
     results = {}
     for point in points:
-        if (done := finished(run_uri(folder, point))) is not None:
+        if (done := finished_point(run_uri(folder, point))) is not None:
             if fields := runs.changed(Recipe.model_validate(done["recipe"]), point.recipe):
                 raise UserError(
                     f"{run_uri(folder, point)} was trained with another {', '.join(fields[:5])}: name another folder "
@@ -102,8 +102,8 @@ def done_before(points: Sequence[Point], folder: str) -> dict[str, Result]:
 
 
 def _run_all(
-    waiting: Sequence[Point],
-    results: dict[str, Result],
+    waiting: Sequence[StudyPoint],
+    results: dict[str, PointResult],
     corpus: Corpus,
     folder: str,
     config: ScaleConfig,
@@ -130,11 +130,11 @@ def _run_all(
     return failed
 
 
-def _plain(point: Point) -> dict[str, Any]:
+def _plain(point: StudyPoint) -> dict[str, Any]:
     return point._asdict() | {"recipe": point.recipe.model_dump_json()}
 
 
-def _take(ref: Any, name: str, results: dict[str, Result], failed: dict[str, str]) -> None:
+def _take(ref: Any, name: str, results: dict[str, PointResult], failed: dict[str, str]) -> None:
     try:
         results[name] = ray.get(ref)
     except ray.exceptions.RayTaskError as error:
@@ -143,12 +143,12 @@ def _take(ref: Any, name: str, results: dict[str, Result], failed: dict[str, str
         failed[name] = f"its worker was lost ({type(error).__name__})"
 
 
-def _run(raw: dict[str, Any], place: tuple[str, int], folder: str, threads: int, queue: Queue) -> Result:
+def _run(raw: dict[str, Any], place: tuple[str, int], folder: str, threads: int, queue: Queue) -> PointResult:
     """What each task runs; a task that is started again finds what an earlier attempt left."""
-    point = Point(**(raw | {"recipe": Recipe.model_validate_json(raw["recipe"])}))
+    point = StudyPoint(**(raw | {"recipe": Recipe.model_validate_json(raw["recipe"])}))
     torch.set_num_threads(threads)
     uri = run_uri(folder, point)
-    if (done := finished(uri)) is not None:
+    if (done := finished_point(uri)) is not None:
         return done
     if point.held_out:
         refuse_unregistered(folder, point.setting)

@@ -22,8 +22,8 @@ from ray.util.queue import Queue
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed import zero
-from ray_userrep.distributed.buckets import Reader, SharedCorpus, bucket_reader
-from ray_userrep.distributed.nodes import here, refuse_unshared
+from ray_userrep.distributed.buckets import BucketReader, SharedCorpus, bucket_reader
+from ray_userrep.distributed.connection import here, refuse_unshared
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.feed.stream import buckets_held
 from ray_userrep.recipe.recipe import Recipe
@@ -80,14 +80,14 @@ def _worker(job: dict[str, Any]) -> None:
             make_engine=lambda model: zero.ZeroEngine(model, recipe.train, device),
             on_record=job["queue"].put,
             build_context=lambda: zero.partitioned_init(recipe.train),
-            whole=zero.whole,
+            unshard=zero.unsharded,
         )
     except UserError as error:
         if ray.train.get_context().get_world_rank() == 0:
             job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
 
 
-def _reader(recipe: Recipe, corpus: Corpus) -> Reader | None:
+def _reader(recipe: Recipe, corpus: Corpus) -> BucketReader | None:
     """What workers share their reading through; a group more than each holds, as some are ahead of others."""
     num_copies = buckets_held(recipe.stream) + recipe.stream.shuffle_buckets
     return bucket_reader(corpus, num_copies) if recipe.train.num_workers > 1 else None

@@ -1,7 +1,9 @@
 """The engine on a cluster: the same module under DeepSpeed, its states partitioned by ZeRO.
 
-Accumulation is left to the caller (`managed_gradient_accumulation` off): a global batch has as many micro-batches as
-it has, and `step()` is its boundary.
+Accumulation is left to the caller (`managed_gradient_accumulation` off): a global batch has as many micro-batches as it
+has, and `step()` is its boundary. All knowledge of DeepSpeed's own structures that a checkpoint needs is here, too.
+Stage 0 holds everything unsharded; 1 and 2 hold unsharded weights, and one flat tensor a parameter group for the
+optimiser, of which a rank owns a range; 3 gives each rank an equal range of every parameter, the last ones padded.
 """
 
 import os
@@ -11,12 +13,19 @@ from typing import Any
 import deepspeed
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
-from ray_userrep.distributed import zero_layout
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.bare import adamw
-from ray_userrep.training.shards import Holding, Part, adam_parts
+from ray_userrep.training.shards import (
+    NOTHING,
+    OptimizerShard,
+    Shard,
+    adam_parts,
+    named_state,
+    replicated_shards,
+    replicated_weights,
+)
 from ray_userrep.training.step import TrainModel, Views
 
 # A kernel for inference on CPUs that DeepSpeed would compile on every machine, for a minute, and nothing here uses. A
@@ -104,16 +113,16 @@ class ZeroEngine:
                     state[name] = value.detach().cpu().clone()
         return state if self.rank == 0 else None
 
-    def weights(self) -> list[Part]:
+    def weights(self) -> list[Shard]:
         copies = [] if self._stage == 0 else self._holdings()
-        return zero_layout.weights(self.model, copies, self.rank, self.world)
+        return zero_weights(self.model, copies, self.rank, self.world)
 
-    def moments(self) -> list[Part]:
+    def moments(self) -> list[Shard]:
         optimizer = self._engine.optimizer
         return adam_parts(optimizer if self._stage == 0 else optimizer.optimizer, self._holdings())
 
-    def _holdings(self) -> list[Holding]:
-        return zero_layout.holdings(self.model, self._engine.optimizer, self._stage, self.rank, self.world)
+    def _holdings(self) -> list[OptimizerShard]:
+        return zero_shards(self.model, self._engine.optimizer, self._stage, self.rank, self.world)
 
 
 def _init_deepspeed() -> None:
@@ -129,7 +138,7 @@ def partitioned_init(config: TrainConfig) -> Any:
     return deepspeed.zero.Init(config_dict_or_path=zero_config(config))
 
 
-def whole(value: Tensor) -> Any:
+def unsharded(value: Tensor) -> Any:
     """A context in which a parameter that was partitioned as it was built is whole and may be changed on all ranks."""
     return deepspeed.zero.GatheredParameters([value], modifier_rank=0, enabled=hasattr(value, "ds_id"))
 
@@ -168,3 +177,50 @@ def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
     sizes = [int(count) for count in counts]
     joined: Tensor = _AllGather.apply(rows, sizes)
     return joined, sum(sizes[: dist.get_rank()])
+
+
+def zero_weights(model: nn.Module, holdings: list[OptimizerShard], rank: int, world: int) -> list[Shard]:
+    """Parameters and buffers, and the copies that the optimiser updates: restored, but not saved again."""
+    state = named_state(model)
+    partitioned: dict[str, Any] = {name: tensor for name, tensor in state.items() if hasattr(tensor, "ds_id")}
+    parts = replicated_weights({name: tensor for name, tensor in state.items() if name not in partitioned}, rank, world)
+    for name, tensor in partitioned.items():
+        start, length = _range(tensor, rank)
+        parts.append(Shard(f"weight/{name}", start, tensor.ds_tensor.view(-1)[:length], slice(0, length)))
+    return parts + [holding.part("weight", holding.flat, NOTHING) for holding in holdings]
+
+
+def zero_shards(model: nn.Module, optimizer: Any, stage: int, rank: int, world: int) -> list[OptimizerShard]:
+    """What a rank's optimiser updates; frozen parameters are in none."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    if stage == 0:
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        return replicated_shards([(names[id(p)], p) for p in trained], rank, world)
+    groups = optimizer.fp16_groups if stage == 3 else optimizer.bit16_groups  # of whatever precision
+    trained = [p for group in groups for p in group]
+    if stage == 3:
+        return [_partition(names[id(p)], p, optimizer, rank) for p in trained]
+    return [_fragment(names[id(p)], p._hp_mapping, optimizer) for p in trained if p._hp_mapping is not None]
+
+
+def _partition(name: str, parameter: Any, optimizer: Any, rank: int) -> OptimizerShard:
+    """Stage 3: a range of the parameter, in the flat tensor of its sub-group."""
+    group, offset, _ = optimizer.grad_position[optimizer.get_param_id(parameter)]
+    start, length = _range(parameter, rank)
+    return OptimizerShard(name, start, optimizer.fp32_partitioned_groups_flat[group], offset, length, slice(0, length))
+
+
+def _range(parameter: Any, rank: int) -> tuple[int, int]:
+    """Where a rank's range of a partitioned parameter begins, and its length without padding."""
+    size = parameter.ds_tensor.numel()
+    start = min(rank * size, parameter.ds_numel)
+    return start, min(size, parameter.ds_numel - start)
+
+
+def _fragment(name: str, mapping: Any, optimizer: Any) -> OptimizerShard:
+    """Stages 1 and 2: what of the parameter lies in this rank's range of its group."""
+    flat = optimizer.single_partition_of_fp32_groups[mapping.param_group_index]
+    length = mapping.lp_fragment_address.numel
+    return OptimizerShard(
+        name, mapping.lp_fragment_address.start, flat, mapping.hp_fragment_address.start, length, slice(0, length)
+    )

@@ -1,17 +1,19 @@
-"""Side information of interactions as small whole numbers: what the encoder may look at and objectives may predict.
+"""Side information of interactions: fields as small whole numbers, and the vectors that the encoder adds for them.
 
 Buckets are fixed, not fitted: an encoder reads another log as it reads its own, at the price of some empty buckets.
 Code 0 says that nothing is known.
 
-Shapes: T tokens.
+Shapes: T tokens, D width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import EncoderConfig, FieldName
 
@@ -87,3 +89,26 @@ FIELDS: dict[FieldName, Field] = {
 def side_columns(config: EncoderConfig) -> tuple[str, ...]:
     """The stored columns beside items and times that an encoder reads."""
     return tuple(FIELDS[name].column for name in config.context if FIELDS[name].column != TIMESTAMPS)
+
+
+class Context(nn.Module):
+    """The sum of a token's field vectors; they start at zero and add nothing at first."""
+
+    def __init__(self, names: Sequence[FieldName], width: int) -> None:
+        super().__init__()
+        self._names = tuple(names)
+        self.tables = nn.ParameterDict({name: nn.Parameter(torch.zeros(FIELDS[name].size, width)) for name in names})
+
+    def forward(self, batch: Batch) -> Tensor:
+        """One vector a token, `[T, D]`.
+
+        Raises:
+            UserError: the batch lacks a column that a field is made from.
+        """
+        vectors_TD = []
+        for name in self._names:
+            field = FIELDS[name]
+            if field.column not in batch.side:
+                raise UserError(f"encoder.context {name} needs a column {field.column!r}, which this log does not have")
+            vectors_TD.append(F.embedding(field.codes(batch), self.tables[name]))
+        return torch.stack(vectors_TD).sum(0)

@@ -17,7 +17,7 @@ APPENDED: dict[ReadoutKind, int] = {"cls": CLS, "mask": MASK}
 def readout(states_TD: Tensor, offsets_B1: Tensor, kind: ReadoutKind) -> Tensor:
     """The newest position's state, or the mean of all, `[B, D]`; an empty window gives zeros.
 
-    For `cls` and `mask` the newest position is the token that `append` put there.
+    For `cls` and `mask` the newest position is the token that `append_token` put there.
     """
     lengths_B = offsets_B1.diff()
     if kind == "mean":
@@ -30,7 +30,7 @@ def readout(states_TD: Tensor, offsets_B1: Tensor, kind: ReadoutKind) -> Tensor:
     return padded_TD[torch.where(lengths_B > 0, offsets_B1[1:] - 1, states_TD.shape[0]).long()]
 
 
-def append(batch: Batch, value: int) -> Batch:
+def append_token(batch: Batch, value: int) -> Batch:
     """The batch with one more token at the end of each window that has any, at the time of the one before it."""
     grown_B = (batch.lengths() > 0).to(batch.offsets_B1.dtype)
     shift_B1 = torch.cat([grown_B.new_zeros(1), grown_B.cumsum(0, dtype=grown_B.dtype)])

@@ -26,13 +26,12 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.card import model_card
-from ray_userrep.encoder.context import Context
-from ray_userrep.encoder.fields import side_columns
+from ray_userrep.encoder.fields import Context, side_columns
+from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
-from ray_userrep.encoder.items.rows import RowItems
-from ray_userrep.encoder.items.unit import UnitItems
+from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.layers import Dropout
-from ray_userrep.encoder.readout import APPENDED, append, readout
+from ray_userrep.encoder.readout import APPENDED, append_token, readout
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import Batch
 from ray_userrep.recipe.encoder import EncoderConfig, ReadoutKind
@@ -110,7 +109,7 @@ class UserEncoder(PreTrainedModel):
     def forward(self, batch: Batch) -> Tensor:
         """User vectors, `[B, D]`."""
         if self.readout in APPENDED:
-            batch = append(batch, APPENDED[self.readout])
+            batch = append_token(batch, APPENDED[self.readout])
         return self.pooled(batch)
 
     def pooled(self, batch: Batch) -> Tensor:

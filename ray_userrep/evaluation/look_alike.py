@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from ray_userrep.evaluation.intervals import Interval
+from ray_userrep.evaluation.statistics import Interval
 
 NUM_SEEDS, DEPTH = 10, 50
 _NUM_DRAWS, _SEED = 20, 20_240_302
@@ -21,7 +21,7 @@ _NUM_DRAWS, _SEED = 20, 20_240_302
 Vectors = NDArray[np.floating[Any]]
 
 
-def look_alikes(
+def look_alike_metrics(
     vectors: Mapping[str, Vectors], classes_U: NDArray[np.float64], num_pool: int, confidence: float
 ) -> dict[str, dict[str, Interval]]:
     """Average precision, precision and recall at 50 of each kind of vectors, `[U, D]`, averaged over classes.

@@ -1,14 +1,56 @@
-"""Ranking metrics of one relevant item a user, each an array over users.
+"""Metrics: of rankings with one relevant item, an array over users; of labels, one figure over all users.
 
-A user with several targets counts once, with the mean over them: users are what intervals are made of.
+A user with several targets counts once, with the mean over them: users are what intervals are made of. A resample of
+users is a weight for each. What sorts or compares users does so once for all resamples, at the price of a matrix of
+weights in memory, which callers take in chunks.
 
-Shapes: U users, W targets.
+Shapes: U users, W targets, C classes, P users of a class, N others, R weightings of the users.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Figures = NDArray[np.float64]
+_CHUNK = 2**19  # weights at once: what is made of them stays near the core
+
+
+@dataclass(frozen=True)
+class Measure:
+    """From the truth and what was predicted, users first, to a figure that is larger where it is better.
+
+    `weighted` takes weights `[R, U]` as well and has a figure for each row.
+    """
+
+    weighted: Callable[[NDArray[Any], NDArray[Any], Figures], Figures]
+
+    def __call__(self, truth_U: NDArray[Any], predicted_U: NDArray[Any]) -> float:
+        """The figure where every user counts once."""
+        return float(self.weighted(truth_U, predicted_U, np.ones((1, len(predicted_U))))[0])
+
+
+def mean_of(values: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]) -> Measure:
+    """The mean of what each user has by himself."""
+    return Measure(lambda truth, predicted, weights: weights @ values(truth, predicted) / weights.sum(1))
+
+
+def resamples(rng: np.random.Generator, num_users: int, num: int) -> Iterator[tuple[slice, Figures]]:
+    """How often each user is drawn, of as many as there are with replacement: rows of all, and the weights of those."""
+    for rows in chunks(num_users, num):
+        count = rows.stop - rows.start
+        drawn_RU = rng.integers(0, num_users, (count, num_users)) + num_users * np.arange(count)[:, None]
+        weights = np.bincount(drawn_RU.ravel(), minlength=count * num_users)
+        yield rows, weights.reshape(count, num_users).astype(np.float64)
+
+
+def chunks(num_users: int, num: int) -> Iterator[slice]:
+    """Rows of weights that are held at once."""
+    most = max(1, _CHUNK // max(1, num_users))
+    for first in range(0, num, most):
+        yield slice(first, min(first + most, num))
 
 
 def hit_rate(ranks_U: NDArray[np.int64], k: int) -> NDArray[np.float64]:
@@ -45,3 +87,43 @@ def user_means(values_W: NDArray[np.float64], users_W: NDArray[np.int64] | None)
     _, first, user_W = np.unique(users_W, return_index=True, return_inverse=True)
     means = np.bincount(user_W, values_W) / np.bincount(user_W)
     return means[np.argsort(first)]
+
+
+def _auc(truth_U: NDArray[np.float64], probabilities_UC: NDArray[np.float64], weights_RU: Figures) -> Figures:
+    weights_UR = np.ascontiguousarray(weights_RU.T)  # users are gathered below: each a row
+    classes = range(probabilities_UC.shape[1])
+    auc_CR = np.stack([_one_auc(truth_U == c, probabilities_UC[:, c], weights_UR) for c in classes])
+    there_CR = ~np.isnan(auc_CR)
+    mean_R = np.where(there_CR, auc_CR, 0.0).sum(0) / np.maximum(1, there_CR.sum(0))
+    return np.where(there_CR.any(0), mean_R, 0.5)
+
+
+def _one_auc(is_class_U: NDArray[np.bool_], scores_U: NDArray[np.float64], weights_UR: Figures) -> Figures:
+    """The share of pairs in which the one of the class is above, equal scores counting half; nan without pairs."""
+    users_P = np.flatnonzero(is_class_U)
+    users_P = users_P[np.argsort(scores_U[users_P])]
+    scores_P = scores_U[users_P]
+    upto_PR = np.zeros((len(scores_P) + 1, weights_UR.shape[1]))
+    np.cumsum(weights_UR[users_P], axis=0, out=upto_PR[1:])
+    low_N, high_N = (np.searchsorted(scores_P, scores_U[~is_class_U], side) for side in ("left", "right"))
+    weights_NR = weights_UR[~is_class_U]
+    below_R = np.einsum("nr,nr->r", weights_NR, upto_PR[low_N] + upto_PR[high_N]) / 2
+    pairs_R = upto_PR[-1] * weights_NR.sum(0)
+    return 1 - np.divide(below_R, pairs_R, out=np.full(len(pairs_R), np.nan), where=pairs_R > 0)
+
+
+def _r2(truth_U: NDArray[np.float64], predicted_U: NDArray[np.float64], weights_RU: Figures) -> Figures:
+    total_R = weights_RU.sum(1)
+    centred_U = truth_U - truth_U.mean()  # so that the difference of squares that follows loses no digits
+    spread_R = weights_RU @ centred_U**2 - (weights_RU @ centred_U) ** 2 / total_R
+    return 1 - weights_RU @ (truth_U - predicted_U) ** 2 / np.maximum(spread_R, 1e-12)
+
+
+accuracy = mean_of(lambda truth_U, probabilities_UC: probabilities_UC.argmax(1) == truth_U)
+"""Share of users whose likeliest class is theirs, from `[U]` and `[U, C]`."""
+
+auc = Measure(_auc)
+"""One class against the rest, averaged over the classes that occur (Hand & Till's macro form), `[U]` and `[U, C]`."""
+
+r2 = Measure(_r2)
+"""Share of the variance that is explained, from `[U]` twice; below 0 where the mean would do better."""

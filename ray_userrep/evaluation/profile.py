@@ -23,16 +23,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler, normalize
 
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.splits import Split
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.evaluation.data import Sequences
-from ray_userrep.evaluation.encoder_ranks import as_batch
-from ray_userrep.evaluation.histories import read_known
-from ray_userrep.evaluation.label_metrics import accuracy, auc, r2
-from ray_userrep.evaluation.measure import resamples
-from ray_userrep.evaluation.ranking import newest
+from ray_userrep.evaluation.histories import Sequences, read_known
+from ray_userrep.evaluation.metrics import accuracy, auc, r2, resamples
+from ray_userrep.evaluation.ranking import as_batch, newest
 from ray_userrep.recipe.evaluation import EvaluationConfig
 
 _MAX_CLASSES, _MIN_CLASS_USERS, _MIN_USERS = 30, 10, 100

@@ -1,6 +1,8 @@
-"""Full-catalogue ranks without the score matrix: users are scored a few at a time.
+"""Full-catalogue ranks without the score matrix: users are scored a few at a time, by an encoder or a baseline.
 
-Shapes: U users, B users of a chunk, V items, N interactions.
+An encoder's score of an item is the product of the user's vector and the item's.
+
+Shapes: U users, B users of a chunk, V items, N interactions, D width.
 """
 
 from collections.abc import Callable
@@ -11,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ray_userrep.corpus.jagged import ranges
+from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.data import Histories, Sequences
+from ray_userrep.evaluation.histories import Histories, Sequences
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
 
 Scorer = Callable[[Histories], Tensor]  # scores of all items for each user, [B, V]
 
@@ -61,3 +65,30 @@ def newest(histories: Sequences, max_len: int) -> Sequences:
     side = {name: column[kept] for name, column in histories.side_N.items()}
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return Sequences(histories.items_N[kept], histories.times_N[kept], offsets, histories.users_U, side_N=side)
+
+
+def encoder_scorer(encoder: UserEncoder) -> Scorer:
+    """Scores all items for each history, by the item vectors as they are now; gradients are not kept."""
+    # Not inference mode: parameters gathered under it (ZeRO-3) could not be trained on afterwards. Detached, vectors
+    # stay when a gathered parameter is let go.
+    with torch.no_grad():
+        table_VD = encoder.items(None).detach().float()
+
+    def scores(histories: Histories) -> Tensor:
+        batch = as_batch(newest(histories, encoder.max_len)).to(encoder.device)
+        with torch.no_grad():
+            return encoder(batch).float() @ table_VD.T
+
+    return scores
+
+
+def as_batch(sequences: Sequences) -> Batch:
+    """Sequences as what an encoder is given."""
+    columns = {TIMESTAMPS: sequences.times_N} | sequences.side_N
+    return Batch(
+        torch.from_numpy(sequences.items_N),
+        torch.from_numpy(sequences.offsets_U1.astype(np.int32)),
+        torch.from_numpy(sequences.users_U),
+        int(sequences.lengths_U.max(initial=0)),
+        side={name: torch.from_numpy(column) for name, column in columns.items()},
+    )

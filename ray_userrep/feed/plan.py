@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.errors import UserError
-from ray_userrep.feed.domains import Domains
-from ray_userrep.feed.windows import Windows, tiles
+from ray_userrep.feed.windows import Domains, Windows, tiles
 from ray_userrep.recipe.corpus import StreamConfig
 
 # What a draw is for, so that two uses of the same keys never share bits.
@@ -67,7 +66,7 @@ class MicroBatch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """All epochs of a run.
 
     `train_lengths` holds, for each bucket, how many of each user's interactions are trained on; `lookahead` is how

@@ -23,8 +23,8 @@ from ray_userrep.corpus.splits import Cut, Split
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import START, TIMESTAMPS, Batch
-from ray_userrep.feed.domains import COLUMN, codes, collect
-from ray_userrep.feed.plan import MicroBatch, Plan, Position, rank_slice
+from ray_userrep.feed.plan import BatchPlan, MicroBatch, Position, rank_slice
+from ray_userrep.feed.windows import DOMAIN_COLUMN, collect_domains, domain_codes
 from ray_userrep.recipe.corpus import StreamConfig
 
 Prepared = TypeVar("Prepared")
@@ -39,7 +39,7 @@ class Step(NamedTuple, Generic[Prepared]):
     targets_D: NDArray[np.int64]  # of the global batch, by domain
 
 
-def make_plan(corpus: Corpus, cut: Cut, config: StreamConfig, lookahead: int, seed: int) -> Plan:
+def make_plan(corpus: Corpus, cut: Cut, config: StreamConfig, lookahead: int, seed: int) -> BatchPlan:
     """The plan of what windows are cut from; reads every bucket once.
 
     Raises:
@@ -51,14 +51,14 @@ def make_plan(corpus: Corpus, cut: Cut, config: StreamConfig, lookahead: int, se
             f"stream.domain_temperature {config.domain_temperature:g}: {corpus.uri} has {len(names) or 'no'} domains, "
             "nothing to mix; leave it at 1, or name the log's domain column in logs.columns"
         )
-    side = [COLUMN] if len(names) > 1 else []
+    side = [DOMAIN_COLUMN] if len(names) > 1 else []
     lengths, found = [], []
     for number in corpus.buckets():
         bucket, lengths_U = cut.training(corpus.bucket(number, side))
         lengths.append(lengths_U)
         if side:
-            found.append((codes(names, bucket, lengths_U), lengths_U))
-    return Plan(lengths, config, lookahead, seed, collect(names, found) if side else None)
+            found.append((domain_codes(names, bucket, lengths_U), lengths_U))
+    return BatchPlan(lengths, config, lookahead, seed, collect_domains(names, found) if side else None)
 
 
 def buckets_held(config: StreamConfig) -> int:
@@ -111,7 +111,7 @@ def gather(buckets: BucketCache, micro: MicroBatch) -> Batch:
 
 
 def steps(
-    plan: Plan,
+    plan: BatchPlan,
     buckets: BucketCache,
     rank: int,
     world: int,

@@ -1,15 +1,22 @@
-"""Windows: which part of whose sequence, by reference.
+"""Windows by reference: which part of whose sequence, and which domain each belongs to.
 
-Shapes: U users of a bucket, W windows.
+A window may span domains, since users do; its domain is that of its last interaction, which is what the window leads up
+to, so that one rule serves the mixing, the accounting and the report. For this, one or two bytes an interaction that is
+trained on are kept in memory.
+
+Shapes: D domains, N interactions that are trained on, U users, W windows.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.jagged import ranges
+from ray_userrep.corpus.store import Bucket
 
 
 class Windows(NamedTuple):
@@ -36,3 +43,39 @@ def tiles(targets_U: NDArray[np.int64], max_len: int) -> tuple[NDArray[np.int64]
     end_W = targets_U[row_W] - tile_W * max_len
     start_W = np.maximum(end_W - max_len, 0)
     return row_W, start_W, end_W - start_W
+
+
+DOMAIN_COLUMN = "domain"
+
+
+class Domains(NamedTuple):
+    """The domain of every interaction that is trained on, users of all buckets end to end."""
+
+    names: tuple[str, ...]
+    code_N: NDArray[np.unsignedinteger]
+    offsets_U: NDArray[np.int64]  # a user's first interaction
+    first_user: NDArray[np.int64]  # of each bucket
+
+    def of(self, windows: Windows) -> NDArray[np.int64]:
+        """The domain of each window, `[W]`."""
+        user_W = self.first_user[windows.bucket_W] + windows.row_W
+        return self.code_N[self.offsets_U[user_W] + windows.start_W + windows.length_W - 1].astype(np.int64)
+
+
+def collect_domains(
+    names: Sequence[str], buckets: Sequence[tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]]
+) -> Domains:
+    """Put together each bucket's codes and how many interactions of each of its users they cover."""
+    lengths_U = np.concatenate([lengths_U for _, lengths_U in buckets])
+    num_users = np.array([len(lengths_U) for _, lengths_U in buckets])
+    code_N = np.concatenate([codes for codes, _ in buckets])
+    return Domains(tuple(names), code_N, np.cumsum(lengths_U) - lengths_U, np.cumsum(num_users) - num_users)
+
+
+def domain_codes(names: Sequence[str], bucket: Bucket, lengths_U: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
+    """The place among the names of the domain of each user's first interactions; no domain is the empty name."""
+    hashes = np.array([0 if not name else hash_ids(pa.array([name]))[0] for name in names], np.int64)
+    by_hash = np.argsort(hashes)
+    domain_N = bucket.side_N.get(DOMAIN_COLUMN, np.zeros(0, np.int64))[ranges(bucket.offsets_U1[:-1], lengths_U)]
+    place_N = by_hash[np.searchsorted(hashes[by_hash], domain_N)]
+    return place_N.astype(np.min_scalar_type(len(names)))

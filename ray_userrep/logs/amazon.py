@@ -16,11 +16,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.dimensions import keyed
-from ray_userrep.logs.documents import records
-from ray_userrep.logs.files import Columns, CsvFormat, stem
-from ray_userrep.logs.scan import Layout, scan
-from ray_userrep.logs.shape import Shape
+from ray_userrep.logs.dimensions import keyed, records
+from ray_userrep.logs.files import Columns, CsvFormat, LineParser, stem
+from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.logs.source import Tables
 from ray_userrep.recipe.logs import LogsConfig, TimestampUnit
 from ray_userrep.storage import FileEntry
@@ -81,11 +79,11 @@ def _name(file: FileEntry) -> str:
     return PurePosixPath(file.uri).name[: len(stem(file.uri))]
 
 
-def _layout(config: LogsConfig, release: Release, reviews: bool) -> Layout:
+def _layout(config: LogsConfig, release: Release, reviews: bool) -> LogLayout:
     columns = {**(release.reviews if reviews else release.ratings), **config.columns}
     read: Columns = {name: pa.float64() if kind == "rating" else None for kind, name in columns.items()}
     rows = partial(_with_domain, log=release.log)
-    return Layout({"domain": "domain", **columns}, release.csv, shape=Shape(read, rows))
+    return LogLayout({"domain": "domain", **columns}, release.csv, parser=LineParser(read, rows))
 
 
 def _with_domain(rows: pa.Table, file: FileEntry, _: int, log: re.Pattern[str]) -> pa.Table:

@@ -39,7 +39,7 @@ _FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 @dataclass(frozen=True)
-class Mapping:
+class ColumnMapping:
     """How source columns become canonical ones.
 
     `columns` maps canonical to source names; `user_type` and `item_type` are int64 or string; `formats` are the
@@ -70,7 +70,7 @@ class Mapping:
 
 
 def canonicalise(
-    raw: pa.Table, mapping: Mapping, file: str, first_row: int, reasons: pa.ChunkedArray | None = None
+    raw: pa.Table, mapping: ColumnMapping, file: str, first_row: int, reasons: pa.ChunkedArray | None = None
 ) -> pa.Table:
     """Raw rows as canonical interactions, row for row.
 
@@ -106,7 +106,7 @@ def canonicalise(
     return pa.table([users, items, times, rows, *optional, reason, *why], schema=mapping.schema())
 
 
-def require_columns(names: list[str], mapping: Mapping, file: str) -> None:
+def require_columns(names: list[str], mapping: ColumnMapping, file: str) -> None:
     """Check that a file has the columns that ids and times come from.
 
     Raises:

@@ -50,7 +50,7 @@ def readable(file: FileEntry) -> Iterator[None]:
         DamagedFile: the file is gone, or cannot be read as what its name says.
         UserError: the store refuses, in words.
     """
-    with storage.explained(file.uri):
+    with storage.user_errors(file.uri):
         try:
             yield
         except _DAMAGE as error:

@@ -1,7 +1,9 @@
 """Raw log files as Arrow tables, block by block: Parquet, and text by way of `text_files`.
 
 A large Parquet file becomes several pieces of work, cut between row groups; a text file is one piece, streamed in
-blocks: where a quoted line ends cannot be told from its middle.
+blocks: where a quoted line ends cannot be told from its middle. Where a line is no interaction but, say, a user's whole
+history, a `LineParser` turns each block of lines into rows while the file streams, so that such layouts share the scan,
+its checks and its quarantine with all others; it sees one block at a time and must not need another.
 """
 
 import io
@@ -15,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_userrep import storage
-from ray_userrep.logs.damage import readable
+from ray_userrep.logs.damage import OtherSchema, readable
 from ray_userrep.logs.text_files import (
     Columns,
     CsvFormat,
@@ -34,7 +36,7 @@ _AT_ONCE = 2**20  # a Parquet file of fewer bytes is fetched whole: requests cos
 _PARQUET = (".parquet", ".pq")
 
 
-class Part(NamedTuple):
+class FilePart(NamedTuple):
     """A piece of work: a file, or some row groups of a Parquet file; `first_row` counts within the file."""
 
     file: FileEntry
@@ -43,11 +45,11 @@ class Part(NamedTuple):
     num_bytes: int  # about, as read
 
 
-class Look(NamedTuple):
+class FilePreview(NamedTuple):
     """What opening a file once shows: its columns (none in an empty one), its pieces of work, and its first rows."""
 
     columns: list[str]
-    parts: list[Part]
+    parts: list[FilePart]
     head: pa.Table
 
 
@@ -56,8 +58,8 @@ def is_table(uri: str) -> bool:
     return PurePosixPath(stem(uri)).suffix in _PARQUET or is_text_table(uri)
 
 
-def look(file: FileEntry, csv: CsvFormat, choose: Callable[[list[str]], Columns]) -> Look:
-    """Open a file once; `choose` picks the columns of the first rows, which are typed as `blocks` types them.
+def preview(file: FileEntry, csv: CsvFormat, choose: Callable[[list[str]], Columns]) -> FilePreview:
+    """Open a file once; `choose` picks the columns of the first rows, which are typed as `read_blocks` types them.
 
     Raises:
         DamagedFile: the file cannot be read as what its name says.
@@ -69,7 +71,7 @@ def look(file: FileEntry, csv: CsvFormat, choose: Callable[[list[str]], Columns]
         names = text_names(file, data, csv)
         columns = choose(names) if names else {}
         first = next(text_blocks(file, io.BytesIO(data), csv, columns, []), None) if columns else None
-    return Look(names, [Part(file, 0, None, file.size)], first if first is not None else _no_rows(columns))
+    return FilePreview(names, [FilePart(file, 0, None, file.size)], first if first is not None else _no_rows(columns))
 
 
 def is_beside(uri: str) -> bool:
@@ -77,25 +79,25 @@ def is_beside(uri: str) -> bool:
     return is_table(uri) and PurePosixPath(stem(uri)).stem in ("items", "users")
 
 
-def parts(file: FileEntry) -> list[Part]:
+def parts(file: FileEntry) -> list[FilePart]:
     """Split a file into pieces of work; text cannot be split."""
     if not _is_parquet(file):
-        return [Part(file, 0, None, file.size)]
+        return [FilePart(file, 0, None, file.size)]
     with readable(file), _parquet(file) as parquet:
         return _split(file, parquet.metadata)
 
 
 def column_names(file: FileEntry, csv: CsvFormat) -> list[str]:
     """A file's columns, from its schema, its header or its first lines."""
-    return look(file, csv, lambda _: {}).columns
+    return preview(file, csv, lambda _: {}).columns
 
 
 def head(file: FileEntry, csv: CsvFormat, columns: Columns) -> pa.Table:
-    """The first rows of a file, typed as `blocks` types them."""
-    return look(file, csv, lambda _: columns).head
+    """The first rows of a file, typed as `read_blocks` types them."""
+    return preview(file, csv, lambda _: columns).head
 
 
-def blocks(part: Part, csv: CsvFormat, columns: Columns, malformed: list[str]) -> Iterator[pa.Table]:
+def read_blocks(part: FilePart, csv: CsvFormat, columns: Columns, malformed: list[str]) -> Iterator[pa.Table]:
     """The named columns of a part, in the order of its rows; lines that cannot be split are added to `malformed`.
 
     Raises:
@@ -113,7 +115,7 @@ def _is_parquet(file: FileEntry) -> bool:
     return stem(file.uri).endswith(_PARQUET)
 
 
-def _batches(part: Part, columns: Columns) -> Iterator[pa.Table]:
+def _batches(part: FilePart, columns: Columns) -> Iterator[pa.Table]:
     """A part of a Parquet file; where an answer of the store breaks off, it is opened anew and goes on from there."""
     done = 0
     for attempt in count():
@@ -141,32 +143,83 @@ def _parquet(file: FileEntry) -> Iterator[pq.ParquetFile]:
         yield parquet
 
 
-def _look_parquet(file: FileEntry, choose: Callable[[list[str]], Columns]) -> Look:
+def _look_parquet(file: FileEntry, choose: Callable[[list[str]], Columns]) -> FilePreview:
     return storage.again(lambda: _first_batch(file, choose))
 
 
-def _first_batch(file: FileEntry, choose: Callable[[list[str]], Columns]) -> Look:
+def _first_batch(file: FileEntry, choose: Callable[[list[str]], Columns]) -> FilePreview:
     with _parquet(file) as parquet:
         names = parquet.schema_arrow.names
         columns = choose(names)
         batch = next(parquet.iter_batches(_BATCH_ROWS, columns=list(columns)), None)
         first = pa.Table.from_batches([batch]) if batch is not None else _no_rows(columns)
-        return Look(names, _split(file, parquet.metadata), first)
+        return FilePreview(names, _split(file, parquet.metadata), first)
 
 
-def _split(file: FileEntry, metadata: pq.FileMetaData) -> list[Part]:
+def _split(file: FileEntry, metadata: pq.FileMetaData) -> list[FilePart]:
     """Runs of row groups, each about a part's rows."""
-    found, first_row, open_row, groups, num_bytes = list[Part](), 0, 0, list[int](), 0
+    found, first_row, open_row, groups, num_bytes = list[FilePart](), 0, 0, list[int](), 0
     for group in range(metadata.num_row_groups):
         told = metadata.row_group(group)
         groups.append(group)
         open_row += told.num_rows
         num_bytes += told.total_byte_size
         if open_row - first_row >= _PART_ROWS or group == metadata.num_row_groups - 1:
-            found.append(Part(file, first_row, tuple(groups), num_bytes))
+            found.append(FilePart(file, first_row, tuple(groups), num_bytes))
             first_row, groups, num_bytes = open_row, [], 0
     return found
 
 
 def _no_rows(columns: Columns) -> pa.Table:
     return pa.table({name: pa.nulls(0) for name in columns})
+
+
+ROWS_PER_FILE = 2**40  # row = file number * this + row in the file
+
+Rows = Callable[[pa.Table, FileEntry, int], pa.Table]
+
+
+class LineParser(NamedTuple):
+    """`columns` are read of a file; `rows` makes interactions of a block, its file and the number of its first line.
+
+    Lines are counted as rows are: file number * ROWS_PER_FILE + non-empty line in the file.
+    """
+
+    columns: Columns
+    rows: Rows
+
+
+def preview_rows(
+    file: FileEntry, csv: CsvFormat, parser: LineParser | None, choose: Callable[[list[str]], Columns]
+) -> FilePreview:
+    """Open a file once; `choose` picks the columns of its first rows.
+
+    Raises:
+        OtherSchema: the file lacks a column that its rows are made of.
+    """
+    if parser is None:
+        return preview(file, csv, choose)
+    found = preview(file, csv, lambda names: _needed(parser, names, file))
+    if not found.columns:
+        return found
+    rows = parser.rows(found.head, file, 0)
+    return found._replace(columns=rows.column_names, head=rows.select(list(choose(rows.column_names))))
+
+
+def _needed(parser: LineParser, names: list[str], file: FileEntry) -> Columns:
+    missing = [name for name in parser.columns if name not in names]
+    if missing:
+        raise OtherSchema(f"{file.uri} has no column {missing[0]!r}; its columns are {', '.join(names)}")
+    return parser.columns
+
+
+def row_blocks(
+    part: FilePart, csv: CsvFormat, parser: LineParser | None, columns: Columns, malformed: list[str], first_line: int
+) -> Iterator[pa.Table]:
+    """The named columns of the rows of a part; lines that cannot be split are added to `malformed`."""
+    if parser is None:
+        yield from read_blocks(part, csv, columns, malformed)
+        return
+    for lines in read_blocks(part, csv, parser.columns, malformed):
+        yield parser.rows(lines, part.file, first_line).select(list(columns))
+        first_line += lines.num_rows

@@ -25,7 +25,7 @@ def folder_values(uri: str) -> dict[str, str | None]:
     return {key: None if value == _NULL else unquote(value) for key, equals, value in pairs if key and equals}
 
 
-def period(uri: str) -> tuple[dt.date, dt.date] | None:
+def folder_period(uri: str) -> tuple[dt.date, dt.date] | None:
     """The first and last day that a file's folders (`date=`, `dt=`, `ds=`, `day=`, or `year=/month=/day=`) tell."""
     values = folder_values(uri)
     for key in _DAY_KEYS:
@@ -46,7 +46,7 @@ def prune(config: LogsConfig, files: list[FileEntry]) -> list[FileEntry]:
         UserError: none is left.
     """
     first, last = config.from_date or dt.date.min, config.to_date or dt.date.max
-    periods = [period(file.uri) for file in files]
+    periods = [folder_period(file.uri) for file in files]
     inside = [one is None or (one[0] <= last and first <= one[1]) for one in periods]
     dated = [one for one in periods if one is not None]
     if dated and not any(one and here for one, here in zip(periods, inside, strict=True)):
@@ -62,7 +62,7 @@ def is_cut(config: LogsConfig, uri: str) -> bool:
     """Whether a file may hold rows on both sides of a bound, so that their timestamps must be asked."""
     if config.from_date is None and config.to_date is None:
         return False
-    one = period(uri)
+    one = folder_period(uri)
     return one is None or one[0] < (config.from_date or dt.date.min) or one[1] > (config.to_date or dt.date.max)
 
 

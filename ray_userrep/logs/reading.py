@@ -12,12 +12,11 @@ from typing import NamedTuple
 import pyarrow as pa
 import ray.data
 
-from ray_userrep.logs.canonical import OPTIONAL, Mapping, canonicalise
+from ray_userrep.logs.canonical import OPTIONAL, ColumnMapping, canonicalise
 from ray_userrep.logs.damage import DamagedFile, OtherSchema
-from ray_userrep.logs.files import CsvFormat, Part
+from ray_userrep.logs.files import ROWS_PER_FILE, CsvFormat, FilePart, LineParser, row_blocks
 from ray_userrep.logs.hive import folder_values, in_range, is_cut
 from ray_userrep.logs.rejection import MALFORMED_LINE, rejected
-from ray_userrep.logs.shape import ROWS_PER_FILE, Shape, blocks
 from ray_userrep.logs.text_files import EXACT, Columns
 from ray_userrep.logs.times import ISO
 from ray_userrep.recipe.logs import LogsConfig
@@ -31,12 +30,12 @@ Reject = Callable[[pa.Table], pa.ChunkedArray]
 
 
 @dataclass(frozen=True)
-class Layout:
+class LogLayout:
     """What a reader knows of its files.
 
     `columns` maps canonical names to its source columns (optional ones are taken where the files have them); `extra`
     are source columns that `reject` looks at to name the rows it refuses (null: none). Where lines are not
-    interactions, `shape` makes rows of them, and `columns` and `extra` are columns of those. Where the times only say
+    interactions, `parser` makes rows of them, and `columns` and `extra` are columns of those. Where the times only say
     the order, it is not `timed`.
     """
 
@@ -45,7 +44,7 @@ class Layout:
     formats: tuple[str, ...] = (ISO,)
     extra: tuple[str, ...] = ()
     reject: Reject | None = None
-    shape: Shape | None = None
+    parser: LineParser | None = None
     timed: bool = True
 
 
@@ -53,7 +52,7 @@ class Piece(NamedTuple):
     """A part of a file with what was seen of it; `refusal` is why it cannot be read: the reason and more words."""
 
     number: int  # of the file
-    part: Part
+    part: FilePart
     columns: tuple[str, ...]  # the file's own
     refusal: tuple[str, str] | None = None
 
@@ -62,8 +61,8 @@ class Scan(NamedTuple):
     """The interaction files of a log with everything settled that reading them needs."""
 
     config: LogsConfig
-    layout: Layout
-    mapping: Mapping
+    layout: LogLayout
+    mapping: ColumnMapping
     work: list[Piece]
 
     def dataset(self) -> ray.data.Dataset:
@@ -115,7 +114,7 @@ class Scan(NamedTuple):
         """The wanted columns of a piece; those that the file lacks come from its folders."""
         folders = {name: value for name, value in folder_values(piece.part.file.uri).items() if name in wanted}
         own = {name: kind for name, kind in wanted.items() if name in piece.columns}
-        for raw in blocks(piece.part, self.layout.csv, self.layout.shape, own, broken, first_line):
+        for raw in row_blocks(piece.part, self.layout.csv, self.layout.parser, own, broken, first_line):
             yield with_folders(raw, folders)
 
     def _in_range(self, rows: pa.Table, raw: pa.Table, file: FileEntry) -> tuple[pa.Table, pa.Table]:
@@ -141,7 +140,7 @@ def together(work: list[Piece]) -> list[list[Piece]]:
     return tasks
 
 
-def source_columns(columns: dict[str, str], layout: Layout, extra: list[str]) -> dict[str, pa.DataType | None]:
+def source_columns(columns: dict[str, str], layout: LogLayout, extra: list[str]) -> dict[str, pa.DataType | None]:
     """The source columns to read, with the types they will become where that is known."""
     wanted: dict[str, pa.DataType | None] = {column: OPTIONAL.get(name) for name, column in columns.items()}
     wanted |= {columns[name]: EXACT for name in ("user_id", "item_id")}

@@ -17,14 +17,13 @@ import pyarrow.compute as pc
 import ray
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, Mapping, require_columns
+from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, ColumnMapping, require_columns
 from ray_userrep.logs.damage import EMPTY_FILE, DamagedFile, OtherSchema
-from ray_userrep.logs.files import Columns, Part
+from ray_userrep.logs.files import Columns, FilePart, preview_rows
 from ray_userrep.logs.hive import folder_values, refuse_range
 from ray_userrep.logs.ids import convert_ids, id_type, inexact, inexact_message, valid_text
-from ray_userrep.logs.reading import Layout, Piece, Scan, refusal_of, require, source_columns, with_folders
+from ray_userrep.logs.reading import LogLayout, Piece, Scan, refusal_of, require, source_columns, with_folders
 from ray_userrep.logs.rejection import is_missing
-from ray_userrep.logs.shape import look
 from ray_userrep.logs.times import parse_timestamps
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
@@ -38,7 +37,7 @@ class _Seen(NamedTuple):
     """What the first rows of a file show; `refusal` is why it cannot be read: the reason, more words, the error."""
 
     file: FileEntry
-    parts: list[Part]
+    parts: list[FilePart]
     columns: tuple[str, ...]
     refusal: tuple[str, str] | None = None
     error: str | None = None
@@ -49,7 +48,7 @@ class _Seen(NamedTuple):
     odd_time: str | None = None
 
 
-def scan(config: LogsConfig, files: list[FileEntry], layout: Layout, first_file: int = 0) -> Scan:
+def scan(config: LogsConfig, files: list[FileEntry], layout: LogLayout, first_file: int = 0) -> Scan:
     """Look at the first rows of every file and settle columns, id types and spellings.
 
     `first_file` numbers the first file, where one log takes several scans.
@@ -81,7 +80,7 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: Layout, first_file:
     return Scan(config, layout, mapping, work)
 
 
-def _wanted(config: LogsConfig, files: list[FileEntry], layout: Layout) -> Mapping:
+def _wanted(config: LogsConfig, files: list[FileEntry], layout: LogLayout) -> ColumnMapping:
     """Every column that is to be read where it is there; ids count as text until they have been seen."""
     unknown = [name for name in config.columns if name not in (*REQUIRED, *OPTIONAL)]
     if unknown:
@@ -91,7 +90,7 @@ def _wanted(config: LogsConfig, files: list[FileEntry], layout: Layout) -> Mappi
     if config.side_columns is not None:
         columns = {name: column for name, column in columns.items() if name in (*REQUIRED, *config.side_columns)}
     formats = layout.formats if config.timestamp_format is None else (config.timestamp_format,)
-    return Mapping(columns, pa.string(), pa.string(), config.timestamp_unit, formats)
+    return ColumnMapping(columns, pa.string(), pa.string(), config.timestamp_unit, formats)
 
 
 def _look_at(files: list[FileEntry], one: "partial[_Seen | UserError]") -> list[_Seen]:
@@ -117,9 +116,9 @@ def _or_raise(found: list[_Seen | UserError]) -> Iterator[_Seen]:
         yield one
 
 
-def _look(file: FileEntry, mapping: Mapping, layout: Layout, ids_are_text: bool) -> _Seen | UserError:
+def _look(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_are_text: bool) -> _Seen | UserError:
     """What a file shows, or the error that stops the job: Ray would wrap it."""
-    whole = [Part(file, 0, None, 0)]
+    whole = [FilePart(file, 0, None, 0)]
     try:
         if not file.size:
             return _Seen(file, whole, (), (EMPTY_FILE, "no bytes"))
@@ -130,7 +129,7 @@ def _look(file: FileEntry, mapping: Mapping, layout: Layout, ids_are_text: bool)
         return error
 
 
-def _first_rows(file: FileEntry, mapping: Mapping, layout: Layout, ids_are_text: bool) -> _Seen:
+def _first_rows(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_are_text: bool) -> _Seen:
     folders = folder_values(file.uri)
 
     def choose(names: list[str]) -> Columns:
@@ -138,9 +137,9 @@ def _first_rows(file: FileEntry, mapping: Mapping, layout: Layout, ids_are_text:
         require([*names, *folders], layout.extra, file)
         return {name: kind for name, kind in source_columns(mapping.columns, layout, []).items() if name in names}
 
-    found = look(file, layout.csv, layout.shape, choose)
+    found = preview_rows(file, layout.csv, layout.parser, choose)
     if not found.columns:
-        return _Seen(file, [Part(file, 0, None, 0)], (), (EMPTY_FILE, "no lines"))
+        return _Seen(file, [FilePart(file, 0, None, 0)], (), (EMPTY_FILE, "no lines"))
     first = with_folders(found.head, folders)
     user, item, time = (mapping.columns[name] for name in REQUIRED)
     raw_times = valid_text(first[time])
@@ -176,7 +175,7 @@ def _id_type(values: pa.ChunkedArray, column: str, file: FileEntry, is_text: boo
     return kind
 
 
-def _require_times(seen: list[_Seen], mapping: Mapping) -> None:
+def _require_times(seen: list[_Seen], mapping: ColumnMapping) -> None:
     odd = next((one for one in seen if one.odd_time is not None), None)
     if odd is not None and not any(one.num_times for one in seen):
         raise UserError(

@@ -13,7 +13,7 @@ import pyarrow as pa
 import ray.data
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, Mapping, canonicalise, require_columns
+from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, ColumnMapping, canonicalise, require_columns
 from ray_userrep.logs.hive import in_range
 from ray_userrep.logs.ids import is_text
 from ray_userrep.logs.times import ISO
@@ -28,7 +28,7 @@ def interactions(config: LogsConfig, dataset: ray.data.Dataset, schema: pa.Schem
     """
     known = {name: name for name in (*REQUIRED, *OPTIONAL)} | config.columns
     columns = {name: column for name, column in known.items() if column in schema.names or name in REQUIRED}
-    mapping = Mapping(columns, pa.string(), pa.string(), config.timestamp_unit, (config.timestamp_format or ISO,))
+    mapping = ColumnMapping(columns, pa.string(), pa.string(), config.timestamp_unit, (config.timestamp_format or ISO,))
     require_columns(schema.names, mapping, place)
     user_type, item_type = (_id_type(schema.field(columns[name]), config, place) for name in ("user_id", "item_id"))
     mapping = replace(mapping, user_type=user_type, item_type=item_type)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ray_userrep.corpus import draws
 from ray_userrep.feed.batch import MASK, START, TIMESTAMPS, Batch
-from ray_userrep.feed.domains import COLUMN
+from ray_userrep.feed.windows import DOMAIN_COLUMN
 from ray_userrep.objectives.base import Draws
 
 _START_DRAW, _TOKEN_DRAW = 16, 18  # and the one after, for the second look
@@ -33,7 +33,7 @@ def dropped(batch: Batch, rng: Draws, look: int, share: float) -> Batch:
     return keep(batch, (draw_T >= share) | (draw_T == highest_B[windows_of(batch)]))
 
 
-def period(batch: Batch, rng: Draws, look: int, share: float) -> Batch:
+def one_period(batch: Batch, rng: Draws, look: int, share: float) -> Batch:
     """The first share of each window's items, or those after it: two periods of a user's time."""
     lengths_B = batch.lengths().long()
     assert (lengths_B > 1).all(), "two periods need two items"
@@ -49,7 +49,7 @@ def one_domain(batch: Batch, rng: Draws, look: int, share: float) -> Batch:
     """
     window_T = windows_of(batch)
     users_T, start_T = (batch.per_token(x).numpy() for x in (batch.users_B, batch.labels[START]))
-    domain_T = batch.side[COLUMN]
+    domain_T = batch.side[DOMAIN_COLUMN]
     key_T = torch.from_numpy(draws.uniforms(_DOMAIN_DRAW, rng.seed, rng.epoch, users_T, start_T, domain_T.numpy()))
     key_T = key_T.masked_fill(domain_T == 0, _UNKNOWN)
     first_B = _lowest(key_T, window_T, batch.num_users)

@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.layers import ZeroLinear
-from ray_userrep.encoder.readout import APPENDED, append
+from ray_userrep.encoder.readout import APPENDED, append_token
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.objectives.augment import hide, shuffled, subsequence, windows_of, without_times
 from ray_userrep.objectives.autoregressive import TARGETS
-from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, LossSum, Objective, alone
+from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, LossSum, Objective, identity_gather
 from ray_userrep.objectives.softmax import ItemSoftmax
 from ray_userrep.recipe.encoder import FieldName, ReadoutKind
 
@@ -97,14 +97,14 @@ class Autoencoding(Objective):
         shown = without_times(batch, is_hidden_T) if self._hides_times else batch
         view = replace(hide(shown, is_hidden_T), labels=batch.labels | labels | self.softmax.sample(rng, targets_M))
         # The token that is read out comes last; for `mask` it is in the window already.
-        return [append(view, APPENDED["cls"]) if self._readout == "cls" else view]
+        return [append_token(view, APPENDED["cls"]) if self._readout == "cls" else view]
 
     def counts(self, views: list[Batch]) -> Tensor:
         (view,) = views
         known = [len(view.labels[TARGETS]), *(int((view.labels[name] > 0).sum()) for name in self._names)]
         return torch.tensor(known, dtype=torch.float32) * view.weight
 
-    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
+    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
         (view,) = views
         if self._at_place:
             states_MD = encoder.states(view)[view.labels[_PLACE]]

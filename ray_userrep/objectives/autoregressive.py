@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
-from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, LossSum, Objective, alone
+from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, LossSum, Objective, identity_gather
 from ray_userrep.objectives.softmax import ItemSoftmax
 
 TARGETS = "targets"
@@ -49,7 +49,7 @@ class Autoregressive(Objective):
     def counts(self, views: list[Batch]) -> Tensor:
         return torch.tensor([view.num_tokens * view.weight for view in views])
 
-    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
+    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
         (view,) = views
         loss = self.softmax(encoder.states(view), view.side[TARGETS], encoder, view, gather)
         return LossSum((loss * view.weight)[None])

@@ -59,7 +59,7 @@ Gather = Callable[[Tensor], tuple[Tensor, int]]
 """From this rank's rows to the rows of all ranks, with gradients, and where this rank's own begin."""
 
 
-def alone(rows: Tensor) -> tuple[Tensor, int]:
+def identity_gather(rows: Tensor) -> tuple[Tensor, int]:
     """The gather of a rank that has no others."""
     return rows, 0
 
@@ -87,5 +87,5 @@ class Objective(nn.Module, ABC):
         """How many terms each part sums, float32, `[P]`; nothing for a filler of weight 0."""
 
     @abstractmethod
-    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
+    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
         """The summed losses of the views."""

@@ -9,22 +9,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ray_userrep.corpus.hashing import bucket_of, hash_ids
+from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.fields import CATEGORY_LEVELS, FIELDS, price_codes
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS
-from ray_userrep.feed.domains import COLUMN
-from ray_userrep.objectives.augment import dropped, masked, one_domain, period, permuted, subsequence
+from ray_userrep.feed.windows import DOMAIN_COLUMN
+from ray_userrep.objectives.augment import dropped, masked, one_domain, one_period, permuted, subsequence
 from ray_userrep.objectives.autoencoding import Autoencoding, SideHead
 from ray_userrep.objectives.autoregressive import Autoregressive
 from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.contrastive import Contrastive
-from ray_userrep.objectives.hard import Choice, hardest, semi_hard
-from ray_userrep.objectives.in_batch import Cosine, InBatchSoftmax
-from ray_userrep.objectives.sampled import BinaryCrossEntropy, SampledSoftmax, gbce_beta
-from ray_userrep.objectives.samplers import InBatchSampler, MixedSampler, Sampler, by_counts, log_uniform
-from ray_userrep.objectives.softmax import FullSoftmax, ItemSoftmax
+from ray_userrep.objectives.in_batch import Choice, InBatchSoftmax, hardest, semi_hard
+from ray_userrep.objectives.sampled import (
+    BinaryCrossEntropy,
+    InBatchSampler,
+    MixedSampler,
+    SampledSoftmax,
+    Sampler,
+    by_counts,
+    gbce_beta,
+    log_uniform,
+)
+from ray_userrep.objectives.softmax import Cosine, FullSoftmax, ItemSoftmax
 from ray_userrep.objectives.weighted import Weighted
 from ray_userrep.recipe.encoder import EncoderConfig, FieldName
 from ray_userrep.recipe.objective import (
@@ -44,13 +51,13 @@ _VIEWS = {
     "mask": masked,
     "permute": permuted,
     "drop": dropped,
-    "periods": period,
+    "periods": one_period,
     "domains": one_domain,
 }
 _CHOICES: dict[str, Choice | None] = {"random": None, "hard": hardest, "semi_hard": semi_hard}
 
 
-class Data(NamedTuple):
+class ObjectiveData(NamedTuple):
     """What objectives want to know of the data: items, which side columns are stored, and training counts, `[V]`."""
 
     items: ItemTable
@@ -58,7 +65,7 @@ class Data(NamedTuple):
     train_counts: Callable[[], NDArray[np.int64]]
 
 
-def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Data) -> Objective:
+def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: ObjectiveData) -> Objective:
     """The objective with its heads; items are counted only where its negatives follow their counts.
 
     Raises:
@@ -76,7 +83,7 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Data)
             return _contrastive(config, encoder, data)
 
 
-def _autoencoding(config: AutoencodingConfig, encoder: EncoderConfig, data: Data) -> Autoencoding:
+def _autoencoding(config: AutoencodingConfig, encoder: EncoderConfig, data: ObjectiveData) -> Autoencoding:
     missing = [name for name in config.heads if not _has_field(name, data)]
     if missing and config.missing_heads == "refuse":
         raise UserError(f"objective.heads {missing[0]}: neither the interactions nor the items of this log have it")
@@ -95,8 +102,8 @@ def _autoencoding(config: AutoencodingConfig, encoder: EncoderConfig, data: Data
     )
 
 
-def _contrastive(config: ContrastiveConfig, encoder: EncoderConfig, data: Data) -> Contrastive:
-    if config.views == "domains" and COLUMN not in data.side_columns:
+def _contrastive(config: ContrastiveConfig, encoder: EncoderConfig, data: ObjectiveData) -> Contrastive:
+    if config.views == "domains" and DOMAIN_COLUMN not in data.side_columns:
         raise UserError("objective.views domains: the interactions of this log have no domain; name it in logs.columns")
     if config.reword and data.items.reworded_vectors() is None:
         raise UserError("objective.reword: the texts have no second vectors: set text.word_drop above 0")
@@ -111,18 +118,18 @@ def _contrastive(config: ContrastiveConfig, encoder: EncoderConfig, data: Data) 
         same_target=config.same_target,
         reword=config.reword,
         num_items=len(data.items),
-        side_columns=(COLUMN,) if config.views == "domains" else (),
+        side_columns=(DOMAIN_COLUMN,) if config.views == "domains" else (),
         lookahead=config.lookahead(),
     )
 
 
-def build_softmax(config: SoftmaxConfig, data: Data) -> ItemSoftmax:
+def build_softmax(config: SoftmaxConfig, data: ObjectiveData) -> ItemSoftmax:
     """The item softmax, over cosines where it has a temperature."""
     softmax = _plain_softmax(config, data)
     return softmax if config.temperature is None else Cosine(softmax, config.temperature)
 
 
-def _plain_softmax(config: SoftmaxConfig, data: Data) -> ItemSoftmax:
+def _plain_softmax(config: SoftmaxConfig, data: ObjectiveData) -> ItemSoftmax:
     if isinstance(config, FullSoftmaxConfig):
         return FullSoftmax()
     if isinstance(config, InBatchSoftmaxConfig):
@@ -136,7 +143,7 @@ def _plain_softmax(config: SoftmaxConfig, data: Data) -> ItemSoftmax:
     return BinaryCrossEntropy(sampler, config.num_negatives, beta)
 
 
-def _sampler(config: SampledSoftmaxConfig, data: Data) -> Sampler:
+def _sampler(config: SampledSoftmaxConfig, data: ObjectiveData) -> Sampler:
     match config.sampler:
         case "log_uniform":
             return log_uniform(data.items.counts())
@@ -149,7 +156,7 @@ def _sampler(config: SampledSoftmaxConfig, data: Data) -> Sampler:
             return MixedSampler(InBatchSampler(counts_V), by_counts(counts_V, config.alpha))
 
 
-def _has_field(name: FieldName, data: Data) -> bool:
+def _has_field(name: FieldName, data: ObjectiveData) -> bool:
     """Whether the log knows a field, of its interactions or of its items."""
     if FIELDS[name].column == TIMESTAMPS or FIELDS[name].column in data.side_columns:
         return True
@@ -160,7 +167,7 @@ def _has_field(name: FieldName, data: Data) -> bool:
     return name == "price" and data.items.prices() is not None
 
 
-def _head_codes(name: FieldName, data: Data) -> Tensor | None:
+def _head_codes(name: FieldName, data: ObjectiveData) -> Tensor | None:
     """Each item's code, where the field is one of items; None where it is one of interactions."""
     if FIELDS[name].column == TIMESTAMPS or FIELDS[name].column in data.side_columns:
         return None

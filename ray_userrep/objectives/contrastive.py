@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ray_userrep.encoder.readout import APPENDED, append
+from ray_userrep.encoder.readout import APPENDED, append_token
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.augment import PAIRED, keep
-from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
-from ray_userrep.objectives.hard import Choice
+from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, identity_gather
+from ray_userrep.objectives.in_batch import Choice
 from ray_userrep.recipe.encoder import ReadoutKind
 
 View = Callable[[Batch, Draws, int, float], Batch]
@@ -68,7 +68,7 @@ class Contrastive(Objective):
         first = batch if self._whole_first else self._view(batch, rng, 0, self._share)
         looks = [first, self._second(batch, rng)]
         token = APPENDED.get(self._readout)
-        return looks if token is None else [append(look, token) for look in looks]
+        return looks if token is None else [append_token(look, token) for look in looks]
 
     def _second(self, batch: Batch, rng: Draws) -> Batch:
         """The second look: in some batches the items as they are, told in fewer words."""
@@ -79,7 +79,7 @@ class Contrastive(Objective):
     def counts(self, views: list[Batch]) -> Tensor:
         return torch.tensor([int(_is_pair(views[1]).sum()) * views[1].weight], dtype=torch.float32)
 
-    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
+    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
         first_ND, second_ND = (F.normalize(encoder.pooled(view).float(), dim=-1) for view in views)
         first_GD, begin = gather(first_ND)
         second_GD, _ = gather(second_ND)

@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
-from ray_userrep.objectives.base import Draws, Gather, alone
+from ray_userrep.objectives.base import Draws, Gather, identity_gather
 
 # About what stays in a CPU's caches while it is turned from logits into gradients; a GPU wants large products.
 _CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**26}
@@ -29,7 +30,7 @@ class ItemSoftmax(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = alone
+        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
     ) -> Tensor:
         """Summed negative log-likelihood, float32."""
 
@@ -38,9 +39,28 @@ class FullSoftmax(ItemSoftmax):
     """Cross-entropy over the whole catalogue; logits are never held whole."""
 
     def forward(
-        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = alone
+        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
     ) -> Tensor:
         return chunked_cross_entropy(states_TD, encoder.items(None), targets_T)
+
+
+class Cosine(ItemSoftmax):
+    """Another softmax over cosines and a temperature; the encoder's items have length one already."""
+
+    def __init__(self, inner: ItemSoftmax, temperature: float) -> None:
+        super().__init__()
+        self.inner = inner
+        self._temperature = temperature
+
+    def sample(self, rng: Draws, targets_T: Tensor) -> dict[str, Tensor]:
+        return self.inner.sample(rng, targets_T)
+
+    def forward(
+        self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
+    ) -> Tensor:
+        scaled_TD = F.normalize(states_TD.float(), dim=-1) / self._temperature
+        loss: Tensor = self.inner(scaled_TD.to(states_TD.dtype), targets_T, encoder, view, gather)
+        return loss
 
 
 def chunked_cross_entropy(states_TD: Tensor, table_VD: Tensor, targets_T: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import START, Batch
-from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
+from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, identity_gather
 
 
 class Weighted(Objective):
@@ -33,7 +33,7 @@ class Weighted(Objective):
     def counts(self, views: list[Batch]) -> Tensor:
         return torch.cat([one.counts(own) for one, own in zip(self._all(), self._split(views), strict=True)])
 
-    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
+    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
         pairs = zip(self._all(), self._split(views), strict=True)
         return LossSum(torch.cat([one(encoder, own, gather).sums_P for one, own in pairs]))
 

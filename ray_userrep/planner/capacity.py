@@ -1,6 +1,6 @@
 """A recipe and hardware to memory, hours and cost, on paper: what to know before a cluster is rented.
 
-Every figure is arithmetic on the recipe; what cannot be known from it (utilisation, prices) is asked for and told
+Every figure is arithmetic on the recipe; what cannot be known from it (utilisation, prices) is asked for and listed
 among the assumptions. Communication is not hidden behind products, as the engine does not overlap them: an upper bound.
 """
 
@@ -10,12 +10,32 @@ import numpy as np
 
 from ray_userrep.planner import memory
 from ray_userrep.planner.accounting import Catalogue, backbone_parameters, training_cost
-from ray_userrep.planner.hardware import GPUS
 from ray_userrep.planner.ladder import settings, shape_of
 from ray_userrep.planner.memory import Memory
-from ray_userrep.recipe.plan import PlanConfig
+from ray_userrep.recipe.plan import GpuName, PlanConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import ZeroConfig
+
+
+class Gpu(NamedTuple):
+    """Memory in bytes, dense peaks in FLOP/s, and what one GPU sends to the others of its node in bytes/s."""
+
+    memory: float
+    bf16: float
+    fp32: float
+    link: float
+
+
+# Data sheets of NVIDIA: dense tensor-core bf16, fp32 without tf32, one direction of NVLink, or of PCIe 4.0 x16.
+GPUS: dict[GpuName, Gpu] = {
+    "a10g": Gpu(24e9, 70e12, 35e12, 25e9),
+    "l4": Gpu(24e9, 121e12, 30e12, 25e9),
+    "a100-40": Gpu(40e9, 312e12, 19.5e12, 300e9),
+    "a100-80": Gpu(80e9, 312e12, 19.5e12, 300e9),
+    "h100": Gpu(80e9, 989e12, 67e12, 450e9),
+    "h200": Gpu(141e9, 989e12, 67e12, 450e9),
+}
+
 
 _FP32 = 4
 _SMALLEST, _LARGEST, _HALVINGS = 1e4, 1e12, 12
@@ -29,7 +49,7 @@ WAYS = {
 }
 
 
-class Load(NamedTuple):
+class StepLoad(NamedTuple):
     """What one step is: tokens of a worker, micro-batches, FLOPs of all workers."""
 
     tokens: float
@@ -37,7 +57,7 @@ class Load(NamedTuple):
     flops: float
 
 
-def plan(recipe: Recipe, config: PlanConfig) -> dict[str, Any]:
+def plan_capacity(recipe: Recipe, config: PlanConfig) -> dict[str, Any]:
     """Memory, time, cost and the largest backbone for each way to partition, with the assumptions.
 
     Raises:
@@ -79,7 +99,7 @@ def memory_of(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> Memory:
     encoder, catalogue, half = recipe.encoder, _catalogue(config), recipe.train.precision == "bf16"
     backbone = backbone_parameters(encoder.backbone, encoder.width, recipe.stream.max_len)
     parameters = backbone + memory.item_parameters(encoder, catalogue)
-    tokens = load(recipe, config).tokens
+    tokens = step_load(recipe, config).tokens
     copies = 2.0 * backbone if half else 0.0  # autocast's bf16 weights, kept until the backward pass is done
     return memory.model_states(parameters, zero, _world(config))._replace(
         activations=memory.activations(encoder, tokens, half) + copies,
@@ -87,14 +107,14 @@ def memory_of(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> Memory:
     )
 
 
-def load(recipe: Recipe, config: PlanConfig) -> Load:
+def step_load(recipe: Recipe, config: PlanConfig) -> StepLoad:
     """One optimiser step: windows are taken as full."""
     stream, world = recipe.stream, _world(config)
     mine = max(stream.max_len, stream.batch_tokens / world)
     micros = max(1, int(np.ceil(mine / stream.micro_tokens)))
     windows = [stream.max_len + 1] * max(1, round(mine / micros / stream.max_len))
     cost = training_cost(recipe.encoder, recipe.objective, _catalogue(config), windows)
-    return Load(mine / micros, micros, cost.total * micros * world)
+    return StepLoad(mine / micros, micros, cost.total * micros * world)
 
 
 def step_seconds(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[str, float]:
@@ -102,7 +122,7 @@ def step_seconds(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[s
 
     Volumes as in Rajbhandari et al. 2020, section 7; the slowest link on the way counts.
     """
-    gpu, step, world = GPUS[config.gpu], load(recipe, config), _world(config)
+    gpu, step, world = GPUS[config.gpu], step_load(recipe, config), _world(config)
     peak = gpu.bf16 if recipe.train.precision == "bf16" else gpu.fp32
     parameters = backbone_parameters(recipe.encoder.backbone, recipe.encoder.width, recipe.stream.max_len)
     parameters += memory.item_parameters(recipe.encoder, _catalogue(config))
@@ -170,7 +190,7 @@ def _world(config: PlanConfig) -> int:
     return config.gpus_per_node * config.nodes
 
 
-def table(told: dict[str, Any]) -> str:
+def capacity_table(told: dict[str, Any]) -> str:
     """A plan as text."""
     kinds = ", ".join(f"{name} {count:,}" for name, count in told["parameters"].items())
     head = ("states", "activations", "softmax", "buffers", "total", "host")

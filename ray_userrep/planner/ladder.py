@@ -35,7 +35,7 @@ _WARMUP_SHARES = (0.02, 0.2)
 _HIGHEST_RATE = 1e-2
 
 
-class Shape(NamedTuple):
+class BackboneShape(NamedTuple):
     """Width, depth and heads of a backbone, and how many parameters that makes."""
 
     width: int
@@ -44,7 +44,7 @@ class Shape(NamedTuple):
     parameters: int
 
 
-def shape_of(backbone: BackboneConfig, max_len: int, target: int) -> Shape:
+def shape_of(backbone: BackboneConfig, max_len: int, target: int) -> BackboneShape:
     """The shape whose backbone has the number of parameters nearest to the target, about as deep as the rule says.
 
     Raises:
@@ -66,14 +66,14 @@ def depth_of(target: int) -> int:
     return max(1, round((target / _ONE_LAYER) ** 0.25))
 
 
-def heads_of(width: int) -> int:
+def num_heads_of(width: int) -> int:
     """Heads about 32 wide."""
     return max(1, round(width / _HEAD_WIDTH))
 
 
 def allowed_widths() -> list[int]:
     """Widths that split into heads of even width; from 256 on, of 32 exactly, as fast kernels want."""
-    small = [w for w in range(_SMALLEST_WIDTH, _ALIGNED) if w % (2 * heads_of(w)) == 0]
+    small = [w for w in range(_SMALLEST_WIDTH, _ALIGNED) if w % (2 * num_heads_of(w)) == 0]
     return [*small, *range(_ALIGNED, _LARGEST_WIDTH + 1, _HEAD_WIDTH)]
 
 
@@ -96,7 +96,7 @@ def warmup_share(parameters: int, data: float) -> float:
     return min(high, max(low, parameters / data))
 
 
-def learning_rate(recipe: Recipe, width: int, batch: int) -> float:
+def scaled_learning_rate(recipe: Recipe, width: int, batch: int) -> float:
     """The recipe's rate carried over to another width and batch."""
     by_width = math.sqrt(recipe.encoder.width / width)
     return min(_HIGHEST_RATE, recipe.train.learning_rate * by_width * _by_batch(recipe, batch))
@@ -112,11 +112,11 @@ def _by_batch(recipe: Recipe, batch: int) -> float:
     return math.sqrt(batch / recipe.stream.batch_tokens)
 
 
-def settings(recipe: Recipe, shape: Shape, data: float, batch: int | None = None) -> dict[str, dict[str, Any]]:
+def settings(recipe: Recipe, shape: BackboneShape, data: float, batch: int | None = None) -> dict[str, dict[str, Any]]:
     """The fields of a recipe that a run of this shape on so many interactions has of its own."""
     batch = batch_of(recipe, data) if batch is None else batch
     train = {
-        "learning_rate": learning_rate(recipe, shape.width, batch),
+        "learning_rate": scaled_learning_rate(recipe, shape.width, batch),
         "item_learning_rate": item_learning_rate(recipe, batch),
         "schedule": recipe.train.schedule.model_dump() | {"warmup_share": warmup_share(shape.parameters, data)},
     }
@@ -127,7 +127,7 @@ def settings(recipe: Recipe, shape: Shape, data: float, batch: int | None = None
     }
 
 
-def _at_depth(backbone: BackboneConfig, max_len: int, target: int, depth: int) -> Shape:
+def _at_depth(backbone: BackboneConfig, max_len: int, target: int, depth: int) -> BackboneShape:
     """The width nearest to the target at one depth; parameters grow with the width, so that halving finds it."""
     widths = allowed_widths()
 
@@ -140,7 +140,7 @@ def _at_depth(backbone: BackboneConfig, max_len: int, target: int, depth: int) -
         low, high = (middle, high) if count(widths[middle]) <= target else (low, middle)
     near = [(width, count(width)) for width in (widths[low], widths[high])]
     width, parameters = min(near, key=lambda one: abs(math.log(one[1] / target)))
-    return Shape(width, depth, heads_of(width), parameters)
+    return BackboneShape(width, depth, num_heads_of(width), parameters)
 
 
 @lru_cache(maxsize=4096)
@@ -162,5 +162,5 @@ def _shaped(backbone: BackboneConfig, depth: int, width: int) -> dict[str, Any]:
     raw = backbone.model_dump()
     raw["num_blocks" if "num_blocks" in raw else "num_layers"] = depth
     if isinstance(backbone, TransformerConfig | HSTUConfig):
-        raw["num_heads"] = heads_of(width)
+        raw["num_heads"] = num_heads_of(width)
     return raw

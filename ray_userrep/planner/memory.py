@@ -13,7 +13,7 @@ import torch
 
 from ray_userrep.encoder.backbones.transformer import SwiGLU
 from ray_userrep.encoder.items.build import build_items
-from ray_userrep.encoder.items.rows import RowItems
+from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.errors import UserError
 from ray_userrep.planner.accounting import Catalogue
 from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig

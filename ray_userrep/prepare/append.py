@@ -19,16 +19,15 @@ import ray
 from numpy.typing import NDArray
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
+from ray_userrep.corpus.jagged import KEYS, merge_sequences
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
-from ray_userrep.corpus.merge import KEYS, merge
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs, open_logs, unknown_files
-from ray_userrep.prepare.grow import grow_items, grow_users
 from ray_userrep.prepare.prepare import build_version
-from ray_userrep.prepare.sequences import summarise
-from ray_userrep.prepare.sources import read_sources, write_sources
+from ray_userrep.prepare.sequences import sequence_counts
+from ray_userrep.prepare.side_tables import grow_items, grow_users, read_sources, write_sources
 from ray_userrep.prepare.stages import Build, plain_errors
 from ray_userrep.recipe.corpus import CorpusConfig
 from ray_userrep.recipe.logs import LogsConfig
@@ -154,7 +153,7 @@ def _graft_bucket(
     sequences = _renumbered(storage.read_parquet(storage.join(corpus.uri, file.path)), index)
     path = f"{build}/sequences/bucket={file.bucket:05d}/part-0.parquet"
     storage.write_parquet(storage.join(corpus.uri, path), sequences)
-    added = summarise(sequences) | {"file": file.model_copy(update={"path": path})}
+    added = sequence_counts(sequences) | {"file": file.model_copy(update={"path": path})}
     files = [storage.join(corpus.uri, there.path) for there in corpus.files(file.bucket)]
     known = [chunk for there in files for chunk in storage.read_parquet(there, ["user_id"])["user_id"].chunks]
     if known:
@@ -162,7 +161,7 @@ def _graft_bucket(
         added["num_users"] -= pc.sum(is_known).as_py()
     before = None if later else corpus.sequences(file.bucket)
     if before is not None:
-        both, alone = (summarise(part) for part in (merge([before, sequences.select(KEYS)]), before))
+        both, alone = (sequence_counts(part) for part in (merge_sequences([before, sequences.select(KEYS)]), before))
         added |= {name: both[name] - alone[name] for name in ("num_ties", "num_duplicates")}
     return added
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.errors import UserError
-from ray_userrep.prepare.sequences import summarise
+from ray_userrep.prepare.sequences import sequence_counts
 from ray_userrep.recipe.corpus import KCoreConfig
 
 _DAY_US = 86_400_000_000
@@ -127,7 +127,7 @@ def _rewrite(file: dict[str, Any], index_V: NDArray[np.int64], min_user: int, ur
     left = pa.table({name: users[name] for name in users.column_names} | lists)
     path = f"{build}/sequences/bucket={file['bucket']:05d}/core-0.parquet"
     storage.write_parquet(storage.join(uri, path), left)
-    return {"bucket": file["bucket"], "path": path, "days": _days(left), **summarise(left)}
+    return {"bucket": file["bucket"], "path": path, "days": _days(left), **sequence_counts(left)}
 
 
 def _days(sequences: pa.Table) -> dict[str, int]:

@@ -24,13 +24,10 @@ from ray_userrep.corpus.store import manifest_uri, newest_version
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs
 from ray_userrep.prepare.kcore import keep_core
-from ray_userrep.prepare.memory import PEAK
-from ray_userrep.prepare.partition import partition
-from ray_userrep.prepare.quarantine import refuse_damage
+from ray_userrep.prepare.partition import partition, refuse_damage
 from ray_userrep.prepare.sequences import sort_bucket, write_bucket
-from ray_userrep.prepare.sources import write_sources
-from ray_userrep.prepare.stages import Build, Progress, Report, begin, plain_errors, run_tasks
-from ray_userrep.prepare.users import write_users
+from ray_userrep.prepare.side_tables import write_sources, write_users
+from ray_userrep.prepare.stages import PEAK, Build, Report, StageProgress, begin, plain_errors, run_tasks
 from ray_userrep.prepare.vocabulary import Counted, Vocabulary, count_range, cuts, number_items, write_items
 from ray_userrep.recipe.corpus import CorpusConfig
 
@@ -149,7 +146,7 @@ def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
     task = partial(partition, build_uri=build_uri, num_buckets=num_buckets)
     # Whole blocks: to fill batches of a given size, Ray Data would have one task read everything.
     dataset = logs.interactions.map_batches(task, batch_format="pyarrow", batch_size=None)
-    progress, files, quarantine = Progress("partition"), list[tuple[int, str]](), list[str]()
+    progress, files, quarantine = StageProgress("partition"), list[tuple[int, str]](), list[str]()
     bucket_rows, peak = np.zeros(num_buckets, np.int64), 0
     reasons, days = Counter[str](), Counter[str]()
     with plain_errors():

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.prepare.staging import SLICE_ROWS, read_slices, write_rows, write_slices
 from ray_userrep.prepare.vocabulary import Vocabulary
@@ -56,7 +56,7 @@ def write_bucket(bucket: int, place: int, staged: str, build_uri: str, vocabular
     lists = pa.ListArray.from_arrays(codes.offsets, items)
     sequences = sequences.set_column(sequences.column_names.index("items"), "items", lists)
     storage.write_parquet(storage.join(build_uri, path), sequences, dictionary=_repetitive(sequences.schema))
-    return {"bucket": bucket, "path": path, **summarise(sequences)}
+    return {"bucket": bucket, "path": path, **sequence_counts(sequences)}
 
 
 def group(rows: pa.Table, ids: pa.Array, cap: int | None = None) -> pa.Table:
@@ -123,7 +123,7 @@ def _repetitive(schema: pa.Schema) -> list[str] | bool:
     return [f"{field.name}.list.element" for field in schema if field.type == pa.list_(pa.string())] or False
 
 
-def summarise(sequences: pa.Table) -> dict[str, Any]:
+def sequence_counts(sequences: pa.Table) -> dict[str, Any]:
     """Counts of sequences and a digest of what they hold."""
     items, times = (sequences[name].combine_chunks() for name in ("items", "timestamps"))
     offsets_U1, items_N, times_N = (values.to_numpy() for values in (items.offsets, items.values, times.values))

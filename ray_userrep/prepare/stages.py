@@ -1,26 +1,34 @@
-"""A version in the making: its stages, each finished once, and what a run that follows a crash finds of them.
+"""A version in the making: its stages, each finished once and found again after a crash, and the memory they took.
 
-A finished stage leaves what its tasks said as JSON beside the staged files. A note under `unfinished/`, named by what
-is prepared from what, leads the next run to them; it goes before the version is published, so that nobody continues
-what is published. Two runs on the same log at the same time share a build and write the same files: the slower one may
-find them published and its staged files gone.
+A finished stage leaves what its tasks reported as JSON beside the staged files. A note under `unfinished/`, named by
+what is prepared from what, leads the next run to them; it goes before the version is published, so that nobody
+continues what is published. Two runs on the same log at the same time share a build and write the same files: the
+slower one may find them published and its staged files gone.
+
+The most memory that a task took is the peak of its process since the task began, where the system can tell.
 """
 
 import hashlib
 import json
+import resource
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import ray
 from ray.exceptions import RayTaskError
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.prepare.memory import PEAK, peak_bytes, watch_peak
 
+PEAK = "peak_bytes"  # of a report: the most memory its task took
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_UNIT = 1 if sys.platform == "darwin" else 1024
 _SECONDS = 10  # between two lines of progress
 
 Report = dict[str, Any]
@@ -82,7 +90,7 @@ def run_tasks(stage: str, calls: Sequence[tuple[Any, ...]], sizes: Sequence[int]
     remote = ray.remote(_watched).options(scheduling_strategy="SPREAD")
     waiting = {remote.remote(*call): number for number, call in enumerate(calls)}
     found: list[Report] = [{} for _ in calls]
-    progress = Progress(stage, sum(sizes))
+    progress = StageProgress(stage, sum(sizes))
     with plain_errors():
         while waiting:
             (ready,), _ = ray.wait(list(waiting), num_returns=1)
@@ -99,7 +107,7 @@ def _watched(task: Callable[..., Report], *arguments: Any) -> Report:
     return {**report, PEAK: peak_bytes()}
 
 
-class Progress:
+class StageProgress:
     """Says now and then how far a stage is: rows, rate, and the time left where the end is known."""
 
     def __init__(self, stage: str, total: int | None = None) -> None:
@@ -135,3 +143,18 @@ def plain_errors() -> Iterator[None]:
                 raise cause from None
             cause = getattr(cause, "cause", None) or cause.__cause__
         raise
+
+
+def watch_peak() -> None:
+    """Forget earlier peaks; where that cannot be done, the peak is that of the process's whole life."""
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError):
+        _CLEAR.write_text("5")
+
+
+def peak_bytes() -> int:
+    """The largest resident size since `watch_peak`, shared pages with it."""
+    if _STATUS.exists():
+        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT

@@ -64,7 +64,7 @@ def _stream(table: pa.Table) -> pa.Buffer:
 
 def _slices(uri: str, first: int, last: int) -> list[pa.Table]:
     """Slices `first` to `last`, which lie side by side."""
-    with storage.explained(uri):
+    with storage.user_errors(uri):
         offsets, data = storage.again(lambda: _read(uri, first, last))
     cuts = pairwise((offsets - offsets[0]).tolist())
     return [pa.ipc.open_stream(data.slice(low, high - low)).read_all() for low, high in cuts if low < high]

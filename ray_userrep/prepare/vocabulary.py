@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.prepare.staging import SLICE_ROWS, in_threads, read_rows, read_slices, write_rows, write_slices
 
 _RANGE_SLICES = 128  # 2 million entries in one task's memory, about
@@ -136,10 +136,10 @@ def _before(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def write_items(vocabulary: Vocabulary, described: pa.Table | None, uri: str) -> dict[str, Any]:
     """Merge the ranges into one file by index, with what the log says of each item; returns a digest of the ids."""
-    digest, schema = hashlib.sha256(), describe(_rows(vocabulary, 0, 1), described).schema
+    digest, schema = hashlib.sha256(), join_item_columns(_rows(vocabulary, 0, 1), described).schema
     with storage.parquet_writer(uri, schema) as writer:
         for low in range(0, len(vocabulary), _ROW_GROUP):
-            piece = describe(_rows(vocabulary, low, low + _ROW_GROUP), described)
+            piece = join_item_columns(_rows(vocabulary, low, low + _ROW_GROUP), described)
             writer.write_table(piece)
             digest.update(hash_ids(piece["item_id"]).data)
     return {"content": digest.hexdigest()}
@@ -157,7 +157,7 @@ def _rows(vocabulary: Vocabulary, low: int, high: int) -> pa.Table:
     return pa.concat_tables(tables).take(pa.array(np.argsort(np.concatenate(indices))))
 
 
-def describe(items: pa.Table, described: pa.Table | None) -> pa.Table:
+def join_item_columns(items: pa.Table, described: pa.Table | None) -> pa.Table:
     """The items with a log's item columns beside them, null where the log says nothing of an item.
 
     `item_id` and `count` are the corpus's own; columns of any type are carried along, nested ones too.

@@ -5,9 +5,8 @@ import sys
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.scaling.law.law import Place, study
+from ray_userrep.scaling.law.law import RunSize, law_table, study_law
 from ray_userrep.scaling.law.points import read_points
-from ray_userrep.scaling.law.table import table
 
 
 def main(argv: list[str]) -> int:
@@ -17,8 +16,8 @@ def main(argv: list[str]) -> int:
         if arguments.draws < 1:
             raise UserError(f"--draws {arguments.draws}: intervals need draws; it takes 1 or more")
         places = [_place(text) for text in arguments.predict]
-        told = study(read_points(arguments.points), places, arguments.budget, arguments.draws, arguments.seed)
-        print(table(told))
+        told = study_law(read_points(arguments.points), places, arguments.budget, arguments.draws, arguments.seed)
+        print(law_table(told))
         if arguments.json:
             storage.write_json(arguments.json, told)
     except UserError as error:
@@ -41,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _place(text: str) -> Place:
+def _place(text: str) -> RunSize:
     try:
         n, d = (float(part) for part in text.split(","))
     except ValueError:

@@ -62,7 +62,7 @@ def open_fs(uri: str) -> tuple[pafs.FileSystem, str]:
 
 def exists(uri: str) -> bool:
     """Whether there is a file or a folder."""
-    with explained(uri):
+    with user_errors(uri):
         filesystem, path = open_fs(uri)
         return filesystem.get_file_info(path).type != pafs.FileType.NotFound
 
@@ -73,7 +73,7 @@ def list_files(uri: str, suffix: str = "") -> list[FileEntry]:
     Raises:
         UserError: there is nothing at the URI, or it may not be read.
     """
-    with explained(uri):
+    with user_errors(uri):
         filesystem, path = open_fs(uri)
         info = filesystem.get_file_info(path)
         if info.type == pafs.FileType.NotFound:
@@ -94,7 +94,7 @@ def list_archive(uri: str) -> list[FileEntry]:
     Raises:
         UserError: it cannot be read as an archive.
     """
-    with explained(uri):
+    with user_errors(uri):
         try:
             found = archives.members(*open_fs(uri))
         except (zipfile.BadZipFile, pa.ArrowInvalid) as error:
@@ -167,13 +167,13 @@ class _Ranges(io.RawIOBase):
 
 def read_bytes(uri: str) -> bytes:
     """A file's content, as it is."""
-    with explained(uri), open_stream(uri, None) as source:
+    with user_errors(uri), open_stream(uri, None) as source:
         return b"".join(_pieces(source))
 
 
 def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
     """Write a file whole, over what was there."""
-    with explained(uri), sink(uri) as target:
+    with user_errors(uri), sink(uri) as target:
         target.write(data)
 
 
@@ -183,11 +183,11 @@ def create_exclusive(uri: str, data: bytes) -> None:
     Raises:
         FileExistsError: somebody was first.
     """
-    with explained(uri):
+    with user_errors(uri):
         if is_local(uri):
             _create_local(Path(absolute(uri)), data)
         elif uri.startswith("s3://"):
-            s3.create_exclusive(*s3_parts(uri), data)
+            s3.put_exclusive(*s3_parts(uri), data)
         else:
             filesystem, path = _open_fsspec(uri)
             filesystem.pipe_file(path, data, mode="create")
@@ -195,7 +195,7 @@ def create_exclusive(uri: str, data: bytes) -> None:
 
 def read_text(uri: str) -> str:
     """A text file's content, decompressed as its name says."""
-    with explained(uri), open_stream(uri) as source:
+    with user_errors(uri), open_stream(uri) as source:
         return b"".join(_pieces(source)).decode()
 
 
@@ -232,7 +232,7 @@ def download_dir(uri: str, local: str | Path) -> None:
     Raises:
         UserError: there is nothing at the URI.
     """
-    with explained(uri):
+    with user_errors(uri):
         filesystem, path = open_fs(uri)
         names = [name for name, _ in _walk(filesystem, path)]
     _in_threads(lambda name: _copy(join(uri, name), str(Path(local) / name)), names)
@@ -240,7 +240,7 @@ def download_dir(uri: str, local: str | Path) -> None:
 
 def delete(uri: str) -> None:
     """Remove a file, or a folder with all that is in it; nothing there is fine."""
-    with explained(uri):
+    with user_errors(uri):
         filesystem, path = open_fs(uri)
         kind = filesystem.get_file_info(path).type
         with suppress(FileNotFoundError):  # somebody else deleted it meanwhile
@@ -251,7 +251,7 @@ def delete(uri: str) -> None:
 
 
 @contextmanager
-def explained(uri: str) -> Iterator[None]:
+def user_errors(uri: str) -> Iterator[None]:
     """Turn what a user can mend into one clear line; let everything else through."""
     try:
         yield
@@ -327,7 +327,7 @@ def _pieces(source: pa.NativeFile) -> Iterator[bytes]:
 
 def _copy(source_uri: str, target_uri: str) -> None:
     source_of = open_stream(source_uri, None)
-    with explained(source_uri), source_of as source, explained(target_uri), sink(target_uri) as target:
+    with user_errors(source_uri), source_of as source, user_errors(target_uri), sink(target_uri) as target:
         for piece in _pieces(source):
             target.write(piece)
 

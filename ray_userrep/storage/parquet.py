@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_userrep.errors import UserError
-from ray_userrep.storage.files import again, explained, open_fs, sink, write_bytes
+from ray_userrep.storage.files import again, open_fs, sink, user_errors, write_bytes
 
 
 def read_parquet(uri: str, columns: list[str] | None = None) -> pa.Table:
@@ -16,7 +16,7 @@ def read_parquet(uri: str, columns: list[str] | None = None) -> pa.Table:
     Raises:
         UserError: the file is missing or is not Parquet.
     """
-    with explained(uri):
+    with user_errors(uri):
         filesystem, path = open_fs(uri)
 
         def read() -> pa.Table:
@@ -37,7 +37,7 @@ def read_schema(uri: str) -> pa.Schema:
         with filesystem.open_input_file(path) as source:
             return pq.read_schema(source)
 
-    with explained(uri):
+    with user_errors(uri):
         return again(read)
 
 
@@ -54,5 +54,5 @@ def write_parquet(uri: str, table: pa.Table, dictionary: bool | list[str] = True
 @contextmanager
 def parquet_writer(uri: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """Write a Parquet file table by table, a row group each; it appears when the block ends well."""
-    with explained(uri), sink(uri) as target, pq.ParquetWriter(target, schema, compression="zstd") as writer:
+    with user_errors(uri), sink(uri) as target, pq.ParquetWriter(target, schema, compression="zstd") as writer:
         yield writer

@@ -44,7 +44,7 @@ def filesystem(bucket: str) -> pafs.FileSystem:
     return _filesystem(bucket, _endpoint(), region)
 
 
-def create_exclusive(bucket: str, key: str, data: bytes) -> None:
+def put_exclusive(bucket: str, key: str, data: bytes) -> None:
     """Put an object unless there is one.
 
     Raises:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ray_userrep.recipe.train import TrainConfig
-from ray_userrep.training.shards import Part, adam_parts, named_state, whole_holdings, whole_weights
+from ray_userrep.training.shards import Shard, adam_parts, named_state, replicated_shards, replicated_weights
 from ray_userrep.training.step import TrainModel, Views
 
 
@@ -51,12 +51,12 @@ class BareEngine:
     def encoder_state(self) -> dict[str, Tensor]:
         return {name: value.detach().cpu().clone() for name, value in self.model.encoder.state_dict().items()}
 
-    def weights(self) -> list[Part]:
-        return whole_weights(named_state(self.model), self.rank, self.world)
+    def weights(self) -> list[Shard]:
+        return replicated_weights(named_state(self.model), self.rank, self.world)
 
-    def moments(self) -> list[Part]:
+    def moments(self) -> list[Shard]:
         trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        return adam_parts(self._optimizer, whole_holdings(trained, self.rank, self.world))
+        return adam_parts(self._optimizer, replicated_shards(trained, self.rank, self.world))
 
 
 def adamw(model: TrainModel, config: TrainConfig) -> torch.optim.AdamW:

@@ -20,7 +20,7 @@ from torch import Tensor
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.training.loop import TrainState
-from ray_userrep.training.shards import Part, named_state, restore, write
+from ray_userrep.training.shards import Shard, named_state, restore, write
 from ray_userrep.training.step import Engine
 
 _MANIFEST = "manifest.json"
@@ -141,7 +141,7 @@ class _Stored:
             )
 
 
-def _files(engine: Engine) -> dict[str, list[Part]]:
+def _files(engine: Engine) -> dict[str, list[Shard]]:
     """What this rank writes, and under which names."""
     place = f"{engine.rank:05d}-of-{engine.world:05d}"
     return {
@@ -150,7 +150,7 @@ def _files(engine: Engine) -> dict[str, list[Part]]:
     }
 
 
-def _write(files: dict[str, list[Part]], uri: str) -> dict[str, str]:
+def _write(files: dict[str, list[Shard]], uri: str) -> dict[str, str]:
     """Write files below a URI and return their checksums."""
     with tempfile.TemporaryDirectory() as scratch:
         for name, parts in files.items():

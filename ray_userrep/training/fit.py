@@ -23,17 +23,27 @@ from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.feed.batch import Batch
-from ray_userrep.feed.plan import Plan, Position
+from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
-from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
+from ray_userrep.training.callbacks import (
+    LIKELIHOOD,
+    RANKING,
+    Epochs,
+    Log,
+    Record,
+    Save,
+    Sink,
+    Validate,
+    likelihood_metrics,
+    ranking_metrics,
+)
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.records import MetricsFile, TensorBoard
-from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare
-from ray_userrep.training.validation import LIKELIHOOD, RANKING, likelihood_metrics, ranking_metrics
-from ray_userrep.training.warm_start import Whole, warm_start
+from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare_micros
+from ray_userrep.training.warm_start import Unshard, warm_start
 
 EngineFactory = Callable[[TrainModel], Engine]
 
@@ -58,14 +68,14 @@ def fit(
     make_engine: EngineFactory,
     on_record: Sink,
     build_context: Callable[[], AbstractContextManager[object]] = nullcontext,
-    whole: Whole = nullcontext,
+    unshard: Unshard = nullcontext,
 ) -> TrainState:
     """Train, resuming from the run's newest checkpoint, and export the best encoder to `<run>/encoder`."""
     split = resolve(recipe.split, corpus, recipe.stream.user_share)
     with build_context():
         model = build_model(recipe, corpus, split)
     if recipe.train.warm_start is not None:
-        warm_start(model.encoder, recipe.train.warm_start, whole)
+        warm_start(model.encoder, recipe.train.warm_start, unshard)
     engine = make_engine(model)
     state = train(recipe, corpus, run_uri, engine, _pretraining(recipe, corpus, split, engine, run_uri), on_record)
     export(engine, run_uri)
@@ -110,14 +120,14 @@ def _pretraining(recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, r
 
 
 def _source(
-    recipe: Recipe, corpus: Corpus, cut: Cut, plan: Plan, engine: Engine, position: Position
+    recipe: Recipe, corpus: Corpus, cut: Cut, plan: BatchPlan, engine: Engine, position: Position
 ) -> Iterator[Step[Micros]]:
     objective, rank = engine.model.objective, engine.rank
     side = {*engine.model.encoder.side_columns, *objective.side_columns}
     buckets = BucketCache(corpus, buckets_held(recipe.stream), sorted(side), lambda b: cut.training(b)[0])
 
     def prepared(micros: list[Batch], here: Position) -> Micros:
-        return prepare(objective, micros, draws_at(recipe.seed, here), rank)
+        return prepare_micros(objective, micros, draws_at(recipe.seed, here), rank)
 
     return steps(plan, buckets, rank, engine.world, position, prepared)
 
@@ -127,7 +137,7 @@ def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
     torch.manual_seed(recipe.seed)
     items = items_with_text(corpus, recipe.text) if recipe.encoder.needs_text() else corpus.items()
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items())
-    data = Data(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
+    data = ObjectiveData(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
     return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data), recipe.train)
 
 

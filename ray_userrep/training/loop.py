@@ -1,9 +1,13 @@
-"""The one training loop: takes steps from the plan until the budget is spent, and tells its callbacks.
+"""The one training loop: takes steps from the plan until the budget is spent, and calls its callbacks.
 
 Everything that is not the step itself (logging, validation, checkpoints) is a callback with named hooks; the loop and
-its state stay small enough to read at once.
+its state stay small enough to read at once. The learning rate is a pure function of the step: nothing to save, nothing
+to restore.
+
+Shapes: D domains, P parts of the objective.
 """
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,8 +19,7 @@ from torch import Tensor
 
 from ray_userrep.feed.plan import Position
 from ray_userrep.feed.stream import Prefetch, Step
-from ray_userrep.recipe.train import TrainConfig
-from ray_userrep.training.schedule import learning_rate
+from ray_userrep.recipe.train import ScheduleConfig, TrainConfig
 from ray_userrep.training.step import Engine, Micros, train_step
 
 
@@ -76,7 +79,7 @@ class Loop:
     @property
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        return learning_rate(self.config.schedule, self.config.learning_rate, self.state.step, self.total_steps)
+        return scheduled_rate(self.config.schedule, self.config.learning_rate, self.state.step, self.total_steps)
 
     def interval(self, epochs: float) -> int:
         """Steps in so many epochs, longer ones where `min_steps` repeats passes."""
@@ -120,3 +123,23 @@ def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
     """Optimiser steps of a whole run."""
     steps = max(config.min_steps, round(config.epochs * steps_per_epoch))
     return steps if config.max_steps is None else min(steps, config.max_steps)
+
+
+def scheduled_rate(config: ScheduleConfig, peak: float, step: int, total: int) -> float:
+    """The rate of step `step` (from 0) of `total`.
+
+    Warm-up is linear to the peak; `cosine` falls to `floor * peak` at the last step; `wsd` stays and then falls
+    linearly (Hu et al. 2024, MiniCPM, section 4).
+    """
+    warmup = round(config.warmup_share * total)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if config.kind == "constant":
+        return peak
+    if config.kind == "cosine":
+        share = (step - warmup) / max(1, total - 1 - warmup)
+        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    else:
+        decay = max(1, round(config.decay_share * total))
+        fall = min(1.0, (total - 1 - step) / decay)
+    return peak * (config.floor + (1 - config.floor) * fall)

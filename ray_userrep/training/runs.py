@@ -37,18 +37,18 @@ _PLACE_GROUPS = ("train.zero.",)
 _PACKAGES = ("ray_userrep", "torch", "ray", "deepspeed", "transformers", "pyarrow", "numpy")
 
 
-def default_uri(recipe: Recipe) -> str:
+def default_run_uri(recipe: Recipe) -> str:
     """A fresh local folder for a run that was given no name."""
     return storage.absolute(f"runs/{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}")
 
 
-def named(recipe: Recipe) -> tuple[Recipe, str]:
+def named_run(recipe: Recipe) -> tuple[Recipe, str]:
     """The recipe with the folder of its run, and that folder.
 
     Raises:
         UserError: as `refuse_other`, before any work.
     """
-    run_uri = storage.absolute(recipe.run) if recipe.run else default_uri(recipe)
+    run_uri = storage.absolute(recipe.run) if recipe.run else default_run_uri(recipe)
     recipe = recipe.model_copy(update={"run": run_uri})
     refuse_other(recipe, run_uri)
     return recipe, run_uri

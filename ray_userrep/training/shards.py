@@ -21,7 +21,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 NOTHING = slice(0, 0)
 
 
-class Part(NamedTuple):
+class Shard(NamedTuple):
     """A stretch of a flat tensor as a rank holds it: a view, read when saved and written when restored."""
 
     key: str
@@ -30,7 +30,7 @@ class Part(NamedTuple):
     kept: slice  # the elements of it that this rank saves
 
 
-class Holding(NamedTuple):
+class OptimizerShard(NamedTuple):
     """The stretch of a parameter that this rank's optimiser updates, and where it lies in the optimiser's tensor."""
 
     name: str
@@ -40,9 +40,9 @@ class Holding(NamedTuple):
     length: int
     kept: slice
 
-    def part(self, key: str, flat: Tensor, kept: slice) -> Part:
+    def part(self, key: str, flat: Tensor, kept: slice) -> Shard:
         """This stretch in a tensor laid out as the optimiser's."""
-        return Part(f"{key}/{self.name}", self.start, flat.detach().view(-1).narrow(0, self.offset, self.length), kept)
+        return Shard(f"{key}/{self.name}", self.start, flat.detach().view(-1).narrow(0, self.offset, self.length), kept)
 
 
 def share(num_elements: int, rank: int, world: int) -> slice:
@@ -57,27 +57,27 @@ def named_state(model: nn.Module) -> dict[str, Tensor]:
     return dict(reversed(distinct.values()))
 
 
-def whole_weights(state: dict[str, Tensor], rank: int, world: int) -> list[Part]:
+def replicated_weights(state: dict[str, Tensor], rank: int, world: int) -> list[Shard]:
     """The parts of weights and buffers that all ranks hold whole."""
     return [
-        Part(f"weight/{name}", 0, tensor.detach().view(-1), share(tensor.numel(), rank, world))
+        Shard(f"weight/{name}", 0, tensor.detach().view(-1), share(tensor.numel(), rank, world))
         for name, tensor in state.items()
     ]
 
 
-def whole_holdings(parameters: Iterable[tuple[str, Tensor]], rank: int, world: int) -> list[Holding]:
+def replicated_shards(parameters: Iterable[tuple[str, Tensor]], rank: int, world: int) -> list[OptimizerShard]:
     """The holdings of an optimiser that updates parameters whole."""
-    return [Holding(name, 0, p, 0, p.numel(), share(p.numel(), rank, world)) for name, p in parameters]
+    return [OptimizerShard(name, 0, p, 0, p.numel(), share(p.numel(), rank, world)) for name, p in parameters]
 
 
-def adam_parts(optimizer: torch.optim.Optimizer, holdings: Iterable[Holding]) -> list[Part]:
+def adam_parts(optimizer: torch.optim.Optimizer, holdings: Iterable[OptimizerShard]) -> list[Shard]:
     """The moments and step counts that an optimiser of Adam's kind keeps of its holdings."""
     parts = []
     for holding in holdings:
         state = _adam_state(optimizer, holding.flat)
         parts += [holding.part(key, state[key], holding.kept) for key in _MOMENTS]
         begins = holding.start + holding.kept.start == 0 and holding.kept.stop > 0
-        parts.append(Part(f"step/{holding.name}", 0, state["step"].view(1), slice(0, int(begins))))
+        parts.append(Shard(f"step/{holding.name}", 0, state["step"].view(1), slice(0, int(begins))))
     return parts
 
 
@@ -90,14 +90,14 @@ def _adam_state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str
     return state
 
 
-def write(parts: Iterable[Part], path: Path) -> None:
+def write(parts: Iterable[Shard], path: Path) -> None:
     """Write what this rank saves of its parts."""
     kept = ((f"{p.key}@{p.start + p.kept.start}", p.values_N[p.kept].cpu()) for p in parts)
     # Parameters of one flat tensor share their step count, and a file may hold no memory twice.
     save_file({name: v.clone() if len(v) == 1 else v for name, v in kept if len(v)}, path)
 
 
-def restore(parts: list[Part], files: Iterable[bytes]) -> list[str]:
+def restore(parts: list[Shard], files: Iterable[bytes]) -> list[str]:
     """Fill parts from files until nothing is missing; returns the keys of which something still is."""
     missing = [len(part.values_N) for part in parts]
     for data in files:
@@ -117,7 +117,7 @@ def _stretches(data: bytes) -> dict[str, list[tuple[int, Tensor]]]:
     return found
 
 
-def _copy(part: Part, start: int, values_N: Tensor) -> int:
+def _copy(part: Shard, start: int, values_N: Tensor) -> int:
     """Copy what a stored stretch and a part have in common; returns its length."""
     low, high = max(part.start, start), min(part.start + len(part.values_N), start + len(values_N))
     if low >= high:

@@ -3,7 +3,11 @@
 Micro-batches are summed, never averaged: each part of an objective is divided by its own count over the whole global
 batch, so that cutting the batch into micro-batches, or over workers, does not change what is learned.
 
-Shapes: P parts of the objective.
+Item tables whose gradients are rows (`RowItems`) are updated here too, outside the engine's optimiser: only rows that a
+step has read are exchanged and updated. Moments of other rows do not decay (as in torch's SparseAdam): an update costs
+what the batch holds, not what the catalogue does.
+
+Shapes: P parts of the objective, N rows read by all ranks, R of them distinct, V items, D width.
 """
 
 from typing import NamedTuple, Protocol
@@ -11,15 +15,16 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.feed.plan import Position
-from ray_userrep.objectives.base import Draws, Gather, Objective, alone
+from ray_userrep.objectives.base import Draws, Gather, Objective, identity_gather
 from ray_userrep.recipe.train import TrainConfig
-from ray_userrep.training.rows import RowAdam, row_tables
-from ray_userrep.training.shards import Part
+from ray_userrep.training.shards import Shard
 
 Views = list[Batch]
+_EPSILON = 1e-8
 
 
 class TrainModel(nn.Module):
@@ -32,7 +37,7 @@ class TrainModel(nn.Module):
         self.objective = objective
         self.row_optimizers = nn.ModuleList(RowAdam(table, config.betas) for table in row_tables(encoder))
         self._item_factor = config.item_factor
-        self.gather: Gather = alone  # an engine of several ranks puts its own here
+        self.gather: Gather = identity_gather  # an engine of several ranks puts its own here
 
     def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
         """The normalised loss to differentiate, and the detached sum of each part, `[P]`."""
@@ -67,11 +72,11 @@ class Engine(Protocol):
 
     def encoder_state(self) -> dict[str, Tensor] | None: ...
 
-    def weights(self) -> list[Part]:
+    def weights(self) -> list[Shard]:
         """Parameters and buffers, as this rank holds them."""
         ...
 
-    def moments(self) -> list[Part]:
+    def moments(self) -> list[Shard]:
         """What the optimiser keeps of them, as this rank holds it."""
         ...
 
@@ -84,7 +89,7 @@ class Micros(NamedTuple):
     seed: int
 
 
-def prepare(objective: Objective, micros: list[Batch], draws: Draws, rank: int) -> Micros:
+def prepare_micros(objective: Objective, micros: list[Batch], draws: Draws, rank: int) -> Micros:
     """Turn windows into what the objective trains on; pure data, done ahead by the reading thread."""
     views = [objective.views(micro, draws) for micro in micros]
     counts_P = torch.stack([objective.counts(view) for view in views]).sum(0)
@@ -113,3 +118,42 @@ def train_step(engine: Engine, micros: Micros, learning_rate: float) -> Tensor:
 def draws_at(seed: int, position: Position) -> Draws:
     """The randomness of one global batch."""
     return Draws(seed, position.epoch, position.batch)
+
+
+class RowAdam(nn.Module):
+    """The moments of one row table, kept beside the model so that checkpoints hold them and exports do not."""
+
+    first_VD: Tensor
+    second_VD: Tensor
+    steps: Tensor
+
+    def __init__(self, table: RowItems, betas: tuple[float, float]) -> None:
+        super().__init__()
+        self._betas = betas
+        self._table = [table]  # in a list: the table is the encoder's child, not this module's
+        self.register_buffer("first_VD", torch.zeros_like(table.weight))
+        self.register_buffer("second_VD", torch.zeros_like(table.weight))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def step(self, learning_rate: float, world: int, gather: Gather) -> None:
+        """Update the rows that any rank has read; gradients are averaged over ranks, as those of parameters are."""
+        betas = self._betas
+        ids_N, gradients_ND = self._table[0].take_gradients()
+        all_ids, _ = gather(ids_N)
+        all_gradients, _ = gather(gradients_ND)
+        rows_R, place_N = torch.unique(all_ids, return_inverse=True)
+        g_RD = torch.zeros(len(rows_R), gradients_ND.shape[1], device=gradients_ND.device)
+        g_RD = g_RD.index_add(0, place_N, all_gradients.float()) / world
+        self.steps += 1
+        first_RD = self.first_VD[rows_R].lerp_(g_RD, 1 - betas[0])
+        second_RD = self.second_VD[rows_R].lerp_(g_RD.square(), 1 - betas[1])
+        self.first_VD[rows_R], self.second_VD[rows_R] = first_RD, second_RD
+        corrected = first_RD / (1 - betas[0] ** self.steps)
+        spread = (second_RD / (1 - betas[1] ** self.steps)).sqrt_().add_(_EPSILON)
+        self._table[0].weight[rows_R] -= (learning_rate * corrected / spread).to(self._table[0].weight.dtype)
+
+
+def row_tables(model: nn.Module) -> list[RowItems]:
+    """The row tables of a model, in a fixed order."""
+    return [module for module in model.modules() if isinstance(module, RowItems)]

@@ -20,12 +20,12 @@ from ray_userrep.errors import UserError
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.training.runs import differences
 
-Whole = Callable[[Tensor], AbstractContextManager[object]]
+Unshard = Callable[[Tensor], AbstractContextManager[object]]
 _NO_WEIGHTS = ("dropout", "start")  # what may differ: it decides no shape and no meaning of a weight
 
 
-def warm_start(encoder: UserEncoder, uri: str, whole: Whole) -> None:
-    """Copy the weights of the encoder at a run's or its own folder; `whole` makes a partitioned tensor writable.
+def warm_start(encoder: UserEncoder, uri: str, unshard: Unshard) -> None:
+    """Copy the weights of the encoder at a run's or its own folder; `unshard` makes a partitioned tensor writable.
 
     Raises:
         UserError: there is no encoder, its architecture is another one, or its item ids are of another type.
@@ -39,7 +39,7 @@ def warm_start(encoder: UserEncoder, uri: str, whole: Whole) -> None:
     index_V = torch.from_numpy(trained.item_table.index_of(encoder.item_table.ids))
     known_V = index_V >= 0
     for name, value in target.items():
-        with whole(value), torch.no_grad():
+        with unshard(value), torch.no_grad():
             if name in rows:
                 value[known_V.to(value.device)] = source[name][index_V[known_V]].to(value)
             else:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from ray_userrep import storage
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.intervals import Interval
+from ray_userrep.evaluation.statistics import Interval
 from ray_userrep.recipe.encoder import ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.transfer import TransferConfig
 from ray_userrep.transfer.arms.base import Arm, copied
-from ray_userrep.transfer.fit import Fit, Outcome, adapted_encoder, drop_weights
+from ray_userrep.transfer.fit import FitSpec, Outcome, adapted_encoder, drop_weights
 from ray_userrep.transfer.tasks.attribute import AttributeTask
 from ray_userrep.transfer.tasks.base import Task
 
@@ -25,7 +25,7 @@ _FOLDER = "encoders"
 
 class _Candidate(NamedTuple):
     arm: Arm
-    fit: Fit
+    fit: FitSpec
     validation: float
     uri: str
 
@@ -39,7 +39,7 @@ class Keeper:
         self._best: _Candidate | None = None
         self._merged_not: dict[str, float] = {}  # the best validation figures of arms that cannot be merged
 
-    def offer(self, arm: Arm, fit: Fit, outcome: Outcome, fit_uri: str) -> None:
+    def offer(self, arm: Arm, fit: FitSpec, outcome: Outcome, fit_uri: str) -> None:
         """Keep a fit's weights if they are the best so far, and drop the others'."""
         if fit.share == self._share and not arm.mergeable:
             self._merged_not[arm.name] = max(outcome.validation, self._merged_not.get(arm.name, outcome.validation))

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_userrep.evaluation.intervals import Interval
-from ray_userrep.evaluation.paired import Predictions, estimate, paired, verdict
+from ray_userrep.evaluation.statistics import Interval, Predictions, estimate, paired, transfer_verdict
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.transfer.fit import Outcome
@@ -103,7 +102,7 @@ def _over_scratch(
         if name != "scratch":
             scratch = predicted["scratch"]
             difference = paired(measure, truth_U, predicted[name], scratch, config.num_bootstrap, config.confidence)
-            words = verdict(metrics[name][metric], metrics["scratch"][metric], difference)
+            words = transfer_verdict(metrics[name][metric], metrics["scratch"][metric], difference)
             yield name, {**difference._asdict(), "verdict": words}
 
 

@@ -17,24 +17,24 @@ from safetensors.torch import save as save_tensors
 
 from ray_userrep import storage
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.splits import Part
+from ray_userrep.corpus.splits import SplitPart
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.encoder.items.rows import RowItems
+from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.recipe.encoder import ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.fit import EngineFactory, Goal, train
 from ray_userrep.training.loop import TrainState
 from ray_userrep.training.step import Engine, TrainModel
-from ray_userrep.transfer.arms.base import Arm, Size, Usage, freeze, size
+from ray_userrep.transfer.arms.base import Arm, ParameterCounts, Usage, count_parameters, freeze
 from ray_userrep.transfer.tasks.base import Task, headline
 
 _OUTCOME, _PREDICTED, _BEST = "outcome.json", "predicted.safetensors", "best.safetensors"
-_TEST: Part = "test"
+_TEST: SplitPart = "test"
 _HEAD = 44  # what a draw is for
 
 
-class Fit(NamedTuple):
+class FitSpec(NamedTuple):
     """Which fit of a comparison it is."""
 
     share: float
@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
     seconds: float
     learning_rate: float
     readout: ReadoutKind
-    size: Size
+    size: ParameterCounts
     usage: Usage
     predicted_U: NDArray[Any]
 
@@ -63,7 +63,7 @@ def fit_task(
     encoder: UserEncoder,
     task: Task,
     arm: Arm,
-    fit: Fit,
+    fit: FitSpec,
     fit_uri: str,
     make_engine: Callable[[Recipe], EngineFactory],
 ) -> Outcome:
@@ -103,7 +103,7 @@ def adapt(recipe: Recipe, corpus: Corpus, engine: Engine, task: Task, share: flo
     return state
 
 
-def fitted_recipe(recipe: Recipe, encoder: UserEncoder, task: Task, fit: Fit) -> Recipe:
+def fitted_recipe(recipe: Recipe, encoder: UserEncoder, task: Task, fit: FitSpec) -> Recipe:
     """The recipe that one fit is trained by."""
     config = recipe.transfer
     train = {
@@ -131,7 +131,7 @@ def fitted_recipe(recipe: Recipe, encoder: UserEncoder, task: Task, fit: Fit) ->
 
 def build_transfer(
     recipe: Recipe, encoder: UserEncoder, task: Task, arm: Arm, share: float, readout: ReadoutKind | None = None
-) -> tuple[TrainModel, Size]:
+) -> tuple[TrainModel, ParameterCounts]:
     """The adapted encoder under the task's objective, with only what trains left to the optimiser."""
     torch.manual_seed(recipe.seed)
     adapted = arm.apply(encoder).train()
@@ -139,10 +139,12 @@ def build_transfer(
     torch.manual_seed(draws.seed_of(_HEAD, recipe.seed))  # arms that draw more or less begin with the same head
     objective = task.objective(adapted, share, arm.hidden)
     freeze(adapted, arm, task)
-    return TrainModel(adapted, objective, recipe.train), size(encoder, adapted, objective)
+    return TrainModel(adapted, objective, recipe.train), count_parameters(encoder, adapted, objective)
 
 
-def adapted_encoder(recipe: Recipe, encoder: UserEncoder, task: Task, arm: Arm, fit: Fit, fit_uri: str) -> UserEncoder:
+def adapted_encoder(
+    recipe: Recipe, encoder: UserEncoder, task: Task, arm: Arm, fit: FitSpec, fit_uri: str
+) -> UserEncoder:
     """What a finished fit of a `mergeable` arm made of an encoder, in plain weights; they must not be dropped yet."""
     recipe = fitted_recipe(recipe, encoder, task, fit)
     model, _ = build_transfer(recipe, encoder, task, arm, fit.share, fit.readout)
@@ -165,7 +167,7 @@ def _goal(engine: Engine, task: Task, share: float, fit_uri: str) -> Goal:
     return Goal(task.cut(share), task.data(share), metric, measure, lambda: _keep_best(engine, fit_uri))
 
 
-def _predict(engine: Engine, task: Task, part: Part) -> NDArray[Any]:
+def _predict(engine: Engine, task: Task, part: SplitPart) -> NDArray[Any]:
     engine.model.eval()
     return task.predict(engine.model.encoder, engine.model.objective, part)
 
@@ -206,4 +208,4 @@ def _write(fit_uri: str, outcome: Outcome) -> None:
 def _read(fit_uri: str) -> Outcome:
     figures = storage.read_json(storage.join(fit_uri, _OUTCOME))
     predicted_U = load_arrays(storage.read_bytes(storage.join(fit_uri, _PREDICTED)))[_TEST]
-    return Outcome(**(figures | {"size": Size(**figures["size"])}), predicted_U=predicted_U)
+    return Outcome(**(figures | {"size": ParameterCounts(**figures["size"])}), predicted_U=predicted_U)

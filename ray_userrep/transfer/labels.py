@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
-from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, alone
+from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, identity_gather
 
 LABEL, IS_KNOWN = "label", "is_known"
 _NEW, _MADE = "new_rows", "made_rows"  # rows of users of whom some, or none, come for the first time
@@ -69,7 +69,7 @@ class UserLabels(Objective):
         (view,) = views
         return (view.labels[IS_KNOWN].sum() * view.weight).float()[None]
 
-    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = alone) -> LossSum:
+    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
         (view,) = views
         out_BC = self.head(self._vectors(encoder, view)).float()
         if self._num_classes:

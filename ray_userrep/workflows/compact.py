@@ -1,8 +1,7 @@
 """Compacting a corpus that was appended to."""
 
 from ray_userrep import storage
-from ray_userrep.distributed.connection import connect
-from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.compact import compact
 from ray_userrep.recipe.recipe import Recipe

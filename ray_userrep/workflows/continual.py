@@ -11,7 +11,7 @@ from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect
 from ray_userrep.distributed.side_by_side import bare_engine
-from ray_userrep.encoder.items.rows import RowItems
+from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.encode_text import ensure_text_vectors
@@ -32,7 +32,7 @@ from ray_userrep.workflows.prepare import open_or_prepare
 def run_continual(recipe: Recipe) -> None:
     """Learn the recipe's tasks in turn; leaves result.json and report.html in the run folder, or resumes there."""
     _refuse_unused(recipe)
-    recipe, run_uri = runs.named(recipe)
+    recipe, run_uri = runs.named_run(recipe)
     connect()
     source = open_or_prepare(recipe)
     with runs.running(recipe, run_uri):

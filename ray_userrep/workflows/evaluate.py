@@ -16,12 +16,11 @@ from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.encoder_ranks import encoder_scorer
+from ray_userrep.evaluation.baselines import tuned_baselines
 from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.evaluation.profile import measure_profile
-from ray_userrep.evaluation.ranking import ranks
-from ray_userrep.evaluation.table import HEADLINE, comparison, format_table, summary
-from ray_userrep.evaluation.tuning import tuned_baselines
+from ray_userrep.evaluation.ranking import encoder_scorer, ranks
+from ray_userrep.evaluation.statistics import HEADLINE, comparison, format_table, summary
 from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.recipe import Recipe

@@ -6,8 +6,7 @@ import json
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
-from ray_userrep.distributed.connection import connect
-from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.prepare.append import append

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
-from ray_userrep.distributed.connection import connect
-from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages.pretrain import write_report
@@ -26,7 +25,7 @@ def run_pretrain(recipe: Recipe) -> None:
     if recipe.train.warm_start is not None:  # workers have working directories of their own
         warm = {"warm_start": encoder_uri(recipe.train.warm_start)}
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=warm)})
-    recipe, run_uri = runs.named(recipe)
+    recipe, run_uri = runs.named_run(recipe)
     timings: dict[str, float] = {}
     with _timed(timings, "start"):
         connect()

@@ -14,8 +14,7 @@ import numpy as np
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.distributed.connection import connect
-from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.sweep import OnProgress, Progress, begun, sweep
 from ray_userrep.distributed.utilisation import Sample, Watch, utilisation
 from ray_userrep.errors import UserError
@@ -23,15 +22,29 @@ from ray_userrep.planner.ladder import shape_of
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.report.pages.scaling import scaling_page
-from ray_userrep.scaling.law.law import Place, study
+from ray_userrep.scaling.law.law import RunSize, law_table, study_law
 from ray_userrep.scaling.law.points import MIN_POINTS
-from ray_userrep.scaling.law.table import table
-from ray_userrep.scaling.study.floor import beside_floor
-from ray_userrep.scaling.study.grid import LAW, Data, Point, cost_of, fixed, points, settings_of, tuning_points
-from ray_userrep.scaling.study.point import plan_of, spent_on, window_lengths
-from ray_userrep.scaling.study.prediction import register, registered
-from ray_userrep.scaling.study.rows import Row, law_points, row_of
-from ray_userrep.scaling.study.tuning import edge_warnings, tuned_factors
+from ray_userrep.scaling.study.grid import (
+    LAW,
+    StudyData,
+    StudyPoint,
+    cost_of,
+    fixed,
+    settings_of,
+    study_points,
+    tuning_points,
+)
+from ray_userrep.scaling.study.point import (
+    Row,
+    edge_warnings,
+    law_points,
+    plan_of,
+    row_of,
+    spent_on,
+    tuned_factors,
+    window_lengths,
+)
+from ray_userrep.scaling.study.prediction import beside_floor, register, registered
 from ray_userrep.training import runs
 from ray_userrep.workflows.prepare import open_or_prepare
 
@@ -48,7 +61,7 @@ def run_scale(recipe: Recipe, config: ScaleConfig) -> None:
         UserError: the folder holds another study, or a point of this one is refused or fails.
     """
     recipe = fixed(recipe, config)
-    folder = storage.absolute(recipe.run) if recipe.run else runs.default_uri(recipe)
+    folder = storage.absolute(recipe.run) if recipe.run else runs.default_run_uri(recipe)
     connect()
     refuse_unshared(folder, "run", "--run")
     with Watch() as watch:
@@ -70,7 +83,7 @@ def _trained_and_fitted(
     trials = tuning_points(recipe, config, study_of)
     tried = sweep(trials, corpus, folder, config, on_progress)
     tuned = tuned_factors(trials, tried)
-    made, said = points(recipe, config, study_of, tuned)
+    made, said = study_points(recipe, config, study_of, tuned)
     said += edge_warnings(tuned, config.tune)
     print("".join(f"warning   {line}\n" for line in said), end="", flush=True)
     fitted, held = [p for p in made if p.kind in LAW and not p.held_out], [p for p in made if p.held_out]
@@ -85,7 +98,7 @@ def _trained_and_fitted(
 
 
 def _predicted(
-    folder: str, corpus: Corpus, held: Sequence[Point], rows: Sequence[Row], said: list[str]
+    folder: str, corpus: Corpus, held: Sequence[StudyPoint], rows: Sequence[Row], said: list[str]
 ) -> dict[str, Any] | None:
     """The prediction of the held-out runs; none where there are none, or where one was begun before it at any rate."""
     if not held:
@@ -100,7 +113,7 @@ def _predicted(
 def summarise(
     recipe: Recipe,
     config: ScaleConfig,
-    study_of: Data,
+    study_of: StudyData,
     rows: Sequence[Row],
     prediction: dict[str, Any] | None,
     said: Sequence[str],
@@ -124,7 +137,7 @@ def summarise(
 
 
 def _studied(
-    recipe: Recipe, config: ScaleConfig, study_of: Data, rows: Sequence[Row], warnings: list[str]
+    recipe: Recipe, config: ScaleConfig, study_of: StudyData, rows: Sequence[Row], warnings: list[str]
 ) -> dict[str, Any]:
     """The study of all good runs, with its curves, frontier and advice as plain values.
 
@@ -140,7 +153,7 @@ def _studied(
     advise = config.advise or tuple(largest * beyond for beyond in _BEYOND)
     frontier = np.geomspace(good.C.min(), max(largest, *advise), _CURVE_POINTS).tolist()
     try:
-        law = study(good, places, [*advise, *frontier], isoflop_points=of_budgets)
+        law = study_law(good, places, [*advise, *frontier], isoflop_points=of_budgets)
         found = [one if one["N"]["value"] is not None else None for one in law["optima"]]
         law["frontier"] = [one for one in found[len(advise) :] if one is not None]
         law["optima"] = [_advice(recipe, study_of, one) for one in found[: len(advise)] if one is not None]
@@ -148,7 +161,7 @@ def _studied(
             warnings.append("no advice on budgets: by this law the loss does not fall with the size, or with the data")
     except UserError as error:
         warnings.append(str(error))
-        law = study(good, places)
+        law = study_law(good, places)
     expected = iter(law["predictions"])  # of the law itself first; those of a preferred form are left
     law["curves"] = {"N": {}, "D": {}}
     for (axis, key), line in curves.items():
@@ -157,9 +170,9 @@ def _studied(
     return law | {"predictions": [], "warnings": []}  # told elsewhere
 
 
-def _curve_places(rows: Sequence[Row]) -> dict[tuple[str, str], list[Place]]:
+def _curve_places(rows: Sequence[Row]) -> dict[tuple[str, str], list[RunSize]]:
     """Where each line of the figures runs: along N for each amount of data, along D for each size."""
-    lines: dict[tuple[str, str], list[Place]] = {}
+    lines: dict[tuple[str, str], list[RunSize]] = {}
     grid = [row for row in rows if row["kind"] == "grid" and row["loss"] is not None]
     for axis, group, other in (("N", "data", "D"), ("D", "size", "N")):
         ends = [row[axis] for row in grid]
@@ -175,7 +188,7 @@ def _curve(axis: str, line: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
     return {"x": [one[axis] for one in line]} | parts
 
 
-def _advice(recipe: Recipe, study_of: Data, best: dict[str, Any]) -> dict[str, Any]:
+def _advice(recipe: Recipe, study_of: StudyData, best: dict[str, Any]) -> dict[str, Any]:
     """An optimum with what it costs in all, by the ladder's shape of that size, and its epochs over this corpus."""
     size, interactions = round(best["N"]["value"]), best["D"]["value"]
     told = best | {"epochs": interactions / study_of.interactions, "flops": None}
@@ -198,18 +211,18 @@ def printed(told: dict[str, Any]) -> str:
         told_of = f"predicted {one['setting']} by {one['form']}: {one['predicted']:.4f} {interval}"
         lines.append(f"{told_of}, trained {one['measured']:.4f}: {verdict}")
     if told["law"] is not None:
-        lines.append(table(told["law"]))
+        lines.append(law_table(told["law"]))
     if told["floor"] is not None:
         lines.append(told["floor"]["verdict"])
     return "\n".join([*lines, *(f"warning: {line}" for line in told["warnings"])])
 
 
-def _data(recipe: Recipe, corpus: Corpus) -> Data:
+def _data(recipe: Recipe, corpus: Corpus) -> StudyData:
     plan = plan_of(recipe, corpus)
-    return Data(plan.num_tokens, np.concatenate(window_lengths(plan)), corpus.manifest.num_items)
+    return StudyData(plan.num_tokens, np.concatenate(window_lengths(plan)), corpus.manifest.num_items)
 
 
-def _place(point: Point, corpus: Corpus) -> Place:
+def _place(point: StudyPoint, corpus: Corpus) -> RunSize:
     """N and D of a point before it is trained."""
     spent = spent_on(point.recipe, corpus)
     return float(spent["N"]), float(spent["D"])

@@ -3,8 +3,7 @@
 import time
 
 from ray_userrep import storage
-from ray_userrep.distributed.connection import connect
-from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.logs.synthetic.synthesize import DESCRIPTION, synthesize
 from ray_userrep.recipe.logs import SyntheticConfig
 

@@ -13,8 +13,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.text import items_with_text
-from ray_userrep.distributed.connection import connect
-from ray_userrep.distributed.nodes import refuse_unshared
+from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.side_by_side import Setting, fitted
 from ray_userrep.encoder.fields import side_columns
 from ray_userrep.encoder.user_encoder import UserEncoder
@@ -30,7 +29,7 @@ from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
 from ray_userrep.transfer.encoders import Keeper, look_alikes, refuse_unmergeable
 from ray_userrep.transfer.figures import Comparison, Result, task_figures
-from ray_userrep.transfer.fit import Fit, Outcome
+from ray_userrep.transfer.fit import FitSpec, Outcome
 from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
@@ -44,7 +43,7 @@ _PRETRAIN = "pretrain"
 
 def run_transfer(recipe: Recipe) -> None:
     """Compare the recipe's arms; leaves result.json and report.html in the run folder, or resumes there."""
-    recipe, run_uri = runs.named(recipe)
+    recipe, run_uri = runs.named_run(recipe)
     connect()
     source = open_or_prepare(recipe)
     with runs.running(recipe, run_uri):
@@ -204,7 +203,7 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
     readouts = _readouts(recipe, encoder)
     asked = {
         (share, arm, seed): [
-            Fit(share, seed, rate, how) for how, rate in product(readouts, recipe.transfer.learning_rates)
+            FitSpec(share, seed, rate, how) for how, rate in product(readouts, recipe.transfer.learning_rates)
         ]
         for share, arm, seed in product(shares, arms, seeds)
     }

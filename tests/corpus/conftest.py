@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import bucket_of, hash_ids
+from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
-from ray_userrep.prepare.sequences import summarise
+from ray_userrep.prepare.sequences import sequence_counts
 
 NAMES = ["books", "music", None, "games"]
 WEIGHTS = [0.6, 0.25, 0.1, 0.05]
@@ -33,7 +33,7 @@ def write_corpus_with_sides(uri: str, num_users: int = 80, num_buckets: int = 4,
         }
         lists = {name: pa.ListArray.from_arrays(offsets, pa.array(column)) for name, column in columns.items()}
         table = pa.table({"user_id": mine, "user_hash": hash_ids(mine)} | lists)
-        path, told = f"data/sequences/bucket={bucket:05d}/part-0.parquet", summarise(table)
+        path, told = f"data/sequences/bucket={bucket:05d}/part-0.parquet", sequence_counts(table)
         storage.write_parquet(storage.join(uri, path), table)
         files.append(SequenceFile(bucket=bucket, path=path, num_users=len(mine), num_interactions=len(own)))
         domains = {name: domains.get(name, 0) + told["domains"].get(name, 0) for name in {*domains, *told["domains"]}}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.corpus.splits import NONE, resolve

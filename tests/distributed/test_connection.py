@@ -1,11 +1,13 @@
-"""Which Ray a job joins where none is named."""
+"""Which Ray a job joins where none is named, and local paths on a cluster of several nodes."""
 
 import socket
 from pathlib import Path
 
 import pytest
+import ray
 
-from ray_userrep.distributed.connection import running_here
+from ray_userrep.distributed.connection import refuse_unshared, running_here
+from ray_userrep.errors import UserError
 
 
 @pytest.fixture
@@ -28,3 +30,39 @@ def test_a_ray_that_answers_is_joined_and_one_that_is_gone_is_not_waited_for(nam
 def test_a_file_that_names_no_address_is_passed_over(named):
     named.write_text("")
     assert running_here() == "local"
+
+
+def node(name, cores, alive=True):
+    return {"NodeID": name, "Alive": alive, "Resources": {"CPU": float(cores)} if cores else {}}
+
+
+@pytest.fixture
+def cluster(ray_session, monkeypatch):
+    """Lays out nodes around the driver's own, which has some cores."""
+
+    def lay_out(own_cores, *others):
+        own = node(ray.get_runtime_context().get_node_id(), own_cores)
+        monkeypatch.setattr(ray, "nodes", lambda: [own, *others])
+
+    return lay_out
+
+
+def test_the_driver_s_own_node_may_write_to_its_disk(cluster):
+    refuse_unshared("/data/run")
+    cluster(4, node("lost", 4, alive=False), node("helper", 0))
+    refuse_unshared("/data/run")
+
+
+@pytest.mark.parametrize(
+    ("own_cores", "others", "said"),
+    [
+        (4, [node("a", 4)], "the cluster has 2 nodes that cannot all see it"),
+        (0, [node("a", 4)], "the cluster has 2 nodes that"),
+        (0, [], "nodes that are started when there is work"),
+    ],
+)
+def test_a_local_path_is_refused_where_others_work(cluster, own_cores, others, said):
+    cluster(own_cores, *others)
+    with pytest.raises(UserError, match=f"run folder /data/run is a local path.*{said}.*--run"):
+        refuse_unshared("/data/run", "run", "--run")
+    refuse_unshared("s3://bucket/run")

@@ -14,12 +14,12 @@ from ray_userrep.distributed.side_by_side import Setting, bare_engine, fitted
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.transfer.arms.plain import Full, Scratch
-from ray_userrep.transfer.fit import Fit, fit_task
+from ray_userrep.transfer.fit import FitSpec, fit_task
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.workflows.prepare import open_or_prepare
 
 ARMS = (Full(), Scratch())
-ASKED = [(arm, Fit(1.0, seed, 0.01, "last")) for arm, seed in product(ARMS, (0, 1))]
+ASKED = [(arm, FitSpec(1.0, seed, 0.01, "last")) for arm, seed in product(ARMS, (0, 1))]
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def listed(*query):
 
 
 def test_a_fit_that_diverges_ends_all_with_one_line(setting):
-    asked = [(Full(), Fit(1.0, seed, 1e30, "last")) for seed in range(6)]
+    asked = [(Full(), FitSpec(1.0, seed, 1e30, "last")) for seed in range(6)]
     with pytest.raises(UserError, match=r"the loss was .* at step") as caught, fitted(setting, asked) as coming:
         list(coming)
     assert "\n" not in str(caught.value)

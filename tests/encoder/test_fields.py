@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import torch
 
 from ray_userrep.encoder.fields import FIELDS, price_codes
-from ray_userrep.encoder.readout import append
+from ray_userrep.encoder.readout import append_token
 from ray_userrep.feed.batch import MASK, TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import EncoderConfig
 
@@ -50,7 +50,7 @@ def test_events_keep_apart_and_zero_stays_unknown():
 
 def test_a_token_put_at_the_end_comes_at_the_time_of_the_last_and_has_no_side():
     side = {TIMESTAMPS: torch.arange(5), "price": torch.rand(5), "event": torch.arange(1, 6)}
-    batch = append(replace(Batch.of([[7, 8], [], [9, 1, 2]]), side=side), MASK)
+    batch = append_token(replace(Batch.of([[7, 8], [], [9, 1, 2]]), side=side), MASK)
     assert batch.values_T.tolist() == [7, 8, MASK, 9, 1, 2, MASK]
     assert batch.offsets_B1.tolist() == [0, 3, 3, 7] and batch.max_len == 4
     assert batch.side[TIMESTAMPS].tolist() == [0, 1, 1, 2, 3, 4, 4]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ray_userrep.evaluation.data import Histories
+from ray_userrep.evaluation.histories import Histories
 
 
 def _random_histories(num_users: int, num_items: int, seed: int = 0) -> Histories:

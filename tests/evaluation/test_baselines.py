@@ -5,9 +5,8 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from ray_userrep.evaluation.baselines import FAMILIES, ItemToItem, Popularity, RepeatLast
-from ray_userrep.evaluation.data import Histories
-from ray_userrep.evaluation.tuning import best_setting
+from ray_userrep.evaluation.baselines import FAMILIES, ItemToItem, Popularity, RepeatLast, best_setting
+from ray_userrep.evaluation.histories import Histories
 
 NUM_ITEMS = 17
 

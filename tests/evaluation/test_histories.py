@@ -10,8 +10,8 @@ from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
+from ray_userrep.evaluation.baselines import tuned_baselines
 from ray_userrep.evaluation.histories import read_histories, read_train
-from ray_userrep.evaluation.tuning import tuned_baselines
 from ray_userrep.recipe.corpus import GlobalTimeConfig, LeaveOneOutConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
-from ray_userrep.evaluation.look_alike import DEPTH, look_alikes
+from ray_userrep.evaluation.look_alike import DEPTH, look_alike_metrics
 
 NUM_POOL, NUM_CANDIDATES = 120, 300
 RNG = np.random.default_rng(0)
@@ -18,7 +18,7 @@ def test_with_all_seeds_drawn_it_is_the_plain_loop():
     few = np.concatenate([np.flatnonzero(CLASSES[:NUM_POOL] == c)[:10] for c in range(3)])  # ten of each class
     rows = np.concatenate([few, np.arange(NUM_POOL, len(CLASSES))])
     x, classes = SHOWN[rows], CLASSES[rows]
-    (found,) = look_alikes({"ours": x}, classes, len(few), 0.95).values()
+    (found,) = look_alike_metrics({"ours": x}, classes, len(few), 0.95).values()
     expected = []
     for c in range(3):
         unit = x / np.linalg.norm(x, axis=1, keepdims=True)
@@ -35,7 +35,7 @@ def test_with_all_seeds_drawn_it_is_the_plain_loop():
 
 
 def test_vectors_that_show_the_class_beat_noise_and_noise_finds_the_base_rate():
-    found = look_alikes({"shown": SHOWN, "noise": NOISE, "scaled": SHOWN * 7}, CLASSES, NUM_POOL, 0.9)
+    found = look_alike_metrics({"shown": SHOWN, "noise": NOISE, "scaled": SHOWN * 7}, CLASSES, NUM_POOL, 0.9)
     base = np.mean([(CLASSES[NUM_POOL:] == c).mean() for c in range(3)])
     shown, noise = (found[name]["average precision"] for name in ("shown", "noise"))
     assert shown.low > 0.8 and abs(noise.mean - base) < 0.05 and shown.low < shown.mean < shown.high
@@ -45,4 +45,4 @@ def test_vectors_that_show_the_class_beat_noise_and_noise_finds_the_base_rate():
 def test_classes_that_are_not_on_both_sides_are_left_out():
     classes = CLASSES.copy()
     classes[NUM_POOL:] = 1.0
-    assert look_alikes({"shown": SHOWN}, classes, NUM_POOL, 0.9) == {}
+    assert look_alike_metrics({"shown": SHOWN}, classes, NUM_POOL, 0.9) == {}

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ray_userrep.corpus.hashing import hash_ids
-from ray_userrep.evaluation.data import Sequences
+from ray_userrep.corpus.draws import hash_ids
+from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.profile import count_features, measure_attribute, read_attributes
 
 NUM_USERS = 800

@@ -1,18 +1,22 @@
-"""Ranks against a stable sort of every row, metrics against an independent library."""
+"""Ranks against a stable sort of every row, metrics against an independent library, an encoder's scores by raw ids."""
 
 import ir_measures
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from ir_measures import RR, Qrel, ScoredDoc, Success, nDCG
 
+from ray_userrep.corpus.items import ItemTable
+from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation import ranking
-from ray_userrep.evaluation.data import Histories
+from ray_userrep.evaluation.histories import Histories
 from ray_userrep.evaluation.metrics import per_user
-from ray_userrep.evaluation.ranking import ranks
+from ray_userrep.evaluation.ranking import encoder_scorer, ranks
+from ray_userrep.recipe.encoder import EncoderConfig
 
 NUM_ITEMS = 23
 
@@ -70,3 +74,36 @@ def test_the_order_of_users_changes_nothing_but_the_order(order):
     scorer = lambda part: torch.from_numpy(table[part.users_U])  # noqa: E731
     whole = ranks(scorer, histories, NUM_ITEMS, False)
     assert np.array_equal(ranks(scorer, histories.take(np.array(order)), NUM_ITEMS, False), whole[order])
+
+
+CATALOGUE, MAX_LEN = 25, 4
+
+
+def built():
+    torch.manual_seed(0)
+    table = ItemTable(pa.table({"item_id": np.arange(CATALOGUE) * 10, "count": np.ones(CATALOGUE, np.int64)}))
+    config = EncoderConfig.model_validate({"width": 16, "backbone": {"kind": "transformer", "num_heads": 2}})
+    return build_encoder(config, table, MAX_LEN).eval()
+
+
+def test_the_catalogue_is_made_once_for_all_users(random_histories, monkeypatch):
+    encoder, asked = built(), []
+    encoder.items.register_forward_hook(lambda module, ids, vectors: asked.append(ids[0]))
+    monkeypatch.setattr(ranking, "_CHUNK_SCORES", 2 * CATALOGUE)
+    ranks(encoder_scorer(encoder), random_histories(20, CATALOGUE), CATALOGUE, False)
+    assert sum(ids is None for ids in asked) == 1 and len(asked) == 11
+
+
+def test_scores_are_products_of_user_and_item_vectors(random_histories):
+    encoder = built()
+    histories = random_histories(20, CATALOGUE)
+    bounds = zip(histories.offsets_U1, histories.offsets_U1[1:], strict=False)
+    lists = [(histories.items_N[first:last] * 10).tolist() for first, last in bounds]
+    assert max(map(len, lists)) > MAX_LEN
+    expected = encoder.encode(lists) @ encoder.items(None).detach().numpy().T
+    scores = encoder_scorer(encoder)(histories)
+    assert not scores.requires_grad
+    assert scores.numpy() == pytest.approx(expected, abs=1e-5)
+    best = np.argsort(-scores.numpy(), axis=1, kind="stable")
+    places = (best == histories.targets_U[:, None]).argmax(1) + 1
+    assert ranks(encoder_scorer(encoder), histories, CATALOGUE, False).tolist() == places.tolist()

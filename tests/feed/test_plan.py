@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.errors import UserError
-from ray_userrep.feed.plan import GlobalBatch, Plan, Position, rank_slice
+from ray_userrep.feed.plan import BatchPlan, GlobalBatch, Position, rank_slice
 from ray_userrep.feed.windows import Windows
 from ray_userrep.recipe.corpus import StreamConfig
 
@@ -20,7 +20,7 @@ lengths_of_buckets = st.lists(st.lists(st.integers(0, 40), max_size=12), min_siz
 
 def make_plan(buckets, lookahead=1, seed=0, **config):
     config = {"max_len": 8, "batch_tokens": 16, **config}
-    return Plan([np.array(b, np.int64) for b in buckets], StreamConfig(**config), lookahead, seed)
+    return BatchPlan([np.array(b, np.int64) for b in buckets], StreamConfig(**config), lookahead, seed)
 
 
 def targets(plan, epoch):

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.canonical import Mapping, canonicalise
+from ray_userrep.logs.canonical import ColumnMapping, canonicalise
 from ray_userrep.logs.times import ISO, TIMESTAMP, parse_timestamps
 
 UTC = dt.UTC
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def mapping(**columns: str) -> Mapping:
+def mapping(**columns: str) -> ColumnMapping:
     required = {"user_id": "u", "item_id": "i", "timestamp": "t"}
-    return Mapping({**required, **columns}, pa.int64(), pa.string())
+    return ColumnMapping({**required, **columns}, pa.int64(), pa.string())
 
 
 def times(values: pa.Array, unit: str = "s", formats: tuple[str, ...] = (ISO,)) -> list[dt.datetime | None]:

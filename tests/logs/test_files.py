@@ -14,7 +14,7 @@ import pytest
 from ray_userrep.errors import UserError
 from ray_userrep.logs import files
 from ray_userrep.logs.damage import DamagedFile
-from ray_userrep.logs.files import CsvFormat, blocks, column_names, parts
+from ray_userrep.logs.files import CsvFormat, column_names, parts, read_blocks
 from ray_userrep.storage import FileEntry
 
 PLAIN = CsvFormat()
@@ -25,7 +25,7 @@ def entry(path: Path) -> FileEntry:
 
 
 def rows(path: Path, columns: list[str], csv: CsvFormat = PLAIN) -> list[dict]:
-    found = [block for part in parts(entry(path)) for block in blocks(part, csv, dict.fromkeys(columns), [])]
+    found = [block for part in parts(entry(path)) for block in read_blocks(part, csv, dict.fromkeys(columns), [])]
     return pa.concat_tables(found).to_pylist() if found else []
 
 
@@ -63,7 +63,7 @@ def test_a_large_file_goes_on_where_the_answer_of_a_store_broke_off(
             yield parquet if len(opened) % 3 == 0 else Broken()
 
     monkeypatch.setattr(files, "_parquet", breaking)
-    (part,) = [files.Part(entry(path), 0, None, 0)]
+    (part,) = [files.FilePart(entry(path), 0, None, 0)]
     found = pa.concat_tables(files._batches(part, {"id": None}))
     assert found["id"].to_pylist() == list(range(100)) and len(opened) == 3
 
@@ -78,7 +78,7 @@ def test_malformed_lines_are_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("a,b\n1,2\n3\n4,5,6\n7,8\n")
     broken: list[str] = []
-    (block,) = blocks(parts(entry(path))[0], PLAIN, {"a": None}, broken)
+    (block,) = read_blocks(parts(entry(path))[0], PLAIN, {"a": None}, broken)
     assert block["a"].to_pylist() == ["1", "7"]
     assert broken == ["line 3: 3", "line 4: 4,5,6"]
 
@@ -90,7 +90,7 @@ def test_json_types_hold_for_the_whole_file(tmp_path: Path) -> None:
         {"id": None, "t": "no"},
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in [*lines, {"id": 1, "t": "x", "rating": 4.5}]))
-    found = blocks(parts(entry(path))[0], PLAIN, {"id": None, "t": None, "rating": pa.float64(), "gone": None}, [])
+    found = read_blocks(parts(entry(path))[0], PLAIN, {"id": None, "t": None, "rating": pa.float64(), "gone": None}, [])
     table = pa.concat_tables(found)
     assert table["id"].to_pylist() == [2**53 + 1, None, 1]
     assert table["t"].to_pylist() == ["2020-01-01", "no", "x"]
@@ -113,7 +113,7 @@ def test_parquet_is_split_at_row_groups(tmp_path: Path, monkeypatch: pytest.Monk
     found = parts(entry(path))
     assert [part.first_row for part in found] == [0, 300, 600, 900]
     for part in found:
-        values = pa.concat_tables(blocks(part, PLAIN, {"a": None}, []))["a"].to_pylist()
+        values = pa.concat_tables(read_blocks(part, PLAIN, {"a": None}, []))["a"].to_pylist()
         assert values == list(range(part.first_row, min(part.first_row + 300, 1000)))
 
 
@@ -123,7 +123,7 @@ def test_broken_json_lines_are_set_aside(tmp_path: Path) -> None:
     lines = [*good[:7], '{"id": 7, "pad', "[]", *good[7:20_000], "", "oops", *good[20_000:]]
     path.write_text("\n".join(lines))
     broken: list[str] = []
-    found = list(blocks(parts(entry(path))[0], PLAIN, {"id": None}, broken))
+    found = list(read_blocks(parts(entry(path))[0], PLAIN, {"id": None}, broken))
     assert pa.concat_tables(found)["id"].to_pylist() == list(range(30_000))
     assert broken == ['{"id": 7, "pad', "[]", "oops"]
     assert len(found) < 100

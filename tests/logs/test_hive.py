@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.hive import folder_values, is_cut, period, prune
+from ray_userrep.logs.hive import folder_period, folder_values, is_cut, prune
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
@@ -37,7 +37,7 @@ def test_folders_are_columns_and_file_names_are_not() -> None:
     ],
 )
 def test_days_of_a_folder(folders: str, expected: tuple[dt.date, dt.date] | None) -> None:
-    assert period(f"s3://bucket/{folders}/part.parquet") == expected
+    assert folder_period(f"s3://bucket/{folders}/part.parquet") == expected
 
 
 @given(st.lists(st.integers(0, 40), max_size=12), st.none() | st.integers(0, 40), st.none() | st.integers(0, 40))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.ids import convert_ids, id_type
-from ray_userrep.logs.scan import Layout, scan
+from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import list_files
 
@@ -36,7 +36,7 @@ def write(folder: Path, kind: str, users: list, items: list) -> None:
 
 
 def read(folder: Path, **config: str) -> pa.Table:
-    found = scan(LogsConfig(**config), list_files(str(folder)), Layout(COLUMNS))
+    found = scan(LogsConfig(**config), list_files(str(folder)), LogLayout(COLUMNS))
     return pa.concat_tables([table for table, _ in found.tables([])])
 
 

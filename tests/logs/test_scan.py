@@ -16,12 +16,12 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs import files, reading
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED
 from ray_userrep.logs.hive import prune
-from ray_userrep.logs.reading import ROWS_PER_FILE, Layout, Scan, together
+from ray_userrep.logs.reading import ROWS_PER_FILE, LogLayout, Scan, together
 from ray_userrep.logs.scan import scan
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import list_files
 
-LAYOUT = Layout({name: name for name in (*REQUIRED, *OPTIONAL)})
+LAYOUT = LogLayout({name: name for name in (*REQUIRED, *OPTIONAL)})
 NOON = int(dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC).timestamp())
 DAY = 86_400
 

@@ -18,7 +18,7 @@ from ray_userrep.objectives.augment import without_times
 from ray_userrep.objectives.autoencoding import Autoencoding
 from ray_userrep.objectives.autoregressive import TARGETS
 from ray_userrep.objectives.base import Draws
-from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.objectives.softmax import FullSoftmax
 from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
 from ray_userrep.recipe.objective import AutoencodingConfig
@@ -92,7 +92,7 @@ def test_the_loss_is_that_of_each_hidden_item(table, readout):
 def test_heads_predict_what_is_known_of_hidden_items(table):
     encoder = EncoderConfig(width=16, readout="mask", backbone=TransformerConfig(causal=False))
     config = AutoencodingConfig(heads=("category", "price", "hour"), mask_rate=0.5)
-    chosen = build_objective(config, encoder, Data(table, (), lambda: np.ones(20, np.int64)))
+    chosen = build_objective(config, encoder, ObjectiveData(table, (), lambda: np.ones(20, np.int64)))
     (view,) = chosen.views(timed([[3, 5, 0, 4, 8, 3]]), DRAWS)
     hidden = view.labels[TARGETS].tolist()
     category, price = view.labels["category"], view.labels["price"]
@@ -188,7 +188,7 @@ def test_hidden_items_take_the_time_of_the_one_shown_before(hidden):
 
 def test_times_are_hidden_where_they_are_predicted_alone(table):
     encoder = EncoderConfig(width=16, readout="mask", context=("hour",), backbone=TransformerConfig(causal=False))
-    data, batch = Data(table, (), lambda: np.ones(20, np.int64)), timed([[3, 5, 0, 4, 8, 3]] * 4)
+    data, batch = ObjectiveData(table, (), lambda: np.ones(20, np.int64)), timed([[3, 5, 0, 4, 8, 3]] * 4)
     views = {}
     for heads in ((), ("month", "hour")):
         chosen = build_objective(AutoencodingConfig(heads=heads, mask_rate=0.5), encoder, data)
@@ -203,7 +203,7 @@ def test_times_are_hidden_where_they_are_predicted_alone(table):
 def test_heads_that_the_log_lacks_are_refused_or_dropped_and_named(table):
     encoder = EncoderConfig(width=16, readout="mean", backbone=TransformerConfig(causal=False))
     heads = ("category", "category_2", "category_3", "event", "year")
-    data = Data(table, (), lambda: np.ones(20, np.int64))
+    data = ObjectiveData(table, (), lambda: np.ones(20, np.int64))
     with pytest.raises(UserError, match=r"objective\.heads category_3"):
         build_objective(AutoencodingConfig(heads=heads), encoder, data)
     chosen = build_objective(AutoencodingConfig(heads=heads, missing_heads="drop"), encoder, data)

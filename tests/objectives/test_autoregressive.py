@@ -13,9 +13,8 @@ from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.autoregressive import TARGETS, Autoregressive
 from ray_userrep.objectives.base import Draws
-from ray_userrep.objectives.build import Data, build_objective
-from ray_userrep.objectives.sampled import SampledSoftmax
-from ray_userrep.objectives.samplers import by_counts
+from ray_userrep.objectives.build import ObjectiveData, build_objective
+from ray_userrep.objectives.sampled import SampledSoftmax, by_counts
 from ray_userrep.objectives.softmax import FullSoftmax
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.objective import AutoregressiveConfig
@@ -83,7 +82,7 @@ def test_build_counts_items_only_where_needed(kind, expected):
 
     config = AutoregressiveConfig.model_validate({"softmax": {"kind": kind}})
     table = ItemTable(pa.table({"item_id": np.arange(10), "count": np.ones(10, np.int64)}))
-    objective = build_objective(config, EncoderConfig(), Data(table, (), counts))
+    objective = build_objective(config, EncoderConfig(), ObjectiveData(table, (), counts))
     assert isinstance(objective.softmax, expected) and len(counted) == (kind == "sampled")
     assert objective.lookahead == 1
 

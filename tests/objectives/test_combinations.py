@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.objectives.base import Draws
-from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.recipe import Recipe
 
 TEMPERATURES = st.sampled_from([None, 0.1])
@@ -108,7 +108,7 @@ def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone
         return
     torch.manual_seed(0)
     built = build_encoder(recipe.encoder, table, 6, recipe.objective.hides_items())
-    chosen = build_objective(recipe.objective, recipe.encoder, Data(table, ("domain",), lambda: np.arange(20)))
+    chosen = build_objective(recipe.objective, recipe.encoder, ObjectiveData(table, ("domain",), lambda: np.arange(20)))
     views = chosen.views(windows(chosen.lookahead), Draws(0, 0, 0))
     assert len(views) == chosen.num_views
     counts = chosen.counts(views)

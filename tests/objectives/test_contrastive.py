@@ -15,11 +15,11 @@ from ray_userrep.corpus.items import REWORDED, ItemTable
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import MASK, TIMESTAMPS, Batch
-from ray_userrep.objectives.augment import dropped, masked, one_domain, period, permuted, shuffled, subsequence
+from ray_userrep.objectives.augment import dropped, masked, one_domain, one_period, permuted, shuffled, subsequence
 from ray_userrep.objectives.base import Draws
-from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.objectives.contrastive import Contrastive
-from ray_userrep.objectives.hard import hardest, semi_hard
+from ray_userrep.objectives.in_batch import hardest, semi_hard
 from ray_userrep.recipe.encoder import EncoderConfig, TextItemsConfig
 from ray_userrep.recipe.objective import ContrastiveConfig
 
@@ -88,7 +88,7 @@ def test_dropping_leaves_order_and_at_least_one(windows):
 @given(st.lists(st.lists(st.integers(0, 19), min_size=2, max_size=9), min_size=1, max_size=6), st.floats(0.05, 0.95))
 def test_periods_are_the_window_in_two(windows, share):
     batch = timed(windows)
-    looks = [period(batch, DRAWS, look, share) for look in (0, 1)]
+    looks = [one_period(batch, DRAWS, look, share) for look in (0, 1)]
     for window, before, after in zip(windows, *(cut(look, look.values_T) for look in looks), strict=True):
         assert before and after and before + after == window
 
@@ -193,7 +193,7 @@ def with_domains(windows):
     return replace(batch, side=batch.side | {"domain": 1 + torch.arange(batch.num_tokens) % 2})
 
 
-@pytest.mark.parametrize("view", [dropped, period, one_domain])
+@pytest.mark.parametrize("view", [dropped, one_period, one_domain])
 def test_new_looks_start_at_the_log_of_the_batch_too(table, view):
     torch.manual_seed(0)
     chosen = Contrastive(view, 0.5, "mean", 1.0, None, whole_first=view is dropped)
@@ -204,7 +204,7 @@ def test_new_looks_start_at_the_log_of_the_batch_too(table, view):
 
 
 def test_a_log_without_domains_is_refused(table):
-    data = Data(table, ("event",), lambda: np.ones(20, np.int64))
+    data = ObjectiveData(table, ("event",), lambda: np.ones(20, np.int64))
     with pytest.raises(UserError, match=r"objective\.views domains"):
         build_objective(ContrastiveConfig(views="domains"), EncoderConfig(), data)
 
@@ -247,7 +247,7 @@ def test_windows_that_lead_up_to_the_same_item_are_not_told_apart(encoder):
 
 def test_hard_negatives_are_the_most_similar_users_and_cost_more_than_random_ones(encoder):
     batch = replace(timed(random_windows(12)), users_B=torch.arange(12) % 10)
-    hard = Contrastive(period, 0.5, "last", 0.5, 3, hardest, lookahead=1)
+    hard = Contrastive(one_period, 0.5, "last", 0.5, 3, hardest, lookahead=1)
     views = hard.views(batch, DRAWS)
     a, b = (F.normalize(encoder(view), dim=-1) for view in views)
     expected = torch.zeros(())
@@ -258,11 +258,11 @@ def test_hard_negatives_are_the_most_similar_users_and_cost_more_than_random_one
             expected = expected - torch.stack([x[own] @ y[own] / 0.5, *kept]).log_softmax(0)[0] / 2
     found = hard(encoder, views).sums_P
     torch.testing.assert_close(found[0], expected)
-    assert found > Contrastive(period, 0.5, "last", 0.5, 3)(encoder, views).sums_P
+    assert found > Contrastive(one_period, 0.5, "last", 0.5, 3)(encoder, views).sums_P
 
 
 @pytest.mark.parametrize("chosen", [
-    Contrastive(period, 0.5, "last", 0.5, 2, semi_hard, lookahead=1),
+    Contrastive(one_period, 0.5, "last", 0.5, 2, semi_hard, lookahead=1),
     Contrastive(dropped, 0.3, "last", 0.5, None, whole_first=True, same_target=True, lookahead=1),
     Contrastive(one_domain, 0.3, "last", 0.5, None),
 ], ids=["periods, semi-hard", "drop, same target", "domains"])  # fmt: skip
@@ -301,7 +301,7 @@ TEXT = EncoderConfig(width=16, items=TextItemsConfig())
 def test_a_second_look_in_fewer_words_is_the_same_items_by_their_other_vectors(reworded, tmp_path):
     encoder = build_encoder(TEXT, reworded, 10).eval()
     config = ContrastiveConfig(views="drop", share=0.2, whole_first=True, reword=1.0)
-    objective = build_objective(config, TEXT, Data(reworded, (), lambda: np.ones(len(reworded))))
+    objective = build_objective(config, TEXT, ObjectiveData(reworded, (), lambda: np.ones(len(reworded))))
     first, second = objective.views(Batch.of([[1, 2, 3], [4, 5]]), DRAWS)
     assert torch.equal(second.values_T, first.values_T + len(reworded)) and first.values_T.tolist() == [1, 2, 3, 4, 5]
     vectors = torch.tensor(reworded.reworded_vectors()[1:6])
@@ -318,7 +318,7 @@ def test_a_second_look_in_fewer_words_is_the_same_items_by_their_other_vectors(r
 
 def test_words_are_dropped_in_so_large_a_share_of_the_batches(reworded):
     config = ContrastiveConfig(views="drop", share=0.5, whole_first=True, reword=0.1)
-    objective = build_objective(config, TEXT, Data(reworded, (), lambda: np.ones(len(reworded))))
+    objective = build_objective(config, TEXT, ObjectiveData(reworded, (), lambda: np.ones(len(reworded))))
     batch = Batch.of([[1, 2, 3, 4, 5]])
     looks = [objective.views(batch, Draws(0, 0, number))[1].values_T for number in range(1000)]
     again = [objective.views(batch, Draws(0, 0, number))[1].values_T for number in range(20)]
@@ -330,4 +330,4 @@ def test_what_has_no_other_words_is_refused(table):
     config = ContrastiveConfig(reword=0.1)
     assert "encoder.items.kind must be text" in config.refusal(EncoderConfig()) and config.refusal(TEXT) is None
     with pytest.raises(UserError, match=r"set text\.word_drop above 0"):
-        build_objective(config, TEXT, Data(table, (), lambda: np.ones(len(table))))
+        build_objective(config, TEXT, ObjectiveData(table, (), lambda: np.ones(len(table))))

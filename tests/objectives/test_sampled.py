@@ -11,8 +11,17 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws
-from ray_userrep.objectives.sampled import LOG_EXPECTED, NEGATIVES, BinaryCrossEntropy, SampledSoftmax, gbce_beta
-from ray_userrep.objectives.samplers import InBatchSampler, MixedSampler, by_counts, log_uniform
+from ray_userrep.objectives.sampled import (
+    LOG_EXPECTED,
+    NEGATIVES,
+    BinaryCrossEntropy,
+    InBatchSampler,
+    MixedSampler,
+    SampledSoftmax,
+    by_counts,
+    gbce_beta,
+    log_uniform,
+)
 from ray_userrep.objectives.softmax import FullSoftmax
 from ray_userrep.recipe.encoder import EncoderConfig
 

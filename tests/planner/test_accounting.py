@@ -16,7 +16,7 @@ from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.objectives.base import Draws
-from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.planner import accounting
 from ray_userrep.planner.accounting import Catalogue, backbone_parameters, parameters_by_kind, training_cost
 from ray_userrep.recipe.recipe import Recipe
@@ -89,7 +89,7 @@ def recipe_of(encoder: dict, objective: dict) -> Recipe:
 
 def model_of(recipe: Recipe, table: ItemTable) -> TrainModel:
     encoder = build_encoder(recipe.encoder, table, LENGTH, recipe.objective.hides_items())
-    objective = build_objective(recipe.objective, recipe.encoder, Data(table, (), table.counts))
+    objective = build_objective(recipe.objective, recipe.encoder, ObjectiveData(table, (), table.counts))
     with torch.no_grad():
         for parameter in [*encoder.parameters(), *objective.parameters()]:
             parameter.normal_(std=0.1)

@@ -3,8 +3,15 @@
 import pytest
 
 from ray_userrep.planner.accounting import Catalogue, training_cost
-from ray_userrep.planner.capacity import WAYS, load, memory_of, plan, step_seconds, table
-from ray_userrep.planner.hardware import GPUS
+from ray_userrep.planner.capacity import (
+    GPUS,
+    WAYS,
+    capacity_table,
+    memory_of,
+    plan_capacity,
+    step_load,
+    step_seconds,
+)
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.recipe import Recipe
 
@@ -21,12 +28,12 @@ RECIPE = Recipe.model_validate(
 
 
 def test_a_billion_users_have_a_plan_with_its_assumptions():
-    told = plan(RECIPE, PlanConfig(nodes=16, usd_per_gpu_hour=3.0))
+    told = plan_capacity(RECIPE, PlanConfig(nodes=16, usd_per_gpu_hour=3.0))
     way = told["ways"]["ZeRO-2"]
     assert told["gpus"] == 128 and way["fits"] and way["steps"] == pytest.approx(1e12 / 2**21)
     assert way["usd"] == pytest.approx(way["hours"] * 128 * 3.0)
     assert told["data"]["bytes"] == 16e12 and told["data"]["interactions_per_user"] == 1000
-    printed = table(told)
+    printed = capacity_table(told)
     assert "1,000,000,000 users" in printed and "DOES NOT FIT" not in printed.split("\n")[4]
     largest = {name: one["largest_backbone"] for name, one in told["ways"].items()}
     assert largest["ZeRO-0"] < largest["ZeRO-1"] < largest["ZeRO-2"] < largest["ZeRO-3"]
@@ -34,7 +41,7 @@ def test_a_billion_users_have_a_plan_with_its_assumptions():
 
 def test_the_largest_backbone_is_the_border_of_what_fits():
     config = PlanConfig(gpu="l4", gpus_per_node=1)
-    told = plan(RECIPE, config)
+    told = plan_capacity(RECIPE, config)
     bytes_free = GPUS["l4"].memory * (1 - config.reserve)
     for name, zero in WAYS.items():
         total = memory_of(RECIPE, config, zero).total
@@ -48,7 +55,7 @@ def test_product_time_is_flops_over_what_the_gpus_do():
     windows = [257] * (2**21 // 256)
     micros = 2**21 // 2**15
     whole = training_cost(RECIPE.encoder, RECIPE.objective, Catalogue(config.items), windows[: len(windows) // micros])
-    assert load(RECIPE, config).micros == micros
+    assert step_load(RECIPE, config).micros == micros
     assert seconds["products"] == pytest.approx(whole.total * micros / (312e12 * 0.5))
     assert seconds["communication"] == 0
 

@@ -76,10 +76,10 @@ def test_warm_up_sees_as_many_interactions_as_there_are_parameters_within_bounds
 
 def test_the_learning_rate_is_the_recipe_s_at_its_own_width_and_batch():
     own = RECIPE.train.learning_rate
-    assert ladder.learning_rate(RECIPE, 64, RECIPE.stream.batch_tokens) == own
-    assert ladder.learning_rate(RECIPE, 256, RECIPE.stream.batch_tokens) == pytest.approx(own / 2)
-    assert ladder.learning_rate(RECIPE, 64, RECIPE.stream.batch_tokens // 4) == pytest.approx(own / 2)
-    assert ladder.learning_rate(RECIPE, 4, 2**24) == 1e-2
+    assert ladder.scaled_learning_rate(RECIPE, 64, RECIPE.stream.batch_tokens) == own
+    assert ladder.scaled_learning_rate(RECIPE, 256, RECIPE.stream.batch_tokens) == pytest.approx(own / 2)
+    assert ladder.scaled_learning_rate(RECIPE, 64, RECIPE.stream.batch_tokens // 4) == pytest.approx(own / 2)
+    assert ladder.scaled_learning_rate(RECIPE, 4, 2**24) == 1e-2
 
 
 def test_items_learn_at_a_rate_of_their_own_that_no_size_changes():

@@ -19,7 +19,7 @@ from ray_userrep.distributed import zero
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws
-from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.step import TrainModel
 
@@ -49,7 +49,9 @@ def measured(size: tuple[int, int], stage: int) -> int:
     before = set(storages())
     torch.manual_seed(0)
     encoder = build_encoder(recipe.encoder, TABLE, 8)
-    model = TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, Data(TABLE, (), TABLE.counts)))
+    model = TrainModel(
+        encoder, build_objective(recipe.objective, recipe.encoder, ObjectiveData(TABLE, (), TABLE.counts))
+    )
     engine = zero.ZeroEngine(model, recipe.train, torch.device("cpu"))
     views = engine.model.objective.views(Batch.of([[1, 2, 3, 4]]), Draws(0, 0, 0))
     for step in range(2):

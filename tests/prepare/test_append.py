@@ -20,7 +20,7 @@ from ray_userrep.prepare import append as module
 from ray_userrep.prepare.append import append
 from ray_userrep.prepare.compact import compact
 from ray_userrep.prepare.prepare import prepare
-from ray_userrep.prepare.sources import read_sources
+from ray_userrep.prepare.side_tables import read_sources
 from ray_userrep.recipe.corpus import CorpusConfig, LeaveOneOutConfig
 from ray_userrep.recipe.logs import LogsConfig
 

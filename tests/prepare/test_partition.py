@@ -1,14 +1,27 @@
-"""Partitioning: every row ends in exactly one file, that of its user's bucket or the quarantine."""
+"""Every row ends in exactly one file, its user's bucket or the quarantine, and too much damage stops the job."""
 
+import gzip
 import json
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import bucket_of, hash_ids
+from ray_userrep.corpus.draws import bucket_of, hash_ids
+from ray_userrep.corpus.manifest import Manifest
+from ray_userrep.errors import UserError
+from ray_userrep.logs.reading import ROWS_PER_FILE
+from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.logs.times import TIMESTAMP
-from ray_userrep.prepare.partition import partition
+from ray_userrep.prepare.partition import partition, refuse_damage, split_rejected
+from ray_userrep.prepare.prepare import prepare
 from ray_userrep.prepare.staging import read_slices
+from ray_userrep.recipe.corpus import CorpusConfig
+from ray_userrep.recipe.logs import LogsConfig
+from ray_userrep.storage import FileEntry
 
 DAY = 86_400_000_000
 
@@ -63,3 +76,127 @@ def test_a_batch_of_rejected_rows_writes_nothing_else(tmp_path):
     report = report_of(batch(["missing_item"] * 3), tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / report["quarantine"]]
     assert report["file"] is None
+
+
+CONFIG = CorpusConfig(num_buckets=2)
+START = 1_700_000_000
+
+
+def event(number: int, **other: Any) -> dict[str, Any]:
+    return {"user_id": number % 7, "item_id": f"i{number % 11}", "timestamp": START + number, **other}
+
+
+def csv(rows: list[dict[str, Any]]) -> bytes:
+    return (
+        "\n".join(["user_id,item_id,timestamp", *(",".join(map(str, row.values())) for row in rows)]) + "\n"
+    ).encode()
+
+
+def quarantine(uri: str, manifest: Manifest) -> list[dict[str, Any]]:
+    return pa.concat_tables([storage.read_parquet(storage.join(uri, f)) for f in manifest.quarantine]).to_pylist()
+
+
+def write_bad_log(folder: Path) -> dict[str, dict[int, str]]:
+    """One file a kind of damage beside good ones; the reasons that are due, by file and row."""
+    good = csv([event(number) for number in range(40)])
+    pq.write_table(pa.Table.from_pylist([event(n) for n in range(40)]), folder / "truncated.parquet")
+    truncated = (folder / "truncated.parquet").read_bytes()[:-50]
+    times = [None, -5, 10**12, "soon", 4_102_444_800, START]
+    files = {
+        "corrupt.csv.gz": gzip.compress(good)[:100],
+        "empty.parquet": b"",
+        "fractions.csv": csv([event(0, user_id=1.5), event(1), event(2, user_id="3.0"), event(3, user_id="4.25")]),
+        "lines.csv": good + b"1,2\n1,2,3,4\n",
+        "schema.csv": good.replace(b"user_id", b"customer"),
+        "text.csv": good.replace(b",i3,", b",i\xe9,"),
+        "times.csv": csv([event(n, timestamp="" if time is None else time) for n, time in enumerate(times)]),
+        "truncated.parquet": truncated,
+        "vanished.csv": good,
+        **{f"good{number}.csv": good for number in range(3)},
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    bad_times = ["missing_timestamp", "negative_timestamp", "bad_timestamp", "bad_timestamp", "absurd_timestamp"]
+    return {
+        "corrupt.csv.gz": {0: "unreadable_file"},
+        "empty.parquet": {0: "empty_file"},
+        "fractions.csv": {0: "inexact_id", 3: "inexact_id"},
+        "lines.csv": {40: "malformed_line", 41: "malformed_line"},
+        "schema.csv": {0: "other_schema"},
+        "text.csv": {row: "invalid_text" for row in range(3, 40, 11)},
+        "times.csv": dict(enumerate(bad_times)),
+        "truncated.parquet": {0: "unreadable_file"},
+        "vanished.csv": {0: "missing_file"},
+    }
+
+
+def test_every_kind_of_damage_is_told_and_counted(ray_session: None, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    expected = write_bad_log(tmp_path / "log")
+    logs = open_logs(LogsConfig(uri=str(tmp_path / "log"), max_quarantined_share=0.4))
+    (tmp_path / "log" / "vanished.csv").unlink()
+    manifest = prepare(logs, CONFIG, str(tmp_path / "corpus"))
+    found = quarantine(str(tmp_path / "corpus"), manifest)
+    told: dict[str, dict[int, str]] = {}
+    for row in found:
+        told.setdefault(Path(row["file"]).name, {})[row["row"] % ROWS_PER_FILE] = row["reason"]
+    assert told == expected
+    reasons = [reason for rows in expected.values() for reason in rows.values()]
+    assert manifest.quarantined == {reason: reasons.count(reason) for reason in sorted(set(reasons))}
+    assert manifest.num_interactions == 3 * 40 + 2 + 40 + (40 - 4) + 1
+    details = {row["detail"] for row in found}
+    assert {"1.5", "4.25", "-5", "soon", "1000000000000", "line 42: 1,2"} <= details
+
+
+def test_too_much_damage_stops_with_the_count_and_examples(ray_session: None, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    for number in range(9):
+        (tmp_path / "log" / f"{number}.csv").write_bytes(csv([event(n) for n in range(10)]))
+    (tmp_path / "log" / "x.csv").write_bytes(csv([event(0, timestamp=-5), *[event(n) for n in range(9)]]))
+    (tmp_path / "log" / "y.csv.gz").write_bytes(gzip.compress(csv([event(0)]))[:-9])
+    strict = open_logs(LogsConfig(uri=str(tmp_path / "log")))
+    with pytest.raises(UserError) as caught:
+        prepare(strict, CONFIG, str(tmp_path / "corpus"))
+    assert str(caught.value) == (
+        f"{tmp_path}/log: 1.0% of the rows are damaged and 9.1% of the files cannot be read, more than "
+        "logs.max_quarantined_share 5.0% (1 negative_timestamp, 1 unreadable_file); the first: "
+        f"{tmp_path}/log/x.csv row 0: negative_timestamp (-5); "
+        f"{tmp_path}/log/y.csv.gz row 0: unreadable_file (cannot be read: Truncated compressed stream)"
+    )
+    assert [path for path in (tmp_path / "corpus").rglob("*") if path.is_file()] == []
+    lax = open_logs(LogsConfig(uri=str(tmp_path / "log"), max_quarantined_share=0.1))
+    assert lax.fingerprint == strict.fingerprint
+    assert prepare(lax, CONFIG, str(tmp_path / "corpus")).num_interactions == 99
+
+
+def test_rows_that_a_log_rightly_holds_are_no_damage() -> None:
+    logs = Logs("log", "test", "f", None, None, None, files=[FileEntry("log", 1)], max_quarantined_share=0.0)  # type: ignore[arg-type]
+    refuse_damage(logs, 1, {"missing_user": 100, "cancellation": 7, "empty_file": 2}, [])
+
+
+def test_a_batch_is_split_whole() -> None:
+    batch = pa.table({"row": [0, 1, 2], "reason": [None, "bad", None], "file": [None, "f", None]})
+    good, rejected = split_rejected(batch)
+    assert good.to_pydict() == {"row": [0, 2]}
+    assert rejected.to_pylist() == [{"row": 1, "reason": "bad", "file": "f"}]
+
+
+def test_many_small_objects_are_one_log(ray_session: None, s3_uri: str, tmp_path: Path) -> None:
+    rows = [event(number) for number in range(600)]
+    days = ["2023-11-14", "2023-11-15"]
+    for number in range(60):
+        folder = tmp_path / "log" / f"date={days[number // 30]}" / f"domain=d{number // 10 % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        own = rows[number * 10 : number * 10 + 10]
+        if number % 2:
+            pq.write_table(pa.Table.from_pylist(own), folder / f"{number:02}.parquet")
+        else:
+            (folder / f"{number:02}.csv.gz").write_bytes(gzip.compress(csv(own)))
+    storage.upload_dir(tmp_path / "log", f"{s3_uri}/log")
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "one.parquet")
+    many = open_logs(LogsConfig(uri=f"{s3_uri}/log"))
+    assert len(many.files) == 60
+    manifest = prepare(many, CONFIG, f"{s3_uri}/corpus")
+    one = prepare(open_logs(LogsConfig(uri=str(tmp_path / "one.parquet"))), CONFIG, str(tmp_path / "corpus"))
+    assert manifest.content_fingerprint == one.content_fingerprint
+    assert manifest.side_columns == ["domain"] and manifest.quarantined == {}

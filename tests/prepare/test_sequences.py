@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_userrep.corpus.hashing import hash_ids
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.logs.times import TIMESTAMP
-from ray_userrep.prepare.sequences import group, summarise
+from ray_userrep.prepare.sequences import group, sequence_counts
 
 
 def rows_of(events, order, user_type):
@@ -65,7 +65,7 @@ def test_sequences_are_those_of_a_loop_over_users(user_type):
 @given(EVENTS)
 def test_counts_are_those_of_a_loop_over_users(events):
     rows = rows_of(events, range(len(events)), pa.int64())
-    report = summarise(group(rows, pa.array(IDS)))
+    report = sequence_counts(group(rows, pa.array(IDS)))
     sequences = [(sequence["timestamps"], sequence["items"]) for sequence in slowly(rows, IDS)]
     assert report["num_ties"] == sum(len(times) - len(set(times)) for times, _ in sequences)
     assert report["num_duplicates"] == sum(
@@ -101,5 +101,7 @@ def test_ties_keep_the_order_of_the_log_however_large_times_are(step):
 
 def test_content_differs_where_the_order_of_a_users_items_does():
     one, other = ([(1, 0, 0), (1, 1, 1)], [(1, 1, 0), (1, 0, 1)])
-    first, second = (summarise(group(rows_of(e, range(2), pa.int64()), pa.array(IDS)))["content"] for e in (one, other))
+    first, second = (
+        sequence_counts(group(rows_of(e, range(2), pa.int64()), pa.array(IDS)))["content"] for e in (one, other)
+    )
     assert first != second

@@ -2,8 +2,7 @@
 
 import pytest
 
-from ray_userrep.prepare.memory import PEAK
-from ray_userrep.prepare.stages import Build, Progress, begin
+from ray_userrep.prepare.stages import PEAK, Build, StageProgress, begin
 
 KEY = {"source_fingerprint": "f", "num_buckets": 8}
 
@@ -38,7 +37,7 @@ def test_a_build_without_a_note_is_nobodys(tmp_path):
 def test_progress_tells_rate_and_time_left(monkeypatch, capsys):
     times = iter([0.0, 5.0, 20.0, 21.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(times))
-    progress = Progress("sort", 400)
+    progress = StageProgress("sort", 400)
     progress.add(50)
     progress.add(50)
     progress.end("done")

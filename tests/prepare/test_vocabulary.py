@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ray_userrep import storage
 from ray_userrep.prepare import staging, vocabulary
 from ray_userrep.prepare.staging import write_rows
-from ray_userrep.prepare.vocabulary import Counted, count_range, cuts, describe, number_items, write_items
+from ray_userrep.prepare.vocabulary import Counted, count_range, cuts, join_item_columns, number_items, write_items
 
 INTS = st.integers(-(2**60), 2**60) | st.integers(2**53, 2**53 + 3)
 
@@ -68,7 +68,7 @@ def test_the_ids_alone_decide_the_digest(tmp_path):
 def test_columns_of_any_type_stand_beside_their_items():
     items = pa.table({"item_id": ["b", "a", "c"], "count": [3, 2, 1]})
     described = pa.table({"tags": [["x"], ["y", "z"], []], "count": [7, 8, 9], "item_id": ["c", "b", "never sold"]})
-    assert describe(items, described).to_pydict() == {
+    assert join_item_columns(items, described).to_pydict() == {
         "item_id": ["b", "a", "c"],
         "count": [3, 2, 1],
         "tags": [["y", "z"], None, ["x"]],

@@ -10,9 +10,9 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.objectives.base import Draws
-from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.step import TrainModel, prepare, train_step
+from ray_userrep.training.step import TrainModel, prepare_micros, train_step
 
 NUM_ITEMS, WIDTH = 30, 16
 SYSTEMS = ("unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert", "uaf", "cbit")
@@ -50,14 +50,14 @@ def test_a_small_one_learns(table, name):
     torch.manual_seed(0)
     encoder_config = recipe.encoder.model_copy(update=small)
     encoder = build_encoder(encoder_config, table, 12, recipe.objective.hides_items())
-    data = Data(table, ("domain",), lambda: np.ones(NUM_ITEMS, np.int64))
+    data = ObjectiveData(table, ("domain",), lambda: np.ones(NUM_ITEMS, np.int64))
     objective = build_objective(recipe.objective, encoder_config, data)
     train = recipe.train.model_copy(update={"learning_rate": 1e-2})
     engine = BareEngine(TrainModel(encoder, objective), train, torch.device("cpu"))
     weights_P = torch.tensor(objective.weights)
     losses = []
     for step in range(40):
-        micros = prepare(objective, [walks()], Draws(0, step, 0), 0)
+        micros = prepare_micros(objective, [walks()], Draws(0, step, 0), 0)
         losses.append(float((train_step(engine, micros, 1e-2) * weights_P).sum()))
     assert np.isfinite(losses).all() and np.mean(losses[-5:]) < 0.9 * losses[0]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ray_userrep.scaling.law.points import Floats, Points
+from ray_userrep.scaling.law.points import Floats, LawPoints
 
 TRUTH = {"E": 1.8, "A": 20.0, "α": 0.35, "B": 100.0, "β": 0.37}
 
@@ -26,13 +26,13 @@ def noisy(loss: Floats, noise: float, seed: int) -> Floats:
 
 
 @pytest.fixture
-def make_points() -> Callable[..., Points]:
+def make_points() -> Callable[..., LawPoints]:
     """Points of the power law, or of another, on a grid."""
 
     def make(
         noise: float = 0.01, seed: int = 0, truth: Callable[[Floats, Floats], Floats] = law, **size: int
-    ) -> Points:
+    ) -> LawPoints:
         n, d = grid(**size)
-        return Points.of(n, d, noisy(truth(n, d), noise, seed))
+        return LawPoints.of(n, d, noisy(truth(n, d), noise, seed))
 
     return make

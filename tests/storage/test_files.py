@@ -237,7 +237,7 @@ def test_checksums_that_a_store_refuses_are_explained() -> None:
     message = "AWS Error UNKNOWN (HTTP status 411) during UploadPart operation: MissingContentLength"
     with (
         pytest.raises(UserError, match="AWS_REQUEST_CHECKSUM_CALCULATION=when_required"),
-        storage.explained("s3://b/x"),
+        storage.user_errors("s3://b/x"),
     ):
         raise OSError(message)
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_userrep.training.shards import (
-    Part,
+    Shard,
     adam_parts,
     named_state,
+    replicated_shards,
+    replicated_weights,
     restore,
     share,
-    whole_holdings,
-    whole_weights,
     write,
 )
 
@@ -22,7 +22,7 @@ from ray_userrep.training.shards import (
 def cut(key, whole, bounds):
     """A tensor as parts between bounds, as so many ranks would own it."""
     edges = [0, *sorted(bounds), len(whole)]
-    return [[Part(key, low, whole[low:high], slice(0, high - low))] for low, high in pairwise(edges)]
+    return [[Shard(key, low, whole[low:high], slice(0, high - low))] for low, high in pairwise(edges)]
 
 
 @settings(max_examples=40, deadline=None)
@@ -50,9 +50,9 @@ def test_shares_cover_everything_once(length, world):
 
 def test_what_no_file_holds_is_named(tmp_path):
     whole = torch.arange(6.0)
-    write([Part("weight/a", 0, whole[:4], slice(0, 4))], tmp_path / "file")
-    parts = [Part("weight/a", 2, torch.zeros(2), slice(0, 0)), Part("weight/a", 3, torch.zeros(3), slice(0, 0))]
-    assert restore([*parts, Part("weight/b", 0, torch.zeros(1), slice(0, 0))], [(tmp_path / "file").read_bytes()]) == [
+    write([Shard("weight/a", 0, whole[:4], slice(0, 4))], tmp_path / "file")
+    parts = [Shard("weight/a", 2, torch.zeros(2), slice(0, 0)), Shard("weight/a", 3, torch.zeros(3), slice(0, 0))]
+    assert restore([*parts, Shard("weight/b", 0, torch.zeros(1), slice(0, 0))], [(tmp_path / "file").read_bytes()]) == [
         "weight/a",
         "weight/b",
     ]
@@ -68,8 +68,8 @@ def test_an_optimiser_is_restored_whole_and_a_shared_tensor_counts_once(tmp_path
         return model, torch.optim.AdamW(model.parameters(), 0.1)
 
     def parts(model, optimizer, rank):
-        weights = whole_weights(named_state(model), rank, world)
-        return weights + adam_parts(optimizer, whole_holdings(model.named_parameters(), rank, world))
+        weights = replicated_weights(named_state(model), rank, world)
+        return weights + adam_parts(optimizer, replicated_shards(model.named_parameters(), rank, world))
 
     def step(model, optimizer):
         model[:3](torch.arange(6.0).reshape(2, 3)).square().sum().backward()

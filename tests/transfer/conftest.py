@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ray_userrep import storage
-from ray_userrep.corpus.hashing import bucket_of, hash_ids
+from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus

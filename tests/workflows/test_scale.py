@@ -16,7 +16,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.recipes.ladder import ladder
 from ray_userrep.report.pages.scaling import scaling_page
-from ray_userrep.scaling.study.grid import Data
+from ray_userrep.scaling.study.grid import StudyData
 from ray_userrep.workflows.scale import printed, run_scale, summarise
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +127,7 @@ def test_losses_that_grow_with_the_size_give_a_law_without_advice():
         }
         for n in (1000, 3000, 10_000, 30_000) for d in (1000, 4000, 16_000, 64_000)
     ]  # fmt: skip
-    told = summarise(ladder(), config(), Data(64_000, np.full(10, 8), 50), rows, None, [])
+    told = summarise(ladder(), config(), StudyData(64_000, np.full(10, 8), 50), rows, None, [])
     assert told["law"]["optima"] == told["law"]["frontier"] == []
     assert any("no advice on budgets" in line for line in told["warnings"])
     html, figures = scaling_page("study", told | {"tuning": [], "utilisation": []})

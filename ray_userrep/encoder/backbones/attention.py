@@ -18,7 +18,7 @@ from torch.nn import functional as F
 _PADDED_SHARE = 1 / 8
 
 
-class Group(NamedTuple):
+class WindowGroup(NamedTuple):
     """Windows attended to together."""
 
     num_windows: int
@@ -26,21 +26,21 @@ class Group(NamedTuple):
     visible: Tensor | None  # [G, 1, 1, S] places that may be seen, where a mask is needed
 
 
-class Layout(NamedTuple):
+class AttentionLayout(NamedTuple):
     """How a batch's tokens are attended to: group after group, or jagged as they are (no groups)."""
 
     offsets_B1: Tensor
     max_len: int
     causal: bool
-    groups: list[Group] | None
+    groups: list[WindowGroup] | None
     source_P: Tensor  # token of each place; padding repeats its window's last token
     place_T: Tensor  # place of each token
 
 
-def layout_of(offsets_B1: Tensor, max_len: int, causal: bool, varlen: bool) -> Layout:
+def attention_layout(offsets_B1: Tensor, max_len: int, causal: bool, varlen: bool) -> AttentionLayout:
     """Work out a batch's layout; the varlen kernel needs no groups, and no copy of the offsets to the host."""
     if varlen:
-        return Layout(offsets_B1, max_len, causal, None, offsets_B1, offsets_B1)
+        return AttentionLayout(offsets_B1, max_len, causal, None, offsets_B1, offsets_B1)
     offsets = offsets_B1.cpu().numpy().astype(np.int64)
     lengths, device = np.diff(offsets), offsets_B1.device
     sources, places, groups, before = [np.zeros(0, np.int64)], np.empty(offsets[-1], np.int64), [], 0
@@ -53,11 +53,11 @@ def layout_of(offsets_B1: Tensor, max_len: int, causal: bool, varlen: bool) -> L
         # A causal query never reaches the padding on its right: only bidirectional attention needs a mask.
         masked = not causal and not valid_GS.all()
         visible = torch.from_numpy(valid_GS[:, None, None, :]).to(device) if masked else None
-        groups.append(Group(len(rows), longest, visible))
+        groups.append(WindowGroup(len(rows), longest, visible))
         sources.append(source_GS.reshape(-1))
         before += source_GS.size
     source_P = torch.from_numpy(np.concatenate(sources)).to(device)
-    return Layout(offsets_B1, max_len, causal, groups, source_P, torch.from_numpy(places).to(device))
+    return AttentionLayout(offsets_B1, max_len, causal, groups, source_P, torch.from_numpy(places).to(device))
 
 
 def has_varlen(x: Tensor, head_width: int) -> bool:
@@ -66,7 +66,7 @@ def has_varlen(x: Tensor, head_width: int) -> bool:
     return x.is_cuda and half and head_width % 8 == 0
 
 
-def attend(qkv_T3HE: Tensor, layout: Layout) -> Tensor:
+def attend(qkv_T3HE: Tensor, layout: AttentionLayout) -> Tensor:
     """Scaled dot-product attention inside each window, `[T, H, E]`."""
     if layout.groups is None:
         return _varlen(qkv_T3HE, layout)
@@ -80,7 +80,7 @@ def attend(qkv_T3HE: Tensor, layout: Layout) -> Tensor:
     return torch.cat(outs).index_select(0, layout.place_T)
 
 
-def _varlen(qkv_T3HE: Tensor, layout: Layout) -> Tensor:
+def _varlen(qkv_T3HE: Tensor, layout: AttentionLayout) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn  # the module needs a CUDA build
 
     offsets, longest = layout.offsets_B1, layout.max_len

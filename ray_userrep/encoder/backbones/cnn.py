@@ -25,7 +25,7 @@ class DilatedCNN(Backbone):
         super().__init__()
         self.causal = config.causal
         dilations = [config.dilations[i % len(config.dilations)] for i in range(config.num_blocks)]
-        self.blocks = nn.ModuleList(Block(width, dilation, config) for dilation in dilations)
+        self.blocks = nn.ModuleList(ConvBlock(width, dilation, config) for dilation in dilations)
         self.norm = Norm(width, "layer")
 
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
@@ -35,7 +35,7 @@ class DilatedCNN(Backbone):
         return self.norm(x_TD)
 
 
-class Block(nn.Module):
+class ConvBlock(nn.Module):
     """x + conv(relu(norm(conv(relu(norm(x)))))), the second convolution twice as dilated."""
 
     def __init__(self, width: int, dilation: int, config: CNNConfig) -> None:

@@ -20,7 +20,7 @@ class GRU(Backbone):
 
     def __init__(self, config: GRUConfig, width: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, config.dropout) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(GRUBlock(width, config.dropout) for _ in range(config.num_layers))
         self.norm = Norm(width, "layer")
 
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
@@ -34,7 +34,7 @@ class GRU(Backbone):
         return self.norm(out_TD)
 
 
-class Block(nn.Module):
+class GRUBlock(nn.Module):
     """x + map(gru(norm(x)))."""
 
     def __init__(self, width: int, dropout: float) -> None:

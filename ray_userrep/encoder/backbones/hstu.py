@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.encoder.backbones.attention import Group, Layout, layout_of
+from ray_userrep.encoder.backbones.attention import AttentionLayout, WindowGroup, attention_layout
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
@@ -29,11 +29,11 @@ class HSTU(Backbone):
         super().__init__()
         self.causal = config.causal
         self._time_bias = config.time_bias
-        self.units = nn.ModuleList(Unit(config, width, max_len) for _ in range(config.num_layers))
+        self.units = nn.ModuleList(HSTUUnit(config, width, max_len) for _ in range(config.num_layers))
         self.norm = Norm(width, "layer")
 
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
-        layout = layout_of(batch.offsets_B1, batch.max_len, self.causal, varlen=False)
+        layout = attention_layout(batch.offsets_B1, batch.max_len, self.causal, varlen=False)
         times_T = batch.side.get(TIMESTAMPS) if self._time_bias else None
         buckets = [None] * len(layout.groups or ()) if times_T is None else _time_buckets(times_T, layout)
         for unit in self.units:
@@ -41,7 +41,7 @@ class HSTU(Backbone):
         return self.norm(x_TD)
 
 
-class Unit(nn.Module):
+class HSTUUnit(nn.Module):
     """x + map(norm(attention) * u), with u, v, q and k one map of norm(x)."""
 
     def __init__(self, config: HSTUConfig, width: int, max_len: int) -> None:
@@ -54,12 +54,12 @@ class Unit(nn.Module):
         self.time_bias = nn.Parameter(torch.zeros(_TIME_BUCKETS)) if config.time_bias else None
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x_TD: Tensor, layout: Layout, buckets: list[Tensor | None]) -> Tensor:
+    def forward(self, x_TD: Tensor, layout: AttentionLayout, buckets: list[Tensor | None]) -> Tensor:
         u_TD, vqk_T3D = F.silu(self.uvqk(self.in_norm(x_TD))).split([x_TD.shape[1], 3 * x_TD.shape[1]], -1)
         mixed_TD = self._attend(vqk_T3D.unflatten(-1, (3, self._num_heads, -1)), layout, buckets)
         return x_TD + self.dropout(self.out(self.out_norm(mixed_TD) * u_TD))
 
-    def _attend(self, vqk_T3HE: Tensor, layout: Layout, buckets: list[Tensor | None]) -> Tensor:
+    def _attend(self, vqk_T3HE: Tensor, layout: AttentionLayout, buckets: list[Tensor | None]) -> Tensor:
         assert layout.groups is not None
         vqk_P3HE = vqk_T3HE.index_select(0, layout.source_P)
         sizes = [group.num_windows * group.longest for group in layout.groups]
@@ -71,7 +71,7 @@ class Unit(nn.Module):
             outs.append((F.silu(scores_GHSS) @ (v / self._max_len)).transpose(1, 2).flatten(2).flatten(0, 1))
         return torch.cat(outs).index_select(0, layout.place_T)
 
-    def _bias(self, group: Group, bucket_GSS: Tensor | None) -> Tensor:
+    def _bias(self, group: WindowGroup, bucket_GSS: Tensor | None) -> Tensor:
         """The bias of each pair by how far back the second lies, in places and in time, `[G or 1, 1, S, S]`."""
         place_S = torch.arange(group.longest, device=self.position_bias.device)
         behind_SS = place_S[:, None] - place_S
@@ -85,7 +85,7 @@ class Unit(nn.Module):
         return bias
 
 
-def _time_buckets(times_T: Tensor, layout: Layout) -> list[Tensor | None]:
+def _time_buckets(times_T: Tensor, layout: AttentionLayout) -> list[Tensor | None]:
     """For each group, the seconds between two interactions in steps of half a doubling, `[G, S, S]`."""
     assert layout.groups is not None
     times_P = times_T.index_select(0, layout.source_P)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.encoder.backbones.attention import Layout, attend, has_varlen, layout_of
+from ray_userrep.encoder.backbones.attention import AttentionLayout, attend, attention_layout, has_varlen
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
 from ray_userrep.feed.batch import Batch
@@ -27,13 +27,13 @@ class Transformer(Backbone):
         super().__init__()
         self.causal = config.causal
         self.head_width = width // config.num_heads
-        self.positions = Positions(max_len, width) if config.positions == "learned" else None
-        self.blocks = nn.ModuleList(Block(config, width) for _ in range(config.num_layers))
+        self.positions = LearnedPositions(max_len, width) if config.positions == "learned" else None
+        self.blocks = nn.ModuleList(TransformerBlock(config, width) for _ in range(config.num_layers))
         self.norm = Norm(width, config.norm)
 
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
         """States of every token, `[T, D]`."""
-        layout = layout_of(batch.offsets_B1, batch.max_len, self.causal, has_varlen(x_TD, self.head_width))
+        layout = attention_layout(batch.offsets_B1, batch.max_len, self.causal, has_varlen(x_TD, self.head_width))
         position_T = batch.positions()
         if self.positions is None:
             turn = rotary_turn(position_T, self.head_width)
@@ -44,7 +44,7 @@ class Transformer(Backbone):
         return self.norm(x_TD)
 
 
-class Positions(nn.Module):
+class LearnedPositions(nn.Module):
     """One trained vector a position in the window."""
 
     def __init__(self, max_len: int, width: int) -> None:
@@ -55,7 +55,7 @@ class Positions(nn.Module):
         return F.embedding(position_T, self.weight)
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """x + attention(norm(x)), then x + feed-forward(norm(x)); a gate is the sigmoid of a map of x (LiGR)."""
 
     def __init__(self, config: TransformerConfig, width: int) -> None:
@@ -68,7 +68,7 @@ class Block(nn.Module):
         self.ffn_gate = Linear(width, width) if config.gated else None
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x_TD: Tensor, layout: Layout, turn: Tensor | None) -> Tensor:
+    def forward(self, x_TD: Tensor, layout: AttentionLayout, turn: Tensor | None) -> Tensor:
         x_TD = x_TD + self._gated(x_TD, self.attention(self.attention_norm(x_TD), layout, turn), self.attention_gate)
         return x_TD + self._gated(x_TD, self.ffn(self.ffn_norm(x_TD)), self.ffn_gate)
 
@@ -86,7 +86,7 @@ class Attention(nn.Module):
         self.qkv = Linear(width, 3 * width)
         self.out = ZeroLinear(width, width)
 
-    def forward(self, x_TD: Tensor, layout: Layout, turn: Tensor | None) -> Tensor:
+    def forward(self, x_TD: Tensor, layout: AttentionLayout, turn: Tensor | None) -> Tensor:
         qkv_T3HE = self.qkv(x_TD).unflatten(-1, (3, self.num_heads, -1))
         if turn is not None:
             qkv_T3HE = rotate(qkv_T3HE, turn)

@@ -1,19 +1,22 @@
 """What an item embedder is: item indices go in, or nothing for the whole catalogue, and vectors come out.
 
 What is known of the items (texts, categories) belongs to the item table, not to the weights: it is attached, so that
-another catalogue can take its place.
+another catalogue can take its place. Two embedders are made of others: a sum of several, and one scaled to length one,
+which turns scores into cosines and gives up what the length of a vector says of an item's popularity.
 
 Shapes: V items, D width, L entries of an item.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ray_userrep.corpus.hashing import bucket_of, hash_ids
+from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.items import ItemTable
 
 
@@ -56,3 +59,47 @@ def hashed_lists(lists: pa.ListArray, num_rows: int, most: int) -> Tensor:
     kept = place < most
     codes_VL[item[kept], place[kept]] = bucket_of(hash_ids(lists.flatten()), num_rows)[kept]
     return torch.from_numpy(codes_VL)
+
+
+class SumItems(ItemEmbedder):
+    """The sum of its parts, scaled so that parts of unit length give about unit length."""
+
+    def __init__(self, parts: Sequence[ItemEmbedder]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, ids: Tensor | None) -> Tensor:
+        total = self.parts[0](ids)
+        for part in self.parts[1:]:
+            total = total + part(ids)
+        return total * len(self.parts) ** -0.5
+
+    def attach(self, table: ItemTable) -> None:
+        for part in self._embedders():
+            part.attach(table)
+
+    def inherit(self, trained: ItemEmbedder, index_V: Tensor) -> None:
+        assert isinstance(trained, SumItems)
+        for part, other in zip(self._embedders(), trained._embedders(), strict=True):
+            part.inherit(other, index_V)
+
+    def _embedders(self) -> list[ItemEmbedder]:
+        return [part for part in self.parts if isinstance(part, ItemEmbedder)]
+
+
+class UnitItems(ItemEmbedder):
+    """The vectors of another embedder, scaled to length one; zeros stay zeros."""
+
+    def __init__(self, inner: ItemEmbedder) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, ids: Tensor | None) -> Tensor:
+        return F.normalize(self.inner(ids), dim=-1)
+
+    def attach(self, table: ItemTable) -> None:
+        self.inner.attach(table)
+
+    def inherit(self, trained: ItemEmbedder, index_V: Tensor) -> None:
+        assert isinstance(trained, UnitItems)
+        self.inner.inherit(trained.inner, index_V)

@@ -3,16 +3,9 @@
 import torch
 
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.items.base import ItemEmbedder
-from ray_userrep.encoder.items.hashed import HashedItems
-from ray_userrep.encoder.items.id import IdItems, start_from_text
-from ray_userrep.encoder.items.projected import ProjectedItems
-from ray_userrep.encoder.items.rows import RowItems
-from ray_userrep.encoder.items.side import SideItems
-from ray_userrep.encoder.items.sum import SumItems
-from ray_userrep.encoder.items.text import TextItems
-from ray_userrep.encoder.items.whitened_moe import WhitenedMoEItems
-from ray_userrep.encoder.items.words import WordItems
+from ray_userrep.encoder.items.base import ItemEmbedder, SumItems
+from ray_userrep.encoder.items.tables import HashedItems, IdItems, ProjectedItems, RowItems, SideItems, start_from_text
+from ray_userrep.encoder.items.text import TextItems, WhitenedMoEItems, WordItems
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.encoder import (
     HashedItemsConfig,

@@ -1,17 +1,37 @@
-"""Items by their texts: frozen text vectors through a trained projection, so that a new item needs no training.
+"""Items by their texts, so that a new item needs no training.
 
-Shapes: V items, D width, E width of text vectors, F hidden width.
+- `TextItems`: frozen text vectors through a trained projection.
+- `WhitenedMoEItems`: frozen text vectors through a mixture of whitenings, for several domains at once. Each domain's
+  texts have a centre and axes of their own; a gate that reads the text mixes the whitenings, and noise on it in
+  training keeps all of them in use. It costs a product an expert where one projection costs one. The noise comes from
+  the generator that every step seeds, as dropout does: a resumed run draws it again.
+- `WordItems`: a small Transformer over the words, trained with everything else: the lower of two levels of text
+  encoder, as in CLUE (Shin et al., AAAI 2023). What words mean is learned from logs, where text vectors keep what a
+  language model knew. Words are hashed into a fixed number of rows instead of cut by a tokenizer: nothing is fitted,
+  and two words now and then share a row. Each distinct item of a batch is encoded once, for which the host waits for
+  the device once a call.
+
+Shapes: V items, D width, E width of text vectors, F hidden width, G experts, U distinct items, L words of a text at
+most, T words of all of them.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.items.base import ItemEmbedder, ItemFeatures
-from ray_userrep.encoder.layers import ZeroLinear
+from ray_userrep.encoder.backbones.transformer import Transformer
+from ray_userrep.encoder.items.base import ItemEmbedder, ItemFeatures, hashed_lists
+from ray_userrep.encoder.layers import Dropout, Norm, ZeroLinear
+from ray_userrep.encoder.readout import readout
 from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import TransformerConfig, WordItemsConfig
 
 
 class TextItems(ItemEmbedder):
@@ -68,3 +88,97 @@ def text_features(table: ItemTable, kind: str, width: int) -> TextFeatures:
     if vectors.shape[1] != width:
         raise UserError(f"text vectors are {vectors.shape[1]} wide, the encoder was trained on {width}")
     return TextFeatures(table)
+
+
+_LEAST_NOISE = 0.01
+
+
+class WhitenedMoEItems(ItemEmbedder):
+    """Experts (x - b) W, mixed by a noisy softmax gate (UniSRec, Hou et al., KDD 2022)."""
+
+    def __init__(self, text_width: int, width: int, num_experts: int, dropout: float) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.zeros(num_experts, text_width))
+        # The mean of so many independent maps of a text vector of length one has length one.
+        self.weight = nn.Parameter(torch.randn(num_experts, width, text_width) * (num_experts / width) ** 0.5)
+        self.gate, self.noise = ZeroLinear(text_width, num_experts), ZeroLinear(text_width, num_experts)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, ids: Tensor | None) -> Tensor:
+        x = self._vectors.of(ids, self.weight.device).to(self.weight.dtype)
+        experts = zip(self.centres, self.weight, self._gates(x).unbind(-1), strict=True)
+        # One expert at a time: all of them side by side would be as many catalogues in memory. Its centre goes through
+        # the product once, not once an item: (x - b) W = x W - b W.
+        parts = (
+            share[..., None] * F.linear(self.dropout(x), weight, -weight @ centre) for centre, weight, share in experts
+        )
+        total = next(parts)
+        for part in parts:
+            total = total + part
+        return total
+
+    def _gates(self, x: Tensor) -> Tensor:
+        """The share of each expert, `[..., G]`; noise only in training."""
+        logits = self.gate(x)
+        if self.training:
+            logits = logits + torch.randn_like(logits) * (F.softplus(self.noise(x)) + _LEAST_NOISE)
+        return logits.softmax(-1)
+
+    def attach(self, table: ItemTable) -> None:
+        """Take the text vectors.
+
+        Raises:
+            UserError: the table has none, or of another width.
+        """
+        self._vectors = text_features(table, "whitened_moe", self.centres.shape[1])
+
+
+_NO_WORD = r"[^\p{L}\p{N}]+"
+
+
+class WordItems(ItemEmbedder):
+    """The mean of the states of a text's words, of about length one; an item without text is all zeros."""
+
+    def __init__(self, config: WordItemsConfig, width: int) -> None:
+        super().__init__()
+        self._max_words = config.max_words
+        self.words = nn.Parameter(torch.randn(config.num_rows, width))
+        layers = TransformerConfig(
+            num_layers=config.num_layers, num_heads=config.num_heads, causal=False, dropout=config.dropout
+        )
+        self.transformer = Transformer(layers, width, config.max_words)
+        self.norm = Norm(width, "rms")
+
+    def forward(self, ids: Tensor | None) -> Tensor:
+        words_VL = self._words.on(self.words.device)
+        if ids is None:
+            return self._encoded(words_VL)
+        distinct_U, place = torch.unique(ids, return_inverse=True)
+        return self._encoded(words_VL[distinct_U])[place]
+
+    def attach(self, table: ItemTable) -> None:
+        """Take the texts.
+
+        Raises:
+            UserError: the table has none.
+        """
+        texts = table.texts()
+        if texts is None:
+            raise UserError("encoder.items.kind words needs texts: the item table has none")
+        self._words = ItemFeatures(hashed_lists(_words_of(texts), len(self.words), self._max_words))
+
+    def _encoded(self, words_UL: Tensor) -> Tensor:
+        known_UL = words_UL >= 0
+        ends_U = known_UL.sum(1).cumsum(0)
+        offsets_U1 = torch.cat([ends_U.new_zeros(1), ends_U]).int()
+        words_T = words_UL[known_UL]
+        batch = Batch(words_T, offsets_U1, torch.arange(len(words_UL), device=words_UL.device), self._max_words)
+        states_TD = self.transformer(self.words[words_T], batch)
+        return self.norm(readout(states_TD, offsets_U1, "mean")) * self.words.shape[1] ** -0.5
+
+
+def _words_of(texts: Sequence[str | None]) -> pa.ListArray:
+    """The words of each text in small letters, without punctuation; null where there are none."""
+    plain = pc.replace_substring_regex(pc.utf8_lower(pa.array(texts, pa.string())), _NO_WORD, " ")
+    plain = pc.utf8_trim_whitespace(plain)
+    return pc.split_pattern(pc.if_else(pc.not_equal(plain, ""), plain, None), " ")

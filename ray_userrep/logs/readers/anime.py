@@ -1,18 +1,18 @@
 """MyAnimeList in the Case Recommender project's cut: `anime_history.dat` and `anime_info.dat`, also zipped.
 
 The history is read; ratings, which most of its rows have in a file of their own, are left out. Items have the name as
-text, their genres joined by `|` as category, and their type. No time, see `caserec`.
+text, their genres joined by `|` as category, and their type. No time, see `untimed`.
 """
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.caserec import TABS, only, untimed
 from ray_userrep.logs.dimensions import keyed, read_whole
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.scan import scan
 from ray_userrep.logs.source import Tables
+from ray_userrep.logs.untimed import TABS, only, untimed
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 

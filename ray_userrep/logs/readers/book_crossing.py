@@ -1,19 +1,18 @@
 """Book-Crossing in the Case Recommender project's cut: `book_history.dat` with its users and items, also zipped.
 
 The history is read; ratings, which a quarter of its rows have in a file of their own, are left out. Items have the
-title as text, author, year and publisher; users have location and age. No time, see `caserec`.
+title as text, author, year and publisher; users have location and age. No time, see `untimed`.
 """
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.caserec import only, untimed
 from ray_userrep.logs.dimensions import keyed, read_whole
 from ray_userrep.logs.files import CsvFormat, stem
 from ray_userrep.logs.scan import scan
-from ray_userrep.logs.sequences import LINES, text_lines
 from ray_userrep.logs.source import Tables
+from ray_userrep.logs.untimed import LINES, only, text_lines, untimed
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 

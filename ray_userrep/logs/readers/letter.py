@@ -1,20 +1,20 @@
 """LETTER's JSON files: `NAME.inter.json` maps each user to its items in order, `NAME.item.json` describes the items.
 
 Each is one document, which a single process holds in memory: the layout is made for sets of that size. Order without
-time, see `sequences`. Items have their title as `text`, and what else is told of them under its own name.
+time, see `untimed`. Items have their title as `text`, and what else is told of them under its own name.
 """
 
 import pyarrow as pa
 import ray.data
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.canonical import Mapping, canonicalise
-from ray_userrep.logs.documents import read_document
+from ray_userrep.logs.canonical import ColumnMapping, canonicalise
+from ray_userrep.logs.dimensions import read_document
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.hive import refuse_range
 from ray_userrep.logs.ids import convert_ids, id_type
-from ray_userrep.logs.sequences import COLUMNS, unroll
 from ray_userrep.logs.source import Tables
+from ray_userrep.logs.untimed import COLUMNS, unroll
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
@@ -47,7 +47,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     user_type, item_type = (
         pa.string() if is_text else id_type(raw[name], name, logs[0].uri) for name in ("user", "item")
     )
-    rows = canonicalise(raw, Mapping(COLUMNS, user_type, item_type), logs[0].uri, 0)
+    rows = canonicalise(raw, ColumnMapping(COLUMNS, user_type, item_type), logs[0].uri, 0)
     described = f"{stem(logs[0].uri).removesuffix(_INTERACTIONS)}{_ITEMS}"
     items = next((_items(file, item_type) for file in files if stem(file.uri) == described), None)
     return Tables(ray.data.from_arrow(rows), items, None)

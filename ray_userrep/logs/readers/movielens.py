@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from ray_userrep.errors import UserError
 from ray_userrep.logs.dimensions import keyed, read_whole
 from ray_userrep.logs.files import CsvFormat, stem
-from ray_userrep.logs.scan import Layout, scan
+from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.logs.source import Tables
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
@@ -31,7 +31,7 @@ class _Release(NamedTuple):
     ratings: str
     movies: str
     users: str | None
-    log: Layout
+    log: LogLayout
     movies_csv: CsvFormat
     users_csv: CsvFormat
 
@@ -52,7 +52,7 @@ _RELEASES = (
         "u.data",
         "u.item",
         "u.user",
-        Layout(_columns("user_id", "item_id"), CsvFormat("\t", _RATING, quoted=False)),
+        LogLayout(_columns("user_id", "item_id"), CsvFormat("\t", _RATING, quoted=False)),
         CsvFormat("|", ("item_id", "text", "date", "video_date", "url", *_GENRES), quoted=False),
         CsvFormat("|", ("user_id", "age", "gender", "occupation", "zip"), quoted=False),
     ),
@@ -60,11 +60,11 @@ _RELEASES = (
         "ratings.dat",
         "movies.dat",
         "users.dat",
-        Layout(_columns("user_id", "item_id"), _double_colon(*_RATING)),
+        LogLayout(_columns("user_id", "item_id"), _double_colon(*_RATING)),
         CsvFormat("\x01", ("line",), quoted=False),  # titles hold colons: lines are split below
         _double_colon("user_id", "gender", "age", "occupation", "zip"),
     ),
-    _Release("ratings.csv", "movies.csv", None, Layout(_columns("userId", "movieId")), CsvFormat(), CsvFormat()),
+    _Release("ratings.csv", "movies.csv", None, LogLayout(_columns("userId", "movieId")), CsvFormat(), CsvFormat()),
 )
 
 

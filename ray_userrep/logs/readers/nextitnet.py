@@ -1,7 +1,7 @@
 """NextItNet's session files: one session a line, item ids joined by commas, in order.
 
 There are no users: the session is the user, numbered by its non-empty line from 0 (in the k-th of several files, by
-path, from k · 2⁴⁰). `0` fills up short sessions and is no item. Order without time, see `sequences`.
+path, from k · 2⁴⁰). `0` fills up short sessions and is no item. Order without time, see `untimed`.
 """
 
 import re
@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from ray_userrep.errors import UserError
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.scan import scan
-from ray_userrep.logs.sequences import histories, ids_of, line_numbers, text_lines, unroll
 from ray_userrep.logs.source import Tables
+from ray_userrep.logs.untimed import histories, ids_of, line_numbers, text_lines, unroll
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 

@@ -21,7 +21,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.dimensions import most_frequent
 from ray_userrep.logs.files import CsvFormat, column_names, head, is_table, stem
 from ray_userrep.logs.ids import is_text
-from ray_userrep.logs.scan import Layout, Scan, scan
+from ray_userrep.logs.scan import LogLayout, Scan, scan
 from ray_userrep.logs.source import Tables
 from ray_userrep.logs.times import ISO, TIMESTAMP, parse_timestamps
 from ray_userrep.recipe.logs import LogsConfig
@@ -97,8 +97,8 @@ def _day(text: str) -> pa.Scalar:
     return pa.scalar(text).cast(pa.timestamp("us")).cast(TIMESTAMP)
 
 
-def _layout(names: _Names, end: str | None) -> Layout:
-    return Layout(
+def _layout(names: _Names, end: str | None) -> LogLayout:
+    return LogLayout(
         columns={
             "user_id": names.customer,
             "item_id": "StockCode",

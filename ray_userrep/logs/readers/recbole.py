@@ -1,7 +1,7 @@
 """RecBole's atomic files (`.inter`, `.item`, `.user`), its benchmark splits, and UniSRec's files of the same kind.
 
 The header is `name:type`, tab-separated. Where `.inter` has one interaction a row, all parts of a split are read;
-without a timestamp, the n-th row is put n seconds after the epoch (see `sequences`), which a split into several files
+without a timestamp, the n-th row is put n seconds after the epoch (see `untimed`), which a split into several files
 does not allow. Where a row is `user, history, target`, the row of `NAME.test.inter` is the user's whole history and is
 all that is read: training rows repeat it. Such histories are cut at the 50 or so newest items by those who made the
 files.
@@ -17,13 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.atomic import described, read_atomic
-from ray_userrep.logs.dimensions import keyed, read_whole
-from ray_userrep.logs.files import CsvFormat, column_names, stem
-from ray_userrep.logs.scan import Layout, scan
-from ray_userrep.logs.sequences import COLUMNS, seconds, unroll
-from ray_userrep.logs.shape import Shape
+from ray_userrep.logs.dimensions import described, keyed, read_atomic, read_whole
+from ray_userrep.logs.files import CsvFormat, LineParser, column_names, stem
+from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.logs.source import Tables
+from ray_userrep.logs.untimed import COLUMNS, seconds, unroll
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
@@ -63,20 +61,22 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     return Tables(log.dataset(), _items(beside, log.mapping.item_type), _users(beside, log.mapping.user_type))
 
 
-def _layout(config: LogsConfig, typed: dict[str, str], alone: bool) -> Layout:
+def _layout(config: LogsConfig, typed: dict[str, str], alone: bool) -> LogLayout:
     """How the rows are read, given the header: plain name -> column."""
     user = _first(typed, _USERS) or _USERS[0]
     item = typed.get("item_id", "item_id")
     if _HISTORY in typed:
         columns = {user: None, typed[_HISTORY]: None, item: None}
-        return Layout(COLUMNS, _PLAIN, shape=Shape(columns, partial(_histories, columns=list(columns))), timed=False)
+        return LogLayout(
+            COLUMNS, _PLAIN, parser=LineParser(columns, partial(_histories, columns=list(columns))), timed=False
+        )
     wanted = {"user_id": user, "item_id": item, "timestamp": typed.get("timestamp", "timestamp")}
     rating = _first(typed, _RATINGS)
     if rating is not None:
         wanted["rating"] = rating
     if "timestamp" in typed or "timestamp" in config.columns or not alone:
-        return Layout(wanted, _PLAIN)
-    return Layout(wanted, _PLAIN, shape=Shape(dict.fromkeys(typed.values()), _ordered), timed=False)
+        return LogLayout(wanted, _PLAIN)
+    return LogLayout(wanted, _PLAIN, parser=LineParser(dict.fromkeys(typed.values()), _ordered), timed=False)
 
 
 def _first(typed: dict[str, str], names: tuple[str, ...]) -> str | None:

@@ -1,15 +1,15 @@
 """RetailRocket as published (`events.csv`), and in the Case Recommender project's cut (`.dat` files, also zipped).
 
 The original has times in milliseconds and three events: `view`, `addtocart`, `transaction`. The cut has the same
-events, one a file, and no time (see `caserec`): which of a user's events came first is not known across its files. Item
+events, one a file, and no time (see `untimed`): which of a user's events came first is not known across its files. Item
 properties are hashed in the original, and are left alone.
 """
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.caserec import only, untimed
 from ray_userrep.logs.files import stem
-from ray_userrep.logs.scan import Layout, scan
+from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.logs.source import Tables
+from ray_userrep.logs.untimed import only, untimed
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
@@ -38,7 +38,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     if original:
         if config.timestamp_unit == "s":
             config = config.model_copy(update={"timestamp_unit": "ms"})
-        return Tables(scan(config, original, Layout(_COLUMNS)).dataset(), None, None)
+        return Tables(scan(config, original, LogLayout(_COLUMNS)).dataset(), None, None)
     if not cut:
         raise UserError(f"neither {_ORIGINAL} nor {', '.join(_EVENTS)} among {len(files)} files")
     return Tables(scan(config, cut, untimed("visitorid", "itemid", _EVENTS)).dataset(), None, None)

@@ -15,13 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.atomic import described, read_atomic
-from ray_userrep.logs.documents import read_document
+from ray_userrep.logs.dimensions import described, read_atomic, read_document
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.ids import convert_ids
 from ray_userrep.logs.scan import scan
-from ray_userrep.logs.sequences import histories, text_lines, unroll
 from ray_userrep.logs.source import Tables
+from ray_userrep.logs.untimed import histories, text_lines, unroll
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 

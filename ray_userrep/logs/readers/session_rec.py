@@ -9,13 +9,13 @@ import re
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.files import CsvFormat, stem
-from ray_userrep.logs.scan import Layout, scan
+from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.logs.source import Tables
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _NAME = re.compile(r"(?P<name>.+)_(?P<part>train_full|train_tr|train_valid|test)(?P<slice>\.\d+)?\.txt")
-_LAYOUT = Layout({"user_id": "SessionId", "item_id": "ItemId", "timestamp": "Time"}, CsvFormat("\t", quoted=False))
+_LAYOUT = LogLayout({"user_id": "SessionId", "item_id": "ItemId", "timestamp": "Time"}, CsvFormat("\t", quoted=False))
 
 
 def recognise(names: list[str]) -> bool:

@@ -12,7 +12,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED
 from ray_userrep.logs.dimensions import keyed, read_whole
 from ray_userrep.logs.files import CsvFormat, is_beside, is_table, stem
-from ray_userrep.logs.scan import Layout, scan
+from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.logs.source import Tables
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
@@ -33,7 +33,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     log = [file for file in tables if not is_beside(file.uri)]
     if not log:
         raise UserError(f"no Parquet, CSV or JSON lines file with interactions among {len(files)} files: name a log")
-    found = scan(config, log, Layout({name: name for name in (*REQUIRED, *OPTIONAL)}))
+    found = scan(config, log, LogLayout({name: name for name in (*REQUIRED, *OPTIONAL)}))
     return Tables(
         found.dataset(),
         _dimension([file for file in tables if _name(file) == "items"], "item_id", found.mapping.item_type),

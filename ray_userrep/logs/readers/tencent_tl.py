@@ -6,7 +6,7 @@ of several files, by path, from k · 2⁴⁰), so that the same person in two fi
 
 Targets are interactions that follow the history, told apart by `domain`: `source` and `target`. Ids mean the same item
 in both. Files named for a label (`…_age…`, `…_gender…`, `…_life…`) have the label in the targets' place: it becomes an
-attribute of the user, as the text that stands there, and no interaction. Order without time, see `sequences`.
+attribute of the user, as the text that stands there, and no interaction. Order without time, see `untimed`.
 """
 
 import re
@@ -17,11 +17,10 @@ import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.dimensions import read_whole
-from ray_userrep.logs.files import stem
+from ray_userrep.logs.files import ROWS_PER_FILE, stem
 from ray_userrep.logs.scan import scan
-from ray_userrep.logs.sequences import LINES, histories, ids_of, line_numbers, text_lines, unroll
-from ray_userrep.logs.shape import ROWS_PER_FILE
 from ray_userrep.logs.source import Tables
+from ray_userrep.logs.untimed import LINES, histories, ids_of, line_numbers, text_lines, unroll
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 

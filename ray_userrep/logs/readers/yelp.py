@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 from ray_userrep.errors import UserError
 from ray_userrep.logs.dimensions import keyed, tables
 from ray_userrep.logs.files import CsvFormat, stem
-from ray_userrep.logs.scan import Layout, scan
+from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.logs.source import Tables
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _NAME = "yelp_academic_dataset_{}.json"
-_LAYOUT = Layout({"user_id": "user_id", "item_id": "business_id", "timestamp": "date", "rating": "stars"})
+_LAYOUT = LogLayout({"user_id": "user_id", "item_id": "business_id", "timestamp": "date", "rating": "stars"})
 _LISTS = ("friends", "elite")
 
 

@@ -46,7 +46,7 @@ class Floors(NamedTuple):
         return (self.first_order * num_short + self.full * num_long) / (num_short + num_long)
 
 
-class Parts(NamedTuple):
+class ItemParts(NamedTuple):
     """Items taken apart."""
 
     interest_N: Ints
@@ -87,19 +87,19 @@ class Planted:
         self.angle_K = 0.2 + 0.6 * ((np.arange(config.interests) + 1) * _GOLDEN % 1)
         self._ids = Scatter.of(config.items, config.seed)
 
-    def item_ids(self, parts: Parts) -> Ints:
+    def item_ids(self, parts: ItemParts) -> Ints:
         num_products, num_variants = len(self.product_F1) - 1, self.config.variants
         numbers_N = (parts.interest_N * num_products + parts.product_N) * num_variants + parts.variant_N
         return self._ids.forth(numbers_N)
 
-    def parts(self, ids_N: Ints) -> Parts:
+    def parts(self, ids_N: Ints) -> ItemParts:
         product_N, variant_N = np.divmod(self._ids.back(ids_N), self.config.variants)
-        return Parts(*np.divmod(product_N, len(self.product_F1) - 1), variant_N)
+        return ItemParts(*np.divmod(product_N, len(self.product_F1) - 1), variant_N)
 
-    def draw(self, position_N: Ints, step_N: Floats, product_N: Floats, variant_N: Floats) -> Parts:
+    def draw(self, position_N: Ints, step_N: Floats, product_N: Floats, variant_N: Floats) -> ItemParts:
         """Whole users, one after the other, from three uniform numbers an interaction."""
         interest_N, follows_N = self._interests(position_N, step_N)
-        return Parts(
+        return ItemParts(
             interest_N, self._products(interest_N, follows_N, product_N), self._variants(position_N, variant_N)
         )
 
@@ -176,7 +176,7 @@ class Planted:
         # All variants as if none were echoed, corrected for the one that is.
         return float(-_x_log_x(rest_G).sum() - variant_G @ (_x_log_x(rest_G + echo) - _x_log_x(rest_G)))
 
-    def _chain_log_p(self, parts: Parts, position_N: Ints) -> Floats:
+    def _chain_log_p(self, parts: ItemParts, position_N: Ints) -> Floats:
         interest_N, product_N, _ = parts
         last_N = np.maximum(np.arange(len(product_N)) - 1, 0)
         interest_K, product_F = np.diff(self.interest_K1), np.diff(self.product_F1)

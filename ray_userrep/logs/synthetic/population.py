@@ -27,7 +27,7 @@ _LONGEST_GAP, _GAP_STEPS = 1e5, 1024
 Ints = NDArray[np.int64]
 
 
-class Block(NamedTuple):
+class UserBlock(NamedTuple):
     """The interactions of some users, in order."""
 
     user_ids_U: Ints
@@ -51,7 +51,7 @@ def interactions_before(config: SyntheticConfig, rank_U: Ints) -> Ints:
     return config.min_length * rank_U + np.rint(spread * share_U).astype(np.int64)
 
 
-def draw_block(config: SyntheticConfig, first: int, end: int) -> Block:
+def draw_users(config: SyntheticConfig, first: int, end: int) -> UserBlock:
     """All interactions of the users whose rank is in [first, end)."""
     rank_U1 = np.arange(first, end + 1)
     before_U1 = interactions_before(config, rank_U1)
@@ -60,7 +60,7 @@ def draw_block(config: SyntheticConfig, first: int, end: int) -> Block:
     position_N = positions(offsets_U1)
     drawn = (_uniforms(config, stream, before_U1[0], offsets_U1[-1]) for stream in (_STEP, _PRODUCT, _VARIANT))
     parts = process.draw(position_N, *drawn)
-    return Block(
+    return UserBlock(
         user_ids_U=Scatter.of(config.users, config.seed).forth(rank_U1[:-1]),
         offsets_U1=offsets_U1,
         item_ids_N=process.item_ids(parts),

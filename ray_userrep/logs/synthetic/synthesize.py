@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs.synthetic.planted import Planted
-from ray_userrep.logs.synthetic.population import DAY_US, Block, block_bounds, draw_block
+from ray_userrep.logs.synthetic.population import DAY_US, UserBlock, block_bounds, draw_users
 from ray_userrep.recipe.logs import SyntheticConfig
 
 DESCRIPTION = "_synthetic.json"
@@ -58,7 +58,7 @@ def synthesize(config: SyntheticConfig, uri: str) -> dict[str, Any]:
 
 def write_block(config: SyntheticConfig, uri: str, number: int, first: int, end: int) -> Written:
     """Draw the users of a piece of work and write their interactions, a file a day and domain."""
-    block = draw_block(config, first, end)
+    block = draw_users(config, first, end)
     lengths_U = np.diff(block.offsets_U1)
     num_long = int(np.maximum(lengths_U - config.lag, 0).sum())
     days = Counter[str]()
@@ -88,7 +88,7 @@ def _write_all(config: SyntheticConfig, uri: str) -> Iterator[Written]:
         yield written
 
 
-def _by_folder(config: SyntheticConfig, block: Block) -> Iterator[tuple[str, pa.Table]]:
+def _by_folder(config: SyntheticConfig, block: UserBlock) -> Iterator[tuple[str, pa.Table]]:
     """The rows of each day and domain, in the order of time."""
     order, folder_N = _order(config, block)
     user_N = np.repeat(block.user_ids_U, np.diff(block.offsets_U1))
@@ -102,7 +102,7 @@ def _by_folder(config: SyntheticConfig, block: Block) -> Iterator[tuple[str, pa.
         yield _folder(config, int(folder_N[start])), table
 
 
-def _order(config: SyntheticConfig, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _order(config: SyntheticConfig, block: UserBlock) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows by folder and time, and the folder's number of each in this order."""
     folder_N = block.times_N // DAY_US
     if config.domains == 1:

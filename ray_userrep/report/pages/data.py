@@ -8,10 +8,10 @@ import ray
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.corpus.summary import Frequencies, Summary, item_frequencies, quarantine_examples, summarise
+from ray_userrep.corpus.summary import Frequencies, Summary, item_frequencies, quarantine_examples, summarise_bucket
 from ray_userrep.errors import UserError
-from ray_userrep.logs.shape import ROWS_PER_FILE
-from ray_userrep.prepare.sources import read_sources
+from ray_userrep.logs.files import ROWS_PER_FILE
+from ray_userrep.prepare.side_tables import read_sources
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import counts
 from ray_userrep.report.page import Section, facts, figure, listing, page, remark
@@ -55,7 +55,7 @@ def collect(recipe: Recipe, corpus: Corpus) -> DataFacts:
         split = resolve(recipe.split, corpus)
     except UserError as error:
         refusal = str(error)
-    task, shared = ray.remote(summarise), ray.put(corpus)
+    task, shared = ray.remote(summarise_bucket), ray.put(corpus)
     numbers = sorted({file.bucket for file in corpus.manifest.sequences})
     pending = [task.remote(shared, number, split) for number in numbers]
     users = Summary(Counter(), Counter())

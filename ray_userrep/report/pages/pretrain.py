@@ -11,15 +11,14 @@ from sklearn.manifold import TSNE
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.evaluation.data import Sequences
-from ray_userrep.evaluation.histories import sequences_of
+from ray_userrep.evaluation.histories import Sequences, sequences_of
 from ray_userrep.evaluation.profile import Features, user_vectors
-from ray_userrep.evaluation.table import HEADLINE
+from ray_userrep.evaluation.statistics import HEADLINE
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import figures
 from ray_userrep.report.page import Section, facts, figure, metrics_table, neighbours, page
+from ray_userrep.training.callbacks import LIKELIHOOD, RANKING
 from ray_userrep.training.records import read_records
-from ray_userrep.training.validation import LIKELIHOOD, RANKING
 from ray_userrep.workflows.evaluate import Result, verdict
 from ray_userrep.workflows.prepare import describe
 

@@ -4,7 +4,7 @@ from math import log10
 from typing import Any
 
 from ray_userrep import storage
-from ray_userrep.evaluation.table import format_table
+from ray_userrep.evaluation.statistics import format_table
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import figures

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ray_userrep.errors import UserError
-from ray_userrep.scaling.law.fits import Estimate, Fit, has_intervals
-from ray_userrep.scaling.law.points import Axis, Floats, Points
+from ray_userrep.scaling.law.fits import Estimate, LawFit, has_intervals
+from ray_userrep.scaling.law.points import Axis, Floats, LawPoints
 from ray_userrep.scaling.law.rivals import Rival
 
 _MIN_VALUES = 3  # an exponent, a size and a floor
@@ -16,7 +16,7 @@ _SPREAD_C = 1.25
 _FAR_BUDGET = 100.0
 
 
-def usable_axes(points: Points) -> tuple[Axis, ...]:
+def usable_axes(points: LawPoints) -> tuple[Axis, ...]:
     """The axes that a law of these points can have: N and D, one of them, or C where N and D grow together.
 
     Raises:
@@ -30,7 +30,7 @@ def usable_axes(points: Points) -> tuple[Axis, ...]:
     return ("C",) if len(axes) == 2 and _correlation(points) > _COLLINEAR else axes
 
 
-def of_points(points: Points, axes: tuple[Axis, ...]) -> list[str]:
+def of_points(points: LawPoints, axes: tuple[Axis, ...]) -> list[str]:
     """Doubts about the points themselves."""
     doubts = [*_few(points, axes), *_together(points, axes)]
     rows = np.stack([points.N, points.D, points.loss], 1)
@@ -53,7 +53,7 @@ def of_points(points: Points, axes: tuple[Axis, ...]) -> list[str]:
     return doubts
 
 
-def of_fit(fitted: Fit, constants: dict[str, Estimate]) -> list[str]:
+def of_fit(fitted: LawFit, constants: dict[str, Estimate]) -> list[str]:
     """Doubts about a fitted law."""
     num_points, num_parameters = len(fitted.points), fitted.form.num_parameters
     doubts = []
@@ -78,7 +78,7 @@ def of_fit(fitted: Fit, constants: dict[str, Estimate]) -> list[str]:
     return doubts
 
 
-def of_comparison(law: Fit, best: Rival | None) -> list[str]:
+def of_comparison(law: LawFit, best: Rival | None) -> list[str]:
     """Doubts about the form of the law."""
     if best is None:
         return ["too few points to compare the law with other forms"]
@@ -89,14 +89,14 @@ def of_comparison(law: Fit, best: Rival | None) -> list[str]:
     return []
 
 
-def of_budget(points: Points, budget: float) -> list[str]:
+def of_budget(points: LawPoints, budget: float) -> list[str]:
     """Doubts about an optimum far from the points."""
     beyond = budget / points.C.max()
     far = beyond > _FAR_BUDGET
     return [f"budget {budget:.3g} is {beyond:.3g} times the largest run: far beyond what was seen"] if far else []
 
 
-def _few(points: Points, axes: tuple[Axis, ...]) -> list[str]:
+def _few(points: LawPoints, axes: tuple[Axis, ...]) -> list[str]:
     doubts = []
     both: tuple[Axis, Axis] = ("N", "D")
     for name in both:
@@ -111,7 +111,7 @@ def _few(points: Points, axes: tuple[Axis, ...]) -> list[str]:
     return doubts
 
 
-def _together(points: Points, axes: tuple[Axis, ...]) -> list[str]:
+def _together(points: LawPoints, axes: tuple[Axis, ...]) -> list[str]:
     if axes == ("C",):
         return ["N and D grow together in all points: their shares cannot be told apart, the law is one of compute"]
     if axes == ("N", "D") and _correlation(points) < -_COLLINEAR:
@@ -125,5 +125,5 @@ def _num_values(values: Floats) -> int:
     return 1 + int((np.diff(logs) > 0.01).sum())
 
 
-def _correlation(points: Points) -> float:
+def _correlation(points: LawPoints) -> float:
     return float(np.corrcoef(np.log(points.N), np.log(points.D))[0, 1])

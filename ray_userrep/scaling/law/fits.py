@@ -14,7 +14,7 @@ import numpy as np
 
 from ray_userrep.errors import UserError
 from ray_userrep.scaling.law.forms import Form
-from ray_userrep.scaling.law.points import Centre, Floats, Points
+from ray_userrep.scaling.law.points import Centre, Floats, LawPoints
 from ray_userrep.scaling.law.robust import fit_best, fit_from
 
 CONFIDENCE = 0.95
@@ -31,11 +31,11 @@ class Estimate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Fit:
+class LawFit:
     """A form with the parameters that fit points best, and where they were drawn those of the bootstrap."""
 
     form: Form
-    points: Points
+    points: LawPoints
     centre: Centre
     theta_K: Floats
     objective: float
@@ -50,37 +50,37 @@ class Fit:
         """The constants of the formula."""
         values = self.form.constants(self.theta_K[None], self.centre)
         draws = self.form.constants(self.draws_RK, self.centre)
-        return {name: estimate(float(value[0]), draws[name]) for name, value in values.items()}
+        return {name: interval_of(float(value[0]), draws[name]) for name, value in values.items()}
 
-    def losses(self, places: Points) -> tuple[Floats, Floats]:
+    def losses(self, places: LawPoints) -> tuple[Floats, Floats]:
         """The law's loss at each place, `[Q]`, and that of each draw, `[R, Q]`."""
         logs = places.logs(self.centre)
         both = np.concatenate([self.theta_K[None], self.draws_RK])
         value_SQ = np.exp(self.form.log_loss(both, logs)[0] + self.centre.log_loss)
         return value_SQ[0], value_SQ[1:]
 
-    def predict(self, places: Points) -> list[Estimate]:
+    def predict(self, places: LawPoints) -> list[Estimate]:
         """The loss that the law expects at each place."""
         value_Q, draws_RQ = self.losses(places)
-        return [estimate(float(value), draws_RQ[:, place]) for place, value in enumerate(value_Q)]
+        return [interval_of(float(value), draws_RQ[:, place]) for place, value in enumerate(value_Q)]
 
-    def predict_runs(self, places: Points, seed: int = 0) -> list[Estimate]:
+    def predict_runs(self, places: LawPoints, seed: int = 0) -> list[Estimate]:
         """The loss of a single run at each place, which scatters about the law as the points do."""
         value_Q, draws_RQ = self.losses(places)
         spread = np.sqrt(len(self.points) / max(1, len(self.points) - self.form.num_parameters))
         scatter_RQ = np.random.default_rng(seed).choice(self.log_residuals(), draws_RQ.shape)
         runs_RQ = draws_RQ * np.exp(spread * scatter_RQ)
-        return [estimate(float(value), runs_RQ[:, place]) for place, value in enumerate(value_Q)]
+        return [interval_of(float(value), runs_RQ[:, place]) for place, value in enumerate(value_Q)]
 
 
-def fit(form: Form, points: Points) -> Fit:
+def fit_law(form: Form, points: LawPoints) -> LawFit:
     """The form's best fit, without intervals."""
     centre = points.centre()
     theta_K, objective = fit_best(form, points.logs(centre), np.log(points.loss) - centre.log_loss)
-    return Fit(form, points, centre, theta_K, objective, np.empty((0, form.num_parameters)))
+    return LawFit(form, points, centre, theta_K, objective, np.empty((0, form.num_parameters)))
 
 
-def bootstrapped(fitted: Fit, num_draws: int = NUM_DRAWS, seed: int = 0) -> Fit:
+def bootstrapped(fitted: LawFit, num_draws: int = NUM_DRAWS, seed: int = 0) -> LawFit:
     """The fit with bootstrap draws; with none where there are too few points for an interval to mean anything."""
     points, form = fitted.points, fitted.form
     if not has_intervals(form, len(points)):
@@ -98,7 +98,7 @@ def has_intervals(form: Form, num_points: int) -> bool:
     return num_points >= form.num_parameters + 2
 
 
-def estimate(value: float, draws_R: Floats) -> Estimate:
+def interval_of(value: float, draws_R: Floats) -> Estimate:
     """A value with the quantiles of its draws; a draw that is not a number counts as both very low and very high."""
     if not len(draws_R):
         return Estimate(value, float("nan"), float("nan"))
@@ -108,14 +108,14 @@ def estimate(value: float, draws_R: Floats) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def exponents(fitted: Fit) -> dict[str, Estimate]:
+def exponents(fitted: LawFit) -> dict[str, Estimate]:
     """How the best size and the best data grow with compute: N ∝ C^a, D ∝ C^b, for a power law in N and D."""
     values, draws = fitted.form.constants(fitted.theta_K[None], fitted.centre), _draws(fitted)
     a, a_R = _share(values), _share(draws)
-    return {"a": estimate(float(a[0]), a_R), "b": estimate(float(1 - a[0]), 1 - a_R)}
+    return {"a": interval_of(float(a[0]), a_R), "b": interval_of(float(1 - a[0]), 1 - a_R)}
 
 
-def optimum(fitted: Fit, budget: float) -> dict[str, Estimate]:
+def optimum(fitted: LawFit, budget: float) -> dict[str, Estimate]:
     """The size N, the data D and the loss that are best for so many FLOPs (Hoffmann et al. 2022, eq. 4).
 
     Raises:
@@ -128,10 +128,10 @@ def optimum(fitted: Fit, budget: float) -> dict[str, Estimate]:
     if min(values["N"][0], values["D"][0]) < 1:
         raise UserError(f"budget {budget:g} FLOPs is less than one interaction through one parameter at the optimum")
     draws = _optimum(_draws(fitted), product)
-    return {name: estimate(float(value[0]), draws[name]) for name, value in values.items()}
+    return {name: interval_of(float(value[0]), draws[name]) for name, value in values.items()}
 
 
-def _draws(fitted: Fit) -> dict[str, Floats]:
+def _draws(fitted: LawFit) -> dict[str, Floats]:
     return fitted.form.constants(fitted.draws_RK, fitted.centre)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_userrep.scaling.law.points import Floats, Points
+from ray_userrep.scaling.law.points import Floats, LawPoints
 
 _APART = 0.2  # ln C that the runs of one budget span at most
 _MIN_SIZES, _MIN_BUDGETS = 4, 3
@@ -27,7 +27,7 @@ class Valley(NamedTuple):
     inside: bool  # whether the bottom lies among the sizes that were trained
 
 
-def budgets(points: Points) -> list[NDArray[np.int64]]:
+def budgets(points: LawPoints) -> list[NDArray[np.int64]]:
     """Rows of the points of each budget, the smallest first."""
     order = np.argsort(points.C, kind="stable")
     log_c, starts = np.log(points.C[order]), [0]
@@ -36,7 +36,7 @@ def budgets(points: Points) -> list[NDArray[np.int64]]:
     return np.split(order, starts[1:])
 
 
-def valleys(points: Points) -> list[Valley]:
+def valleys(points: LawPoints) -> list[Valley]:
     """A parabola through each budget that was trained at four sizes or more and has a bottom."""
     found = []
     for rows in budgets(points):
@@ -53,7 +53,7 @@ def valleys(points: Points) -> list[Valley]:
     return found
 
 
-def envelope(points: Points) -> NDArray[np.int64]:
+def envelope(points: LawPoints) -> NDArray[np.int64]:
     """Rows of the runs that no run of as little compute or less beats, by rising compute."""
     order = np.lexsort((points.loss, np.log(points.C).round(6)))  # of one budget the best comes first
     best = np.minimum.accumulate(points.loss[order])
@@ -61,7 +61,7 @@ def envelope(points: Points) -> NDArray[np.int64]:
     return order[is_new]
 
 
-def by_valleys(points: Points) -> dict[str, Any]:
+def by_valleys(points: LawPoints) -> dict[str, Any]:
     """The valleys, and the exponents of N ∝ C^a and D ∝ C^b through those with a bottom inside."""
     found = valleys(points)
     inside = [valley for valley in found if valley.inside]
@@ -69,7 +69,7 @@ def by_valleys(points: Points) -> dict[str, Any]:
     return {"valleys": [valley._asdict() for valley in found]} | _exponents(computes, sizes)
 
 
-def by_envelope(points: Points) -> dict[str, Any]:
+def by_envelope(points: LawPoints) -> dict[str, Any]:
     """The runs on the envelope, and the exponents through them."""
     rows = envelope(points)
     runs = [

@@ -33,7 +33,7 @@ class Centre:
 
 
 @dataclass(frozen=True)
-class Points:
+class LawPoints:
     """Runs: parameters N, interactions trained on D, loss, FLOPs C; `[P]` each.
 
     `epochs` is D over the interactions there are, NaN where that is not known; `lines` says where each was read.
@@ -64,7 +64,7 @@ class Points:
         """Centred logarithms of each axis, `[P]` each."""
         return {name: np.log(self.axis(name)) - zero for name, zero in centre.logs.items()}
 
-    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "Points":
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "LawPoints":
         """Some of the points."""
         n, d, loss, c, epochs = (column[rows] for column in (self.N, self.D, self.loss, self.C, self.epochs))
         return replace(self, N=n, D=d, loss=loss, C=c, epochs=epochs, lines=self.lines[rows])
@@ -77,7 +77,7 @@ class Points:
         C: Sequence[float] | Floats | None = None,
         epochs: Sequence[float] | Floats | None = None,
         flops_per_nd: float | None = None,
-    ) -> "Points":
+    ) -> "LawPoints":
         """Points from columns; without C it is 6·N·D, without losses they are places to predict at."""
         n, d = np.asarray(N, np.float64), np.asarray(D, np.float64)
         if flops_per_nd is None:
@@ -85,10 +85,10 @@ class Points:
         c = flops_per_nd * n * d if C is None else np.asarray(C, np.float64)
         losses = np.full(len(n), np.nan) if loss is None else np.asarray(loss, np.float64)
         repeats = np.full(len(n), np.nan) if epochs is None else np.asarray(epochs, np.float64)
-        return Points(n, d, losses, c, repeats, np.arange(len(n)) + 2, flops_per_nd, C is not None)
+        return LawPoints(n, d, losses, c, repeats, np.arange(len(n)) + 2, flops_per_nd, C is not None)
 
 
-def read_points(path: str | Path) -> Points:
+def read_points(path: str | Path) -> LawPoints:
     """Points of a CSV file with columns `N`, `D`, `loss` and optionally `C`, `seed`, `epochs` or `unique`.
 
     Raises:
@@ -112,7 +112,7 @@ def read_points(path: str | Path) -> Points:
     epochs = columns.get("epochs")
     if epochs is None and "unique" in columns:
         epochs = columns["D"] / columns["unique"]
-    points = Points.of(columns["N"], columns["D"], columns["loss"], columns.get("C"), epochs)
+    points = LawPoints.of(columns["N"], columns["D"], columns["loss"], columns.get("C"), epochs)
     return replace(points, lines=np.array([line for line, _ in numbered]))
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_userrep.scaling.law.fits import Fit, fit
+from ray_userrep.scaling.law.fits import LawFit, fit_law
 from ray_userrep.scaling.law.forms import Form
-from ray_userrep.scaling.law.points import Points
+from ray_userrep.scaling.law.points import LawPoints
 
 _HELD_SHARE, _MIN_HELD = 0.2, 2
 _DECISIVE, _CLEAR = 10.0, 2.0  # differences in AICc (Burnham & Anderson 2002, section 2.6)
@@ -23,12 +23,12 @@ _EXACT = 1e-9  # mean error of ln(loss) below which a fit is exact
 class Rival(NamedTuple):
     """How well a form does; NaN where there are too few points to say."""
 
-    fit: Fit
+    fit: LawFit
     aicc: float
     held_out_error: float
 
 
-def held_out(points: Points) -> NDArray[np.bool_]:
+def held_out(points: LawPoints) -> NDArray[np.bool_]:
     """The fifth of the points with the most compute, two at least; runs of one size and data stay together, `[P]`."""
     count = max(_MIN_HELD, round(_HELD_SHARE * len(points)))
     compute_P = points.C if points.has_c else points.N * points.D
@@ -36,13 +36,13 @@ def held_out(points: Points) -> NDArray[np.bool_]:
     return compute_P >= least * (1 - 1e-9)
 
 
-def compare(forms: list[Form], points: Points) -> list[Rival]:
+def compare_forms(forms: list[Form], points: LawPoints) -> list[Rival]:
     """Every form that the points are enough for, as given."""
     largest_P = held_out(points)
     rivals = []
     for form in forms:
         if len(points) >= form.num_parameters:
-            fitted = fit(form, points)
+            fitted = fit_law(form, points)
             rivals.append(Rival(fitted, aicc(fitted), _held_out_error(form, points, largest_P)))
     return rivals
 
@@ -64,7 +64,7 @@ def preferred(rivals: list[Rival]) -> Rival | None:
     return best
 
 
-def aicc(fitted: Fit) -> float:
+def aicc(fitted: LawFit) -> float:
     """Akaike's criterion, corrected for few points (Hurvich & Tsai 1989), the scale counted as a parameter."""
     num_points, num_parameters = len(fitted.points), fitted.form.num_parameters + 1
     if num_points <= num_parameters + 1:
@@ -74,10 +74,10 @@ def aicc(fitted: Fit) -> float:
     return 2 * num_points * (np.log(2 * scale) + 1) + 2 * num_parameters * fewness
 
 
-def _held_out_error(form: Form, points: Points, largest_P: NDArray[np.bool_]) -> float:
+def _held_out_error(form: Form, points: LawPoints, largest_P: NDArray[np.bool_]) -> float:
     """The mean error of ln(loss) at the largest runs when fitted to the others."""
     small, large = points.take(~largest_P), points.take(largest_P)
     if len(small) < form.num_parameters + 1:
         return float("nan")
-    expected, _ = fit(form, small).losses(large)
+    expected, _ = fit_law(form, small).losses(large)
     return float(np.abs(np.log(large.loss / expected)).mean())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ray_userrep.errors import UserError
 from ray_userrep.planner.accounting import Catalogue, Cost, training_cost
-from ray_userrep.planner.ladder import Shape, settings, shape_of
+from ray_userrep.planner.ladder import BackboneShape, settings, shape_of
 from ray_userrep.recipe.corpus import ColdUserConfig
 from ray_userrep.recipe.encoder import EncoderConfig, ProjectedItemsConfig
 from ray_userrep.recipe.fields import validated
@@ -29,7 +29,7 @@ _SHARES = (0.125, 0.25, 0.5, 1.0)
 _CHECKPOINTS = 4  # a run
 
 
-class Data(NamedTuple):
+class StudyData(NamedTuple):
     """What a study needs to know of the corpus: interactions of an epoch, window lengths of some, and the catalogue."""
 
     interactions: int
@@ -37,7 +37,7 @@ class Data(NamedTuple):
     num_items: int
 
 
-class Point(NamedTuple):
+class StudyPoint(NamedTuple):
     """One run: its place in the study and its whole recipe."""
 
     name: str
@@ -89,9 +89,9 @@ def _refuse(recipe: Recipe) -> None:
         raise UserError("stream.domain_temperature and stream.user_share must be 1: a study sets its data itself")
 
 
-def points(
-    recipe: Recipe, config: ScaleConfig, data: Data, factors: Mapping[int, float]
-) -> tuple[list[Point], list[str]]:
+def study_points(
+    recipe: Recipe, config: ScaleConfig, data: StudyData, factors: Mapping[int, float]
+) -> tuple[list[StudyPoint], list[str]]:
     """All points but those that tune, the held-out ones marked, and what was left out or should be known.
 
     `factors` multiply the ladder's learning rate at each size.
@@ -114,7 +114,7 @@ def points(
     return _marked(made, config.hold_out), [line for line in said if line]
 
 
-def tuning_points(recipe: Recipe, config: ScaleConfig, data: Data) -> list[Point]:
+def tuning_points(recipe: Recipe, config: ScaleConfig, data: StudyData) -> list[StudyPoint]:
     """Each size with each factor, on a middling amount of data, or on less where as much of it is held out.
 
     A size of which even the least data are held out is not tried. None where there is nothing to tune.
@@ -122,7 +122,7 @@ def tuning_points(recipe: Recipe, config: ScaleConfig, data: Data) -> list[Point
     amounts = sorted(_amounts(config, data))
     middle = amounts[len(amounts) // 2]
     held: dict[int, int] = {}
-    for point in points(recipe, config, data, {})[0] if config.tune else []:
+    for point in study_points(recipe, config, data, {})[0] if config.tune else []:
         if point.held_out:
             held[point.size] = min(point.data, held.get(point.size, point.data))
     drafts = [
@@ -134,7 +134,7 @@ def tuning_points(recipe: Recipe, config: ScaleConfig, data: Data) -> list[Point
     return [_point(recipe, config, data, _shape(recipe, d.size), d, config.seeds[0], {}) for d in drafts]
 
 
-def _amounts(config: ScaleConfig, data: Data) -> tuple[int, ...]:
+def _amounts(config: ScaleConfig, data: StudyData) -> tuple[int, ...]:
     return config.data or tuple(round(share * data.interactions) for share in _SHARES)
 
 
@@ -147,11 +147,11 @@ class _Draft(NamedTuple):
     factor: float | None = None
 
 
-def _shape(recipe: Recipe, size: int) -> Shape:
+def _shape(recipe: Recipe, size: int) -> BackboneShape:
     return shape_of(recipe.encoder.backbone, recipe.stream.max_len, size)
 
 
-def _epochs_said(amount: int, config: ScaleConfig, data: Data) -> str:
+def _epochs_said(amount: int, config: ScaleConfig, data: StudyData) -> str:
     epochs = amount / data.interactions
     if epochs > config.max_epochs:
         raise UserError(
@@ -164,7 +164,7 @@ def _epochs_said(amount: int, config: ScaleConfig, data: Data) -> str:
 
 
 def _isoflop(
-    recipe: Recipe, config: ScaleConfig, data: Data, shapes: Mapping[int, Shape], budget: float
+    recipe: Recipe, config: ScaleConfig, data: StudyData, shapes: Mapping[int, BackboneShape], budget: float
 ) -> tuple[list[_Draft], list[str]]:
     """A budget at every size for which it pays for data within those of the study.
 
@@ -184,23 +184,23 @@ def _isoflop(
     return drafts, [f"budget {budget:g} does not suit the sizes {out}"] if out else []
 
 
-def cost_of(recipe: Recipe, shape: Shape, data: Data) -> Cost:
+def cost_of(recipe: Recipe, shape: BackboneShape, data: StudyData) -> Cost:
     """The FLOPs of some windows of the corpus through a backbone of this shape."""
     own = settings(recipe, shape, data.interactions)["encoder"]
     encoder = EncoderConfig.model_validate(recipe.encoder.model_dump() | own)
     return training_cost(encoder, recipe.objective, Catalogue(data.num_items), data.lengths_W)
 
 
-def backbone_cost(recipe: Recipe, shape: Shape, data: Data) -> float:
+def backbone_cost(recipe: Recipe, shape: BackboneShape, data: StudyData) -> float:
     """FLOPs of the backbone for each interaction trained on."""
     cost = cost_of(recipe, shape, data)
     return cost.backbone / max(1, cost.interactions)
 
 
 def _point(
-    recipe: Recipe, config: ScaleConfig, data: Data, shape: Shape, draft: _Draft, seed: int,
+    recipe: Recipe, config: ScaleConfig, data: StudyData, shape: BackboneShape, draft: _Draft, seed: int,
     factors: Mapping[int, float],
-) -> Point:  # fmt: skip
+) -> StudyPoint:  # fmt: skip
     raw = recipe.model_dump()
     if draft.max_len is not None:
         raw["stream"]["max_len"] = draft.max_len
@@ -220,7 +220,7 @@ def _point(
     name = _name(draft, seed)
     chosen = validated(raw | {"name": name, "seed": seed, "run": None})
     compute = backbone_cost(recipe, shape, data) * draft.data
-    return Point(name, draft.kind, draft.size, draft.data, seed, chosen, compute, factor=factor)
+    return StudyPoint(name, draft.kind, draft.size, draft.data, seed, chosen, compute, factor=factor)
 
 
 def _factor(factors: Mapping[int, float], size: int) -> float:
@@ -235,13 +235,13 @@ def _name(draft: _Draft, seed: int) -> str:
     return f"{draft.kind}-n{draft.size}-d{draft.data}{told}-s{seed}"
 
 
-def _marked(made: Sequence[Point], hold_out: int) -> list[Point]:
+def _marked(made: Sequence[StudyPoint], hold_out: int) -> list[StudyPoint]:
     """The same points, those of the settings with the most compute held out."""
     compute = {point.setting: point.compute for point in made if point.kind in LAW}
     held = set(sorted(compute, key=lambda setting: -compute[setting])[:hold_out])
     return [point._replace(held_out=point.setting in held) for point in made]
 
 
-def settings_of(points: Sequence[Point]) -> Iterator[Point]:
+def settings_of(points: Sequence[StudyPoint]) -> Iterator[StudyPoint]:
     """One point of each setting."""
     return iter({point.setting: point for point in points}.values())

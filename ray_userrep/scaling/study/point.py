@@ -1,12 +1,19 @@
-"""One run of a study, from its recipe to its figures: trained by the bare loop, measured three ways.
+"""One run of a study, from its recipe to its figures: trained by the bare loop, measured three ways, and put in a row.
 
 Beside the validation loss stand NDCG@10 on the test items and what a linear model reads about the users, so that a
 study can say whether a lower loss is worth anything. A run that diverges has that as its outcome.
+
+The learning rate may be tuned at each size, among the ladder's own times the factors that were tried. What is tuned is
+the backbone's rate; the items' is the same at every size. One amount of data serves for all, one in the middle: short
+runs like rates that make long ones diverge, and the longest would cost as much as the study. Only sizes that are held
+out on so much data are tried on less, and may be tuned worse for it: what is to be predicted must not have been
+trained.
 
 Shapes: W windows.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,19 +24,19 @@ from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
-from ray_userrep.evaluation.encoder_ranks import encoder_scorer
 from ray_userrep.evaluation.histories import read_histories
-from ray_userrep.evaluation.likelihood import Likelihood, likelihood, read_unseen
-from ray_userrep.evaluation.objective_loss import contrast
+from ray_userrep.evaluation.losses import Likelihood, contrast, likelihood, read_unseen
 from ray_userrep.evaluation.profile import measure_profile
-from ray_userrep.evaluation.ranking import ranks
-from ray_userrep.evaluation.table import summary
-from ray_userrep.feed.plan import Plan, Position
+from ray_userrep.evaluation.ranking import encoder_scorer, ranks
+from ray_userrep.evaluation.statistics import HEADLINE, summary
+from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import make_plan, train_counts
-from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.planner.accounting import Catalogue, Cost, backbone_parameters, lookahead_of, training_cost
 from ray_userrep.recipe.objective import AutoregressiveConfig
 from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.scaling.law.points import MIN_POINTS, LawPoints
+from ray_userrep.scaling.study.grid import LAW, StudyPoint
 from ray_userrep.training import runs
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.callbacks import Sink
@@ -37,12 +44,12 @@ from ray_userrep.training.fit import fit, load_encoder
 from ray_userrep.training.loop import total_steps
 from ray_userrep.training.records import read_records
 
-Result = dict[str, Any]
+PointResult = dict[str, Any]
 TRAINED, DIVERGED = "trained", "diverged"
 _COSTED_BATCHES = 20
 
 
-def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any], on_record: Sink) -> Result:
+def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any], on_record: Sink) -> PointResult:
     """Train or resume one point and write its result; the caller holds the run's lease.
 
     Raises:
@@ -52,10 +59,10 @@ def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any
     began = time.perf_counter()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     spent = spent_on(recipe, corpus)
-    measured: Result = {"outcome": DIVERGED}
+    measured: PointResult = {"outcome": DIVERGED}
     try:
         fit(recipe, corpus, run_uri, lambda model: BareEngine(model, recipe.train, device), on_record)
-        measured = {"outcome": _outcome(run_uri)} | measure(recipe, corpus, load_encoder(run_uri))
+        measured = {"outcome": _outcome(run_uri)} | measure_point(recipe, corpus, load_encoder(run_uri))
     except DivergedError as error:
         measured["message"] = str(error)
     except UserError as error:
@@ -68,13 +75,13 @@ def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any
     return result
 
 
-def finished(run_uri: str) -> Result | None:
+def finished_point(run_uri: str) -> PointResult | None:
     """The result of a point that is done."""
     uri = storage.join(run_uri, runs.RESULT)
     return storage.read_json(uri) if storage.exists(uri) else None
 
 
-def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> Result:
+def measure_point(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> PointResult:
     """Validation loss, NDCG@10 and profile of a trained encoder."""
     split, config = resolve(recipe.split, corpus), recipe.evaluation
     encoder = encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
@@ -94,25 +101,25 @@ def validation_loss(recipe: Recipe, corpus: Corpus, split: Split, encoder: UserE
     if isinstance(recipe.objective, AutoregressiveConfig):
         return likelihood(encoder, read_unseen(corpus, split, encoder.side_columns))
     assert encoder.item_table is not None
-    data = Data(encoder.item_table, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
+    data = ObjectiveData(encoder.item_table, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
     objective = build_objective(recipe.objective, recipe.encoder, data)
     columns = {*encoder.side_columns, *objective.side_columns}
     return contrast(objective, encoder, read_unseen(corpus, split, sorted(columns)))
 
 
-def plan_of(recipe: Recipe, corpus: Corpus) -> Plan:
+def plan_of(recipe: Recipe, corpus: Corpus) -> BatchPlan:
     """What a recipe trains on."""
     split: Split = resolve(recipe.split, corpus, recipe.stream.user_share)
     return make_plan(corpus, split, recipe.stream, lookahead_of(recipe.objective), recipe.seed)
 
 
-def window_lengths(plan: Plan) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+def window_lengths(plan: BatchPlan) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
     """Lengths of the windows of the first global batches, `[W]` each."""
     batches = plan.batches(Position())
     return [batch.windows.length_W for batch, _ in zip(batches, range(_COSTED_BATCHES), strict=False)]
 
 
-def spent_on(recipe: Recipe, corpus: Corpus) -> Result:
+def spent_on(recipe: Recipe, corpus: Corpus) -> PointResult:
     """Parameters, interactions, epochs and FLOPs of the whole run, as planned; FLOPs by its first batches."""
     plan, lookahead = plan_of(recipe, corpus), lookahead_of(recipe.objective)
     steps = total_steps(recipe.train, plan.num_batches)
@@ -138,3 +145,59 @@ def _per_interaction(costs: list[Cost], part: str) -> float:
 
 def _outcome(run_uri: str) -> str:
     return DIVERGED if any(record["kind"] == "diverged" for record in read_records(run_uri)) else TRAINED
+
+
+Row = dict[str, Any]
+
+
+def row_of(point: StudyPoint, result: PointResult) -> Row:
+    """The run's place in the study and its figures; those of a run that diverged are null."""
+    good = result["outcome"] == TRAINED
+    asked = result.get("profile", {}).items()
+    profile = {name: one["metrics"]["encoder"][one["headline"]]["mean"] for name, one in asked}
+    stream, train = point.recipe.stream, point.recipe.train
+    return {
+        **{name: getattr(point, name) for name in ("name", "setting", "kind", "size", "data", "seed", "held_out")},
+        **{name: result[name] for name in ("outcome", "N", "D", "C", "flops", "epochs", "users")},
+        "compute": point.compute,
+        "loss": result["loss"]["mean"] if good else None,
+        HEADLINE: result["metrics"][HEADLINE]["mean"] if good else None,
+        "profile": profile if good else {},
+        "max_len": stream.max_len,
+        "batch_tokens": stream.batch_tokens,
+        "learning_rate": train.learning_rate,
+        "seconds": result["timings"]["run"],
+    }
+
+
+def law_points(rows: Sequence[Row]) -> LawPoints:
+    """The runs that a law may be fitted to: those of the grid and the budgets that ended well.
+
+    Raises:
+        UserError: there are too few of them.
+    """
+    good = [row for row in rows if row["kind"] in LAW and row["loss"] is not None]
+    if len(good) < MIN_POINTS:
+        raise UserError(f"{len(good)} runs for a law: it needs at least {MIN_POINTS}")
+    n, d, loss, c, epochs = ([float(row[name]) for row in good] for name in ("N", "D", "loss", "C", "epochs"))
+    return LawPoints.of(n, d, loss, c, epochs)
+
+
+def tuned_factors(trials: Sequence[StudyPoint], results: Mapping[str, PointResult]) -> dict[int, float]:
+    """The factor on the learning rate that had the lowest loss at each size."""
+    best: dict[int, tuple[float, float]] = {}
+    for point in trials:
+        result = results[point.name]
+        if result["outcome"] == TRAINED:
+            best[point.size] = min(best.get(point.size, (np.inf, 1.0)), (result["loss"]["mean"], point.factor))
+    return {size: factor for size, (_, factor) in best.items()}
+
+
+def edge_warnings(tuned: Mapping[int, float], factors: Sequence[float]) -> list[str]:
+    """What to know where the best factor may lie beyond those that were tried."""
+    edges = {min(factors), max(factors)} if len(factors) > 1 else set()
+    outer = [size for size, factor in tuned.items() if factor in edges]
+    if not outer:
+        return []
+    tried = ", ".join(f"{factor:g}" for factor in sorted(factors))
+    return [f"{len(outer)} of {len(tuned)} sizes learn best at an end of the rates tried (factors {tried}): try more"]

@@ -22,7 +22,7 @@ from ray_userrep.encoder.backbones.cnn import DilatedCNN
 from ray_userrep.encoder.backbones.hstu import HSTU
 from ray_userrep.encoder.backbones.mean import Mean
 from ray_userrep.encoder.backbones.transformer import Transformer
-from ray_userrep.encoder.items.rows import RowItems
+from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import Batch
@@ -103,7 +103,7 @@ class Mixed(nn.Module):
         self._frozen = [frozen]  # in a list: it is the frozen encoder's child
 
     def forward(self, *inputs: Any) -> Tensor:
-        return mix(self.tuned(*inputs), self._frozen[0](*inputs), self.share_T1)
+        return mix_states(self.tuned(*inputs), self._frozen[0](*inputs), self.share_T1)
 
 
 class AdaptiveBackbone(Backbone):
@@ -123,7 +123,7 @@ class AdaptiveBackbone(Backbone):
         share_TK = self.policy(frozen_TD, batch)
         for part, block in self._parts:
             part.share_T1 = share_TK[:, block, None]
-        return self.base(mix(x_TD, frozen_TD, share_TK[:, :1]), batch)
+        return self.base(mix_states(x_TD, frozen_TD, share_TK[:, :1]), batch)
 
     def credited(self, loss_B: Tensor) -> Tensor:
         return self.policy.credited(loss_B) if isinstance(self.policy, Policy) else loss_B
@@ -186,7 +186,7 @@ class UserAdaptive(Arm):
             usage[f"block {block}" if block else "input"] = [float(share_U.mean()), float(share_U.std(correction=0))]
 
 
-def mix(tuned_TD: Tensor, frozen_TD: Tensor, share_T1: Tensor) -> Tensor:
+def mix_states(tuned_TD: Tensor, frozen_TD: Tensor, share_T1: Tensor) -> Tensor:
     """h = a·F(x) + (1 - a)·F₀(x)."""
     return share_T1 * tuned_TD + (1 - share_T1) * frozen_TD
 

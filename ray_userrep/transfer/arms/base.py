@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from ray_userrep.encoder.items.rows import RowItems
+from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.objectives.base import Objective
@@ -48,7 +48,7 @@ class Arm(ABC):
         return nullcontext({})
 
 
-class Size(NamedTuple):
+class ParameterCounts(NamedTuple):
     """Numbers of parameters: of encoder and head together, those that the arm added, those that train, the head's."""
 
     total: int
@@ -81,11 +81,11 @@ def freeze(encoder: UserEncoder, arm: Arm, task: Task) -> None:
         raise UserError(f"transfer.arms {arm.name} freezes the items, which encoder.items.kind rows cannot: use full")
 
 
-def size(original: UserEncoder, adapted: UserEncoder, objective: Objective) -> Size:
+def count_parameters(original: UserEncoder, adapted: UserEncoder, objective: Objective) -> ParameterCounts:
     """Count what an arm made of an encoder, once it is frozen."""
     encoder, head = _count(adapted), _count(objective)
     trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
-    return Size(encoder + head, encoder - _count(original), trained + head, head)
+    return ParameterCounts(encoder + head, encoder - _count(original), trained + head, head)
 
 
 def _count(module: torch.nn.Module) -> int:

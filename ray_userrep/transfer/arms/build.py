@@ -1,10 +1,9 @@
 """From an arm's name to the arm."""
 
 from ray_userrep.recipe.transfer import ArmName, TransferConfig
+from ray_userrep.transfer.arms.adapters import LoRA, PatchedScratch, Patches
 from ray_userrep.transfer.arms.adaptive import UserAdaptive
 from ray_userrep.transfer.arms.base import Arm
-from ray_userrep.transfer.arms.lora import LoRA
-from ray_userrep.transfer.arms.patches import PatchedScratch, Patches
 from ray_userrep.transfer.arms.plain import Frozen, Full, LastLayers, Scratch
 from ray_userrep.transfer.arms.unisrec import Inductive, Transductive, TransductiveScratch
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ray_userrep.evaluation.paired import Predictions, estimate, paired
+from ray_userrep.evaluation.statistics import Predictions, estimate, paired
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.transfer.continual.fit import Learned
 from ray_userrep.transfer.continual.masks import used

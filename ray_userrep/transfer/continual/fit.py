@@ -39,8 +39,8 @@ from ray_userrep.transfer.continual.methods import (
     trained_along,
     trained_by,
 )
-from ray_userrep.transfer.continual.together import Together, heads_of
-from ray_userrep.transfer.fit import Fit, adapt, build_transfer, fitted_recipe
+from ray_userrep.transfer.continual.together import Together, task_heads
+from ray_userrep.transfer.fit import FitSpec, adapt, build_transfer, fitted_recipe
 from ray_userrep.transfer.tasks.base import Task
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 
@@ -111,7 +111,7 @@ def predict(method: Method, stages: list[Stage], kept: list[Kept], number: int) 
 def stage_recipe(recipe: Recipe, encoder: UserEncoder, task: Task, epochs: float) -> Recipe:
     """The recipe of a phase: a next-item task is trained as the recipe trains, an attribute as it transfers."""
     (learning_rate,) = recipe.transfer.learning_rates
-    fitted = fitted_recipe(recipe, encoder, task, Fit(_ALL, recipe.seed, learning_rate))
+    fitted = fitted_recipe(recipe, encoder, task, FitSpec(_ALL, recipe.seed, learning_rate))
     train, stream = fitted.train, fitted.stream
     if isinstance(task.newest if isinstance(task, Together) else task, NextItemTask):
         train = recipe.train.model_copy(update={"warm_start": None, "eval_every": 1.0, "keep_checkpoints": 1})
@@ -146,7 +146,7 @@ def _learn(
         arm = Trained(trains, mine)
         phase = _phase(recipe, corpus, task, phase.encoder, arm, phase.head, retrain, f"{uri}/{_RETRAIN}", make_engine)
         steps, seconds = steps + phase.steps, seconds + phase.seconds
-    heads = heads_of(phase.head, [number, *along]) if along else {f"{number}/{n}": v for n, v in phase.head.items()}
+    heads = task_heads(phase.head, [number, *along]) if along else {f"{number}/{n}": v for n, v in phase.head.items()}
     kept = [*kept, Kept(phase.own, heads, owners)]
     predicted = [predict(method, stages, kept, old) for old in range(number + 1)]
     return Learned(kept[-1], phase.validation, steps, seconds, predicted)

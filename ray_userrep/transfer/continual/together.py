@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ray_userrep.corpus.splits import Cut, Part
+from ray_userrep.corpus.splits import Cut, SplitPart
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.weighted import Weighted
@@ -36,7 +36,7 @@ class Together:
     def data(self, share: float) -> str:
         return self.newest.data(share)
 
-    def num_users(self, part: Part | Literal["train"], share: float = 1.0) -> int:
+    def num_users(self, part: SplitPart | Literal["train"], share: float = 1.0) -> int:
         return self.newest.num_users(part, share)
 
     def objective(self, encoder: UserEncoder, share: float, hidden: int) -> Weighted:
@@ -50,13 +50,13 @@ class Together:
     def trains(self, name: str) -> bool:
         return any(task.trains(name) for task in (self.newest, *self._earlier))
 
-    def truth(self, part: Part) -> NDArray[Any]:
+    def truth(self, part: SplitPart) -> NDArray[Any]:
         return self.newest.truth(part)
 
-    def activity(self, part: Part) -> NDArray[np.int64]:
+    def activity(self, part: SplitPart) -> NDArray[np.int64]:
         return self.newest.activity(part)
 
-    def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
+    def predict(self, encoder: UserEncoder, objective: Objective, part: SplitPart) -> NDArray[Any]:
         assert isinstance(objective, Weighted)
         own = objective.objectives[0]
         assert isinstance(own, Objective)
@@ -69,7 +69,7 @@ class Together:
         return self.newest.baselines(share)
 
 
-def heads_of(state: dict[str, Tensor], numbers: Sequence[int]) -> dict[str, Tensor]:
+def task_heads(state: dict[str, Tensor], numbers: Sequence[int]) -> dict[str, Tensor]:
     """From the state of `Together`'s objective to the heads of the tasks with these numbers, the newest first."""
     heads = {}
     for name, value in state.items():

@@ -14,20 +14,19 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from ray_userrep.corpus.splits import Part, Split
+from ray_userrep.corpus.splits import Split, SplitPart
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.data import Sequences
-from ray_userrep.evaluation.intervals import Interval
-from ray_userrep.evaluation.label_metrics import accuracy, auc, r2
-from ray_userrep.evaluation.look_alike import look_alikes
-from ray_userrep.evaluation.measure import Measure
+from ray_userrep.evaluation.histories import Sequences
+from ray_userrep.evaluation.look_alike import look_alike_metrics
+from ray_userrep.evaluation.metrics import Measure, accuracy, auc, r2
 from ray_userrep.evaluation.profile import Attribute, count_features, read_attributes, user_vectors
+from ray_userrep.evaluation.statistics import Interval
 from ray_userrep.objectives.base import Objective
 from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig
 from ray_userrep.transfer.labels import UserLabels
-from ray_userrep.transfer.tasks.baselines import item_counts, majority, trees
+from ray_userrep.transfer.tasks.label_baselines import item_counts, majority, trees
 from ray_userrep.transfer.tasks.users import ChosenUsers, deal, fingerprint, first_share, refuse_few
 
 _RANDOM_WIDTH = 64
@@ -73,7 +72,7 @@ class AttributeTask:
     def data(self, share: float) -> str:
         return f"{self._key}-{share:g}"
 
-    def num_users(self, part: Part | Literal["train"], share: float = 1.0) -> int:
+    def num_users(self, part: SplitPart | Literal["train"], share: float = 1.0) -> int:
         return len(first_share(self._parts.train, share)) if part == "train" else len(self._rows(part))
 
     def objective(self, encoder: UserEncoder, share: float, hidden: int) -> UserLabels:
@@ -83,13 +82,13 @@ class AttributeTask:
     def trains(self, name: str) -> bool:
         return False
 
-    def truth(self, part: Part) -> NDArray[np.float64]:
+    def truth(self, part: SplitPart) -> NDArray[np.float64]:
         return self._labels_U[self._rows(part)]
 
-    def activity(self, part: Part) -> NDArray[np.int64]:
+    def activity(self, part: SplitPart) -> NDArray[np.int64]:
         return self._histories.lengths_U[self._rows(part)]
 
-    def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
+    def predict(self, encoder: UserEncoder, objective: Objective, part: SplitPart) -> NDArray[Any]:
         assert isinstance(objective, UserLabels)
         vectors_UD = objective.once(
             encoder, part, lambda: user_vectors(encoder, self._histories.take(self._rows(part)))
@@ -124,14 +123,14 @@ class AttributeTask:
         vectors = {name: user_vectors(encoder, histories) for name, encoder in encoders.items()}
         vectors["item counts"] = count_features(histories, self._num_items)
         vectors["random"] = np.random.default_rng(0).normal(size=(len(rows), _RANDOM_WIDTH))
-        return look_alikes(vectors, self._labels_U[rows], len(self._parts.train), confidence)
+        return look_alike_metrics(vectors, self._labels_U[rows], len(self._parts.train), confidence)
 
     def known_until(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The test users, and the time of the newest interaction that is known of each."""
         test = self._histories.take(self._parts.test)
         return test.users_U, test.times_N[test.offsets_U1[1:] - 1]
 
-    def _rows(self, part: Part) -> NDArray[np.int64]:
+    def _rows(self, part: SplitPart) -> NDArray[np.int64]:
         return self._parts.valid if part == "valid" else self._parts.test
 
     def _train(self, share: float) -> NDArray[np.int64]:

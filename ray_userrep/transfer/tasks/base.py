@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_userrep.corpus.splits import Cut, Part
+from ray_userrep.corpus.splits import Cut, SplitPart
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.evaluation.measure import Measure
+from ray_userrep.evaluation.metrics import Measure
 from ray_userrep.objectives.base import Objective
 
 
@@ -32,7 +32,7 @@ class Task(Protocol):
         """A name of what is trained on, equal only where that is equal."""
         ...
 
-    def num_users(self, part: Part | Literal["train"], share: float = 1.0) -> int:
+    def num_users(self, part: SplitPart | Literal["train"], share: float = 1.0) -> int:
         """How many users a part has."""
         ...
 
@@ -44,15 +44,15 @@ class Task(Protocol):
         """Whether a parameter of the encoder belongs to the task's head, and trains whatever the arm says."""
         ...
 
-    def truth(self, part: Part) -> NDArray[Any]:
+    def truth(self, part: SplitPart) -> NDArray[Any]:
         """What the measures compare with, `[U]`."""
         ...
 
-    def activity(self, part: Part) -> NDArray[np.int64]:
+    def activity(self, part: SplitPart) -> NDArray[np.int64]:
         """How many interactions are known of each user of a part, `[U]`."""
         ...
 
-    def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
+    def predict(self, encoder: UserEncoder, objective: Objective, part: SplitPart) -> NDArray[Any]:
         """What is predicted of a part's users, `[U, ...]`."""
         ...
 

@@ -16,21 +16,18 @@ from numpy.typing import NDArray
 
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.corpus.splits import TRAIN, Part, Split, resolve
+from ray_userrep.corpus.splits import TRAIN, Split, SplitPart, resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.data import Histories
-from ray_userrep.evaluation.encoder_ranks import encoder_scorer
-from ray_userrep.evaluation.histories import read_histories
-from ray_userrep.evaluation.measure import Measure, mean_of
-from ray_userrep.evaluation.metrics import hit_rate, ndcg
-from ray_userrep.evaluation.ranking import ranks
-from ray_userrep.evaluation.tuning import tuned_baselines
+from ray_userrep.evaluation.baselines import tuned_baselines
+from ray_userrep.evaluation.histories import Histories, read_histories
+from ray_userrep.evaluation.metrics import Measure, hit_rate, mean_of, ndcg
+from ray_userrep.evaluation.ranking import encoder_scorer, ranks
 from ray_userrep.feed.stream import train_counts
 from ray_userrep.objectives.base import Objective
-from ray_userrep.objectives.build import Data, build_objective
+from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.corpus import ColdItemConfig, ColdUserConfig, LeaveOneOutConfig, SplitConfig
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
@@ -62,7 +59,7 @@ class NextItemTask:
         self.windows = windows
         self._corpus, self._evaluation, self._objective = corpus, evaluation, objective
         self._split = resolve(_rule(config), corpus)
-        self._histories: dict[Part, Histories] = {
+        self._histories: dict[SplitPart, Histories] = {
             "valid": read_histories(corpus, self._split, "valid", evaluation.max_users, side),
             "test": read_histories(corpus, self._split, "test", evaluation.max_users, side),
         }
@@ -83,13 +80,13 @@ class NextItemTask:
     def data(self, share: float) -> str:
         return f"{self._split.fingerprint(self._corpus.manifest, self._evaluation.exclude_seen)}-{share:g}"
 
-    def num_users(self, part: Part | Literal["train"], share: float = 1.0) -> int:
+    def num_users(self, part: SplitPart | Literal["train"], share: float = 1.0) -> int:
         return len(first_share(self._users_U, share)) if part == "train" else self._histories[part].num_users
 
     def objective(self, encoder: UserEncoder, share: float, hidden: int) -> Objective:
         """The pretraining objective over this catalogue; it has no other head than the item vectors."""
         assert encoder.item_table is not None
-        data = Data(
+        data = ObjectiveData(
             encoder.item_table, self._corpus.manifest.side_columns, lambda: train_counts(self._corpus, self._split)
         )
         return build_objective(self._objective, EncoderConfig.model_validate(encoder.config.encoder), data)
@@ -97,13 +94,13 @@ class NextItemTask:
     def trains(self, name: str) -> bool:
         return name.startswith("items.")
 
-    def truth(self, part: Part) -> NDArray[np.int64]:
+    def truth(self, part: SplitPart) -> NDArray[np.int64]:
         return self._histories[part].targets_U
 
-    def activity(self, part: Part) -> NDArray[np.int64]:
+    def activity(self, part: SplitPart) -> NDArray[np.int64]:
         return self._histories[part].lengths_U
 
-    def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
+    def predict(self, encoder: UserEncoder, objective: Objective, part: SplitPart) -> NDArray[Any]:
         """The rank of each user's target, from 1."""
         histories, num_items = self._histories[part], encoder.config.num_items
         return ranks(encoder_scorer(encoder), histories, num_items, self._evaluation.exclude_seen)

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from ray_userrep.corpus.splits import Split
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.data import Sequences
+from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.profile import Attribute
 from ray_userrep.recipe.corpus import GlobalTimeConfig
 from ray_userrep.recipe.transfer import ReturnTaskConfig
 from ray_userrep.transfer.tasks.attribute import AttributeTask
-from ray_userrep.transfer.tasks.baselines import recency_and_frequency
+from ray_userrep.transfer.tasks.label_baselines import recency_and_frequency
 
 _DAY = 86_400 * 10**6
 

@@ -22,7 +22,7 @@ from ray_userrep.errors import UserError
 _PART, _ORDER = 40, 41  # what a draw is for
 
 
-class Parts(NamedTuple):
+class UserParts(NamedTuple):
     """Rows of the users in each part; those of training in the order in which smaller shares take them."""
 
     train: NDArray[np.int64]
@@ -30,12 +30,12 @@ class Parts(NamedTuple):
     test: NDArray[np.int64]
 
 
-def deal(users_U: NDArray[np.int64], valid_share: float, test_share: float, seed: int) -> Parts:
+def deal(users_U: NDArray[np.int64], valid_share: float, test_share: float, seed: int) -> UserParts:
     """Deal users out by their stable hashes."""
     draw_U = draws.uniforms(_PART, seed, users_U)
     is_test_U, is_valid_U = draw_U < test_share, (draw_U >= test_share) & (draw_U < test_share + valid_share)
     order = np.argsort(draws.bits(_ORDER, seed, users_U), kind="stable")
-    return Parts(
+    return UserParts(
         order[~(is_test_U | is_valid_U)[order]],
         np.flatnonzero(is_valid_U),
         np.flatnonzero(is_test_U),

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_userrep.encoder.backbones.attention import attend, has_varlen, layout_of
+from ray_userrep.encoder.backbones.attention import attend, attention_layout, has_varlen
 
 HEADS, WIDTH = 2, 6
 
@@ -33,7 +33,7 @@ def test_jagged_attention_is_plain_attention_of_each_window(lengths, causal, see
     torch.manual_seed(seed)
     offsets = offsets_of(lengths)
     qkv = torch.randn(int(offsets[-1]), 3, HEADS, WIDTH, dtype=torch.float64, requires_grad=True)
-    layout = layout_of(offsets, max(lengths, default=0), causal, varlen=False)
+    layout = attention_layout(offsets, max(lengths, default=0), causal, varlen=False)
     out = attend(qkv, layout)
     assert out.shape == (int(offsets[-1]), HEADS, WIDTH)
     (gradient,) = torch.autograd.grad(out.square().sum(), qkv)
@@ -49,7 +49,7 @@ def test_jagged_attention_is_plain_attention_of_each_window(lengths, causal, see
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=80))
 def test_groups_hold_every_token_once_and_pad_by_an_eighth_at_most(lengths):
-    layout = layout_of(offsets_of(lengths), max(lengths), causal=True, varlen=False)
+    layout = attention_layout(offsets_of(lengths), max(lengths), causal=True, varlen=False)
     assert torch.equal(layout.source_P[layout.place_T], torch.arange(sum(lengths)))
     assert sum(group.num_windows for group in layout.groups) == sum(length > 0 for length in lengths)
     assert len(layout.source_P) <= sum(lengths) * 8 / 7
@@ -63,7 +63,7 @@ def test_the_varlen_kernel_agrees_with_the_groups(causal):
     offsets = offsets_of(lengths).cuda()
     qkv = torch.randn(sum(lengths), 3, 2, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     assert has_varlen(qkv, 64)
-    outs = [attend(qkv, layout_of(offsets, 64, causal, varlen)) for varlen in (True, False)]
+    outs = [attend(qkv, attention_layout(offsets, 64, causal, varlen)) for varlen in (True, False)]
     gradients = [torch.autograd.grad(out.float().square().sum(), qkv)[0] for out in outs]
     torch.testing.assert_close(*outs, rtol=2e-2, atol=2e-2)
     torch.testing.assert_close(*gradients, rtol=5e-2, atol=5e-2)

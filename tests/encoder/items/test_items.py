@@ -8,9 +8,7 @@ from torch.nn import functional as F
 
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.fields import price_codes
-from ray_userrep.encoder.items.hashed import HashedItems
-from ray_userrep.encoder.items.id import start_from_text
-from ray_userrep.encoder.items.side import SideItems
+from ray_userrep.encoder.items.tables import HashedItems, IdItems, SideItems, start_from_text
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import Batch
@@ -176,3 +174,26 @@ def test_a_catalogue_with_ids_of_another_type_has_vectors_where_texts_make_them(
         return
     assert (encoder.known(NAMED) == -1).all()
     torch.testing.assert_close(encoder.with_items(NAMED).items(None), encoder.items(None))
+
+
+def test_ids_pick_rows_and_none_is_the_catalogue():
+    items = IdItems(7, 5)
+    ids = torch.tensor([[3, 0], [6, 3]])
+    assert torch.equal(items(ids), items(None)[ids])
+    assert items(None).shape == (7, 5)
+    assert items(torch.empty(0, dtype=torch.int64)).shape == (0, 5)
+
+
+def test_vectors_point_where_they_did_and_have_length_one(tmp_path):
+    torch.manual_seed(0)
+    items = ItemTable(pa.table({"item_id": range(6), "count": [1] * 6}))
+    encoder = build_encoder(EncoderConfig(width=8, unit_items=True), items, 5).eval()
+    with torch.no_grad():
+        encoder.items.inner.weight.mul_(torch.arange(6.0)[:, None] + 2)
+    plain = encoder.items.inner(None)
+    torch.testing.assert_close(encoder.items(None), plain / plain.norm(dim=1, keepdim=True))
+    other = encoder.with_items(ItemTable(pa.table({"item_id": [4, 9], "count": [1, 1]})))
+    torch.testing.assert_close(other.items(torch.tensor([0])), encoder.items(torch.tensor([4])))
+    encoder.save_pretrained(tmp_path / "encoder")
+    loaded, batch = UserEncoder.from_pretrained(tmp_path / "encoder"), Batch.of([[1, 2], [5]])
+    torch.testing.assert_close(loaded(batch), encoder(batch))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ray_userrep.logs.readers import tabular
-from ray_userrep.logs.scan import Layout, scan
+from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import list_files
 
@@ -57,7 +57,7 @@ def write(table: pa.Table, format: str, folder: Path) -> None:
 @given(table=logs())
 def test_a_canonical_table_comes_back(tmp_path: Path, format: str, table: pa.Table) -> None:
     write(table, format, tmp_path)
-    layout = Layout({name: name for name in table.column_names})
+    layout = LogLayout({name: name for name in table.column_names})
     found = pa.concat_tables(rows for rows, _ in scan(LogsConfig(), list_files(str(tmp_path)), layout).tables([]))
     assert found["reason"].null_count == found.num_rows
     assert found["row"].to_pylist() == list(range(table.num_rows))

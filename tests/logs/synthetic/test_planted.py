@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_userrep.logs.synthetic.planted import Parts, Planted, positions
-from ray_userrep.logs.synthetic.population import draw_block
+from ray_userrep.logs.synthetic.planted import ItemParts, Planted, positions
+from ray_userrep.logs.synthetic.population import draw_users
 from ray_userrep.recipe.logs import SyntheticConfig
 
 TINY = SyntheticConfig(
@@ -84,7 +84,7 @@ def test_the_chain_keeps_the_zipf_law():
 def test_probabilities_are_those_of_the_tables():
     config = TINY.model_copy(update={"interactions": 3000, "users": 40})
     chain, stationary, variant = tables(config)
-    block, process = draw_block(config, 0, config.users), Planted(config)
+    block, process = draw_users(config, 0, config.users), Planted(config)
     found = process.log_probabilities(block.item_ids_N, block.offsets_U1)
     interest, products, variants = process.parts(block.item_ids_N)
     state = interest * 4 + products
@@ -100,7 +100,7 @@ def test_probabilities_are_those_of_the_tables():
     "config", [TINY, SyntheticConfig(interactions=200_000, users=2000, items=20_000, lag=7, files=1)]
 )
 def test_the_true_process_has_the_floors_on_its_own_samples(config):
-    block, process = draw_block(config, 0, config.users), Planted(config)
+    block, process = draw_users(config, 0, config.users), Planted(config)
     loss, position = -process.log_probabilities(block.item_ids_N, block.offsets_U1), positions(block.offsets_U1)
     floors = process.floors()
     for floor, rows in [
@@ -122,7 +122,7 @@ def test_the_true_process_has_the_floors_on_its_own_samples(config):
 
 def test_what_follows_one_item_is_as_uncertain_as_the_first_order_floor_says():
     """Counted, so that nothing is assumed of how the lag and the last item go together."""
-    block = draw_block(TINY, 0, TINY.users)
+    block = draw_users(TINY, 0, TINY.users)
     later = np.flatnonzero(positions(block.offsets_U1) > 0)
     pairs = np.zeros((TINY.items, TINY.items))
     np.add.at(pairs, (block.item_ids_N[later - 1], block.item_ids_N[later]), 1)
@@ -134,14 +134,14 @@ def test_what_follows_one_item_is_as_uncertain_as_the_first_order_floor_says():
 def test_ids_and_parts_are_one_to_one():
     process = Planted(TINY)
     parts = process.parts(np.arange(TINY.items))
-    np.testing.assert_array_equal(process.item_ids(Parts(*parts)), np.arange(TINY.items))
+    np.testing.assert_array_equal(process.item_ids(ItemParts(*parts)), np.arange(TINY.items))
     assert len(set(zip(*(part.tolist() for part in parts), strict=True))) == TINY.items
 
 
 def test_a_trained_model_comes_near_the_floor_and_not_below():
     """A model of the last item and the one two back, on users that it has not seen."""
     config = TINY.model_copy(update={"interactions": 300_000})
-    items, process = draw_block(config, 0, config.users), Planted(config)
+    items, process = draw_users(config, 0, config.users), Planted(config)
     rows = torch.from_numpy(np.flatnonzero(positions(items.offsets_U1) >= config.lag))
     ids = torch.from_numpy(items.item_ids_N)
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import open_logs
-from ray_userrep.logs.synthetic.population import block_bounds, draw_block, interactions_before
+from ray_userrep.logs.synthetic.population import block_bounds, draw_users, interactions_before
 from ray_userrep.logs.synthetic.synthesize import DESCRIPTION, synthesize, write_block
 from ray_userrep.recipe.logs import LogsConfig, SyntheticConfig
 
@@ -21,7 +21,7 @@ SMALL = SyntheticConfig(interactions=6000, users=300, items=400, days=4, files=3
 def log_of(config):
     """All rows of a log, drawn in its pieces, sorted."""
     bounds = block_bounds(config)
-    blocks = [draw_block(config, a, b) for a, b in pairwise(bounds) if a < b]
+    blocks = [draw_users(config, a, b) for a, b in pairwise(bounds) if a < b]
     users = np.concatenate([np.repeat(b.user_ids_U, np.diff(b.offsets_U1)) for b in blocks])
     rows = np.stack([users, *(np.concatenate([getattr(b, n) for b in blocks]) for n in ("times_N", "item_ids_N"))])
     return rows[:, np.lexsort(rows[1::-1])]
@@ -109,7 +109,7 @@ def test_lengths_have_the_sum_the_least_and_the_tail_that_were_asked_for():
 def test_item_popularity_has_the_zipf_slope_that_was_asked_for(exponent):
     """Below the head, which many interests and variants flatten."""
     config = SyntheticConfig(interactions=3_000_000, users=20_000, items=200_000, item_exponent=exponent, files=1)
-    counts = np.sort(np.bincount(draw_block(config, 0, config.users).item_ids_N))[::-1]
+    counts = np.sort(np.bincount(draw_users(config, 0, config.users).item_ids_N))[::-1]
     ranks = np.unique(np.geomspace(1000, 10_000, 50).astype(int))
     assert np.polyfit(np.log(ranks), np.log(counts[ranks]), 1)[0] == pytest.approx(-exponent, abs=0.07)
 

@@ -5,10 +5,10 @@ import pytest
 from scipy.optimize import check_grad
 
 from ray_userrep.scaling.law.forms import Form, Kaplan, LogLinear, broken, power_law, rivals, saturating
-from ray_userrep.scaling.law.points import Points
+from ray_userrep.scaling.law.points import LawPoints
 from ray_userrep.scaling.law.robust import objective
 
-POINTS = Points.of([1e3, 4e4, 2e6], [5e5, 1e6, 7e8], [3.0, 2.5, 2.0])
+POINTS = LawPoints.of([1e3, 4e4, 2e6], [5e5, 1e6, 7e8], [3.0, 2.5, 2.0])
 FORMS = [*rivals(("N", "D")), *rivals(("C",))]
 
 

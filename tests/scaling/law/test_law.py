@@ -9,31 +9,30 @@ import pytest
 
 from ray_userrep.errors import UserError
 from ray_userrep.scaling.__main__ import main
-from ray_userrep.scaling.law.law import study
-from ray_userrep.scaling.law.points import Points
-from ray_userrep.scaling.law.table import table
+from ray_userrep.scaling.law.law import law_table, study_law
+from ray_userrep.scaling.law.points import LawPoints
 
 DRAWS = 60
 
 
-def said(points: Points) -> str:
-    return "\n".join(study(points, num_draws=DRAWS)["warnings"])
+def said(points: LawPoints) -> str:
+    return "\n".join(study_law(points, num_draws=DRAWS)["warnings"])
 
 
 def test_a_study_is_json_and_holds_everything(make_points):
-    told = study(make_points(num_seeds=2), [(4e6, 4e7)], [1e14], DRAWS)
+    told = study_law(make_points(num_seeds=2), [(4e6, 4e7)], [1e14], DRAWS)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["preferred"] == told["law"]["form"] == "power_law"
     assert 0.25 < told["law"]["constants"]["α"]["low"] < told["law"]["constants"]["α"]["high"] < 0.45
     assert told["predictions"][0]["loss"]["low"] < told["predictions"][0]["loss"]["high"]
     assert told["optima"][0]["C"] == 1e14 and 0.4 < told["exponents"]["a"]["value"] < 0.6
-    text = table(told)
+    text = law_table(told)
     assert all(word in text for word in ("E + A/N^α + B/D^β", "preferred", "loss of one run", "for 1e+14 FLOPs"))
 
 
 def test_points_that_prefer_another_form_are_predicted_by_it_too(make_points):
     points = make_points(truth=lambda n, d: 9 - 0.2 * np.log(n) - 0.2 * np.log(d))
-    told = study(points, [(4e6, 4e7)], num_draws=DRAWS)
+    told = study_law(points, [(4e6, 4e7)], num_draws=DRAWS)
     assert [one["form"] for one in told["predictions"]] == ["power_law", "log_linear"]
     assert any("prefer the form log_linear" in line for line in told["warnings"])
 
@@ -44,40 +43,40 @@ def test_noise_alone_is_no_law(make_points):
 
 def test_sizes_without_data_give_a_law_in_size(make_points):
     points = make_points(truth=lambda n, d: 1.8 + 20 / n**0.35, num_sizes=10, num_data=1)
-    told = study(points, [(1e7, 1e5)], num_draws=DRAWS)
+    told = study_law(points, [(1e7, 1e5)], num_draws=DRAWS)
     assert told["law"]["form"] == "power_law_N" and "exponents" not in told
     assert "nothing is said about D" in "\n".join(told["warnings"])
     with pytest.raises(UserError, match="budget"):
-        study(points, budgets=[1e14], num_draws=DRAWS)
+        study_law(points, budgets=[1e14], num_draws=DRAWS)
 
 
 def test_sizes_and_data_that_grow_together_give_a_law_in_compute():
     n = np.geomspace(1e4, 1e7, 12)
-    told = study(Points.of(n, 20 * n, 1.8 + 20 / n**0.35), num_draws=DRAWS)
+    told = study_law(LawPoints.of(n, 20 * n, 1.8 + 20 / n**0.35), num_draws=DRAWS)
     assert told["law"]["form"] == "power_law_C" and "cannot be told apart" in told["warnings"][0]
 
 
 def test_one_size_and_little_data_are_no_law():
     with pytest.raises(UserError, match="1 of N and 2 of D"):
-        study(Points.of([1e4] * 6, [1e5, 1e6] * 3, [3.0, 2.0] * 3))
+        study_law(LawPoints.of([1e4] * 6, [1e5, 1e6] * 3, [3.0, 2.0] * 3))
 
 
 def test_five_points_have_a_law_without_intervals():
-    points = Points.of([1e3, 1e4, 1e5, 1e6, 1e6], [1e5, 1e6, 1e5, 1e7, 1e5], [5.2, 3.4, 3.6, 2.3, 3.5])
-    told = study(points, [(1e7, 1e7)], [1e13], DRAWS)
+    points = LawPoints.of([1e3, 1e4, 1e5, 1e6, 1e6], [1e5, 1e6, 1e5, 1e7, 1e5], [5.2, 3.4, 3.6, 2.3, 3.5])
+    told = study_law(points, [(1e7, 1e7)], [1e13], DRAWS)
     assert told["law"]["constants"]["α"]["low"] is None
-    assert "no intervals" in "\n".join(told["warnings"]) and "no interval" in table(told)
+    assert "no intervals" in "\n".join(told["warnings"]) and "no interval" in law_table(told)
 
 
 def test_doubts_about_the_points_are_said(make_points):
     points = make_points(num_sizes=3)
     assert "3 different N" in said(points)
-    narrow = Points.of(points.N**0.3, points.D, points.loss)
+    narrow = LawPoints.of(points.N**0.3, points.D, points.loss)
     assert "N spans 0.76 decades" in said(narrow)
     assert "there twice" in said(points.take(np.array([*range(len(points)), 0])))
-    repeated = Points.of(points.N, points.D, points.loss, epochs=points.D / 1e6)
+    repeated = LawPoints.of(points.N, points.D, points.loss, epochs=points.D / 1e6)
     assert "up to 10 epochs" in said(repeated)
-    uneven = Points.of(points.N, points.D, points.loss, 6 * points.N * points.D * np.geomspace(1, 3, len(points)))
+    uneven = LawPoints.of(points.N, points.D, points.loss, 6 * points.N * points.D * np.geomspace(1, 3, len(points)))
     assert "times N·D" in said(uneven)
 
 
@@ -89,9 +88,9 @@ def test_doubts_about_the_law_are_said(make_points):
     assert f"far off the law (line {points.lines[5]})" in said(points)
     compute = 1e12
     n = np.geomspace(1e4, 1e7, 12)
-    line = Points.of(n, compute / n, 1.8 + 20 / n**0.35 + 100 / (compute / n) ** 0.37)
+    line = LawPoints.of(n, compute / n, 1.8 + 20 / n**0.35 + 100 / (compute / n) ** 0.37)
     assert "one IsoFLOP line" in said(line)
-    assert "far beyond" in "\n".join(study(make_points(), budgets=[1e20], num_draws=DRAWS)["warnings"])
+    assert "far beyond" in "\n".join(study_law(make_points(), budgets=[1e20], num_draws=DRAWS)["warnings"])
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
@@ -99,10 +98,10 @@ def test_points_made_elsewhere_are_checked_too(make_points, bad):
     points = make_points()
     points.loss[3] = bad
     with pytest.raises(UserError, match="line 5, column loss"):
-        study(points)
+        study_law(points)
 
 
-def write_csv(path, points: Points) -> str:
+def write_csv(path, points: LawPoints) -> str:
     rows = [f"{n},{d},{loss}" for n, d, loss in zip(points.N, points.D, points.loss, strict=True)]
     path.write_text("\n".join(["N,D,loss", *rows]))
     return str(path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ray_userrep.errors import UserError
-from ray_userrep.scaling.law.points import Points, read_points
+from ray_userrep.scaling.law.points import LawPoints, read_points
 
 ROWS = ["1e3,1e5,3.1", "2e3,1e5,3.0", "4e3,2e5,2.9", "8e3,2e5,2.8", "1.6e4,4e5,2.7"]
 
@@ -68,6 +68,6 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_centred_logarithms_have_mean_zero():
-    points = Points.of([1e9, 2e9], [3.0, 4.0], [1.0, 2.0])
+    points = LawPoints.of([1e9, 2e9], [3.0, 4.0], [1.0, 2.0])
     for values in points.logs(points.centre()).values():
         assert values.mean() == pytest.approx(0)

@@ -7,9 +7,9 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from ray_userrep.scaling.law.fits import fit
+from ray_userrep.scaling.law.fits import fit_law
 from ray_userrep.scaling.law.forms import power_law, rivals
-from ray_userrep.scaling.law.points import Points
+from ray_userrep.scaling.law.points import LawPoints
 from ray_userrep.scaling.law.robust import DELTA, fit_from, huber
 
 
@@ -18,7 +18,7 @@ def test_huber_is_a_parabola_inside_and_a_line_outside():
     assert huber(np.array([-0.1])) == pytest.approx(1e-3 * (0.1 - 0.5e-3))
 
 
-def published_objective(theta: np.ndarray, points: Points) -> float:
+def published_objective(theta: np.ndarray, points: LawPoints) -> float:
     """The objective as Hoffmann et al. write it: a, b, e uncentred, no derivative."""
     a, b, e, alpha, beta = theta
     terms = [a - alpha * np.log(points.N), b - beta * np.log(points.D), np.full(len(points), e)]
@@ -28,7 +28,7 @@ def published_objective(theta: np.ndarray, points: Points) -> float:
 
 def test_no_start_of_a_grid_leads_scipy_below_it(make_points):
     points = make_points(noise=0.02)
-    fitted = fit(power_law("N", "D"), points)
+    fitted = fit_law(power_law("N", "D"), points)
     k = {name: one.value for name, one in fitted.constants().items()}
     ours = np.array([np.log(k["A"]), np.log(k["B"]), np.log(k["E"]), k["α"], k["β"]])
     assert fitted.objective == pytest.approx(published_objective(ours, points), rel=1e-9)
@@ -43,8 +43,8 @@ def test_no_start_of_a_grid_leads_scipy_below_it(make_points):
 @pytest.mark.parametrize("n_unit, d_unit, loss_unit", [(1e-6, 1e-9, 1.0), (1e-9, 1.0, 0.01), (1e3, 1e-3, 1e3)])
 def test_units_do_not_matter(make_points, n_unit, d_unit, loss_unit):
     points = make_points()
-    there = Points.of(points.N * n_unit, points.D * d_unit, points.loss * loss_unit)
-    one, other = (fit(power_law("N", "D"), these).constants() for these in (points, there))
+    there = LawPoints.of(points.N * n_unit, points.D * d_unit, points.loss * loss_unit)
+    one, other = (fit_law(power_law("N", "D"), these).constants() for these in (points, there))
     for name in ("α", "β"):
         assert other[name].value == pytest.approx(one[name].value, rel=1e-4)
     assert other["E"].value == pytest.approx(one["E"].value * loss_unit, rel=1e-4)
@@ -58,9 +58,9 @@ def test_points_like_the_published_ones_give_their_law_back():
     n = np.exp(rng.uniform(np.log(4.4e7), np.log(1.6e10), 240))
     d = np.clip(np.exp(rng.uniform(np.log(6e18), np.log(3e21), 240)) / (6 * n), 3e8, 3e11)
     loss = truth["E"] + truth["A"] / n ** truth["α"] + truth["B"] / d ** truth["β"]
-    exact = fit(power_law("N", "D"), Points.of(n, d, loss)).constants()
+    exact = fit_law(power_law("N", "D"), LawPoints.of(n, d, loss)).constants()
     loss[:5] *= 1.3
-    outliers = fit(power_law("N", "D"), Points.of(n, d, loss)).constants()
+    outliers = fit_law(power_law("N", "D"), LawPoints.of(n, d, loss)).constants()
     for name, value in truth.items():
         assert exact[name].value == pytest.approx(value, rel=1e-5)
         assert outliers[name].value == pytest.approx(value, rel=5e-3)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig
-from ray_userrep.scaling.study.grid import Data, fixed, points, tuning_points
+from ray_userrep.scaling.study.grid import StudyData, fixed, study_points, tuning_points
 
-DATA = Data(100_000, np.full(50, 33), 200)
+DATA = StudyData(100_000, np.full(50, 33), 200)
 
 
 def recipe_of(**changes) -> Recipe:
@@ -21,7 +21,7 @@ def recipe_of(**changes) -> Recipe:
 
 def made(**config):
     chosen = ScaleConfig(**({"sizes": (3000, 10_000, 30_000), "data": (25_000, 100_000)} | config))
-    return points(fixed(recipe_of(), chosen), chosen, DATA, {})
+    return study_points(fixed(recipe_of(), chosen), chosen, DATA, {})
 
 
 def test_only_what_a_study_is_about_differs_between_points():
@@ -116,7 +116,7 @@ def test_tuning_tries_factors_on_middling_data_and_larger_sizes_take_the_nearest
     trials = tuning_points(recipe, config, DATA)
     assert len(trials) == 6 and not any(point.held_out for point in trials)
     assert {point.size: point.data for point in trials} == {3000: 50_000, 10_000: 50_000, 30_000: 25_000}
-    plain, tuned = (points(recipe, config, DATA, factors)[0] for factors in ({}, {3000: 0.5, 10_000: 2.0}))
+    plain, tuned = (study_points(recipe, config, DATA, factors)[0] for factors in ({}, {3000: 0.5, 10_000: 2.0}))
     ratios = [b.recipe.train.learning_rate / a.recipe.train.learning_rate for a, b in zip(plain, tuned, strict=True)]
     assert ratios == [0.5] * 3 + [2.0] * 6
 
@@ -132,7 +132,7 @@ def test_nothing_is_tried_where_as_much_is_held_out(hold_out, data, budgets):
         sizes=(3000, 10_000, 30_000), data=(*data, 5000), budgets=budgets, tune=(0.5, 1.0), hold_out=hold_out
     )
     recipe = fixed(recipe_of(), config)
-    held = [point for point in points(recipe, config, DATA, {})[0] if point.held_out]
+    held = [point for point in study_points(recipe, config, DATA, {})[0] if point.held_out]
     for trial in tuning_points(recipe, config, DATA):
         assert all(trial.data < point.data for point in held if point.size == trial.size)
 

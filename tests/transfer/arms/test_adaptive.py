@@ -13,7 +13,7 @@ from ray_userrep.training.bare import BareEngine
 from ray_userrep.transfer.arms import adaptive
 from ray_userrep.transfer.arms.adaptive import Policy, RandomPolicy, UserAdaptive
 from ray_userrep.transfer.arms.plain import Full
-from ray_userrep.transfer.fit import Fit, fit_task
+from ray_userrep.transfer.fit import FitSpec, fit_task
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 
 BATCH = Batch.of([[1, 2, 3, 4, 9], [5, 6], [7]])
@@ -92,7 +92,7 @@ def fit(recipe, corpus, encoder, task, arm, uri, engines=None):
 
         return made
 
-    return fit_task(recipe, corpus, encoder, task, arm, Fit(1.0, 0, 0.01), str(uri), make_engine)
+    return fit_task(recipe, corpus, encoder, task, arm, FitSpec(1.0, 0, 0.01), str(uri), make_engine)
 
 
 @pytest.fixture

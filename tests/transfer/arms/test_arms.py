@@ -7,15 +7,14 @@ from sklearn.metrics import roc_auc_score
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.encoder_ranks import as_batch
 from ray_userrep.evaluation.histories import read_known
-from ray_userrep.evaluation.ranking import newest
+from ray_userrep.evaluation.ranking import as_batch, newest
 from ray_userrep.feed.batch import Batch
 from ray_userrep.recipe.transfer import AttributeTaskConfig, TransferConfig
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.transfer.arms.base import freeze, size
+from ray_userrep.transfer.arms.base import count_parameters, freeze
 from ray_userrep.transfer.arms.build import build_arm
-from ray_userrep.transfer.fit import Fit, adapted_encoder, build_transfer, fit_task
+from ray_userrep.transfer.fit import FitSpec, adapted_encoder, build_transfer, fit_task
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 
 ARMS = [
@@ -76,7 +75,7 @@ def test_after_training_what_is_frozen_is_bit_identical_and_the_rest_has_moved(
 
         return made
 
-    fit_task(recipe, corpus, encoder, task, arm, Fit(1.0, 0, 0.01), str(tmp_path), make_engine)
+    fit_task(recipe, corpus, encoder, task, arm, FitSpec(1.0, 0, 0.01), str(tmp_path), make_engine)
     model = engines[0].model
     frozen = {n: p for n, p in model.encoder.named_parameters() if not arm.trainable(n)}
     for n, parameter in frozen.items():
@@ -128,7 +127,7 @@ def test_it_learns_what_the_items_show(name, make_encoder, corpus, task, recipe,
     def make_engine(fitted):
         return lambda model: BareEngine(model, fitted.train, torch.device("cpu"))
 
-    outcome = fit_task(recipe, corpus, encoder, task, arm, Fit(1.0, 0, 0.01), str(tmp_path), make_engine)
+    outcome = fit_task(recipe, corpus, encoder, task, arm, FitSpec(1.0, 0, 0.01), str(tmp_path), make_engine)
     assert roc_auc_score(task.truth("test"), outcome.predicted_U[:, 1]) > 0.9
 
 
@@ -139,7 +138,7 @@ def test_labels_are_predicted_from_the_states_that_the_fit_reads(make_encoder, c
         return lambda model: models.setdefault(len(models), BareEngine(model, fitted.train, torch.device("cpu")))
 
     for readout in ("last", "mean"):
-        fit = Fit(1.0, 0, 0.01, readout)
+        fit = FitSpec(1.0, 0, 0.01, readout)
         outcomes[readout] = fit_task(recipe, corpus, encoder, task, arm, fit, f"{tmp_path}/{readout}", make_engine)
         assert outcomes[readout].readout == readout
     assert (outcomes["last"].predicted_U != outcomes["mean"].predicted_U).any() and encoder.readout == "last"
@@ -160,7 +159,7 @@ def test_what_it_made_is_written_as_a_plain_encoder(name, make_encoder, corpus, 
     def make_engine(fitted):
         return lambda model: models.append(model) or BareEngine(model, fitted.train, torch.device("cpu"))
 
-    fit = Fit(1.0, 0, 0.01, "mean")
+    fit = FitSpec(1.0, 0, 0.01, "mean")
     outcome = fit_task(recipe, corpus, encoder, task, arm, fit, f"{tmp_path}/fit", make_engine)
     if not arm.mergeable:
         assert name.endswith("patches") or name.startswith(("uaf_", "peter_zero"))
@@ -190,7 +189,7 @@ def test_it_says_how_much_it_adds_and_trains(name, backbone, make_encoder, task,
     head = WIDTH * HIDDEN + HIDDEN + HIDDEN * 2 + 2 if name == "frozen_mlp" else WIDTH * 2 + 2
     assert (told.added, told.head, told.trained) == (added, head, trained + head)
     assert told.total == sum(p.numel() for p in encoder.parameters()) + added + head
-    assert told == size(encoder, model.encoder, model.objective)
+    assert told == count_parameters(encoder, model.encoder, model.objective)
 
 
 @pytest.mark.parametrize("name", ["frozen_mlp", "head_only"])

@@ -13,7 +13,7 @@ from ray_userrep.recipe.objective import AutoregressiveConfig, InBatchSoftmaxCon
 from ray_userrep.recipe.transfer import NextItemTaskConfig
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.transfer.arms.plain import Full
-from ray_userrep.transfer.fit import Fit, fit_task
+from ray_userrep.transfer.fit import FitSpec, fit_task
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
 
 NUM_ITEMS, HALF = 40, 20
@@ -80,7 +80,7 @@ def test_cold_items_are_never_trained_on_and_found_by_their_texts(corpus, recipe
         def engine(fitted):
             return lambda model: BareEngine(model, fitted.train, torch.device("cpu"))
 
-        fit = Fit(1.0, 0, 0.01)
+        fit = FitSpec(1.0, 0, 0.01)
         outcome = fit_task(recipe, corpus, encoder, task, Full(), fit, f"{tmp_path}/{items}", engine)
         found[items] = task.measures["hr@10"](None, outcome.predicted_U)
     assert found["text"] > found["id"] + 0.2

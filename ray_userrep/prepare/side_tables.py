@@ -1,0 +1,117 @@
+"""The tables beside a version's sequences: users' attributes, the log's files, and items and users grown by an append.
+
+Users' attributes are written by one task that goes through the buckets, holding one bucket's ids at a time beside the
+log's own table. The log's files, by name and size, are what an append leaves out; they are a file of their own beside
+the manifest, which every reader loads and only an append wants them of. A table that grows keeps the places of its
+rows, new ones come after them and newer values win; it is grown in one process, which is one node's memory for the
+catalogue, and for the users' attributes.
+
+Shapes: U users of the log's table, V rows of the grown table.
+"""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ray_userrep import storage
+from ray_userrep.corpus.draws import bucket_of, hash_ids
+from ray_userrep.errors import UserError
+
+
+def write_users(users: pa.Table, files: dict[int, str], num_buckets: int, uri: str) -> dict[str, Any]:
+    """Write the rows of users who have sequences; `files` are the sequences by bucket."""
+    ids = users["user_id"].cast(_id_type(files)).combine_chunks()
+    bucket_U = bucket_of(hash_ids(ids), num_buckets)
+    by_bucket = np.argsort(bucket_U, kind="stable")
+    bounds = np.searchsorted(bucket_U[by_bucket], np.arange(num_buckets + 1))
+    present_U = np.zeros(len(ids), bool)
+    for bucket, file in files.items():
+        rows = by_bucket[bounds[bucket] : bounds[bucket + 1]]
+        there = storage.read_parquet(file, ["user_id"])["user_id"].combine_chunks()
+        present_U[rows] = pc.is_in(ids.take(pa.array(rows)), value_set=there).to_numpy(zero_copy_only=False)
+    storage.write_parquet(uri, users.filter(pa.array(present_U)))
+    return {"num_users": int(present_U.sum())}
+
+
+def _id_type(files: dict[int, str]) -> pa.DataType:
+    return storage.read_parquet(next(iter(files.values())), ["user_id"]).schema.field("user_id").type
+
+
+def grow_items(base: pa.Table, added: pa.Table, described: pa.Table | None) -> pa.Table:
+    """The items of a corpus and those added to it, with summed counts and the newest that is known of each.
+
+    `added` are in the order in which new ones are numbered; `described` tells of items, also of some that never occur.
+    """
+    ids = _extended(base["item_id"], added["item_id"])
+    counts = [pc.fill_null(_aligned(table, "item_id", ids)["count"], 0) for table in (base, added)]
+    layers = [_without(table, "count") for table in (described, base) if table is not None]
+    return pa.table({"item_id": ids, "count": pc.add(*counts)} | _newest(layers, "item_id", ids))
+
+
+def grow_users(base: pa.Table | None, described: pa.Table, present: pa.ChunkedArray) -> pa.Table:
+    """What is known of users: those who were known, then the other described ones who have interactions."""
+    described = described.set_column(
+        described.column_names.index("user_id"), "user_id", described["user_id"].cast(present.type)
+    )
+    described = described.filter(pc.is_in(described["user_id"], value_set=present.combine_chunks()))
+    if base is None:
+        return described
+    ids = _extended(base["user_id"], described["user_id"])
+    return pa.table({"user_id": ids} | _newest([described, base], "user_id", ids))
+
+
+def _extended(ids: pa.ChunkedArray, more: pa.ChunkedArray) -> pa.Array:
+    """The ids, then those of the others that are new, in their order."""
+    new = more.filter(pc.invert(pc.is_in(more, value_set=ids.combine_chunks())))
+    return pa.chunked_array([*ids.chunks, *new.chunks], ids.type).combine_chunks()
+
+
+def _newest(layers: list[pa.Table], key: str, ids: pa.Array) -> dict[str, pa.ChunkedArray]:
+    """Each column of the layers by id, `[V]`: the value of the first layer that knows one.
+
+    Raises:
+        UserError: the layers hold a column in types that do not go together.
+    """
+    try:
+        schemas = [_without(layer, key).schema for layer in reversed(layers)]
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        raise UserError(f"the tables beside the log do not go with those of the corpus: {error}") from error
+    aligned = [_aligned(layer, key, ids) for layer in layers]
+    return {
+        field.name: _first([t[field.name].cast(field.type) for t in aligned if field.name in t.column_names])
+        for field in schema
+    }
+
+
+def _aligned(table: pa.Table, key: str, ids: pa.Array) -> pa.Table:
+    """A table's rows in the order of the ids, null where it has none."""
+    rows = pc.index_in(ids, value_set=table[key].cast(ids.type).combine_chunks())
+    return _without(table, key).take(rows)
+
+
+def _without(table: pa.Table, name: str) -> pa.Table:
+    return table.select([other for other in table.column_names if other != name])
+
+
+def _first(values: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    return values[0] if len(values) == 1 else pc.coalesce(*values)
+
+
+FILE = "sources.parquet"
+
+
+def write_sources(sources: dict[str, int], uri: str, build: str) -> str:
+    """Write files with their sizes into a build of a corpus; returns the path in the corpus."""
+    names = pa.array(sources.keys(), pa.string())
+    path = f"{build}/{FILE}"
+    storage.write_parquet(storage.join(uri, path), pa.table({"uri": names, "size": pa.array(sources.values())}))
+    return path
+
+
+def read_sources(uri: str, path: str) -> dict[str, int]:
+    """The files of a corpus version with their sizes."""
+    table = storage.read_parquet(storage.join(uri, path))
+    return dict(zip(table["uri"].to_pylist(), table["size"].to_pylist(), strict=True))
