@@ -89,9 +89,9 @@ def load_result(run: str) -> Result:
     Raises:
         UserError: it is no run, or has not ended.
     """
-    from ray_userrep.training.runs import load_result
+    from ray_userrep.report import results
 
-    return load_result(run)
+    return results.load_result(run)
 
 
 def runs(folder: str) -> "pd.DataFrame":

@@ -42,6 +42,24 @@ def summarise_bucket(corpus: Corpus, number: int, split: Split | None) -> Summar
     return Summary(_frequencies(bucket.lengths_U), sizes)
 
 
+def corpus_facts(corpus: Corpus) -> dict[str, Any]:
+    """What the manifest says of a corpus as plain values, without the names of its files."""
+    left_out = {"sequences", "quarantine", "items", "users", "sources"}
+    named = {"uri": corpus.uri, "num_files": len(corpus.manifest.sequences)}
+    return named | corpus.manifest.model_dump(mode="json", exclude=left_out)
+
+
+def corpus_counts(corpus: Corpus) -> dict[str, Any]:
+    """How much there is in a corpus, as every `result.json` has it."""
+    manifest = corpus.manifest
+    return {
+        "interactions": manifest.num_interactions,
+        "users": manifest.num_users,
+        "items": manifest.num_items,
+        "quarantined": manifest.quarantined,
+    }
+
+
 def item_frequencies(corpus: Corpus) -> Frequencies:
     """How many items have each count, read in batches."""
     place = storage.join(corpus.uri, corpus.manifest.items)

@@ -46,12 +46,16 @@ def kinds_of(info: FieldInfo) -> list[type[BaseModel]]:
     return [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
 
 
-def validated(raw: dict[str, Any], model: type[Config] = Recipe, prefix: str = "") -> Config:  # type: ignore[assignment]
-    """A config, a recipe if nothing else is said, from plain values; messages call its fields by the prefix.
+def validated(raw: dict[str, Any]) -> Recipe:
+    """A recipe from plain values.
 
     Raises:
         UserError: a field is unknown, of the wrong type, or does not go with another; the message names it.
     """
+    return _checked(raw, Recipe, "")
+
+
+def _checked(raw: dict[str, Any], model: type[Config], prefix: str) -> Config:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
@@ -107,7 +111,7 @@ def config_of(texts: Mapping[str, str], model: type[Config], prefix: str = "") -
             hint = f"did you mean {prefix}{close[0]}?" if close else "see --help-all"
             raise UserError(f"unknown field {prefix}{name}: {hint}")
         raw[name] = _value(text, [kinds[name]])
-    return validated(raw, model, prefix)
+    return _checked(raw, model, prefix)
 
 
 def _explained(error: ErrorDetails, raw: dict[str, Any], model: type[BaseModel], prefix: str) -> str:

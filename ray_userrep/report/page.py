@@ -4,7 +4,8 @@ Figures are drawn by matplotlib as SVG inside the page: larger than a script wou
 """
 
 import html
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Metric = Mapping[str, float]  # mean, low, high
@@ -102,6 +103,15 @@ def neighbours(groups: Mapping[str, Sequence[tuple[str, float]]]) -> str:
 def figure(svg: str, caption: str) -> str:
     """A drawing with its caption."""
     return f"<figure>{svg}<figcaption>{_text(caption)}</figcaption></figure>"
+
+
+def drawing(draw: Callable[[], str], caption: str) -> str:
+    """A drawing that is made here, with its caption; where that fails, the page says so and goes on."""
+    try:
+        return figure(draw(), caption)
+    except Exception as error:  # a picture is worth less than the page that it stands on
+        logging.getLogger(__name__).warning("a picture could not be drawn (%s)", caption, exc_info=True)
+        return remark(f"A picture could not be drawn ({type(error).__name__}: {error}). It would have shown: {caption}")
 
 
 def _is_number(cell: str) -> bool:

@@ -21,8 +21,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.recipe import Recipe
@@ -124,6 +122,8 @@ def differences(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> list[
 
 def environment() -> dict[str, Any]:
     """Versions, commit and hardware: what a reader needs to judge or repeat a figure."""
+    import torch  # reading a run takes it not, and it is slow to import
+
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),

@@ -5,9 +5,10 @@ from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.compact import compact
 from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.report.results import Result
 
 
-def run_compact(recipe: Recipe) -> None:
+def run_compact(recipe: Recipe) -> Result:
     """Compact the recipe's corpus and say which version it is then.
 
     Raises:
@@ -18,4 +19,6 @@ def run_compact(recipe: Recipe) -> None:
     connect()
     uri = storage.absolute(recipe.corpus.uri)
     refuse_unshared(uri)
-    print(f"corpus    {uri} (version {compact(uri).version})")
+    version = compact(uri).version
+    print(f"corpus    {uri} (version {version})")
+    return {"job": "compact", "corpus": uri, "version": version}

@@ -8,6 +8,7 @@ import torch
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.corpus.summary import corpus_counts
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect
 from ray_userrep.distributed.side_by_side import bare_engine
@@ -16,9 +17,10 @@ from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.report.pages.continual import printed, write_continual_report
+from ray_userrep.report.pages import continual as page
+from ray_userrep.report.results import RESULT, Result
 from ray_userrep.training import runs
-from ray_userrep.transfer.continual.figures import Result, method_figures, over_single, task_figures
+from ray_userrep.transfer.continual.figures import method_figures, over_single, task_figures
 from ray_userrep.transfer.continual.fit import Learned, learn_sequence
 from ray_userrep.transfer.continual.masks import MAX_TASKS, free_owners
 from ray_userrep.transfer.continual.methods import METHODS, Method, Stage
@@ -29,18 +31,21 @@ from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap
 from ray_userrep.workflows.prepare import open_or_prepare
 
 
-def run_continual(recipe: Recipe) -> None:
-    """Learn the recipe's tasks in turn; leaves result.json and report.html in the run folder, or resumes there."""
+def run_continual(recipe: Recipe) -> Result:
+    """Learn the recipe's tasks in turn; leaves result.json and report.html in the run folder, or resumes there.
+
+    Returns the result. It is stored before its page is drawn.
+    """
     _refuse_unused(recipe)
     recipe, run_uri = runs.named_run(recipe)
     connect()
     source = open_or_prepare(recipe)
     with runs.running(recipe, run_uri):
         result = compare_methods(recipe, source, run_uri)
-        report_uri = write_continual_report(recipe, run_uri, result)
-        storage.write_json(storage.join(run_uri, runs.RESULT), result)
-    print(printed(result))
-    print(f"report    {report_uri}")
+        storage.write_json(storage.join(run_uri, RESULT), result)
+    print(page.printed(result))
+    print(f"report    {page.draw(run_uri)}")
+    return result
 
 
 def compare_methods(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
@@ -62,14 +67,10 @@ def compare_methods(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     return {
         "job": "continual",
         "recipe": recipe.model_dump(mode="json"),
+        "run": run_uri,
         "seed": recipe.seed,
         "overlap": checked,
-        "counts": {
-            "interactions": source.manifest.num_interactions,
-            "users": source.manifest.num_users,
-            "items": source.manifest.num_items,
-            "quarantined": source.manifest.quarantined,
-        },
+        "counts": corpus_counts(source),
         "tasks": {stage.name: task_figures(stage, recipe.evaluation) for stage in stages},
         "methods": {name: method_figures(stages, found, recipe.evaluation) for name, found in learned.items()},
         "over_single": over_single(stages, learned, recipe.evaluation),

@@ -4,7 +4,7 @@ One process does it, on a GPU where there is one: scores are made for a few user
 grow with users times items.
 """
 
-from typing import Any
+import time
 
 import numpy as np
 import torch
@@ -12,35 +12,48 @@ import torch
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
+from ray_userrep.corpus.summary import corpus_counts, corpus_facts
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.baselines import tuned_baselines
 from ray_userrep.evaluation.histories import read_histories
+from ray_userrep.evaluation.portrait import map_of_users, nearest_items
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
-from ray_userrep.evaluation.statistics import HEADLINE, comparison, format_table, summary
+from ray_userrep.evaluation.statistics import HEADLINE, comparison, summary
 from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.report.pages import pretrain as page
+from ray_userrep.report.results import RESULT, Result
+from ray_userrep.training.runs import environment
 from ray_userrep.workflows.prepare import open_or_prepare
 
-Result = dict[str, Any]
 
+def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
+    """Measure an encoder on a recipe's corpus; leaves result.json and report.html in a folder, returns the result.
 
-def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> None:
-    """Measure an encoder on a recipe's corpus and write result.json into a folder."""
-    result_uri = storage.join(storage.absolute(output_uri), "result.json")
+    Raises:
+        UserError: the folder has a result, or as `measure`.
+    """
+    folder = storage.absolute(output_uri)
+    result_uri = storage.join(folder, RESULT)
     if storage.exists(result_uri):
         raise UserError(f"{result_uri} is there already: name another folder with --output")
     connect()
+    began = time.perf_counter()
     corpus = open_or_prepare(recipe)
     encoder = UserEncoder.from_pretrained(encoder_uri)
     result = measure(recipe, corpus, encoder, job="evaluate")
+    result |= {"encoder": encoder_uri, "timings": {"evaluate": time.perf_counter() - began}}
+    storage.write_json(storage.join(folder, "environment.json"), environment())
     storage.write_json(result_uri, result)
-    print(printed(result))
+    print(page.printed(result))
     print(f"result    {result_uri}")
+    print(f"report    {page.draw(folder)}")
+    return result
 
 
 def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> Result:
@@ -67,13 +80,10 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
         "baselines": {},
         "profile": measure_profile(corpus, split, encoder, config),
         "parameters": encoder.parameters_by_kind(),
-        "counts": {
-            "interactions": manifest.num_interactions,
-            "users": manifest.num_users,
-            "items": manifest.num_items,
-            "test_users": len(np.unique(test.users_U)),
-            "quarantined": manifest.quarantined,
-        },
+        "nearest_items": nearest_items(encoder),
+        "user_map": map_of_users(corpus, encoder),
+        "corpus": corpus_facts(corpus),
+        "counts": corpus_counts(corpus) | {"test_users": len(np.unique(test.users_U))},
     }
     if config.baselines:
         tuned = tuned_baselines(corpus, split, config)
@@ -96,35 +106,3 @@ def on_corpus(encoder: UserEncoder, corpus: Corpus, text: TextConfig) -> UserEnc
             items = items_with_text(corpus, text)
         encoder = encoder.with_items(items)
     return encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def printed(result: Result) -> str:
-    """The table and the verdict that a job prints."""
-    rows = {name: row for name, row in result["baselines"].items()} | {result["recipe"]["name"]: result["metrics"]}
-    lines = [format_table(rows, ["hr@10", HEADLINE, "mrr@10"]), verdict(result)]
-    lines += [profile_line(name, attribute) for name, attribute in result["profile"].items()]
-    return "\n".join(lines)
-
-
-def profile_line(name: str, attribute: dict[str, Any]) -> str:
-    """What a linear model reads of one attribute from the vectors, beside item counts where those were measured."""
-    headline, metrics = attribute["headline"], attribute["metrics"]
-    figures = [f"{system} {metrics[system][headline]['mean']:.3f}" for system in metrics if headline in metrics[system]]
-    return f"profile   {name}: {headline} " + ", ".join(figures)
-
-
-def verdict(result: Result) -> str:
-    """Whether pretraining won, in one sentence, also when it did not."""
-    difference = result.get("over_best_baseline")
-    if difference is None:
-        return "No baselines were measured."
-    interval = f"{difference['mean']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
-    if difference["low"] > 0:
-        words = "The encoder beats the best tuned baseline"
-    elif difference["high"] < 0:
-        words = "The best tuned baseline beats the encoder"
-    else:
-        words = "The encoder and the best tuned baseline cannot be told apart"
-    return (
-        f"{words} ({difference['baseline']}): NDCG@10 {interval}, paired over {result['counts']['test_users']:,} users."
-    )

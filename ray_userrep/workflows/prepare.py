@@ -4,25 +4,39 @@ import hashlib
 import json
 
 from ray_userrep import storage
-from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
+from ray_userrep.corpus.summary import corpus_counts, corpus_facts
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.prepare.append import append
 from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.prepare.prepare import prepare
+from ray_userrep.prepare.side_tables import read_sources
+from ray_userrep.prepare.survey import plain, survey
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.report.pages.data import write_data_report
+from ray_userrep.report.pages import data as page
+from ray_userrep.report.results import RESULT, Result
 
 
-def run_prepare(recipe: Recipe) -> None:
-    """Prepare the recipe's log and say what came of it."""
+def run_prepare(recipe: Recipe) -> Result:
+    """Prepare the recipe's log; leaves result.json and report.html in the corpus folder, returns the result."""
     connect()
     corpus = open_or_prepare(recipe)
-    print(describe(corpus.manifest))
+    sources = read_sources(corpus.uri, corpus.manifest.sources)
+    result: Result = {
+        "job": "prepare",
+        "recipe": recipe.model_dump(mode="json"),
+        "corpus": corpus_facts(corpus),
+        "counts": corpus_counts(corpus),
+        "sources": {"files": len(sources), "bytes": sum(sources.values())},
+        **plain(survey(recipe, corpus)),
+    }
+    storage.write_json(storage.join(corpus.uri, RESULT), result)
+    print("\n".join(f"{name:22s} {value}" for name, value in page.describe(result["corpus"]).items()))
     print(f"corpus    {corpus.uri} (version {corpus.manifest.version})")
-    print(f"report    {write_data_report(recipe, corpus)}")
+    print(f"report    {page.draw(corpus.uri)}")
+    return result
 
 
 def open_or_prepare(recipe: Recipe) -> Corpus:
@@ -70,22 +84,3 @@ def default_uri(recipe: Recipe, logs: Logs) -> str:
     """A local folder named by what goes in, so that the same log is prepared once."""
     key = json.dumps([logs.uri, logs.fingerprint, recipe.corpus.model_dump(exclude={"uri", "append", "version"})])
     return storage.absolute(f"corpora/{logs.reader}-{hashlib.sha256(key.encode()).hexdigest()[:8]}")
-
-
-def describe(manifest: Manifest) -> str:
-    """The counts of a corpus, aligned."""
-    days = list(manifest.interactions_per_day)
-    rows = {
-        "interactions": f"{manifest.num_interactions:,}",
-        "users": f"{manifest.num_users:,}",
-        "items": f"{manifest.num_items:,}",
-        "days": f"{days[0]} to {days[-1]}",
-        "ties": f"{manifest.num_ties:,} ({manifest.num_duplicates:,} duplicates)",
-    }
-    if manifest.removed_by_k_core:
-        bounds = f"users {manifest.k_core['users']}, items {manifest.k_core['items']}"
-        removed = ", ".join(f"{count:,} {what}" for what, count in manifest.removed_by_k_core.items())
-        rows["k-core"] = f"{bounds}; removed {removed}"
-    rows |= {f"  {name or 'no domain'}": f"{count:,} interactions" for name, count in manifest.domains.items()}
-    rows |= {f"  {reason}": f"{count:,} quarantined" for reason, count in manifest.quarantined.items()}
-    return "\n".join(f"{name:22s} {value}" for name, value in rows.items())

@@ -9,19 +9,23 @@ from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.report.pages.pretrain import write_report
+from ray_userrep.report.pages import pretrain as page
+from ray_userrep.report.results import RESULT, Result
 from ray_userrep.training import runs
 from ray_userrep.training.fit import load_encoder
 from ray_userrep.training.records import progress_line
 from ray_userrep.training.warm_start import encoder_uri
-from ray_userrep.workflows.evaluate import measure, printed
+from ray_userrep.workflows.evaluate import measure
 from ray_userrep.workflows.prepare import open_or_prepare
 
 _CORPUS = "corpus.json"
 
 
-def run_pretrain(recipe: Recipe) -> None:
-    """Pretrain as the recipe says; leaves encoder, result.json and report.html in the run folder, or resumes there."""
+def run_pretrain(recipe: Recipe) -> Result:
+    """Pretrain as the recipe says; leaves encoder, result.json and report.html in the run folder, or resumes there.
+
+    Returns the result. It is stored before its page is drawn.
+    """
     if recipe.train.warm_start is not None:  # workers have working directories of their own
         warm = {"warm_start": encoder_uri(recipe.train.warm_start)}
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=warm)})
@@ -37,13 +41,12 @@ def run_pretrain(recipe: Recipe) -> None:
             fit_distributed(recipe, corpus, run_uri, lambda record: print(progress_line(record), flush=True))
         with _timed(timings, "evaluate"):
             encoder = load_encoder(run_uri)
-            result = measure(recipe, corpus, encoder, job="pretrain") | {"timings": timings}
-        with _timed(timings, "report"):
-            report_uri = write_report(recipe, corpus, encoder, run_uri, result)
-        storage.write_json(storage.join(run_uri, runs.RESULT), result)
-    print(printed(result))
+            result = measure(recipe, corpus, encoder, job="pretrain") | {"run": run_uri, "timings": timings}
+        storage.write_json(storage.join(run_uri, RESULT), result)
+    print(page.printed(result))
     print("time      " + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
-    print(f"report    {report_uri}")
+    print(f"report    {page.draw(run_uri)}")
+    return result
 
 
 def _corpus(recipe: Recipe, run_uri: str) -> Corpus:

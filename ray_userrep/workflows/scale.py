@@ -21,7 +21,8 @@ from ray_userrep.errors import UserError
 from ray_userrep.planner.ladder import shape_of
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig
-from ray_userrep.report.pages.scaling import scaling_page
+from ray_userrep.report.pages import scaling as page
+from ray_userrep.report.results import RESULT, Result
 from ray_userrep.scaling.law.law import RunSize, law_table, study_law
 from ray_userrep.scaling.law.points import MIN_POINTS
 from ray_userrep.scaling.study.grid import (
@@ -54,7 +55,7 @@ _EVERY_SECONDS = 10.0
 _BEYOND = (1.0, 10.0, 100.0)
 
 
-def run_scale(recipe: Recipe, config: ScaleConfig) -> None:
+def run_scale(recipe: Recipe, config: ScaleConfig) -> Result:
     """Train what is missing of a study, fit its law and write the report; started again it goes on where it stopped.
 
     Raises:
@@ -71,9 +72,10 @@ def run_scale(recipe: Recipe, config: ScaleConfig) -> None:
         watch.keep(folder)
         told = _trained_and_fitted(recipe, config, corpus, folder, _Live(watch))
     told |= {"utilisation": utilisation(folder)}
-    _write(folder, recipe, config, told)
+    result = _stored(folder, recipe, config, told)
     print(printed(told))
-    print(f"report    {storage.join(folder, 'report.html')}")
+    print(f"report    {page.draw(folder)}")
+    return result
 
 
 def _trained_and_fitted(
@@ -264,19 +266,17 @@ def _proof(prediction: dict[str, Any] | None, rows: Sequence[dict[str, Any]]) ->
     return proof
 
 
-def _write(folder: str, recipe: Recipe, config: ScaleConfig, told: dict[str, Any]) -> None:
+def _stored(folder: str, recipe: Recipe, config: ScaleConfig, told: dict[str, Any]) -> Result:
+    """Store the points and the result, which its page is drawn from."""
     columns = ("N", "D", "loss", "C", "seed", "epochs")
     text = io.StringIO()
     good = [row for row in told["rows"] if row["loss"] is not None and row["kind"] in LAW]
     csv.writer(text).writerows([columns, *([row[name] for name in columns] for row in good)])
     storage.write_text(storage.join(folder, "points.csv"), text.getvalue())
-    html, figures = scaling_page(recipe.name, told)
-    for name, values in figures.items():
-        storage.write_json(storage.join(folder, "figures", f"{name}.json"), values)
-    storage.write_text(storage.join(folder, "report.html"), html)
     result = {"job": "scale", "recipe": recipe.model_dump(mode="json"), "scale": config.model_dump(mode="json")}
-    result |= {"environment": runs.environment()} | told
-    storage.write_json(storage.join(folder, runs.RESULT), result)
+    result |= {"run": folder, "environment": runs.environment()} | told
+    storage.write_json(storage.join(folder, RESULT), result)
+    return result
 
 
 class _Live:

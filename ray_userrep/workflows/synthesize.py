@@ -6,9 +6,10 @@ from ray_userrep import storage
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.logs.synthetic.synthesize import DESCRIPTION, synthesize
 from ray_userrep.recipe.logs import SyntheticConfig
+from ray_userrep.report.results import Result
 
 
-def run_synthesize(config: SyntheticConfig, output_uri: str) -> None:
+def run_synthesize(config: SyntheticConfig, output_uri: str) -> Result:
     """Write the log and say what the least possible loss is, and where the log lies."""
     connect()
     uri = storage.absolute(output_uri)
@@ -21,3 +22,4 @@ def run_synthesize(config: SyntheticConfig, output_uri: str) -> None:
         print(f"floor     {known:12s} {nats:.4f} nats")
     print(f"floor     {'this log':12s} {description['floor_nats']:.4f} nats, over all but the users' first items")
     print(f"log       {uri} (see {DESCRIPTION})")
+    return {"job": "synthesize", "output": uri, "seconds": seconds} | description

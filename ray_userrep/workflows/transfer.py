@@ -12,6 +12,7 @@ import torch
 from ray_userrep import storage
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.corpus.summary import corpus_counts
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.side_by_side import Setting, fitted
@@ -22,13 +23,14 @@ from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.encoder import EncoderConfig, ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.transfer import LabelTaskConfig, NextItemTaskConfig
-from ray_userrep.report.pages.transfer import printed, write_transfer_report
+from ray_userrep.report.pages import transfer as page
+from ray_userrep.report.results import RESULT, Result
 from ray_userrep.training import runs
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
 from ray_userrep.transfer.encoders import Keeper, look_alikes, refuse_unmergeable
-from ray_userrep.transfer.figures import Comparison, Result, task_figures
+from ray_userrep.transfer.figures import Comparison, task_figures
 from ray_userrep.transfer.fit import FitSpec, Outcome
 from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_tasks
@@ -41,17 +43,20 @@ from ray_userrep.workflows.pretrain import run_pretrain
 _PRETRAIN = "pretrain"
 
 
-def run_transfer(recipe: Recipe) -> None:
-    """Compare the recipe's arms; leaves result.json and report.html in the run folder, or resumes there."""
+def run_transfer(recipe: Recipe) -> Result:
+    """Compare the recipe's arms; leaves result.json and report.html in the run folder, or resumes there.
+
+    Returns the result. It is stored before its page is drawn.
+    """
     recipe, run_uri = runs.named_run(recipe)
     connect()
     source = open_or_prepare(recipe)
     with runs.running(recipe, run_uri):
         result = compare(recipe, source, run_uri)
-        report_uri = write_transfer_report(recipe, run_uri, result)
-        storage.write_json(storage.join(run_uri, runs.RESULT), result)
-    print(printed(result))
-    print(f"report    {report_uri}")
+        storage.write_json(storage.join(run_uri, RESULT), result)
+    print(page.printed(result))
+    print(f"report    {page.draw(run_uri)}")
+    return result
 
 
 def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
@@ -89,17 +94,11 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     return {
         "job": "transfer",
         "recipe": recipe.model_dump(mode="json"),
+        "run": run_uri,
         "seed": recipe.seed,
         "encoder": pretrained_uri,
         "overlap": checked,
-        "counts": {
-            "interactions": corpus.manifest.num_interactions,
-            "users": corpus.manifest.num_users,
-            "items": corpus.manifest.num_items,
-            "items_known": num_known,
-            "items_held_out": _held_out(tasks),
-            "quarantined": corpus.manifest.quarantined,
-        },
+        "counts": corpus_counts(corpus) | {"items_known": num_known, "items_held_out": _held_out(tasks)},
         "tasks": {one.task.name: task_figures(one, recipe) for one in compared},
     }
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from ray_userrep.report import figures
-from ray_userrep.report.page import Section, facts, figure, metrics_table, neighbours, page
+from ray_userrep.report.page import Section, drawing, facts, figure, metrics_table, neighbours, page
 
 METRIC = {"mean": 0.2, "low": 0.19, "high": 0.21}
 
@@ -105,3 +105,13 @@ def test_every_user_is_drawn_rare_labels_joined_and_only_the_commonest_pale(monk
 @pytest.mark.parametrize("label", ["$x$ and $\\bad{$", "other", "<b>"])
 def test_any_label_can_be_drawn(monkeypatch, label):
     assert sum(count for count, _ in drawn_groups(monkeypatch, [label, label, "b"]).values()) == 3
+
+
+def test_a_picture_that_fails_is_a_sentence_on_the_page(caplog):
+    def broken() -> str:
+        raise ZeroDivisionError("no points")
+
+    said = drawing(broken, "Bars of everything.")
+    assert "could not be drawn (ZeroDivisionError: no points)" in said and "Bars of everything." in said
+    assert "Bars of everything." in caplog.text
+    assert drawing(lambda: "<svg/>", "Bars.") == figure("<svg/>", "Bars.")

@@ -6,7 +6,7 @@ from ray_userrep import storage
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.heat import Cell, heat_table, strengths
 from ray_userrep.report.page import Section, facts, listing, metrics_table, page, remark
-from ray_userrep.transfer.continual.figures import Result
+from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment
 
 _TOLD = {
     "conure": "conure: masks in one encoder",
@@ -18,16 +18,18 @@ _TOLD = {
 }
 
 
-def write_continual_report(recipe: Recipe, run_uri: str, result: Result) -> str:
-    """Write `<run>/report.html`; returns its place."""
+def draw(folder: str) -> str:
+    """Write `<run>/report.html` from the stored result; returns its place."""
+    result = load_result(folder)
+    recipe = Recipe.model_validate(result["recipe"])
     sections = [Section("Forgotten at the end", _forgetting(result)), *_at_the_end(result)]
     if result["over_single"]:
         sections.append(Section("Beside a model for each task", _over_single(result)))
     sections += [Section(_TOLD[name], _matrix(result, name)) for name in result["methods"]]
     if "conure" in result["methods"]:
         sections.append(Section("Weights in use", _used(result, recipe)))
-    sections += [Section("Cost", _cost(result)), Section("Run", facts(_facts(recipe, run_uri, result)))]
-    uri = storage.join(run_uri, "report.html")
+    sections += [Section("Cost", _cost(result)), Section("Run", facts(_facts(recipe, folder, result)))]
+    uri = storage.join(folder, REPORT)
     storage.write_text(uri, page(f"Continual: {recipe.name}", lead(result), sections))
     return uri
 
@@ -91,7 +93,7 @@ def _beside(result: Result) -> str:
 def _forgetting(result: Result) -> str:
     tasks = [f"{n}. {name}" for n, name in enumerate(result["tasks"], 1)]
     rows = [[method, *(f"{value:.4f}" for value in found["forgetting"])] for method, found in result["methods"].items()]
-    note = "A task's best figure at any time since it was learned, minus its last. The task learned last has no later."
+    note = "How much of each task's best figure since it was learned was lost by the end; 0: nothing was forgotten."
     return listing(["method", *tasks], rows) + remark(note)
 
 
@@ -167,13 +169,10 @@ def _cost(result: Result) -> str:
 
 
 def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
-    environment: dict[str, Any] = storage.read_json(storage.join(run_uri, "environment.json"))
     return {
         "recipe": recipe.name,
         "seeds": str(recipe.continual.num_seeds),
         "earlier tasks and later tests": "no overlap" if result["overlap"] else "not checked",
-        "machine": f"{environment['cores']} cores, {environment['processor']}, GPU {environment['gpu'] or 'none'}",
-        "commit": str(environment["commit"]),
-        "date": environment["date"],
+        **machine(read_environment(run_uri)),
         "run folder": run_uri,
     }

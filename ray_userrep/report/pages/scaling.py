@@ -4,6 +4,7 @@ Every figure is drawn from plain values that are handed back beside the page, so
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -12,17 +13,30 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
+from ray_userrep import storage
 from ray_userrep.report.figures import COLOURS, INK, MAIN, SOFT, plain, svg
-from ray_userrep.report.page import Section, facts, figure, listing, page, remark
+from ray_userrep.report.page import Section, drawing, facts, listing, page, remark
+from ray_userrep.report.results import REPORT, load_result
 
 Values = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
 
+def draw(folder: str) -> str:
+    """Write `<study>/report.html`, and the values of its figures, from the stored result; returns its place."""
+    result = load_result(folder)
+    html, values = scaling_page(result["recipe"]["name"], result)
+    for name, plotted in values.items():
+        storage.write_json(storage.join(folder, "figures", f"{name}.json"), plotted)
+    uri = storage.join(folder, REPORT)
+    storage.write_text(uri, html)
+    return uri
+
+
 def scaling_page(name: str, told: Mapping[str, Any]) -> tuple[str, dict[str, Values]]:
     """The page, and the values of each figure by name."""
     kept = {name: values for name, values in _figures(told) if values is not None}
-    drawn = {name: figure(svg(_DRAW[name](values)), _CAPTIONS[name]) for name, values in kept.items()}
+    drawn = {name: drawing(partial(_svg_of, name, values), _CAPTIONS[name]) for name, values in kept.items()}
     sections = [*_told_first(told), Section("Runs", _runs(told["rows"]))]
     sections += [Section("Learning rates tried", _tuning(told["tuning"]))] if told["tuning"] else []
     titles = {
@@ -32,6 +46,10 @@ def scaling_page(name: str, told: Mapping[str, Any]) -> tuple[str, dict[str, Val
     }  # fmt: skip
     sections += [Section(titles[name], drawn[name]) for name in titles if name in drawn]
     return page(f"Scaling study: {name}", _lead(told), sections), kept
+
+
+def _svg_of(name: str, values: Values) -> str:
+    return svg(_DRAW[name](values))
 
 
 def _told_first(told: Mapping[str, Any]) -> Iterator[Section]:

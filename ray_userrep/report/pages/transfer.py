@@ -1,16 +1,15 @@
 """The page of a transfer: which arm is how good, at what cost, with how many labels, and whether pretraining helped."""
 
 from math import log10
-from typing import Any
 
 from ray_userrep import storage
 from ray_userrep.evaluation.statistics import format_table
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import figures
-from ray_userrep.report.page import Section, facts, figure, listing, metrics_table, page, remark
+from ray_userrep.report.page import Section, drawing, facts, listing, metrics_table, page, remark
+from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment
 
-Result = dict[str, Any]
 NEGATIVE = "negative transfer"
 _INDUCTIVE = {
     "text",
@@ -20,13 +19,15 @@ _INDUCTIVE = {
 }  # kinds of items whose vectors are made from what is known of them
 
 
-def write_transfer_report(recipe: Recipe, run_uri: str, result: Result) -> str:
-    """Write `<run>/report.html`; returns its place."""
+def draw(folder: str) -> str:
+    """Write `<run>/report.html` from the stored result; returns its place."""
+    result = load_result(folder)
+    recipe = Recipe.model_validate(result["recipe"])
     sections = []
     for name, task in result["tasks"].items():
         sections += _task_sections(name, task, recipe)
-    sections.append(Section("Run", facts(_facts(recipe, run_uri, result))))
-    uri = storage.join(run_uri, "report.html")
+    sections.append(Section("Run", facts(_facts(recipe, folder, result))))
+    uri = storage.join(folder, REPORT)
     storage.write_text(uri, page(f"Transfer: {recipe.name}", lead(result), sections))
     return uri
 
@@ -78,9 +79,10 @@ def lead(result: Result) -> str:
 def _task_sections(name: str, task: Result, recipe: Recipe) -> list[Section]:
     most, metric = _most(task), task["headline"]
     best = max(most["cost"], key=lambda arm: most["metrics"][arm][metric]["mean"])
-    bars = figures.bars({system: row[metric] for system, row in most["metrics"].items()}, f"{metric}, {name}", best)
-    drawn = figure(
-        figures.svg(bars), "Bars are means over seeds, whiskers 95 % bootstrap intervals over users and seeds."
+    means = {system: row[metric] for system, row in most["metrics"].items()}
+    drawn = drawing(
+        lambda: figures.svg(figures.bars(means, f"{metric}, {name}", best)),
+        "Bars are means over seeds, whiskers 95 % bootstrap intervals over users and seeds.",
     )
     table = metrics_table(most["metrics"], task["measures"], best, _protocol(task, recipe))
     sections = [Section(f"{name}: result", drawn + table)]
@@ -186,7 +188,7 @@ def _curves(task: Result) -> str:
     groups = {"arms": [n for n in systems if n in _most(task)["cost"]], "baselines": _most(task)["baselines"]}
     panels = {f"{metric}, {title}": {n: lines[n] for n in names} for title, names in groups.items() if names}
     caption = "Means over seeds; smaller shares are parts of larger ones."
-    return figure(figures.curves(panels, "training users, log10"), caption)
+    return drawing(lambda: figures.curves(panels, "training users, log10"), caption)
 
 
 def _protocol(task: Result, recipe: Recipe) -> str:
@@ -200,7 +202,6 @@ def _protocol(task: Result, recipe: Recipe) -> str:
 
 
 def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
-    environment: dict[str, Any] = storage.read_json(storage.join(run_uri, "environment.json"))
     counts = result["counts"]
     return {
         "recipe": recipe.name,
@@ -208,9 +209,7 @@ def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
         "items known to the encoder": f"{counts['items_known']:,} of {counts['items']:,}",
         **_cold(result),
         "pretraining and the task's test": "no overlap" if result["overlap"] else "not checked",
-        "machine": f"{environment['cores']} cores, {environment['processor']}, GPU {environment['gpu'] or 'none'}",
-        "commit": str(environment["commit"]),
-        "date": environment["date"],
+        **machine(read_environment(run_uri)),
         **{f"encoder kept, {name}": kept(task) for name, task in result["tasks"].items()},
         "run folder": run_uri,
     }

@@ -12,8 +12,9 @@ import pytest
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import open_corpus
+from ray_userrep.prepare.survey import survey
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.report.pages.data import at_share, collect, top_share
+from ray_userrep.report.pages.data import at_share, top_share
 from ray_userrep.workflows.prepare import run_prepare
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -54,7 +55,7 @@ def prepared(ray_session, tmp_path_factory, log):
 
 
 def test_counts_are_those_of_the_log(prepared, log):
-    found, (rows, _) = collect(*prepared), log
+    found, (rows, _) = survey(*prepared), log
     lengths, counts = rows["user_id"].value_counts(), rows["item_id"].value_counts()
     assert found.users.lengths == lengths.value_counts().to_dict()
     assert found.items == counts.value_counts().to_dict()
@@ -66,7 +67,7 @@ def test_counts_are_those_of_the_log(prepared, log):
 
 
 def test_shares_are_those_of_the_log(prepared, log):
-    frequencies, lengths = collect(*prepared).users.lengths, log[0]["user_id"].value_counts()
+    frequencies, lengths = survey(*prepared).users.lengths, log[0]["user_id"].value_counts()
     for share in (0.5, 0.9, 0.99, 1):
         assert at_share(frequencies, share) == np.quantile(lengths, share, method="inverted_cdf")
     for share in (0.01, 0.2, 1):
@@ -75,7 +76,7 @@ def test_shares_are_those_of_the_log(prepared, log):
 
 
 def test_the_first_rejected_rows_are_shown_with_their_reasons(prepared, log):
-    found = collect(*prepared)
+    found = survey(*prepared)
     manifest = prepared[1].manifest
     assert manifest.quarantined == {"missing_item": 19, "missing_user": 11}
     assert {reason: len(rows) for reason, rows in found.quarantine.items()} == {"missing_item": 3, "missing_user": 3}
@@ -96,6 +97,7 @@ def test_the_page_says_it(prepared, log):
     days = rows["timestamp"].dt.date.value_counts()
     assert f"9 days have interactions, {days.idxmax()} the most: {days.max()}" in told
     assert page.count("<svg") == 3 and "files 2, " in told
+    assert storage.read_json(f"{corpus.uri}/result.json")["counts"]["users"] == users
 
 
 def test_a_split_that_cannot_be_had_is_said_and_nothing_else_is_lost(prepared):
@@ -103,6 +105,6 @@ def test_a_split_that_cannot_be_had_is_said_and_nothing_else_is_lost(prepared):
         split = {"rule": "global_time", "valid_share": share, "test_share": share}
         return Recipe.model_validate({"name": "t", "split": split})
 
-    assert collect(split_by(0.3), prepared[1]).refusal is None
-    found = collect(split_by(0.001), prepared[1])
+    assert survey(split_by(0.3), prepared[1]).refusal is None
+    found = survey(split_by(0.001), prepared[1])
     assert "cannot be cut" in found.refusal and not found.users.split and found.users.lengths

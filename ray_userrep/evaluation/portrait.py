@@ -1,0 +1,76 @@
+"""What a page shows of an encoder beside its figures: the nearest items of common ones, and users on a plane.
+
+Nothing here is measured; what cannot be made is said in its place and ends no run.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ray_userrep.corpus.store import Corpus
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.evaluation.histories import Sequences, sequences_of
+from ray_userrep.evaluation.profile import Features, user_vectors
+
+_MAP_USERS, _ITEMS_SHOWN, _NEIGHBOURS = 1000, 6, 5
+
+
+def nearest_items(encoder: UserEncoder) -> dict[str, list[tuple[str, float]]]:
+    """The commonest items that have names, each with those of the nearest vectors and their cosines."""
+    table = encoder.item_table
+    texts = table.texts() if table is not None else None
+    if texts is None:
+        return {}
+    with torch.inference_mode():
+        vectors_VD = torch.nn.functional.normalize(encoder.items(None).float().cpu(), dim=1)
+    shown = [index for index, text in enumerate(texts) if text][:_ITEMS_SHOWN]
+    cosines, found = (vectors_VD[shown] @ vectors_VD.T).topk(_NEIGHBOURS + 1)
+    return {
+        texts[item]: [(texts[j] or "?", float(c)) for j, c in zip(found[i], cosines[i], strict=True) if j != item][
+            :_NEIGHBOURS
+        ]
+        for i, item in enumerate(shown)
+    }
+
+
+def map_of_users(corpus: Corpus, encoder: UserEncoder) -> dict[str, Any] | None:
+    """User vectors on a plane, with the first attribute that the log has of each; None where it has none.
+
+    `xy` and `labels` are aligned; `failed` says why there are none.
+    """
+    users = corpus.users()
+    if users is None or users.num_columns < 2:
+        return None
+    attribute = next(name for name in users.column_names if name != "user_id")
+    label_of = dict(zip(users["user_id"].to_pylist(), users[attribute].to_pylist(), strict=True))
+    found: dict[str, Any] = {"attribute": attribute, "xy": [], "labels": [], "failed": None}
+    try:
+        ids, vectors_UD = _vectors_of_some(corpus, encoder)
+        xy_U2 = _plane(vectors_UD)
+    except Exception as error:  # a picture's input is worth less than the result that it stands beside
+        return found | {"failed": f"{type(error).__name__}: {error}"}
+    return found | {"xy": xy_U2.round(3).tolist(), "labels": [str(label_of.get(user)) for user in ids]}
+
+
+def _plane(vectors_UD: Features) -> Features:
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    reduced = PCA(min(30, *vectors_UD.shape), random_state=0).fit_transform(vectors_UD)
+    perplexity = min(30.0, (len(vectors_UD) - 1) / 3)
+    plane: Features = TSNE(random_state=0, init="pca", perplexity=perplexity, n_jobs=-1).fit_transform(reduced)
+    return plane
+
+
+def _vectors_of_some(corpus: Corpus, encoder: UserEncoder) -> tuple[list[Any], Features]:
+    """Vectors of users with at least five interactions, so many as the map shows."""
+    ids: list[Any] = []
+    histories: list[Sequences] = []
+    for number in corpus.buckets():
+        bucket = corpus.bucket(number, encoder.side_columns)
+        share = _MAP_USERS // corpus.manifest.num_buckets
+        rows = np.flatnonzero(bucket.lengths_U >= 5)[:share]
+        ids += bucket.user_ids.take(rows).to_pylist()
+        histories.append(sequences_of(bucket).take(rows))
+    return ids, user_vectors(encoder, Sequences.concat(histories))

@@ -1,0 +1,52 @@
+"""What a run left, read back: the result that its page is drawn from, and the records of its training."""
+
+import json
+from typing import Any
+
+from ray_userrep import storage
+from ray_userrep.errors import UserError
+from ray_userrep.training.runs import RESULT
+
+__all__ = ["REPORT", "RESULT", "Result", "load_result", "machine", "read_environment", "read_records"]
+
+REPORT = "report.html"
+Result = dict[str, Any]
+
+
+def load_result(folder: str) -> Result:
+    """The stored result of a run, a study or a prepared corpus, by its folder at any URI.
+
+    Raises:
+        UserError: it is none of these, or it has not ended.
+    """
+    uri = storage.join(storage.absolute(folder), RESULT)
+    if not storage.exists(uri):
+        raise UserError(f"{folder} is no run that has ended: it has no {RESULT}")
+    result = storage.read_json(uri)
+    if not isinstance(result, dict) or "job" not in result:
+        raise UserError(f"{uri} is no result of a job")
+    return result
+
+
+def read_records(folder: str) -> list[dict[str, Any]]:
+    """What a run recorded while it trained, a line of `metrics.jsonl` each."""
+    uri = storage.join(folder, "metrics.jsonl")
+    return [json.loads(line) for line in storage.read_text(uri).splitlines()] if storage.exists(uri) else []
+
+
+def read_environment(folder: str) -> dict[str, Any]:
+    """Versions, commit and hardware of a run; empty where none were stored."""
+    uri = storage.join(folder, "environment.json")
+    found: dict[str, Any] = storage.read_json(uri) if storage.exists(uri) else {}
+    return found
+
+
+def machine(environment: dict[str, Any]) -> dict[str, str]:
+    """Where and by which code a run was made, as rows of a page."""
+    if not environment:
+        return {"machine": "not recorded"}
+    return {
+        "machine": f"{environment['cores']} cores, {environment['processor']}, GPU {environment['gpu'] or 'none'}",
+        "commit": str(environment["commit"]),
+        "date": environment["date"],
+    }
