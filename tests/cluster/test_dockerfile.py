@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ray_userrep import __version__
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "cluster" / "Dockerfile").read_text()
 PINNED = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
@@ -58,7 +60,7 @@ def test_manifests_name_the_image_and_the_ray_of_this_version(filled):
     images = {filled("aws.yaml")["docker"]["image"]}
     for group in (cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]):
         images |= {one["image"] for one in group["template"]["spec"]["containers"]}
-    assert [image.rpartition("/")[2] for image in images] == [f"ray-userrep:{PROJECT['version']}"]
+    assert [image.rpartition("/")[2] for image in images] == [f"ray-userrep:{__version__}"]
     entrypoint = filled("kuberay/job.yaml")["spec"]["entrypoint"].split()[1]
     (place,) = arguments("WORKDIR")
     job = Path(entrypoint).relative_to(place)
@@ -77,7 +79,7 @@ def test_the_package_builds_from_what_is_copied_before_it_is_installed(tmp_path)
     build = "from setuptools.build_meta import build_wheel; print(build_wheel('dist'))"
     done = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith(f"ray_userrep-{PROJECT['version']}")
+    assert done.stdout.splitlines()[-1].startswith(f"ray_userrep-{__version__}")
 
 
 @pytest.mark.parametrize("word", ["ACCOUNT_ID", "REGION", "AMI_ID", "BUCKET"])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 
-from ray_userrep.evaluation import measure
+from ray_userrep.evaluation import metrics
 from ray_userrep.evaluation.metrics import accuracy, auc, mean_of, r2, resamples
 
 
@@ -20,7 +20,7 @@ def test_each_resample_has_as_many_users(monkeypatch):
     whole = drawn(30, 2000)
     assert (whole.sum(1) == 30).all() and whole.mean(0) == pytest.approx(np.ones(30), abs=0.1)
     assert whole.var() == pytest.approx(1 - 1 / 30, abs=0.05)  # that of a binomial
-    monkeypatch.setattr(measure, "_CHUNK", 100)
+    monkeypatch.setattr(metrics, "_CHUNK", 100)
     assert (drawn(30, 2000) == whole).all()
 
 

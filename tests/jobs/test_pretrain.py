@@ -76,7 +76,7 @@ def test_bad_input_is_one_line_and_a_failed_exit(alone, tmp_path):
 
 def test_help_lists_every_field(alone):
     done = subprocess.run(
-        [sys.executable, str(ROOT / "jobs" / "pretrain.py"), "--help"], capture_output=True, text=True
+        [sys.executable, str(ROOT / "jobs" / "pretrain.py"), "--help-all"], capture_output=True, text=True
     )
     assert done.returncode == 0
     assert "--train.zero.stage" in done.stdout and "--objective.softmax.num_negatives" in done.stdout

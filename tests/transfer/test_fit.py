@@ -13,14 +13,16 @@ from ray_userrep.training.records import read_records
 from ray_userrep.transfer.arms.plain import Full, Scratch
 from ray_userrep.transfer.fit import FitSpec, adapt, build_transfer, drop_weights, fit_task, fitted_recipe
 from ray_userrep.transfer.tasks.next_item import NextItemTask
+from tests.training.conftest import small_recipe, write_corpus
 
 FIT = FitSpec(1.0, 0, 0.01)
 
 
 @pytest.fixture
-def world(corpus, recipe):
+def world(tmp_path):
     """A recipe, a corpus, an untrained encoder over it and the task of its next items."""
-    chosen = recipe(**{"transfer.epochs": 4.0, "transfer.batch_tokens": 128, "transfer.arms": ("full",)})
+    corpus = write_corpus(str(tmp_path / "corpus"))
+    chosen = small_recipe(**{"transfer.epochs": 4.0, "transfer.batch_tokens": 128, "transfer.arms": ("full",)})
     torch.manual_seed(1)  # other first weights than scratch is drawn
     encoder = build_encoder(chosen.encoder, corpus.items(), chosen.stream.max_len).eval()
     task = NextItemTask(corpus, (), NextItemTaskConfig(), chosen.objective, chosen.evaluation, "tile")

@@ -8,6 +8,7 @@ import pytest
 
 from ray_userrep import storage
 from ray_userrep.command import parse
+from ray_userrep.workflows.report import run_report
 
 SMALL = [
     "--stream.max_len", "8", "--stream.batch_tokens", "256", "--encoder.width", "16", "--corpus.num_buckets", "3",
@@ -43,7 +44,9 @@ def small():
 
     def recipe(place: str, *more: str):
         places = ["--logs", f"{place}/log", "--corpus", f"{place}/corpus", "--run", f"{place}/run"]
-        return parse([*places, *SMALL, *more])
+        words = [*places, *SMALL, *more]
+        chosen = dict(zip(words[::2], words[1::2], strict=True))  # what a test says comes last
+        return parse([word for option in chosen.items() for word in option])
 
     return recipe
 
@@ -52,3 +55,16 @@ def small():
 def write_log():
     """Writes the small log below a place."""
     return _write_log
+
+
+@pytest.fixture
+def same_page_again():
+    """Checks that a run's page, drawn again from what is stored, is the one that the job wrote."""
+
+    def check(folder: str) -> None:
+        written = storage.read_text(f"{folder}/report.html")
+        storage.delete(f"{folder}/report.html")
+        assert run_report(folder) == f"{folder}/report.html"
+        assert storage.read_text(f"{folder}/report.html") == written
+
+    return check

@@ -18,7 +18,9 @@ SEQUENCE = [
 ONE_METHOD = ["--continual.methods", '["conure"]', "--continual.num_seeds", "1"]
 
 
-def test_one_command_learns_in_turn_and_reports(ray_session, write_log, small, tmp_path, capsys, monkeypatch):
+def test_one_command_learns_in_turn_and_reports(
+    ray_session, write_log, small, tmp_path, capsys, monkeypatch, same_page_again
+):
     write_log(f"{tmp_path}/log")
     recipe = small(str(tmp_path), *SEQUENCE)
     phases, adapt = [], continual.adapt
@@ -41,6 +43,7 @@ def test_one_command_learns_in_turn_and_reports(ray_session, write_log, small, t
     printed = capsys.readouterr().out
     assert "(resumed)" in printed and "conure: all earlier tasks predict bit for bit" in printed
     check_result(storage.read_json(f"{tmp_path}/run/result.json"))
+    same_page_again(f"{tmp_path}/run")
     page = storage.read_text(f"{tmp_path}/run/report.html")
     for words in (
         "Forgotten at the end",

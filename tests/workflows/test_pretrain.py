@@ -10,6 +10,8 @@ import pytest
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
+from ray_userrep.report import figures
+from ray_userrep.report.pages import pretrain as pretrain_page
 from ray_userrep.workflows.embed import run_embed
 from ray_userrep.workflows.evaluate import run_evaluate
 from ray_userrep.workflows.prepare import open_or_prepare
@@ -25,14 +27,16 @@ def check_result(result, num_interactions):
     assert len(result["split_fingerprint"]) == 16
 
 
-def test_everything_on_an_object_store(ray_session, s3_uri, write_log, small, tmp_path, capsys):
+def test_everything_on_an_object_store(ray_session, s3_uri, write_log, small, tmp_path, capsys, same_page_again):
     num_interactions = write_log(f"{s3_uri}/log")
     recipe = small(s3_uri)
-    run_pretrain(recipe)
+    returned = run_pretrain(recipe)
     printed = capsys.readouterr().out
     assert "NDCG@10" in printed and f"{s3_uri}/run/report.html" in printed
     result = storage.read_json(f"{s3_uri}/run/result.json")
     check_result(result, num_interactions)
+    assert returned == result and result["run"] == f"{s3_uri}/run"
+    same_page_again(f"{s3_uri}/run")
     assert result["metrics"]["ndcg@10"]["mean"] > 0.3
     assert "<svg" in storage.read_text(f"{s3_uri}/run/report.html")
     assert storage.read_json(f"{s3_uri}/run/recipe.json")["run"] == f"{s3_uri}/run"
@@ -40,6 +44,7 @@ def test_everything_on_an_object_store(ray_session, s3_uri, write_log, small, tm
 
     run_embed(recipe, f"{s3_uri}/run/encoder", f"{s3_uri}/vectors")
     run_evaluate(recipe, f"{s3_uri}/run/encoder", f"{s3_uri}/evaluation")
+    same_page_again(f"{s3_uri}/evaluation")
     again = storage.read_json(f"{s3_uri}/evaluation/result.json")
     assert again["metrics"] == result["metrics"]
     assert again["split_fingerprint"] == result["split_fingerprint"]
@@ -116,6 +121,28 @@ def test_a_bad_log_is_one_clear_line_and_nothing_is_left(ray_session, small, tmp
     assert "\n" not in str(caught.value)
     assert not storage.exists(f"{tmp_path}/run")
     assert not [path for path in (tmp_path / "corpus").rglob("*") if path.is_file()]
+
+
+def test_a_result_is_stored_before_its_page_and_a_picture_ends_no_run(
+    ray_session, write_log, small, tmp_path, monkeypatch
+):
+    write_log(f"{tmp_path}/log")
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("no plane")
+
+    monkeypatch.setattr("ray_userrep.evaluation.portrait._plane", broken)
+    monkeypatch.setattr(figures, "bars", broken)
+    drawn: list[bool] = []
+    result_uri = f"{tmp_path}/run/result.json"
+    draw = pretrain_page.draw
+    monkeypatch.setattr(pretrain_page, "draw", lambda folder: drawn.append(storage.exists(result_uri)) or draw(folder))
+    run_pretrain(small(str(tmp_path), "--train.max_steps", "3"))
+    assert drawn == [True]
+    page = storage.read_text(f"{tmp_path}/run/report.html")
+    assert "Users could not be laid out on a plane: ZeroDivisionError: no plane" in page
+    assert "A picture could not be drawn (ZeroDivisionError: no plane)" in page and "<svg" in page
+    assert set(storage.read_json(result_uri)["user_map"]) == {"attribute", "xy", "labels", "failed"}
 
 
 def test_a_missing_bucket_is_named(ray_session, s3_uri, small):

@@ -53,7 +53,9 @@ def kill_after_first(place: Path) -> None:
     assert results(place / "run"), (place / "killed.log").read_text()
 
 
-def test_a_killed_study_goes_on_and_is_the_one_that_was_left_alone(ray_session, write_log, tmp_path, capsys):
+def test_a_killed_study_goes_on_and_is_the_one_that_was_left_alone(
+    ray_session, write_log, tmp_path, capsys, same_page_again
+):
     write_log(f"{tmp_path}/log")
     kill_after_first(tmp_path)
     before = results(tmp_path / "run")
@@ -74,6 +76,7 @@ def test_a_killed_study_goes_on_and_is_the_one_that_was_left_alone(ray_session, 
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
         assert {name: one[name] for name in same} == {name: other[name] for name in same}
     check_study(tmp_path / "run", ours)
+    same_page_again(f"{tmp_path}/run")
 
     untouched = results(tmp_path / "run")
     run_scale(recipe, config())

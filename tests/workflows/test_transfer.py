@@ -16,7 +16,9 @@ TRANSFER = [
 ]  # fmt: skip
 
 
-def test_one_command_pretrains_compares_and_reports(ray_session, write_log, small, tmp_path, capsys, monkeypatch):
+def test_one_command_pretrains_compares_and_reports(
+    ray_session, write_log, small, tmp_path, capsys, monkeypatch, same_page_again
+):
     write_log(f"{tmp_path}/log")
     recipe = small(str(tmp_path), *TRANSFER)
     offers, offer = [], Keeper.offer
@@ -43,6 +45,7 @@ def test_one_command_pretrains_compares_and_reports(ray_session, write_log, smal
     check_result(storage.read_json(f"{tmp_path}/run/result.json"))
     readouts_are_those_that_validation_prefers(f"{tmp_path}/run")
     the_best_encoder_is_kept(f"{tmp_path}/run", printed)
+    same_page_again(f"{tmp_path}/run")
     page = storage.read_text(f"{tmp_path}/run/report.html")
     for words in (
         "<svg",
