@@ -45,9 +45,9 @@ def plain(found: Survey) -> dict[str, Any]:
     """A survey as JSON takes it."""
     rows = {reason: [_placed(row) for row in rows] for reason, rows in found.quarantine.items()}
     return {
-        "lengths": found.users.lengths,
-        "items": found.items,
-        "split": found.users.split,
+        "lengths": {str(number): count for number, count in found.users.lengths.items()},
+        "items": {str(number): count for number, count in found.items.items()},
+        "split": dict(found.users.split),
         "refusal": found.refusal,
         "quarantine": rows,
     }
