@@ -18,7 +18,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import continual as page
-from ray_userrep.report.results import RESULT, Result
+from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
 from ray_userrep.transfer.continual.figures import method_figures, over_single, task_figures
 from ray_userrep.transfer.continual.fit import Learned, learn_sequence
@@ -45,7 +45,7 @@ def run_continual(recipe: Recipe) -> Result:
         storage.write_json(storage.join(run_uri, RESULT), result)
     print(page.printed(result))
     print(f"report    {page.draw(run_uri)}")
-    return result
+    return load_result(run_uri)
 
 
 def compare_methods(recipe: Recipe, source: Corpus, run_uri: str) -> Result:

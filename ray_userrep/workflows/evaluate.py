@@ -27,7 +27,7 @@ from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
-from ray_userrep.report.results import RESULT, Result
+from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training.runs import environment
 from ray_userrep.workflows.prepare import open_or_prepare
 
@@ -53,7 +53,7 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     print(page.printed(result))
     print(f"result    {result_uri}")
     print(f"report    {page.draw(folder)}")
-    return result
+    return load_result(folder)
 
 
 def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> Result:

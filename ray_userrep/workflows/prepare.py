@@ -16,7 +16,7 @@ from ray_userrep.prepare.side_tables import read_sources
 from ray_userrep.prepare.survey import plain, survey
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import data as page
-from ray_userrep.report.results import RESULT, Result
+from ray_userrep.report.results import RESULT, Result, load_result
 
 
 def run_prepare(recipe: Recipe) -> Result:
@@ -36,7 +36,7 @@ def run_prepare(recipe: Recipe) -> Result:
     print("\n".join(f"{name:22s} {value}" for name, value in page.describe(result["corpus"]).items()))
     print(f"corpus    {corpus.uri} (version {corpus.manifest.version})")
     print(f"report    {page.draw(corpus.uri)}")
-    return result
+    return load_result(corpus.uri)
 
 
 def open_or_prepare(recipe: Recipe) -> Corpus:

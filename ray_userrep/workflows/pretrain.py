@@ -10,7 +10,7 @@ from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
-from ray_userrep.report.results import RESULT, Result
+from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
 from ray_userrep.training.fit import load_encoder
 from ray_userrep.training.records import progress_line
@@ -46,7 +46,7 @@ def run_pretrain(recipe: Recipe) -> Result:
     print(page.printed(result))
     print("time      " + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
     print(f"report    {page.draw(run_uri)}")
-    return result
+    return load_result(run_uri)
 
 
 def _corpus(recipe: Recipe, run_uri: str) -> Corpus:

@@ -22,7 +22,7 @@ from ray_userrep.planner.ladder import shape_of
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.report.pages import scaling as page
-from ray_userrep.report.results import RESULT, Result
+from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.scaling.law.law import RunSize, law_table, study_law
 from ray_userrep.scaling.law.points import MIN_POINTS
 from ray_userrep.scaling.study.grid import (
@@ -72,10 +72,10 @@ def run_scale(recipe: Recipe, config: ScaleConfig) -> Result:
         watch.keep(folder)
         told = _trained_and_fitted(recipe, config, corpus, folder, _Live(watch))
     told |= {"utilisation": utilisation(folder)}
-    result = _stored(folder, recipe, config, told)
+    _stored(folder, recipe, config, told)
     print(printed(told))
     print(f"report    {page.draw(folder)}")
-    return result
+    return load_result(folder)
 
 
 def _trained_and_fitted(
@@ -266,7 +266,7 @@ def _proof(prediction: dict[str, Any] | None, rows: Sequence[dict[str, Any]]) ->
     return proof
 
 
-def _stored(folder: str, recipe: Recipe, config: ScaleConfig, told: dict[str, Any]) -> Result:
+def _stored(folder: str, recipe: Recipe, config: ScaleConfig, told: dict[str, Any]) -> None:
     """Store the points and the result, which its page is drawn from."""
     columns = ("N", "D", "loss", "C", "seed", "epochs")
     text = io.StringIO()
@@ -276,7 +276,6 @@ def _stored(folder: str, recipe: Recipe, config: ScaleConfig, told: dict[str, An
     result = {"job": "scale", "recipe": recipe.model_dump(mode="json"), "scale": config.model_dump(mode="json")}
     result |= {"run": folder, "environment": runs.environment()} | told
     storage.write_json(storage.join(folder, RESULT), result)
-    return result
 
 
 class _Live:

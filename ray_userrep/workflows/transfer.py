@@ -24,7 +24,7 @@ from ray_userrep.recipe.encoder import EncoderConfig, ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.transfer import LabelTaskConfig, NextItemTaskConfig
 from ray_userrep.report.pages import transfer as page
-from ray_userrep.report.results import RESULT, Result
+from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.transfer.arms.base import Arm, freeze
@@ -56,7 +56,7 @@ def run_transfer(recipe: Recipe) -> Result:
         storage.write_json(storage.join(run_uri, RESULT), result)
     print(page.printed(result))
     print(f"report    {page.draw(run_uri)}")
-    return result
+    return load_result(run_uri)
 
 
 def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
