@@ -5,6 +5,7 @@ schemes that pyarrow lacks, more slowly. Every write appears whole or not at all
 locally, one upload on an object store. S3 takes its endpoint, region and credentials from the usual AWS places.
 """
 
+import errno
 import io
 import json
 import os
@@ -245,9 +246,20 @@ def delete(uri: str) -> None:
         kind = filesystem.get_file_info(path).type
         with suppress(FileNotFoundError):  # somebody else deleted it meanwhile
             if kind == pafs.FileType.Directory:
-                filesystem.delete_dir(path)
+                _delete_dir(filesystem, path)
             elif kind == pafs.FileType.File:
                 filesystem.delete_file(path)
+
+
+def _delete_dir(filesystem: pafs.FileSystem, path: str) -> None:
+    """Remove a folder, again where somebody wrote into it meanwhile."""
+    for _ in range(_MORE_ATTEMPTS):
+        try:
+            return filesystem.delete_dir(path)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+    filesystem.delete_dir(path)
 
 
 @contextmanager
