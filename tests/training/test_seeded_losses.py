@@ -1,0 +1,90 @@
+"""Losses of three recipes as they were stored: a change that should not change numbers is held to them.
+
+Bare loop, and two ranks with ZeRO 0 and 3. Other processors round otherwise, hence the tolerance.
+"""
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from ray_userrep import recipes, storage
+from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
+from ray_userrep.corpus.text import rewordings, texts_of, vectors_uri
+from ray_userrep.recipe.corpus import TextConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.fit import fit
+from tests.training.conftest import write_corpus
+from tests.training.test_elastic import curve, rank_main
+
+STORED = json.loads(Path(__file__).with_name("seeded_losses.json").read_text())
+TEXT_WIDTH = 12
+
+
+def small(name: str) -> Recipe:
+    """The recipe with windows, batches and steps cut down."""
+    raw = recipes.recipe(name).model_dump()
+    raw["stream"] |= {"max_len": 8, "batch_tokens": 128}
+    raw["train"] |= {"max_steps": 12, "epochs": 9.0, "log_every": 4}
+    if name == "unisrec":
+        raw["encoder"]["width"] = 32
+    return Recipe.model_validate(raw)
+
+
+def in_two_domains_with_texts(corpus: Corpus, config: TextConfig) -> Corpus:
+    """The corpus with every third interaction in another domain, and drawn text vectors."""
+    items_uri = storage.join(corpus.uri, corpus.manifest.items)
+    items = storage.read_parquet(items_uri)
+    texts = pa.array([f"thing {i % 7} number {i}" for i in range(len(items))])
+    storage.write_parquet(items_uri, items.append_column("text", texts))
+    for file in corpus.manifest.sequences:
+        uri = storage.join(corpus.uri, file.path)
+        table = storage.read_parquet(uri)
+        lists = table["items"].combine_chunks()
+        domains = np.where(np.arange(len(lists.flatten())) % 3 == 0, "music", "books")
+        column = pa.ListArray.from_arrays(lists.offsets, pa.array(domains.tolist()))
+        storage.write_parquet(uri, table.append_column("domain", column))
+    update = {"domains": {"books": 1, "music": 1}, "side_columns": ["domain"]}
+    storage.write_json(manifest_uri(corpus.uri, 1), corpus.manifest.model_copy(update=update).model_dump())
+    corpus = open_corpus(corpus.uri)
+    table, rng = corpus.items(), np.random.default_rng(5)
+    for reword in rewordings(config).values():
+        drawn = pa.array(rng.normal(size=len(table) * TEXT_WIDTH).astype(np.float32))
+        vectors = pa.table({"text_vector": pa.FixedSizeListArray.from_arrays(drawn, TEXT_WIDTH)})
+        storage.write_parquet(vectors_uri(corpus, reword(texts_of(table)), config), vectors)
+    return corpus
+
+
+def with_stage(recipe: Recipe, stage: int) -> Recipe:
+    raw = recipe.model_dump()
+    raw["train"]["zero"]["stage"] = stage
+    return Recipe.model_validate(raw)
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_losses_are_those_that_were_stored(name, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    recipe, corpus = small(name), write_corpus(str(tmp_path / "corpus"))
+    if name == "unisrec":
+        corpus = in_two_domains_with_texts(corpus, recipe.text)
+    bare = lambda model: BareEngine(model, recipe.train, torch.device("cpu"))  # noqa: E731
+    fit(recipe, corpus, str(tmp_path / "bare"), bare, lambda record: None)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ray_userrep.distributed.zero", "ray_userrep.training.fit"])
+    errors = context.Queue()
+    for stage in (0, 3):
+        given = with_stage(recipe, stage).model_dump_json(), corpus.uri, str(tmp_path / f"zero-{stage}"), False, errors
+        meeting = str(tmp_path / f"meeting-{stage}")
+        ranks = [context.Process(target=rank_main, args=(rank, 2, meeting, *given)) for rank in range(2)]
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join()
+    assert errors.empty()
+    for way, stored in STORED[name].items():
+        np.testing.assert_allclose(curve(tmp_path / way), stored, rtol=1e-4, err_msg=way)
