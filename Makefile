@@ -15,7 +15,7 @@ bin := $(VENV)/bin
 ready := $(VENV)/.ready
 token := RAY_AUTH_MODE=token
 
-.PHONY: pretrain test slow check setup cluster autoscaling submit stop
+.PHONY: pretrain test slow check docs setup cluster autoscaling submit stop
 
 pretrain: $(ready)
 	$(bin)/python jobs/pretrain.py
@@ -30,6 +30,11 @@ check: $(ready)
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
+
+# The site in build/site; a broken link is an error.
+docs: $(ready)
+	$(bin)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(bin)/mkdocs build --strict
 
 setup: $(ready)
 
