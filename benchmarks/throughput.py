@@ -22,8 +22,7 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit
-from ray_userrep.training.records import read_records
-from ray_userrep.training.runs import environment
+from ray_userrep.training.runs import environment, read_records
 from ray_userrep.workflows.prepare import open_or_prepare
 
 WARMUP_RECORDS = 2

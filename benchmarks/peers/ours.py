@@ -27,7 +27,7 @@ from ray_userrep.objectives.softmax import ItemSoftmax
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit
-from ray_userrep.training.records import read_records
+from ray_userrep.training.runs import read_records
 from ray_userrep.training.step import TrainModel, Views
 
 _SKIPPED_STEPS, _OBSERVED_STEPS = 20, 100

@@ -149,6 +149,7 @@ def newest_version(uri: str) -> int | None:
 
 
 def manifest_uri(uri: str, version: int) -> str:
+    """Where the manifest of a corpus's version is, or will be."""
     return storage.join(uri, "manifests", f"{version:06d}.json")
 
 

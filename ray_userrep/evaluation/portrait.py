@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
@@ -54,9 +56,6 @@ def map_of_users(corpus: Corpus, encoder: UserEncoder) -> dict[str, Any] | None:
 
 
 def _plane(vectors_UD: Features) -> Features:
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
     reduced = PCA(min(30, *vectors_UD.shape), random_state=0).fit_transform(vectors_UD)
     perplexity = min(30.0, (len(vectors_UD) - 1) / 3)
     plane: Features = TSNE(random_state=0, init="pca", perplexity=perplexity, n_jobs=-1).fit_transform(reduced)

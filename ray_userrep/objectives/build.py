@@ -1,7 +1,7 @@
 """From an objective's config to the objective."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -79,8 +79,10 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
             return Autoregressive(build_softmax(config.softmax, data))
         case AutoencodingConfig():
             return _autoencoding(config, encoder, data)
-        case _:
+        case ContrastiveConfig():
             return _contrastive(config, encoder, data)
+        case never:
+            assert_never(never)
 
 
 def _autoencoding(config: AutoencodingConfig, encoder: EncoderConfig, data: ObjectiveData) -> Autoencoding:

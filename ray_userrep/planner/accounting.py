@@ -9,7 +9,7 @@ Shapes: B windows of a micro-batch.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import torch
@@ -27,13 +27,18 @@ from ray_userrep.recipe.encoder import (
     CNNConfig,
     EncoderConfig,
     GRUConfig,
+    HashedItemsConfig,
     HSTUConfig,
+    IdItemsConfig,
     ItemPartConfig,
+    MeanConfig,
     ProjectedItemsConfig,
     RowItemsConfig,
+    SideItemsConfig,
     TextItemsConfig,
     TransformerConfig,
     WhitenedMoEItemsConfig,
+    WordItemsConfig,
 )
 from ray_userrep.recipe.objective import (
     AutoencodingConfig,
@@ -130,9 +135,11 @@ def _objective(
             targets = float(_expected_hidden(objective, seen_B).sum())
             views = [seen_B + (encoder.readout == "cls")]
             heads = 2 * _TRAINED * targets * encoder.width * sum(FIELDS[name].size for name in objective.heads)
-        case _:
+        case ContrastiveConfig():
             seen_B = _newest(lengths_B, lookahead - objective.lookahead()) - objective.same_target
             return _contrastive(encoder, objective, catalogue, seen_B)
+        case never:
+            assert_never(never)
     rows = sum(float(view.sum()) for view in views)
     backbone = sum(_backbone(encoder.backbone, encoder.width, view) for view in views)
     looked_up, scores = _softmax(softmax, encoder.width, catalogue, targets)
@@ -162,8 +169,10 @@ def _look(objective: ContrastiveConfig, lengths_B: Lengths, number: int) -> Leng
             return np.maximum(1, np.rint(lengths_B * (1 - objective.share)).astype(np.int64))
         case "domains":
             return np.maximum(1, lengths_B // 2)
-        case _:
+        case "mask" | "permute":
             return lengths_B
+        case never:
+            assert_never(never)
 
 
 def _share(lengths_B: Lengths, share: float) -> Lengths:
@@ -207,8 +216,10 @@ def _products_of_item(part: ItemPartConfig | RowItemsConfig, text_width: int, wi
             return num_experts * text_width * (_TRAINED - 1) * (width + 2)
         case ProjectedItemsConfig(table_width=table_width):
             return _TRAINED * table_width * width
-        case _:
+        case IdItemsConfig() | WordItemsConfig() | SideItemsConfig() | HashedItemsConfig() | RowItemsConfig():
             return 0
+        case never:
+            assert_never(never)
 
 
 def _backbone(config: BackboneConfig, width: int, lengths_B: Lengths) -> float:
@@ -227,8 +238,10 @@ def _backbone(config: BackboneConfig, width: int, lengths_B: Lengths) -> float:
             # The state before a window's first item is zero and has no gradient.
             first = 2 * 3 * float((lengths_B > 0).sum()) * width**2
             return config.num_layers * (linear * 7 - first)
-        case _:
+        case MeanConfig():
             return config.num_layers * linear * 8  # the mean's two maps to and from four widths
+        case never:
+            assert_never(never)
 
 
 def _transformer_maps(config: TransformerConfig, width: int) -> float:

@@ -6,7 +6,7 @@ same models, before any work starts.
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -68,12 +68,7 @@ def with_texts(base: Recipe, texts: Mapping[str, str]) -> Recipe:
     Raises:
         UserError: as `validated`.
     """
-    raw = base.model_dump()
-    # Kinds first: choosing another kind of part resets the part, which must not undo its other options.
-    for path, text in sorted(texts.items(), key=lambda one: one[0].rsplit(".", 1)[-1] not in TAGS):
-        path = ALIASES.get(path, path)
-        _assign(raw, path, _value(text, _kinds_at(path)))
-    return validated(raw)
+    return _with(base, ((name, _value(text, _kinds_at(ALIASES.get(name, name)))) for name, text in texts.items()))
 
 
 def with_values(base: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -82,9 +77,14 @@ def with_values(base: Recipe, values: Mapping[str, Any]) -> Recipe:
     Raises:
         UserError: as `validated`.
     """
+    return _with(base, _flattened(values))
+
+
+def _with(base: Recipe, named: Iterable[tuple[str, Any]]) -> Recipe:
     raw = base.model_dump()
-    for path, value in sorted(_flattened(values), key=lambda one: one[0].rsplit(".", 1)[-1] not in TAGS):
-        _assign(raw, ALIASES.get(path, path), value)
+    # Kinds first: choosing another kind of part resets the part, which must not undo its other options.
+    for name, value in sorted(named, key=lambda one: one[0].rsplit(".", 1)[-1] not in TAGS):
+        _assign(raw, ALIASES.get(name, name), value)
     return validated(raw)
 
 

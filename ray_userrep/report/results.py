@@ -1,13 +1,12 @@
-"""What a run left, read back: the result that its page is drawn from, and the records of its training."""
+"""What a run left, read back: the result that its page is drawn from, and where it was made."""
 
-import json
 from typing import Any
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.training.runs import RESULT
+from ray_userrep.training.runs import ENVIRONMENT, RESULT
 
-__all__ = ["REPORT", "RESULT", "Result", "load_result", "machine", "read_environment", "read_records"]
+__all__ = ["REPORT", "RESULT", "Result", "load_result", "machine", "read_environment"]
 
 REPORT = "report.html"
 Result = dict[str, Any]
@@ -28,15 +27,9 @@ def load_result(folder: str) -> Result:
     return result
 
 
-def read_records(folder: str) -> list[dict[str, Any]]:
-    """What a run recorded while it trained, a line of `metrics.jsonl` each."""
-    uri = storage.join(folder, "metrics.jsonl")
-    return [json.loads(line) for line in storage.read_text(uri).splitlines()] if storage.exists(uri) else []
-
-
 def read_environment(folder: str) -> dict[str, Any]:
     """Versions, commit and hardware of a run; empty where none were stored."""
-    uri = storage.join(folder, "environment.json")
+    uri = storage.join(folder, ENVIRONMENT)
     found: dict[str, Any] = storage.read_json(uri) if storage.exists(uri) else {}
     return found
 

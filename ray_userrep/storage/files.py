@@ -201,6 +201,7 @@ def read_text(uri: str) -> str:
 
 
 def write_text(uri: str, text: str) -> None:
+    """Write a text file whole, in UTF-8, over what was there."""
     write_bytes(uri, text.encode())
 
 
@@ -217,6 +218,7 @@ def read_json(uri: str) -> Any:
 
 
 def write_json(uri: str, obj: Any) -> None:
+    """Write plain values as an indented JSON document, over what was there."""
     write_bytes(uri, (json.dumps(obj, indent=2, ensure_ascii=False) + "\n").encode())
 
 

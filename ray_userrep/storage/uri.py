@@ -23,6 +23,11 @@ def join(uri: str, *parts: str) -> str:
 
 
 def s3_parts(uri: str) -> tuple[str, str]:
+    """Bucket and key of an S3 URI.
+
+    Raises:
+        UserError: it names no bucket.
+    """
     bucket, _, key = uri.removeprefix("s3://").rstrip("/").partition("/")
     if not bucket:
         raise UserError(f"{uri}: an S3 URI names a bucket: s3://BUCKET/FOLDER")

@@ -11,8 +11,8 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from ray_userrep import storage
+from ray_userrep.training.runs import RECORDS, read_records
 
-FILE = "metrics.jsonl"
 _REWRITE_SECONDS = 30.0
 _NAMED_DOMAINS = 5
 _NO_METRIC = ("kind", "step", "seconds", "stopped")  # of a validation
@@ -23,7 +23,7 @@ class MetricsFile:
     """`<run>/metrics.jsonl`; on resume, records after the checkpoint's step are dropped."""
 
     def __init__(self, run_uri: str, resumed_step: int) -> None:
-        self._uri = storage.join(run_uri, FILE)
+        self._uri = storage.join(run_uri, RECORDS)
         self._lines = [json.dumps(r) for r in read_records(run_uri) if r["step"] <= resumed_step]
         self._written = 0.0
         self.flush()
@@ -55,12 +55,6 @@ class TensorBoard:
         self._writer.close()
         storage.upload_dir(self._scratch.name, self._uri)
         self._scratch.cleanup()
-
-
-def read_records(run_uri: str) -> list[dict[str, Any]]:
-    """All records of a run so far."""
-    uri = storage.join(run_uri, FILE)
-    return [json.loads(line) for line in storage.read_text(uri).splitlines()] if storage.exists(uri) else []
 
 
 def progress_line(record: dict[str, Any]) -> str:

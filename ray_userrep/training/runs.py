@@ -25,7 +25,7 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.recipe import Recipe
 
-RESULT = "result.json"
+RESULT, RECORDS, ENVIRONMENT = "result.json", "metrics.jsonl", "environment.json"
 _RECIPE = "recipe.json"
 _LEASE = "lease.json"
 _LEASE_SECONDS = 60.0
@@ -85,7 +85,7 @@ def open_run(recipe: Recipe, run_uri: str) -> bool:
     recipe_uri = storage.join(run_uri, _RECIPE)
     resumed = storage.exists(recipe_uri)
     storage.write_text(recipe_uri, recipe.model_dump_json(indent=2) + "\n")
-    storage.write_json(storage.join(run_uri, "environment.json"), environment())
+    storage.write_json(storage.join(run_uri, ENVIRONMENT), environment())
     return resumed
 
 
@@ -118,6 +118,12 @@ def differences(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> list[
         elif left != right:
             names.append(prefix + key)
     return names
+
+
+def read_records(run_uri: str) -> list[dict[str, Any]]:
+    """What a run recorded so far while it trained, a line each."""
+    uri = storage.join(run_uri, RECORDS)
+    return [json.loads(line) for line in storage.read_text(uri).splitlines()] if storage.exists(uri) else []
 
 
 def environment() -> dict[str, Any]:

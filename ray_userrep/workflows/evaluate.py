@@ -28,7 +28,7 @@ from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
-from ray_userrep.training.runs import environment
+from ray_userrep.training.runs import ENVIRONMENT, environment
 from ray_userrep.workflows.prepare import open_or_prepare
 
 
@@ -48,7 +48,7 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     encoder = UserEncoder.from_pretrained(encoder_uri)
     result = measure(recipe, corpus, encoder, job="evaluate")
     result |= {"encoder": encoder_uri, "timings": {"evaluate": time.perf_counter() - began}}
-    storage.write_json(storage.join(folder, "environment.json"), environment())
+    storage.write_json(storage.join(folder, ENVIRONMENT), environment())
     storage.write_json(result_uri, result)
     print(page.printed(result))
     print(f"result    {result_uri}")

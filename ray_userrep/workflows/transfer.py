@@ -143,7 +143,7 @@ def _pretrained_uri(recipe: Recipe, run_uri: str) -> str:
 
 def _pretrain(recipe: Recipe, run_uri: str) -> None:
     uri = storage.join(run_uri, _PRETRAIN)
-    if not storage.exists(storage.join(uri, runs.RESULT)):
+    if not storage.exists(storage.join(uri, RESULT)):
         run_pretrain(recipe.model_copy(update={"run": uri}))
 
 

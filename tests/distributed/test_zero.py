@@ -10,7 +10,7 @@ from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit
-from ray_userrep.training.records import read_records
+from ray_userrep.training.runs import read_records
 
 STEPS = 30
 

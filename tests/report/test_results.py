@@ -7,7 +7,8 @@ import pytest
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.report.results import load_result, machine, read_environment, read_records
+from ray_userrep.report.results import load_result, machine, read_environment
+from ray_userrep.training.runs import read_records
 
 
 def test_a_result_is_read_back_and_what_is_none_is_refused(tmp_path):

@@ -12,7 +12,8 @@ from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit
-from ray_userrep.training.records import progress_line, read_records
+from ray_userrep.training.records import progress_line
+from ray_userrep.training.runs import read_records
 
 
 def in_domains(corpus: Corpus, names: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Corpus:

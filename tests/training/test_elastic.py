@@ -16,7 +16,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit
-from ray_userrep.training.records import read_records
+from ray_userrep.training.runs import read_records
 
 STEPS = 24
 ROWS = {
@@ -52,22 +52,28 @@ def rank_main(rank, world, meeting, recipe, corpus_uri, run_uri, frozen, errors)
     dist.destroy_process_group()
 
 
+def fit_on_ranks(world, meeting, recipe, corpus_uri, run_uri, frozen=False):
+    """Fits on so many processes of a preloaded server; returns the errors that ranks met."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ray_userrep.distributed.zero", "ray_userrep.training.fit"])
+    errors = context.Queue()
+    given = (world, str(meeting), recipe.model_dump_json(), corpus_uri, str(run_uri), frozen, errors)
+    ranks = [context.Process(target=rank_main, args=(rank, *given)) for rank in range(world)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+    return [errors.get() for _ in range(world)] if not errors.empty() else []
+
+
 @pytest.fixture
 def fit_on(corpus, tmp_path, monkeypatch):
     """Fits on so many processes; returns the errors that ranks met."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ray_userrep.distributed.zero", "ray_userrep.training.fit"])
 
     def run(world, recipe, run_uri, frozen=False):
-        meeting, errors = tmp_path / f"meeting-{len(list(tmp_path.iterdir()))}", context.Queue()
-        given = (world, str(meeting), recipe.model_dump_json(), corpus.uri, str(run_uri), frozen, errors)
-        ranks = [context.Process(target=rank_main, args=(rank, *given)) for rank in range(world)]
-        for process in ranks:
-            process.start()
-        for process in ranks:
-            process.join()
-        return [errors.get() for _ in range(world)] if not errors.empty() else []
+        meeting = tmp_path / f"meeting-{len(list(tmp_path.iterdir()))}"
+        return fit_on_ranks(world, meeting, recipe, corpus.uri, run_uri, frozen)
 
     return run
 

@@ -16,7 +16,8 @@ from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.fit import build_model, fit
 from ray_userrep.training.loop import TrainState
-from ray_userrep.training.records import progress_line, read_records
+from ray_userrep.training.records import progress_line
+from ray_userrep.training.runs import read_records
 
 
 def run(recipe, corpus, run_uri, on_record=lambda record: None):

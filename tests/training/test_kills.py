@@ -24,7 +24,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.feed.plan import Position
 from ray_userrep.feed.stream import make_plan
-from ray_userrep.training.records import read_records
+from ray_userrep.training.runs import read_records
 
 pytestmark = pytest.mark.slow
 

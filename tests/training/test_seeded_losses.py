@@ -4,7 +4,6 @@ Bare loop, and two ranks with ZeRO 0 and 3. Other processors round otherwise, he
 """
 
 import json
-import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,8 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit
 from tests.training.conftest import write_corpus
-from tests.training.test_elastic import curve, rank_main
+from tests.training.test_domains import in_domains
+from tests.training.test_elastic import curve, fit_on_ranks
 
 STORED = json.loads(Path(__file__).with_name("seeded_losses.json").read_text())
 TEXT_WIDTH = 12
@@ -42,14 +42,8 @@ def in_two_domains_with_texts(corpus: Corpus, config: TextConfig) -> Corpus:
     items = storage.read_parquet(items_uri)
     texts = pa.array([f"thing {i % 7} number {i}" for i in range(len(items))])
     storage.write_parquet(items_uri, items.append_column("text", texts))
-    for file in corpus.manifest.sequences:
-        uri = storage.join(corpus.uri, file.path)
-        table = storage.read_parquet(uri)
-        lists = table["items"].combine_chunks()
-        domains = np.where(np.arange(len(lists.flatten())) % 3 == 0, "music", "books")
-        column = pa.ListArray.from_arrays(lists.offsets, pa.array(domains.tolist()))
-        storage.write_parquet(uri, table.append_column("domain", column))
-    update = {"domains": {"books": 1, "music": 1}, "side_columns": ["domain"]}
+    corpus = in_domains(corpus, lambda _, place: np.where(place % 3 == 0, "music", "books"))
+    update = {"domains": {"books": 1, "music": 1}}
     storage.write_json(manifest_uri(corpus.uri, 1), corpus.manifest.model_copy(update=update).model_dump())
     corpus = open_corpus(corpus.uri)
     table, rng = corpus.items(), np.random.default_rng(5)
@@ -74,17 +68,8 @@ def test_losses_are_those_that_were_stored(name, tmp_path, monkeypatch):
         corpus = in_two_domains_with_texts(corpus, recipe.text)
     bare = lambda model: BareEngine(model, recipe.train, torch.device("cpu"))  # noqa: E731
     fit(recipe, corpus, str(tmp_path / "bare"), bare, lambda record: None)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ray_userrep.distributed.zero", "ray_userrep.training.fit"])
-    errors = context.Queue()
     for stage in (0, 3):
-        given = with_stage(recipe, stage).model_dump_json(), corpus.uri, str(tmp_path / f"zero-{stage}"), False, errors
-        meeting = str(tmp_path / f"meeting-{stage}")
-        ranks = [context.Process(target=rank_main, args=(rank, 2, meeting, *given)) for rank in range(2)]
-        for process in ranks:
-            process.start()
-        for process in ranks:
-            process.join()
-    assert errors.empty()
+        place = tmp_path / f"meeting-{stage}", with_stage(recipe, stage), corpus.uri, tmp_path / f"zero-{stage}"
+        assert fit_on_ranks(2, *place) == []
     for way, stored in STORED[name].items():
         np.testing.assert_allclose(curve(tmp_path / way), stored, rtol=1e-4, err_msg=way)

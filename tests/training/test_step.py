@@ -12,7 +12,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import identity_gather
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit
-from ray_userrep.training.records import read_records
+from ray_userrep.training.runs import read_records
 from ray_userrep.training.step import RowAdam
 
 

@@ -16,7 +16,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.training import fit as module
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import build_model, fit
-from ray_userrep.training.records import read_records
+from ray_userrep.training.runs import read_records
 from ray_userrep.training.warm_start import warm_start
 
 NEW = ["new-a", "new-b"]

@@ -9,7 +9,7 @@ from ray_userrep.evaluation.metrics import ndcg
 from ray_userrep.recipe.corpus import LeaveOneOutConfig
 from ray_userrep.recipe.transfer import NextItemTaskConfig
 from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.records import read_records
+from ray_userrep.training.runs import read_records
 from ray_userrep.transfer.arms.plain import Full, Scratch
 from ray_userrep.transfer.fit import FitSpec, adapt, build_transfer, drop_weights, fit_task, fitted_recipe
 from ray_userrep.transfer.tasks.next_item import NextItemTask

@@ -1,12 +1,21 @@
 """From a backbone's config to the backbone."""
 
+from typing import assert_never
+
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.backbones.cnn import DilatedCNN
 from ray_userrep.encoder.backbones.gru import GRU
 from ray_userrep.encoder.backbones.hstu import HSTU
 from ray_userrep.encoder.backbones.mean import Mean
 from ray_userrep.encoder.backbones.transformer import Transformer
-from ray_userrep.recipe.encoder import BackboneConfig, CNNConfig, GRUConfig, HSTUConfig, MeanConfig
+from ray_userrep.recipe.encoder import (
+    BackboneConfig,
+    CNNConfig,
+    GRUConfig,
+    HSTUConfig,
+    MeanConfig,
+    TransformerConfig,
+)
 
 
 def build_backbone(config: BackboneConfig, width: int, max_len: int) -> Backbone:
@@ -20,5 +29,7 @@ def build_backbone(config: BackboneConfig, width: int, max_len: int) -> Backbone
             return GRU(config, width)
         case MeanConfig():
             return Mean(config, width)
-        case _:
+        case TransformerConfig():
             return Transformer(config, width, max_len)
+        case never:
+            assert_never(never)

@@ -1,5 +1,7 @@
 """From an item embedder's config to the embedder."""
 
+from typing import assert_never
+
 import torch
 
 from ray_userrep.corpus.items import ItemTable
@@ -13,6 +15,7 @@ from ray_userrep.recipe.encoder import (
     ItemsConfig,
     ProjectedItemsConfig,
     RowItemsConfig,
+    SideItemsConfig,
     SumItemsConfig,
     TextItemsConfig,
     WhitenedMoEItemsConfig,
@@ -45,8 +48,10 @@ def build_items(
             return RowItems(num_items, width)
         case IdItemsConfig(start=start):
             return IdItems(num_items, width, _start(table, width) if start == "text" else None)
-        case _:
-            return SideItems(config.num_rows, width)
+        case SideItemsConfig(num_rows=num_rows):
+            return SideItems(num_rows, width)
+        case never:
+            assert_never(never)
 
 
 def _start(table: ItemTable | None, width: int) -> torch.Tensor | None:

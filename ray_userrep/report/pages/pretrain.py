@@ -10,7 +10,8 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import figures
 from ray_userrep.report.page import Section, drawing, facts, metrics_table, neighbours, page, remark
 from ray_userrep.report.pages.data import describe
-from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment, read_records
+from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment
+from ray_userrep.training.runs import read_records
 
 _METRICS = ("hr@10", HEADLINE, "mrr@10")
 _VALIDATED = {HEADLINE: "NDCG@10", "log likelihood": "log likelihood"}
@@ -27,7 +28,8 @@ def draw(folder: str) -> str:
         "Bars are means over test users, whiskers 95 % bootstrap intervals.",
     )
     sections = [Section("Result", drawn + metrics_table(rows, _METRICS, name, _protocol(recipe, result)))]
-    if records := read_records(folder):
+    records = read_records(folder)
+    if records:
         sections.append(Section("Training", _curves(records)))
     if result["profile"]:
         sections.append(Section("What the vectors say about users", _profile(result)))
@@ -37,7 +39,7 @@ def draw(folder: str) -> str:
         sections.append(Section("Users", _user_map(result["user_map"])))
     sections += [
         Section("Data", facts(describe(result["corpus"]))),
-        Section("Run", facts(_facts(recipe, folder, result))),
+        Section("Run", facts(_facts(recipe, folder, result, records))),
     ]
     uri = storage.join(folder, REPORT)
     storage.write_text(uri, page(f"User encoder: {name}", verdict(result), sections))
@@ -92,9 +94,9 @@ def _user_map(found: Result) -> str:
     return drawing(lambda: figures.user_map(np.array(found["xy"]), found["labels"]), caption)
 
 
-def _facts(recipe: Recipe, folder: str, result: Result) -> dict[str, str]:
+def _facts(recipe: Recipe, folder: str, result: Result, records: list[Result]) -> dict[str, str]:
     environment = read_environment(folder)
-    train = [r for r in read_records(folder) if r["kind"] == "train"]
+    train = [r for r in records if r["kind"] == "train"]
     rows = {
         "recipe": recipe.name,
         "seed": str(recipe.seed),
@@ -120,7 +122,7 @@ def _facts(recipe: Recipe, folder: str, result: Result) -> dict[str, str]:
 def printed(result: Result) -> str:
     """The table and the verdict that a job prints."""
     rows = {name: row for name, row in result["baselines"].items()} | {result["recipe"]["name"]: result["metrics"]}
-    lines = [format_table(rows, ["hr@10", HEADLINE, "mrr@10"]), verdict(result)]
+    lines = [format_table(rows, list(_METRICS)), verdict(result)]
     lines += [_profile_line(name, attribute) for name, attribute in result["profile"].items()]
     return "\n".join(lines)
 
@@ -129,7 +131,7 @@ def _profile_line(name: str, attribute: Result) -> str:
     """What a linear model reads of one attribute from the vectors, beside item counts where those were measured."""
     headline, metrics = attribute["headline"], attribute["metrics"]
     found = [f"{system} {metrics[system][headline]['mean']:.3f}" for system in metrics if headline in metrics[system]]
-    return f"{name} can be predicted from the vectors: {headline} {', '.join(found)}"
+    return f"profile   {name} predicted from the vectors: {headline} {', '.join(found)}"
 
 
 def verdict(result: Result) -> str:

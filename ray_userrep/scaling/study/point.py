@@ -42,7 +42,7 @@ from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.callbacks import Sink
 from ray_userrep.training.fit import fit, load_encoder
 from ray_userrep.training.loop import total_steps
-from ray_userrep.training.records import read_records
+from ray_userrep.training.runs import read_records
 
 PointResult = dict[str, Any]
 TRAINED, DIVERGED = "trained", "diverged"

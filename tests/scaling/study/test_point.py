@@ -17,7 +17,7 @@ from ray_userrep.scaling.study.point import (
     spent_on,
     tuned_factors,
 )
-from ray_userrep.training.records import read_records
+from ray_userrep.training.runs import read_records
 from tests.training.conftest import small_recipe, write_corpus
 
 COLD = {"split": {"rule": "cold_user"}, "train.eval_every": 1e9}
