@@ -8,39 +8,31 @@ import torch
 
 from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.fit import fit
 from ray_userrep.training.runs import read_records
+from tests.ranks import fit_bare, fit_on_ranks, losses
 
 STEPS = 30
-
-
-def curve(run_uri):
-    return [loss for r in read_records(str(run_uri)) if r["kind"] == "train" for loss in r["losses"]]
 
 
 def validations(run_uri, metric):
     return [r[metric] for r in read_records(str(run_uri)) if r["kind"] == "validation"]
 
 
-@pytest.fixture
-def bare(corpus, recipe, tmp_path):
-    """The bare loop's losses and encoder, and the recipe they come from."""
-
-    def run(chosen):
-        uri = tmp_path / "bare"
-        fit(chosen, corpus, str(uri), lambda m: BareEngine(m, chosen.train, torch.device("cpu")), lambda record: None)
-        return curve(uri), UserEncoder.from_pretrained(str(uri / "encoder"))
-
-    return run
-
-
 def thirty_steps(recipe, **changes):
     return recipe(**{"train.max_steps": STEPS, "train.epochs": 9.0, "stream.micro_tokens": 48, **changes})
 
 
+def same_as_bare(run, bare):
+    """The curve of every step and the exported weights."""
+    assert len(losses(bare)) == STEPS
+    np.testing.assert_allclose(losses(run), losses(bare), rtol=1e-5)
+    ours, theirs = (UserEncoder.from_pretrained(f"{place}/encoder") for place in (run, bare))
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize(
-    ("workers", "stage", "more"),
+    ("num_ranks", "stage", "more"),
     [
         (1, 0, {}),
         (2, 0, {}),
@@ -50,29 +42,28 @@ def thirty_steps(recipe, **changes):
         (2, 3, {"train.zero.init": True}),
     ],
 )
-def test_every_stage_trains_as_the_bare_loop_does(ray_session, corpus, recipe, bare, tmp_path, workers, stage, more):
+def test_every_stage_trains_as_the_bare_loop_does(corpus, recipe, tmp_path, num_ranks, stage, more):
+    chosen = thirty_steps(recipe, **{"train.zero.stage": stage, **more})
+    fit_bare(chosen, corpus, tmp_path / "bare")
+    assert fit_on_ranks(num_ranks, chosen, corpus, tmp_path / "run") == []
+    same_as_bare(tmp_path / "run", tmp_path / "bare")
+
+
+def test_ray_s_workers_train_as_the_bare_loop_does_and_go_on_as_if_nothing_happened(
+    ray_session, corpus, recipe, tmp_path
+):
     chosen = thirty_steps(recipe, **{
-        "train.num_workers": workers, "train.cpus_per_worker": 1, "train.zero.stage": stage, **more,
+        "train.num_workers": 2, "train.cpus_per_worker": 1, "train.zero.stage": 3, "train.zero.init": True,
+        "train.checkpoint_every": 0.4,
     })  # fmt: skip
-    expected, encoder = bare(chosen)
+    fit_bare(chosen, corpus, tmp_path / "bare")
     fit_distributed(chosen, corpus, str(tmp_path / "run"), lambda record: None)
-    assert len(expected) == STEPS
-    np.testing.assert_allclose(curve(tmp_path / "run"), expected, rtol=1e-5)
-    exported = UserEncoder.from_pretrained(str(tmp_path / "run" / "encoder"))
-    for ours, theirs in zip(exported.parameters(), encoder.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
-
-
-def test_partitioned_workers_go_on_as_if_nothing_happened(ray_session, corpus, recipe, tmp_path):
-    chosen = recipe(**{
-        "train.num_workers": 2, "train.cpus_per_worker": 1, "train.zero.stage": 3, "train.checkpoint_every": 0.4,
-    })  # fmt: skip
-    fit_distributed(chosen, corpus, str(tmp_path / "run"), lambda record: None)
-    whole = curve(tmp_path / "run")
+    same_as_bare(tmp_path / "run", tmp_path / "bare")
+    whole = losses(tmp_path / "run")
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
     shutil.rmtree(newest)  # what a crash before the last checkpoint leaves
     fit_distributed(chosen, corpus, str(tmp_path / "run"), lambda record: None)
-    assert curve(tmp_path / "run") == whole
+    assert losses(tmp_path / "run") == whole
 
 
 CONTRAST = {"objective": {"kind": "contrastive", "views": "subsequences"}}
@@ -83,16 +74,14 @@ IN_BATCH = {
 
 
 @pytest.mark.parametrize(("stage", "changes"), [(0, CONTRAST), (3, CONTRAST), (0, IN_BATCH), (3, IN_BATCH)])
-def test_negatives_of_both_workers_are_the_joint_batch_s(ray_session, corpus, recipe, bare, tmp_path, stage, changes):
+def test_negatives_of_both_workers_are_the_joint_batch_s(corpus, recipe, tmp_path, stage, changes):
     """In-batch negatives are gathered with gradients: two workers learn what one learns from the whole batch."""
-    chosen = recipe(**{
-        "train.max_steps": STEPS, "train.epochs": 30.0, "train.num_workers": 2, "train.cpus_per_worker": 1,
-        "train.zero.stage": stage, **changes,
-    })  # fmt: skip
-    expected, _ = bare(chosen)
-    fit_distributed(chosen, corpus, str(tmp_path / "run"), lambda record: None)
+    chosen = recipe(**{"train.max_steps": STEPS, "train.epochs": 30.0, "train.zero.stage": stage, **changes})
+    fit_bare(chosen, corpus, tmp_path / "bare")
+    assert fit_on_ranks(2, chosen, corpus, tmp_path / "run") == []
+    expected = losses(tmp_path / "bare")
     assert len(expected) == STEPS and expected[-1] < expected[0]
-    np.testing.assert_allclose(curve(tmp_path / "run"), expected, rtol=1e-4)
+    np.testing.assert_allclose(losses(tmp_path / "run"), expected, rtol=1e-4)
     metric = "log likelihood" if changes is CONTRAST else "ndcg@10"
     judged = (validations(tmp_path / place, metric) for place in ("run", "bare"))
     np.testing.assert_allclose(*judged, rtol=2e-3)

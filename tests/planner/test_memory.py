@@ -1,10 +1,6 @@
 """Bytes against what DeepSpeed's engines and autograd really hold."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -18,7 +14,8 @@ from ray_userrep.planner.memory import activations, item_parameters, model_state
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import ZeroConfig
-from tests.planner.zero_states import SIZES, STAGES, TABLE, recipe_of
+from tests.planner.zero_states import SIZES, STAGES, TABLE, measure, recipe_of
+from tests.ranks import on_ranks
 
 WORLD, TOKENS = 2, 160  # tokens that are no width, to tell activations from weights
 
@@ -26,15 +23,9 @@ WORLD, TOKENS = 2, 160  # tokens that are no width, to tell activations from wei
 @pytest.fixture(scope="module")
 def held(tmp_path_factory):
     """Bytes of model states on rank 0 of two, by size and stage."""
-    script = Path(__file__).with_name("zero_states.py")
-    command = [sys.executable, str(script), str(tmp_path_factory.mktemp("states") / "meet")]
-    ranks = []
-    for rank in range(WORLD):
-        env = os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(WORLD)}
-        ranks.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-    printed = [rank.communicate(timeout=500) for rank in ranks]
-    assert not any(rank.returncode for rank in ranks), printed[0][1][-2000:]
-    told = json.loads(printed[0][0].strip().splitlines()[-1])
+    folder = tmp_path_factory.mktemp("states")
+    assert on_ranks(WORLD, measure, folder / "meeting", folder) == []
+    told = json.loads((folder / "states.json").read_text())
     return {(tuple(one["size"]), one["stage"]): one["bytes"] for one in told}
 
 

@@ -1,4 +1,4 @@
-"""What a rank's DeepSpeed engine really holds: started by a test with RANK, WORLD_SIZE and a file store to meet at.
+"""What a rank's DeepSpeed engine really holds; a test runs it on ranks.
 
 Bytes are those of all tensors that the engine brought to life, each storage once, with gradients made and the optimiser
 stepped once: the fullest moment beside activations.
@@ -6,8 +6,7 @@ stepped once: the fullest moment beside activations.
 
 import gc
 import json
-import os
-import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -66,14 +65,9 @@ def measured(size: tuple[int, int], stage: int) -> int:
     return sum(size for size in held.values() if size < 4 * 10**8)
 
 
-def main() -> None:
+def measure(folder: Path) -> None:
+    """Writes rank 0's bytes by size and stage."""
     zero.quiet()
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=rank, world_size=world)
     told = [{"size": size, "stage": stage, "bytes": measured(size, stage)} for size in SIZES for stage in STAGES]
-    print(json.dumps(told) if rank == 0 else "")
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()
+    if dist.get_rank() == 0:
+        (folder / "states.json").write_text(json.dumps(told))

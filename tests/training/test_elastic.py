@@ -1,85 +1,18 @@
 """A run goes on with another number of workers: at every ZeRO stage its losses are those of a run never stopped."""
 
-import multiprocessing
-import os
 import shutil
-import traceback
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import torch.distributed as dist
 
-from ray_userrep.corpus.store import open_corpus
-from ray_userrep.errors import UserError
-from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.fit import fit
-from ray_userrep.training.runs import read_records
+from tests.ranks import fit_bare, fit_on_ranks, losses
 
 STEPS = 24
 ROWS = {
     "encoder.items": {"kind": "rows"},
     "objective": {"kind": "autoregressive", "softmax": {"kind": "sampled", "num_negatives": 64}},
 }
-
-
-def freeze(model, frozen):
-    if frozen:
-        model.encoder.items.requires_grad_(False)
-    return model
-
-
-def rank_main(rank, world, meeting, recipe, corpus_uri, run_uri, frozen, errors):
-    """One rank of a fit, in a process of its own."""
-    from ray_userrep.distributed import zero
-
-    zero.quiet()
-    torch.set_num_threads(1)
-    os.environ["LOCAL_RANK"] = str(rank)
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
-    chosen = Recipe.model_validate_json(recipe)
-    make = lambda model: zero.ZeroEngine(freeze(model, frozen), chosen.train, torch.device("cpu"))  # noqa: E731
-    build = lambda: zero.partitioned_init(chosen.train)  # noqa: E731
-    try:
-        fit(chosen, open_corpus(corpus_uri), run_uri, make, lambda record: None, build)
-    except UserError as error:
-        errors.put((rank, str(error)))
-    except BaseException:
-        errors.put((rank, traceback.format_exc()))
-        raise
-    dist.destroy_process_group()
-
-
-def fit_on_ranks(world, meeting, recipe, corpus_uri, run_uri, frozen=False):
-    """Fits on so many processes of a preloaded server; returns the errors that ranks met."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ray_userrep.distributed.zero", "ray_userrep.training.fit"])
-    errors = context.Queue()
-    given = (world, str(meeting), recipe.model_dump_json(), corpus_uri, str(run_uri), frozen, errors)
-    ranks = [context.Process(target=rank_main, args=(rank, *given)) for rank in range(world)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join()
-    return [errors.get() for _ in range(world)] if not errors.empty() else []
-
-
-@pytest.fixture
-def fit_on(corpus, tmp_path, monkeypatch):
-    """Fits on so many processes; returns the errors that ranks met."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-
-    def run(world, recipe, run_uri, frozen=False):
-        meeting = tmp_path / f"meeting-{len(list(tmp_path.iterdir()))}"
-        return fit_on_ranks(world, meeting, recipe, corpus.uri, run_uri, frozen)
-
-    return run
-
-
-def curve(run_uri):
-    return [loss for r in read_records(str(run_uri)) if r["kind"] == "train" for loss in r["losses"]]
 
 
 def crash_after(run_uri, step):
@@ -113,14 +46,13 @@ CASES = [
 
 
 @pytest.mark.parametrize(("stage", "more", "frozen"), CASES)
-def test_two_workers_then_one_then_three(corpus, recipe, fit_on, tmp_path, stage, more, frozen):
+def test_two_workers_then_one_then_three(corpus, recipe, tmp_path, stage, more, frozen):
     chosen = small(recipe, stage, **more)
-    bare = lambda model: BareEngine(freeze(model, frozen), chosen.train, torch.device("cpu"))  # noqa: E731
-    fit(chosen, corpus, str(tmp_path / "bare"), bare, lambda record: None)
+    fit_bare(chosen, corpus, tmp_path / "bare", frozen)
     for world, crash in ((2, 10), (1, 16), (3, None)):
-        assert fit_on(world, chosen, tmp_path / "run", frozen) == []
+        assert fit_on_ranks(world, chosen, corpus, tmp_path / "run", frozen) == []
         if crash:
             crash_after(tmp_path / "run", crash)
-    expected = curve(tmp_path / "bare")
+    expected = losses(tmp_path / "bare")
     assert len(expected) == STEPS and expected[-1] < expected[0]
-    np.testing.assert_allclose(curve(tmp_path / "run"), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses(tmp_path / "run"), expected, rtol=1e-5)

@@ -9,18 +9,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from ray_userrep import recipes, storage
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 from ray_userrep.corpus.text import rewordings, texts_of, vectors_uri
 from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.fit import fit
+from tests.ranks import fit_bare, fit_on_ranks, losses
 from tests.training.conftest import write_corpus
 from tests.training.test_domains import in_domains
-from tests.training.test_elastic import curve, fit_on_ranks
 
 STORED = json.loads(Path(__file__).with_name("seeded_losses.json").read_text())
 TEXT_WIDTH = 12
@@ -61,15 +58,12 @@ def with_stage(recipe: Recipe, stage: int) -> Recipe:
 
 
 @pytest.mark.parametrize("name", STORED)
-def test_losses_are_those_that_were_stored(name, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+def test_losses_are_those_that_were_stored(name, tmp_path):
     recipe, corpus = small(name), write_corpus(str(tmp_path / "corpus"))
     if name == "unisrec":
         corpus = in_two_domains_with_texts(corpus, recipe.text)
-    bare = lambda model: BareEngine(model, recipe.train, torch.device("cpu"))  # noqa: E731
-    fit(recipe, corpus, str(tmp_path / "bare"), bare, lambda record: None)
+    fit_bare(recipe, corpus, tmp_path / "bare")
     for stage in (0, 3):
-        place = tmp_path / f"meeting-{stage}", with_stage(recipe, stage), corpus.uri, tmp_path / f"zero-{stage}"
-        assert fit_on_ranks(2, *place) == []
+        assert fit_on_ranks(2, with_stage(recipe, stage), corpus, tmp_path / f"zero-{stage}") == []
     for way, stored in STORED[name].items():
-        np.testing.assert_allclose(curve(tmp_path / way), stored, rtol=1e-4, err_msg=way)
+        np.testing.assert_allclose(losses(tmp_path / way), stored, rtol=1e-4, err_msg=way)

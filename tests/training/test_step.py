@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import identity_gather
-from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.fit import fit
-from ray_userrep.training.runs import read_records
 from ray_userrep.training.step import RowAdam
+from tests.ranks import fit_bare, fit_on_ranks, losses
 
 
 def test_updates_are_sparse_adam_s():
@@ -48,32 +45,22 @@ SAMPLED = {
 }  # fmt: skip
 
 
-def curve(run):
-    return [loss for r in read_records(str(run)) if r["kind"] == "train" for loss in r["losses"]]
-
-
 @pytest.mark.parametrize("stage", [0, 2, 3])
-def test_two_workers_learn_the_rows_that_one_does(ray_session, corpus, recipe, tmp_path, stage):
-    chosen = recipe(**SAMPLED)
-    fit(chosen, corpus, str(tmp_path / "bare"), lambda m: BareEngine(m, chosen.train, torch.device("cpu")), print)
-    two = recipe(**SAMPLED, **{"train.num_workers": 2, "train.cpus_per_worker": 1, "train.zero.stage": stage})
-    fit_distributed(two, corpus, str(tmp_path / "two"), lambda record: None)
-    losses = curve(tmp_path / "bare")
-    assert len(losses) == 30 and losses[-1] < 0.9 * losses[0]
-    np.testing.assert_allclose(curve(tmp_path / "two"), losses, rtol=1e-5)
+def test_two_workers_learn_the_rows_that_one_does(corpus, recipe, tmp_path, stage):
+    fit_bare(recipe(**SAMPLED), corpus, tmp_path / "bare")
+    assert fit_on_ranks(2, recipe(**SAMPLED, **{"train.zero.stage": stage}), corpus, tmp_path / "two") == []
+    expected = losses(tmp_path / "bare")
+    assert len(expected) == 30 and expected[-1] < 0.9 * expected[0]
+    np.testing.assert_allclose(losses(tmp_path / "two"), expected, rtol=1e-5)
     ours, theirs = (UserEncoder.from_pretrained(str(tmp_path / run / "encoder")) for run in ("bare", "two"))
     torch.testing.assert_close(ours.items.weight, theirs.items.weight, rtol=1e-3, atol=1e-4)
     assert "items.weight" in ours.state_dict() and not any("first" in name for name in ours.state_dict())
 
 
 def test_a_resumed_run_keeps_the_moments(corpus, recipe, tmp_path):
-
     chosen = recipe(**SAMPLED | {"train.checkpoint_every": 0.5})
-    run = lambda: fit(  # noqa: E731
-        chosen, corpus, str(tmp_path), lambda m: BareEngine(m, chosen.train, torch.device("cpu")), lambda r: None
-    )
-    run()
-    whole = curve(tmp_path)
+    fit_bare(chosen, corpus, tmp_path)
+    whole = losses(tmp_path)
     shutil.rmtree(sorted((tmp_path / "checkpoints").iterdir())[-1])
-    run()
-    assert curve(tmp_path) == whole
+    fit_bare(chosen, corpus, tmp_path)
+    assert losses(tmp_path) == whole

@@ -10,14 +10,12 @@ import torch
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import open_corpus
-from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.training import fit as module
-from ray_userrep.training.bare import BareEngine
-from ray_userrep.training.fit import build_model, fit
-from ray_userrep.training.runs import read_records
+from ray_userrep.training.fit import build_model
 from ray_userrep.training.warm_start import warm_start
+from tests.ranks import fit_bare, fit_on_ranks, losses
 
 NEW = ["new-a", "new-b"]
 
@@ -34,12 +32,8 @@ def grow(corpus):
 
 
 def bare(recipe, corpus, run_uri):
-    fit(recipe, corpus, str(run_uri), lambda m: BareEngine(m, recipe.train, torch.device("cpu")), lambda record: None)
+    fit_bare(recipe, corpus, run_uri)
     return UserEncoder.from_pretrained(f"{run_uri}/encoder")
-
-
-def curve(run_uri):
-    return [loss for r in read_records(str(run_uri)) if r["kind"] == "train" for loss in r["losses"]]
 
 
 def fresh(recipe, corpus):
@@ -73,21 +67,21 @@ def test_a_run_starts_where_the_one_before_it_ended(corpus, recipe, tmp_path):
     bare(recipe(**{"train.epochs": 8.0}), corpus, tmp_path / "first")
     warm = recipe(**{"train.warm_start": f"{tmp_path}/first/encoder", "train.learning_rate": 1e-3})
     bare(warm, corpus, tmp_path / "second")
-    first, second = curve(tmp_path / "first"), curve(tmp_path / "second")
+    first, second = losses(tmp_path / "first"), losses(tmp_path / "second")
     assert second[0] < 0.6 * first[0] and abs(second[0] - np.mean(first[-5:])) < 0.3
 
 
-@pytest.mark.parametrize(("workers", "stage", "init"), [(2, 1, False), (2, 3, True)])
-def test_partitioned_workers_start_as_the_bare_loop_does(ray_session, corpus, recipe, tmp_path, workers, stage, init):
+@pytest.mark.parametrize(("stage", "init"), [(1, False), (3, True)])
+def test_partitioned_workers_start_as_the_bare_loop_does(corpus, recipe, tmp_path, stage, init):
     bare(recipe(), corpus, tmp_path / "first")
     corpus = grow(corpus)
     warm = recipe(**{
-        "train.warm_start": str(tmp_path / "first"), "train.max_steps": 4, "train.num_workers": workers,
-        "train.cpus_per_worker": 1, "train.zero.stage": stage, "train.zero.init": init,
+        "train.warm_start": str(tmp_path / "first"), "train.max_steps": 4, "train.zero.stage": stage,
+        "train.zero.init": init,
     })  # fmt: skip
     expected = bare(warm, corpus, tmp_path / "bare").state_dict()
-    fit_distributed(warm, corpus, str(tmp_path / "run"), lambda record: None)
-    np.testing.assert_allclose(curve(tmp_path / "run"), curve(tmp_path / "bare"), rtol=1e-5)
+    assert fit_on_ranks(2, warm, corpus, tmp_path / "run") == []
+    np.testing.assert_allclose(losses(tmp_path / "run"), losses(tmp_path / "bare"), rtol=1e-5)
     for name, value in UserEncoder.from_pretrained(f"{tmp_path}/run/encoder").state_dict().items():
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-4)
 
