@@ -15,13 +15,17 @@ bin := $(VENV)/bin
 ready := $(VENV)/.ready
 token := RAY_AUTH_MODE=token
 
-.PHONY: pretrain test slow check docs setup cluster autoscaling submit stop
+.PHONY: pretrain test system slow check docs setup cluster autoscaling submit stop
 
 pretrain: $(ready)
 	$(bin)/python jobs/pretrain.py
 
 test: check
-	$(bin)/python -m pytest
+	$(bin)/python -m pytest --numprocesses 2 --dist worksteal
+
+# Whole jobs as processes: killed, on an object store, on clusters that change.
+system: $(ready)
+	$(bin)/python -m pytest -m system
 
 slow: $(ready)
 	$(bin)/python -m pytest -m slow

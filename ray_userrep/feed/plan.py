@@ -102,10 +102,11 @@ class BatchPlan:
         return max(1, tokens // self.config.batch_tokens)
 
     def _rates(self) -> NDArray[np.float64]:
-        targets_D = self.account(0).targets_D
-        sizes_D = np.where(targets_D > 0, targets_D / self.num_tokens, 1.0) ** (1 / self.config.domain_temperature)
-        shares_D = np.where(targets_D > 0, sizes_D, 0.0)
-        return shares_D / shares_D.sum() * self.num_tokens / np.maximum(targets_D, 1)
+        # A domain that random windows missed in this epoch may turn up in another: it counts as one of one target.
+        found_D = self.account(0).targets_D
+        targets_D = np.maximum(found_D, 1)
+        sizes_D = (targets_D / self.num_tokens) ** (1 / self.config.domain_temperature)
+        return sizes_D / sizes_D[found_D > 0].sum() * self.num_tokens / targets_D
 
     def account(self, epoch: int) -> Account:
         """Count what an epoch trains on, repeats and leaves out; costs a pass over its windows."""
@@ -127,7 +128,7 @@ class BatchPlan:
         return found_D.astype(np.int64)
 
     def batches(self, position: Position) -> Iterator[GlobalBatch]:
-        """The global batches of one epoch, from the position on."""
+        """The global batches of one epoch, from the position on; none where no window has its turn in it."""
         epoch, first = position
         pending: list[Windows] = []
         batch = 0
@@ -137,7 +138,7 @@ class BatchPlan:
                     yield GlobalBatch(Position(epoch, batch), Windows.concat(pending))
                 pending, batch = [], part_of
             pending.append(windows)
-        if batch >= first:
+        if pending and batch >= first:
             yield GlobalBatch(Position(epoch, batch), Windows.concat(pending), is_last=True)
 
     def _parts(self, epoch: int) -> Iterator[tuple[int, Windows]]:

@@ -49,20 +49,22 @@ def test_every_stage_trains_as_the_bare_loop_does(corpus, recipe, tmp_path, num_
     same_as_bare(tmp_path / "run", tmp_path / "bare")
 
 
-def test_ray_s_workers_train_as_the_bare_loop_does_and_go_on_as_if_nothing_happened(
-    ray_session, corpus, recipe, tmp_path
-):
+def test_ray_s_workers_train_as_the_bare_loop_does(ray_session, corpus, recipe, tmp_path):
     chosen = thirty_steps(recipe, **{
         "train.num_workers": 2, "train.cpus_per_worker": 1, "train.zero.stage": 3, "train.zero.init": True,
-        "train.checkpoint_every": 0.4,
     })  # fmt: skip
     fit_bare(chosen, corpus, tmp_path / "bare")
     fit_distributed(chosen, corpus, str(tmp_path / "run"), lambda record: None)
     same_as_bare(tmp_path / "run", tmp_path / "bare")
+
+
+def test_partitioned_ranks_go_on_as_if_nothing_happened(corpus, recipe, tmp_path):
+    chosen = recipe(**{"train.zero.stage": 3, "train.checkpoint_every": 0.4})
+    assert fit_on_ranks(2, chosen, corpus, tmp_path / "run") == []
     whole = losses(tmp_path / "run")
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
     shutil.rmtree(newest)  # what a crash before the last checkpoint leaves
-    fit_distributed(chosen, corpus, str(tmp_path / "run"), lambda record: None)
+    assert fit_on_ranks(2, chosen, corpus, tmp_path / "run") == []
     assert losses(tmp_path / "run") == whole
 
 

@@ -43,6 +43,7 @@ def write_log(place: Path) -> None:
     storage.write_text(f"{place}/log/interactions.csv", "\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
 
 
+@pytest.mark.system
 def test_killed_in_the_middle_and_started_again_it_trains_the_same(alone, tmp_path):
     write_log(tmp_path)
     subprocess.run(command(tmp_path, "whole"), check=True)

@@ -8,6 +8,7 @@ import pytest
 
 from ray_userrep import storage
 from ray_userrep.command import parse
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.workflows.report import run_report
 
 SMALL = [
@@ -17,7 +18,7 @@ SMALL = [
 ]  # fmt: skip
 
 
-def _write_log(uri: str, num_users: int = 150, num_items: int = 40, seed: int = 0) -> int:
+def write_small_log(uri: str, num_users: int = 150, num_items: int = 40, seed: int = 0) -> int:
     """Users who walk through the catalogue in small steps; returns the number of interactions."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -38,23 +39,24 @@ def _write_csv(uri: str, header: list[str], rows: list[tuple[object, ...]]) -> N
     storage.write_text(uri, text.getvalue())
 
 
+def small_recipe(place: str, *more: str) -> Recipe:
+    """A small recipe on a log, a corpus and a run below one place."""
+    places = ["--logs", f"{place}/log", "--corpus", f"{place}/corpus", "--run", f"{place}/run"]
+    words = [*places, *SMALL, *more]
+    chosen = dict(zip(words[::2], words[1::2], strict=True))  # what a test says comes last
+    return parse([word for option in chosen.items() for word in option])
+
+
 @pytest.fixture
 def small():
-    """A small recipe on a log, a corpus and a run below one place."""
-
-    def recipe(place: str, *more: str):
-        places = ["--logs", f"{place}/log", "--corpus", f"{place}/corpus", "--run", f"{place}/run"]
-        words = [*places, *SMALL, *more]
-        chosen = dict(zip(words[::2], words[1::2], strict=True))  # what a test says comes last
-        return parse([word for option in chosen.items() for word in option])
-
-    return recipe
+    """The small recipe."""
+    return small_recipe
 
 
 @pytest.fixture
 def write_log():
     """Writes the small log below a place."""
-    return _write_log
+    return write_small_log
 
 
 @pytest.fixture

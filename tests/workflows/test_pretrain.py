@@ -16,6 +16,7 @@ from ray_userrep.workflows.embed import run_embed
 from ray_userrep.workflows.evaluate import run_evaluate
 from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.pretrain import run_pretrain
+from tests.workflows.conftest import small_recipe, write_small_log
 
 
 def check_result(result, num_interactions):
@@ -27,6 +28,7 @@ def check_result(result, num_interactions):
     assert len(result["split_fingerprint"]) == 16
 
 
+@pytest.mark.system
 def test_everything_on_an_object_store(ray_session, s3_uri, write_log, small, tmp_path, capsys, same_page_again):
     num_interactions = write_log(f"{s3_uri}/log")
     recipe = small(s3_uri)
@@ -75,27 +77,39 @@ np.save({str(tmp_path / "vectors.npy")!r}, vectors)
     np.testing.assert_allclose(loaded, [written[user] for user in histories], atol=1e-5)
 
 
-def test_a_finished_run_is_refused_and_the_corpus_is_used_again(ray_session, write_log, small, tmp_path, capsys):
-    write_log(f"{tmp_path}/log")
-    run_pretrain(small(str(tmp_path), "--train.max_steps", "3"))
+@pytest.fixture(scope="module")
+def pretrained(ray_session, tmp_path_factory):
+    """A place with a log, its corpus and a finished run whose encoder reads times."""
+    place = tmp_path_factory.mktemp("pretrained")
+    write_small_log(f"{place}/log")
+    run_pretrain(of_three_steps(place))
+    return place
+
+
+def of_three_steps(place, *more):
+    return small_recipe(str(place), "--train.max_steps", "3", "--encoder.context", '["hour"]', *more)
+
+
+def test_an_encoder_that_reads_times_is_measured_mapped_and_embedded(pretrained, tmp_path):
+    assert "t-SNE of" in storage.read_text(f"{pretrained}/run/report.html")
+    run_embed(of_three_steps(pretrained), f"{pretrained}/run/encoder", f"{tmp_path}/vectors")
+    assert storage.list_files(f"{tmp_path}/vectors", ".parquet")
+
+
+def test_a_finished_run_is_refused(pretrained):
     with pytest.raises(UserError, match="holds a finished run"):
-        run_pretrain(small(str(tmp_path), "--train.max_steps", "3"))
-    capsys.readouterr()
-    run_pretrain(small(str(tmp_path), "--train.max_steps", "3", "--run", f"{tmp_path}/other"))
+        run_pretrain(of_three_steps(pretrained))
+
+
+def test_another_run_uses_the_corpus_again_and_keeps_it_whatever_is_published_later(pretrained, capsys):
+    recipe = of_three_steps(pretrained, "--run", f"{pretrained}/other")
+    first = run_pretrain(recipe)
     assert "is up to date (version 1)" in capsys.readouterr().out
-    assert pq.read_table(f"{tmp_path}/corpus/{corpus_items(tmp_path)}").num_rows == 40
-
-
-def test_a_resumed_run_keeps_its_corpus_whatever_was_published_since(ray_session, write_log, small, tmp_path):
-    write_log(f"{tmp_path}/log")
-    recipe = small(str(tmp_path), "--train.max_steps", "3")
-    run_pretrain(recipe)
-    first = storage.read_json(f"{tmp_path}/run/result.json")
-    storage.delete(f"{tmp_path}/run/result.json")  # as if it had died while it was evaluated
-    write_log(f"{tmp_path}/log", seed=1)
+    assert pq.read_table(f"{pretrained}/corpus/{corpus_items(pretrained)}").num_rows == 40
+    storage.delete(f"{pretrained}/other/result.json")  # as if it had died while it was evaluated
+    write_small_log(f"{pretrained}/log", seed=1)
     assert open_or_prepare(recipe).manifest.version == 2
-    run_pretrain(recipe)
-    again = storage.read_json(f"{tmp_path}/run/result.json")
+    again = run_pretrain(recipe)
     assert [again[key] for key in ("metrics", "counts")] == [first[key] for key in ("metrics", "counts")]
 
 
@@ -155,12 +169,3 @@ def test_a_run_that_diverges_names_the_step_and_stays_unfinished(ray_session, wr
     with pytest.raises(UserError, match=r"the loss was (nan|inf) at step \d+"):
         run_pretrain(small(str(tmp_path), "--train.learning_rate", "1e20", "--train.clip_norm", "1e30"))
     assert not storage.exists(f"{tmp_path}/run/result.json") and not storage.exists(f"{tmp_path}/run/lease.json")
-
-
-def test_an_encoder_that_reads_times_is_measured_mapped_and_embedded(ray_session, write_log, small, tmp_path):
-    write_log(f"{tmp_path}/log")
-    recipe = small(str(tmp_path), "--train.max_steps", "3", "--encoder.context", '["hour"]')
-    run_pretrain(recipe)
-    assert "t-SNE of" in storage.read_text(f"{tmp_path}/run/report.html")
-    run_embed(recipe, f"{tmp_path}/run/encoder", f"{tmp_path}/vectors")
-    assert storage.list_files(f"{tmp_path}/vectors", ".parquet")

@@ -53,6 +53,7 @@ def kill_after_first(place: Path) -> None:
     assert results(place / "run"), (place / "killed.log").read_text()
 
 
+@pytest.mark.system
 def test_a_killed_study_goes_on_and_is_the_one_that_was_left_alone(
     ray_session, write_log, tmp_path, capsys, same_page_again
 ):
