@@ -25,7 +25,7 @@ test: check
 
 # Whole jobs as processes: killed, on an object store, on clusters that change.
 system: $(ready)
-	$(bin)/python -m pytest -m system
+	$(bin)/python -m pytest -m "system and not slow"
 
 slow: $(ready)
 	$(bin)/python -m pytest -m slow

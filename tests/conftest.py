@@ -1,6 +1,7 @@
 """What all tests share: one object store and one Ray a session, and the places of sample data.
 
-The store is started before Ray, so that Ray's workers inherit the variables that name it.
+Tests of an object store belong to the lane of whole systems (`make system`). There the store is started before Ray, so
+that Ray's workers inherit the variables that name it.
 """
 
 import os
@@ -18,6 +19,13 @@ STORE = ROOT / "cluster" / "object_store.sh"
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    for item in items:
+        if "s3_uri" in item.fixturenames:
+            item.add_marker("system")
 
 
 def _store(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -52,8 +60,10 @@ def s3_uri(s3: str | None) -> str:
 
 
 @pytest.fixture(scope="session")
-def ray_session(s3: str | None) -> Iterator[None]:
+def ray_session(request: pytest.FixtureRequest) -> Iterator[None]:
     """A small local Ray, quiet."""
+    if any(item.get_closest_marker("system") for item in request.session.items):
+        request.getfixturevalue("s3")
     import ray
     import ray.data
 

@@ -38,7 +38,7 @@ def test_readers_are_modules() -> None:
     assert {"amazon_2023", "delta", "movielens", "online_retail", "s3rec", "tabular"} <= set(reader_names())
 
 
-@pytest.mark.parametrize("where", ["local", "s3"])
+@pytest.mark.parametrize("where", ["local", pytest.param("s3", marks=pytest.mark.system)])
 def test_a_log_of_many_files_in_all_formats(where: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     local = tmp_path / "log"
     write_csv(local / "day=1" / "a.csv", ROWS[:10])

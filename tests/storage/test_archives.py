@@ -41,7 +41,7 @@ def test_what_is_no_archive_is_named(tmp_path):
         open_logs(LogsConfig(uri=str(tmp_path)))
 
 
-@pytest.mark.parametrize("where", ["local", "s3"])
+@pytest.mark.parametrize("where", ["local", pytest.param("s3", marks=pytest.mark.system)])
 def test_a_log_is_read_packed(ray_session, request, archive, where):
     uri = str(archive)
     if where == "s3":

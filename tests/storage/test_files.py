@@ -16,7 +16,7 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.storage import files, s3
 
-KINDS = ["local", "file", "s3", "memory"]
+KINDS = ["local", "file", pytest.param("s3", marks=pytest.mark.system), "memory"]
 
 
 @pytest.fixture(params=KINDS)

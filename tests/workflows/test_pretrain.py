@@ -28,7 +28,6 @@ def check_result(result, num_interactions):
     assert len(result["split_fingerprint"]) == 16
 
 
-@pytest.mark.system
 def test_everything_on_an_object_store(ray_session, s3_uri, write_log, small, tmp_path, capsys, same_page_again):
     num_interactions = write_log(f"{s3_uri}/log")
     recipe = small(s3_uri)
@@ -101,6 +100,7 @@ def test_a_finished_run_is_refused(pretrained):
         run_pretrain(of_three_steps(pretrained))
 
 
+@pytest.mark.system
 def test_another_run_uses_the_corpus_again_and_keeps_it_whatever_is_published_later(pretrained, capsys):
     recipe = of_three_steps(pretrained, "--run", f"{pretrained}/other")
     first = run_pretrain(recipe)

@@ -18,6 +18,7 @@ TRANSFER = [
 ]  # fmt: skip
 
 
+@pytest.mark.system
 def test_one_command_pretrains_compares_and_reports(
     ray_session, write_log, small, tmp_path, capsys, monkeypatch, same_page_again
 ):
