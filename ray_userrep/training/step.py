@@ -27,6 +27,11 @@ Views = list[Batch]
 _EPSILON = 1e-8
 
 
+def is_frozen(encoder: UserEncoder) -> bool:
+    """Whether nothing of an encoder trains; tables of rows, which are no parameters, always do."""
+    return not any(parameter.requires_grad for parameter in encoder.parameters()) and not row_tables(encoder)
+
+
 class TrainModel(nn.Module):
     """Encoder and objective as one module: what an engine wraps, so that every parameter is used inside its forward."""
 
@@ -38,6 +43,14 @@ class TrainModel(nn.Module):
         self.row_optimizers = nn.ModuleList(RowAdam(table, config.betas) for table in row_tables(encoder))
         self._item_factor = config.item_factor
         self.gather: Gather = identity_gather  # an engine of several ranks puts its own here
+        self.train()
+
+    def train(self, mode: bool = True) -> "TrainModel":
+        """Training mode for what trains: a frozen encoder drops nothing and draws no noise."""
+        super().train(mode)
+        if is_frozen(self.encoder):
+            self.encoder.eval()
+        return self
 
     def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
         """The normalised loss to differentiate, and the detached sum of each part, `[P]`."""

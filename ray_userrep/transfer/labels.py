@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, identity_gather
+from ray_userrep.training.step import is_frozen
 
 LABEL, IS_KNOWN = "label", "is_known"
 _NEW, _MADE = "new_rows", "made_rows"  # rows of users of whom some, or none, come for the first time
@@ -80,7 +81,7 @@ class UserLabels(Objective):
         return LossSum(((loss_B * view.labels[IS_KNOWN]).sum() * view.weight)[None])
 
     def _vectors(self, encoder: UserEncoder, view: Batch) -> Tensor:
-        if not _is_frozen(encoder):
+        if not is_frozen(encoder):
             return encoder(view)
         if self._vectors_UD is not None and _MADE in view.labels:
             return self._vectors_UD[view.labels[_MADE]]
@@ -93,7 +94,7 @@ class UserLabels(Objective):
 
     def once(self, encoder: UserEncoder, name: str, make: Callable[[], Any]) -> Any:
         """What an encoder gives for users of this name, made anew only where the encoder may have changed."""
-        if not _is_frozen(encoder):
+        if not is_frozen(encoder):
             return make()
         if name not in self._once:
             self._once[name] = make()
@@ -104,7 +105,3 @@ class UserLabels(Objective):
         """Class probabilities, `[B, C]`, or values in the label's own unit, `[B]`."""
         out_BC = self.head(vectors_BD.to(next(self.head.parameters()))).float()
         return out_BC.softmax(-1) if self._num_classes else out_BC[:, 0] * self._scale + self._centre
-
-
-def _is_frozen(encoder: UserEncoder) -> bool:
-    return not any(parameter.requires_grad for parameter in encoder.parameters())

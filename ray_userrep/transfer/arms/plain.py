@@ -2,7 +2,6 @@
 
 from torch import nn
 
-from ray_userrep.encoder.layers import Dropout
 from ray_userrep.encoder.user_encoder import UserEncoder, UserEncoderConfig
 from ray_userrep.errors import UserError
 from ray_userrep.transfer.arms.base import Arm, copied
@@ -33,12 +32,7 @@ class Frozen(Arm):
         self.hidden = hidden
 
     def apply(self, encoder: UserEncoder) -> UserEncoder:
-        """The encoder without dropout, so that a user's vector is the same at every step."""
-        other = copied(encoder)
-        for module in other.modules():
-            if isinstance(module, Dropout):
-                module.rate = 0.0
-        return other
+        return copied(encoder)
 
     def trainable(self, name: str) -> bool:
         return False

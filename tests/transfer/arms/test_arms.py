@@ -192,12 +192,6 @@ def test_it_says_how_much_it_adds_and_trains(name, backbone, make_encoder, task,
     assert told == count_parameters(encoder, model.encoder, model.objective)
 
 
-@pytest.mark.parametrize("name", ["frozen_mlp", "head_only"])
-def test_a_frozen_vector_is_the_same_at_every_step(name, make_encoder):
-    adapted = build_arm(name, CONFIG).apply(make_encoder(**BACKBONES["cnn"])).train()
-    assert torch.equal(adapted(BATCH), adapted(BATCH))
-
-
 def test_an_arm_that_has_no_place_is_refused(make_encoder, task):
     gru, mean = make_encoder(kind="gru"), make_encoder(kind="mean", num_layers=0)
     with pytest.raises(UserError, match=r"serial_patches: patches go into encoder\.backbone\.kind cnn or transformer"):
