@@ -4,7 +4,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from torch.nn import functional as F
 
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.user_encoder import build_encoder
