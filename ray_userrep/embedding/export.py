@@ -1,9 +1,9 @@
 """User vectors for a whole corpus: actors hold the encoder, buckets stream past them, Parquet comes out.
 
-A bucket is the unit of work and of memory; users inside it are encoded shortest first, so that a batch holds windows
+A bucket is the unit of work and of memory; windows inside it are encoded shortest first, so that a batch holds windows
 of about one length.
 
-Shapes: U users of a bucket, W windows, B users of a batch, D width.
+Shapes: U users of a bucket, F width of a user vector.
 """
 
 from collections.abc import Iterator
@@ -15,19 +15,18 @@ import ray
 import torch
 
 from ray_userrep import storage
-from ray_userrep.corpus.store import BucketCache, Corpus, open_corpus
+from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.encoder.histories import user_vectors
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.feed.plan import MicroBatch
-from ray_userrep.feed.stream import gather
-from ray_userrep.feed.windows import Windows
+from ray_userrep.feed.batch import TIMESTAMPS
 from ray_userrep.recipe.embedding import EmbeddingConfig
 
 _SUMMARY = "vectors.json"
 
 
 def export_vectors(encoder_uri: str, corpus: Corpus, output_uri: str, config: EmbeddingConfig) -> dict[str, Any]:
-    """Encode every user's newest window and write `user_id`, `vector` (float32, `[D]`) as Parquet.
+    """Encode every user and write `user_id`, `vector` (float32, `[F]`), `interactions` as Parquet.
 
     Returns the summary that is written beside the files, last, as `vectors.json`.
 
@@ -55,7 +54,7 @@ def export_vectors(encoder_uri: str, corpus: Corpus, output_uri: str, config: Em
         "corpus": corpus.uri,
         "corpus_version": corpus.manifest.version,
         "users": corpus.manifest.num_users,
-        "width": UserEncoder.from_pretrained(encoder_uri).width,
+        "width": UserEncoder.from_pretrained(encoder_uri).vector_width,
     }
     storage.write_json(storage.join(output_uri, _SUMMARY), summary)
     return summary
@@ -76,27 +75,9 @@ class _Embedder:
             yield self._encode_bucket(int(number))
 
     def _encode_bucket(self, number: int) -> pa.Table:
-        buckets = BucketCache(self._corpus, 1, self._encoder.side_columns)
-        bucket = buckets[number]
-        windows = newest_windows(number, bucket.lengths_U, self._encoder.max_len)
-        vectors_UD = np.empty((len(windows.row_W), self._encoder.width), np.float32)
-        for chunk in by_length(windows.length_W, self._batch_tokens):
-            batch = gather(buckets, MicroBatch(windows.take(chunk), 1.0)).to(self._device)
-            with torch.inference_mode():
-                vectors_UD[chunk] = self._encoder(batch).float().cpu().numpy()
-        flat = pa.array(vectors_UD.reshape(-1))
-        vectors = pa.FixedSizeListArray.from_arrays(flat, self._encoder.width)
-        return pa.table({"user_id": bucket.user_ids, "vector": vectors})
-
-
-def newest_windows(bucket: int, lengths_U: np.ndarray, max_len: int) -> Windows:
-    """Each user's newest `max_len` interactions."""
-    kept_U = np.minimum(lengths_U, max_len)
-    return Windows(np.full(len(lengths_U), bucket), np.arange(len(lengths_U)), lengths_U - kept_U, kept_U)
-
-
-def by_length(lengths_W: np.ndarray, tokens: int) -> list[np.ndarray]:
-    """Indices of the windows, shortest first, cut into runs of about so many tokens."""
-    order = np.argsort(lengths_W, kind="stable")
-    run_W = (np.cumsum(lengths_W[order]) - 1) // tokens
-    return np.split(order, np.flatnonzero(np.diff(run_W)) + 1)
+        bucket = self._corpus.bucket(number, self._encoder.side_columns)
+        columns = {TIMESTAMPS: bucket.timestamps_N} | bucket.side_N
+        vectors_UF = user_vectors(self._encoder, bucket.items_N, bucket.lengths_U, columns, self._batch_tokens)
+        flat = pa.array(vectors_UF.reshape(-1))
+        vectors = pa.FixedSizeListArray.from_arrays(flat, self._encoder.vector_width)
+        return pa.table({"user_id": bucket.user_ids, "vector": vectors, "interactions": bucket.lengths_U})

@@ -19,15 +19,21 @@ def readout(states_TD: Tensor, offsets_B1: Tensor, kind: ReadoutKind) -> Tensor:
 
     For `cls` and `mask` the newest position is the token that `append_token` put there.
     """
+    assert kind != "bag", "a bag is no readout of states"
     lengths_B = offsets_B1.diff()
-    if kind == "mean":
-        window_T = torch.repeat_interleave(
-            torch.arange(len(lengths_B), device=states_TD.device), lengths_B, output_size=states_TD.shape[0]
-        )
-        sums_BD = states_TD.new_zeros(len(lengths_B), states_TD.shape[1]).index_add(0, window_T, states_TD)
-        return sums_BD / lengths_B.clamp(min=1)[:, None]
+    if kind in ("mean", "whole"):
+        return window_sums(states_TD, offsets_B1) / lengths_B.clamp(min=1)[:, None]
     padded_TD = torch.cat([states_TD, states_TD.new_zeros(1, states_TD.shape[1])])
     return padded_TD[torch.where(lengths_B > 0, offsets_B1[1:] - 1, states_TD.shape[0]).long()]
+
+
+def window_sums(x_TD: Tensor, offsets_B1: Tensor) -> Tensor:
+    """The sum over each window, `[B, D]`."""
+    lengths_B = offsets_B1.diff()
+    window_T = torch.repeat_interleave(
+        torch.arange(len(lengths_B), device=x_TD.device), lengths_B, output_size=x_TD.shape[0]
+    )
+    return x_TD.new_zeros(len(lengths_B), x_TD.shape[1]).index_add(0, window_T, x_TD)
 
 
 def append_token(batch: Batch, value: int) -> Batch:

@@ -23,18 +23,19 @@ from transformers.utils import logging as transformers_logging
 
 from ray_userrep import storage
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.corpus.jagged import ranges
 from ray_userrep.encoder.backbones.build import build_backbone
+from ray_userrep.encoder.bag import Bag, bag_scale
 from ray_userrep.encoder.card import model_card
 from ray_userrep.encoder.fields import Context, side_columns
+from ray_userrep.encoder.histories import user_vectors
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.layers import Dropout
-from ray_userrep.encoder.readout import APPENDED, append_token, readout
+from ray_userrep.encoder.readout import APPENDED, append_token, readout, window_sums
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import Batch
-from ray_userrep.recipe.encoder import EncoderConfig, ReadoutKind
+from ray_userrep.recipe.encoder import WHOLE_HISTORY, EncoderConfig, ReadoutKind
 
 _ITEMS, _CARD = "items", "README.md"
 transformers_logging.disable_progress_bar()  # a bar for one small file is noise in a job's output
@@ -74,6 +75,7 @@ class UserEncoder(PreTrainedModel):
         self.context = Context(parts.context, parts.width) if parts.context else None
         self.dropout = Dropout(parts.dropout)
         self.backbone = build_backbone(parts.backbone, parts.width, config.max_len + appended)
+        self.bag = Bag(config.num_items, parts.bag_width) if parts.bag_width else None
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
@@ -107,10 +109,36 @@ class UserEncoder(PreTrainedModel):
         return torch.where(values_T[:, None] < 0, self.special(values_T), self.items(values_T.clamp(min=0)))
 
     def forward(self, batch: Batch) -> Tensor:
-        """User vectors, `[B, D]`."""
+        """User vectors of windows, `[B, F]`; those of whole histories are `encoder.histories.user_vectors`."""
+        if self.readout == "bag":
+            return self.sums(batch) / self.scale(batch.lengths())[:, None]
         if self.readout in APPENDED:
             batch = append_token(batch, APPENDED[self.readout])
         return self.pooled(batch)
+
+    @property
+    def vector_width(self) -> int:
+        """How many numbers a user vector has, F."""
+        return self.bag.items.weight.shape[1] if self.bag is not None and self.readout == "bag" else self.width
+
+    def sums(self, batch: Batch) -> Tensor:
+        """What each window adds to the vector of a whole history, before it is scaled, `[B, F]`."""
+        if self.readout == "bag":
+            assert self.bag is not None, "checked where the readout is set"
+            sums_BF: Tensor = self.bag(batch)
+            return sums_BF
+        return window_sums(self.states(batch), batch.offsets_B1)
+
+    def scale(self, lengths_B: Tensor) -> Tensor:
+        """What sums over histories of so many interactions are divided by, `[B]`."""
+        return bag_scale(lengths_B) if self.readout == "bag" else lengths_B.clamp(min=1).float()
+
+    def ranking(self, batch: Batch) -> Tensor:
+        """What scores the items as each user's next, by its products with their vectors, `[B, D]`."""
+        if self.readout in WHOLE_HISTORY:
+            return readout(self.states(batch), batch.offsets_B1, "last")
+        vectors_BD: Tensor = self(batch)
+        return vectors_BD
 
     def pooled(self, batch: Batch) -> Tensor:
         """User vectors of windows that hold the token read out already, where there is one, `[B, D]`."""
@@ -120,8 +148,10 @@ class UserEncoder(PreTrainedModel):
         """Read users out at another place from now on, and where it is saved.
 
         Raises:
-            UserError: the place is a token that the encoder has no vector for.
+            UserError: the place is a token that the encoder has no vector for, or a bag that it lacks.
         """
+        if kind == "bag" and self.bag is None:
+            raise UserError("this encoder was built without a bag (encoder.bag_width): take last, mean or whole")
         if kind in APPENDED and kind != EncoderConfig.model_validate(self.config.encoder).readout:
             raise UserError(f"this encoder was not built to be read out at {kind}: take last or mean")
         self.readout = self.config.readout = kind
@@ -132,7 +162,7 @@ class UserEncoder(PreTrainedModel):
         unknown: Literal["skip", "error"] = "skip",
         batch_tokens: int = 16384,
     ) -> NDArray[np.float32]:
-        """User vectors of raw item ids, newest last, `[B, D]`; only the newest `max_len` known items count.
+        """User vectors of raw item ids, newest last, `[B, F]`; readouts of a window see its newest known `max_len`.
 
         Unknown items are left out, or refused with `unknown="error"`; an empty history gives zeros. There is no
         dropout, whatever mode the encoder is in.
@@ -141,6 +171,38 @@ class UserEncoder(PreTrainedModel):
             UserError: an unknown item, where those are refused; ids of another type than the item table's; an encoder
                 without its item table.
         """
+        indices_N, lengths_B = self._known_indices(histories, unknown)
+        return user_vectors(self, indices_N, lengths_B, {}, batch_tokens)
+
+    def extended(
+        self,
+        vectors_BF: NDArray[np.float32],
+        interactions_B: NDArray[np.int64],
+        histories: pa.ListArray | Sequence[Sequence[Any]],
+    ) -> NDArray[np.float32]:
+        """Vectors of a bag brought up to date with what users did since, without reading the rest again, `[B, F]`.
+
+        `interactions_B` says of how many known interactions each stored vector is.
+
+        Raises:
+            UserError: the encoder reads users out at another place, where old interactions and new ones meet in a
+                window; or as `encode`.
+        """
+        if self.readout != "bag":
+            raise UserError(f"only vectors of encoder.readout bag are sums: make those of {self.readout} anew")
+        indices_N, added_B = self._known_indices(histories, "skip")
+        new_BF = user_vectors(self, indices_N, added_B, {})
+
+        def scale(lengths_B: NDArray[np.int64]) -> NDArray[np.float32]:
+            return self.scale(torch.from_numpy(lengths_B)).numpy()[:, None]
+
+        sums_BF = vectors_BF * scale(interactions_B) + new_BF * scale(added_B)
+        return (sums_BF / scale(interactions_B + added_B)).astype(np.float32)
+
+    def _known_indices(
+        self, histories: pa.ListArray | Sequence[Sequence[Any]], unknown: Literal["skip", "error"]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Indices of the known items end to end, `[N]`, and how many each history has, `[B]`."""
         if self.item_table is None:
             raise UserError("this encoder has no item table: load it from the folder of a run, or set item_table")
         if not isinstance(histories, pa.Array):
@@ -151,28 +213,7 @@ class UserEncoder(PreTrainedModel):
             raise UserError(f"item {first!r} is not among the encoder's {len(self.item_table)} items")
         users_N = np.repeat(np.arange(len(histories)), histories.value_lengths().fill_null(0).to_numpy())
         known_N = indices_N >= 0
-        return self._encode_indices(
-            indices_N[known_N], np.bincount(users_N[known_N], minlength=len(histories)), batch_tokens
-        )
-
-    def _encode_indices(
-        self, indices_N: NDArray[np.int64], lengths_B: NDArray[np.int64], batch_tokens: int
-    ) -> NDArray[np.float32]:
-        ends_B = np.cumsum(lengths_B)
-        kept_B = np.minimum(lengths_B, self.max_len)
-        vectors_BD = np.zeros((len(lengths_B), self.width), np.float32)
-        order = np.argsort(kept_B, kind="stable")
-        run = np.cumsum(kept_B[order]) // batch_tokens
-        was_training = self.training
-        self.eval()
-        for rows in np.split(order, np.flatnonzero(np.diff(run)) + 1):
-            offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(kept_B[rows])]).astype(np.int32))
-            values = torch.from_numpy(indices_N[ranges(ends_B[rows] - kept_B[rows], kept_B[rows])])
-            batch = Batch(values, offsets, torch.from_numpy(rows), int(kept_B[rows].max(initial=0)))
-            with torch.inference_mode():
-                vectors_BD[rows] = self(batch.to(self.device)).float().cpu().numpy()
-        self.train(was_training)
-        return vectors_BD
+        return indices_N[known_N], np.bincount(users_N[known_N], minlength=len(histories))
 
     def known(self, table: ItemTable) -> NDArray[np.int64]:
         """Where this encoder's catalogue has each item of another, -1 where nowhere, `[V]`.
@@ -197,8 +238,11 @@ class UserEncoder(PreTrainedModel):
         index_V = torch.from_numpy(known_V).to(self.device)
         other.to(device=self.device, dtype=self.dtype)  # type: ignore[call-arg]
         other.items.inherit(self.items, index_V)
-        rest = {name: value for name, value in self.state_dict().items() if not name.startswith("items.")}
-        other.load_state_dict(rest | {f"items.{name}": value for name, value in other.items.state_dict().items()})
+        if self.bag is not None and other.bag is not None:
+            other.bag.items.inherit(self.bag.items, index_V)
+        own = ("items.", "bag.")
+        rest = {name: value for name, value in self.state_dict().items() if not name.startswith(own)}
+        other.load_state_dict({name: v for name, v in other.state_dict().items() if name.startswith(own)} | rest)
         return other.train(self.training)
 
     def parameters_by_kind(self) -> dict[str, int]:

@@ -13,7 +13,7 @@ from sklearn.manifold import TSNE
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.histories import Sequences, sequences_of
-from ray_userrep.evaluation.profile import Features, user_vectors
+from ray_userrep.evaluation.profile import Features, read_vectors
 
 _MAP_USERS, _ITEMS_SHOWN, _NEIGHBOURS = 1000, 6, 5
 
@@ -72,4 +72,4 @@ def _vectors_of_some(corpus: Corpus, encoder: UserEncoder) -> tuple[list[Any], F
         rows = np.flatnonzero(bucket.lengths_U >= 5)[:share]
         ids += bucket.user_ids.take(rows).to_pylist()
         histories.append(sequences_of(bucket).take(rows))
-    return ids, user_vectors(encoder, Sequences.concat(histories))
+    return ids, read_vectors(encoder, Sequences.concat(histories))

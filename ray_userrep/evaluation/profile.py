@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
@@ -26,10 +25,11 @@ from ray_userrep.corpus import draws
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.splits import Split
 from ray_userrep.corpus.store import Corpus
+from ray_userrep.encoder.histories import user_vectors
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.histories import Sequences, read_known
 from ray_userrep.evaluation.metrics import accuracy, auc, r2, resamples
-from ray_userrep.evaluation.ranking import as_batch, newest
+from ray_userrep.feed.batch import TIMESTAMPS
 from ray_userrep.recipe.evaluation import EvaluationConfig
 
 _MAX_CLASSES, _MIN_CLASS_USERS, _MIN_USERS = 30, 10, 100
@@ -37,7 +37,6 @@ _TEST_SHARE = _TUNING_SHARE = 0.2
 _TEST_DRAW, _TUNING_DRAW, _RESAMPLE_SEED, _NUM_RESAMPLES = 30, 31, 0, 200
 _COUNT_COMPONENTS = 128
 _LOGISTIC_C, _RIDGE_ALPHA = (0.003, 0.03, 0.3), (1.0, 30.0, 1000.0)
-_BATCH_USERS = 256
 _COUNTS = "item counts"
 
 Features = NDArray[np.float64]
@@ -69,23 +68,17 @@ def measure_profile(corpus: Corpus, split: Split, encoder: UserEncoder, config: 
     if users is None:
         return {}
     histories = read_known(corpus, split, encoder.side_columns)
-    features = {"encoder": user_vectors(encoder, histories)}
+    features = {"encoder": read_vectors(encoder, histories)}
     attributes = read_attributes(users, histories.users_U)
     if config.baselines and attributes:
         features[_COUNTS] = count_features(histories, corpus.manifest.num_items)
     return {attribute.name: measure_attribute(attribute, features, config.confidence) for attribute in attributes}
 
 
-def user_vectors(encoder: UserEncoder, histories: Sequences) -> Features:
-    """The encoder's vector of each history, `[U, D]`."""
-    kept = newest(histories, encoder.max_len)
-    vectors_UD = np.zeros((kept.num_users, encoder.width))
-    order = np.argsort(kept.lengths_U, kind="stable")
-    for first in range(0, kept.num_users, _BATCH_USERS):
-        rows = order[first : first + _BATCH_USERS]
-        with torch.inference_mode():
-            vectors_UD[rows] = encoder(as_batch(kept.take(rows)).to(encoder.device)).float().cpu().numpy()
-    return vectors_UD
+def read_vectors(encoder: UserEncoder, histories: Sequences) -> Features:
+    """The encoder's vector of each history, `[U, F]`."""
+    columns = {TIMESTAMPS: histories.times_N} | histories.side_N
+    return user_vectors(encoder, histories.items_N, histories.lengths_U, columns).astype(np.float64)
 
 
 def count_features(histories: Sequences, num_items: int) -> Features:

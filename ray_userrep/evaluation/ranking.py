@@ -1,6 +1,6 @@
 """Full-catalogue ranks without the score matrix: users are scored a few at a time, by an encoder or a baseline.
 
-An encoder's score of an item is the product of the user's vector and the item's.
+An encoder's score of an item is the product of what it ranks by (mostly the user's vector) and the item's vector.
 
 Shapes: U users, B users of a chunk, V items, N interactions, D width.
 """
@@ -77,7 +77,7 @@ def encoder_scorer(encoder: UserEncoder) -> Scorer:
     def scores(histories: Histories) -> Tensor:
         batch = as_batch(newest(histories, encoder.max_len)).to(encoder.device)
         with torch.no_grad():
-            return encoder(batch).float() @ table_VD.T
+            return encoder.ranking(batch).float() @ table_VD.T
 
     return scores
 

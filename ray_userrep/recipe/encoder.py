@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 FieldName = Literal[
     "gap", "hour", "day", "month", "year", "event", "category", "category_2", "category_3", "category_4", "price"
 ]
-ReadoutKind = Literal["last", "mean", "cls", "mask"]
+ReadoutKind = Literal["last", "mean", "whole", "bag", "cls", "mask"]
+WHOLE_HISTORY: tuple[ReadoutKind, ...] = ("whole", "bag")  # what reads all of a history, window by window
 
 
 class IdItemsConfig(BaseModel):
@@ -212,9 +213,20 @@ class EncoderConfig(BaseModel):
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the vectors that enter the backbone")
     backbone: BackboneConfig = Field(default_factory=TransformerConfig)
-    readout: ReadoutKind = Field(
-        "last", description="user vector: the newest position's state, the mean, or that of a token put at the end"
+    bag_width: int = Field(
+        0, ge=0, description="width of a second vector an item, for the user vector of encoder.readout bag; 0: none"
     )
+    readout: ReadoutKind = Field(
+        "last",
+        description="user vector. last: the newest position's state; mean: the mean of the newest window's states; "
+        "whole: that of all the history's; bag: the sum of encoder.bag_width numbers an item over all the history; "
+        "cls, mask: the state of a token put at the end",
+    )
+
+    @property
+    def vector_width(self) -> int:
+        """How many numbers a user vector has."""
+        return self.bag_width if self.readout == "bag" else self.width
 
     def needs_text(self) -> bool:
         """Whether items are made from text vectors."""
@@ -232,6 +244,12 @@ class EncoderConfig(BaseModel):
     def item_parts(self) -> list[ItemPartConfig | RowItemsConfig]:
         """The item embedders whose vectors are summed; often one."""
         return [*self.items.parts] if isinstance(self.items, SumItemsConfig) else [self.items]
+
+    @model_validator(mode="after")
+    def _bag_is_there(self) -> "EncoderConfig":
+        if self.readout == "bag" and not self.bag_width:
+            raise ValueError("encoder.readout bag reads vectors of encoder.bag_width numbers: set it, as 128")
+        return self
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "EncoderConfig":

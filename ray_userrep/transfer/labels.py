@@ -2,10 +2,11 @@
 
 The objective keeps its labels by user, so that batches come from the corpus as they are and need no other reader; that
 costs a look-up a batch, and holds the labels of all training users in memory. Users without a label are passed over:
-another task may train along on them. A user is one window, so that a frozen encoder reads each but once: its vectors
-are kept, for a few hundred bytes a user.
+another task may train along on them. A frozen encoder reads each user once, as it reads users anywhere else (all of
+their history, where its readout says so): the vectors are kept, for a few hundred bytes a user. One that trains sees
+the windows of the batch.
 
-Shapes: B users, U labelled users, D width, C outputs (classes, or one value).
+Shapes: B users, U labelled users, F width of a user vector, C outputs (classes, or one value).
 """
 
 from collections.abc import Callable
@@ -23,32 +24,38 @@ from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, identity_gather
 from ray_userrep.training.step import is_frozen
 
-LABEL, IS_KNOWN = "label", "is_known"
-_NEW, _MADE = "new_rows", "made_rows"  # rows of users of whom some, or none, come for the first time
+LABEL, IS_KNOWN, _ROW = "label", "is_known", "label_row"
 
 
 class UserLabels(Objective):
     """Cross-entropy over classes, or the squared error of a standardised value where `num_classes` is 0.
 
-    `users_U` are stable hashes, `labels_U` class codes or values. The head is linear, or has a hidden layer.
+    `users_U` are stable hashes, `labels_U` class codes or values; `read` gives the vectors of these users by a frozen
+    encoder, `[U, F]`. The head is linear, or has a hidden layer.
     """
 
     parts = ("label",)
 
     def __init__(
-        self, users_U: NDArray[np.int64], labels_U: NDArray[np.float64], num_classes: int, width: int, hidden: int = 0
+        self,
+        users_U: NDArray[np.int64],
+        labels_U: NDArray[np.float64],
+        num_classes: int,
+        width: int,
+        read: Callable[[UserEncoder], NDArray[np.float64]],
+        hidden: int = 0,
     ) -> None:
         super().__init__()
-        order = np.argsort(users_U)
-        self._users_U, self._labels_U = users_U[order], labels_U[order]
+        self._order_U = np.argsort(users_U)
+        self._users_U, self._labels_U = users_U[self._order_U], labels_U[self._order_U]
+        self._read = read
         self._num_classes = num_classes
         self._centre = 0.0 if num_classes else float(labels_U.mean())
         self._scale = 1.0 if num_classes else float(labels_U.std()) or 1.0
         num_outputs = num_classes or 1
         layers: list[nn.Module] = [nn.Linear(width, hidden), nn.GELU()] if hidden else []
         self.head = nn.Sequential(*layers, nn.Linear(hidden or width, num_outputs))
-        self._has_come_U = np.zeros(len(users_U), bool)
-        self._vectors_UD: Tensor | None = None  # of a frozen encoder; a last row for users without a label
+        self._vectors_UF: Tensor | None = None  # of a frozen encoder; a last row for users without a label
         self._once: dict[str, Any] = {}
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
@@ -56,13 +63,10 @@ class UserLabels(Objective):
         users_B = batch.users_B.numpy()
         place_B = np.searchsorted(self._users_U, users_B).clip(max=len(self._users_U) - 1)
         is_known_B = self._users_U[place_B] == users_B
-        # Told here, where the rows are on the host: batches are trained on in the order in which they are made.
-        come = bool(self._has_come_U[place_B[is_known_B]].all())
-        self._has_come_U[place_B[is_known_B]] = True
         found = {
             LABEL: torch.from_numpy((self._labels_U[place_B] - self._centre) / self._scale),
             IS_KNOWN: torch.from_numpy(is_known_B),
-            _MADE if come else _NEW: torch.from_numpy(np.where(is_known_B, place_B, len(self._users_U))),
+            _ROW: torch.from_numpy(np.where(is_known_B, place_B, len(self._users_U))),
         }
         return [replace(batch, labels=batch.labels | found)]
 
@@ -82,15 +86,12 @@ class UserLabels(Objective):
 
     def _vectors(self, encoder: UserEncoder, view: Batch) -> Tensor:
         if not is_frozen(encoder):
-            return encoder(view)
-        if self._vectors_UD is not None and _MADE in view.labels:
-            return self._vectors_UD[view.labels[_MADE]]
-        vectors_BD = encoder(view)
-        if self._vectors_UD is None:
-            self._vectors_UD = vectors_BD.new_zeros(len(self._users_U) + 1, vectors_BD.shape[1])
-        if _NEW in view.labels:
-            self._vectors_UD[view.labels[_NEW]] = vectors_BD
-        return vectors_BD
+            vectors_BF: Tensor = encoder(view)
+            return vectors_BF
+        if self._vectors_UF is None:
+            read_UF = torch.from_numpy(self._read(encoder)[self._order_U]).to(view.values_T.device, torch.float32)
+            self._vectors_UF = torch.cat([read_UF, read_UF.new_zeros(1, read_UF.shape[1])])
+        return self._vectors_UF[view.labels[_ROW]]
 
     def once(self, encoder: UserEncoder, name: str, make: Callable[[], Any]) -> Any:
         """What an encoder gives for users of this name, made anew only where the encoder may have changed."""
@@ -101,7 +102,7 @@ class UserLabels(Objective):
         return self._once[name]
 
     @torch.no_grad()
-    def predict(self, vectors_BD: Tensor) -> Tensor:
+    def predict(self, vectors_BF: Tensor) -> Tensor:
         """Class probabilities, `[B, C]`, or values in the label's own unit, `[B]`."""
-        out_BC = self.head(vectors_BD.to(next(self.head.parameters()))).float()
+        out_BC = self.head(vectors_BF.to(next(self.head.parameters()))).float()
         return out_BC.softmax(-1) if self._num_classes else out_BC[:, 0] * self._scale + self._centre

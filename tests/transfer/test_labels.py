@@ -13,6 +13,11 @@ SEQUENCES = [[1, 2, 3], [4], [5, 6], [7, 8, 9, 10]]
 RNG = Draws(0, 0, 0)
 
 
+def labels_of(encoder, rows, labels, num_classes, hidden=0, read=None):
+    read = read or (lambda frozen: frozen(Batch.of([SEQUENCES[row] for row in rows])).detach().double().numpy())
+    return UserLabels(USERS[rows], np.asarray(labels, float), num_classes, encoder.width, read, hidden)
+
+
 def losses(objective, encoder, rows):
     batch = Batch.of([SEQUENCES[row] for row in rows], USERS[rows])
     views = objective.views(batch, RNG)
@@ -21,7 +26,7 @@ def losses(objective, encoder, rows):
 
 def test_classes_are_the_plain_cross_entropy(make_encoder):
     encoder, labels = make_encoder(), np.array([0.0, 2.0, 1.0, 2.0])
-    objective = UserLabels(USERS, labels, 3, encoder.width, hidden=4)
+    objective = labels_of(encoder, range(4), labels, 3, hidden=4)
     vectors = encoder(Batch.of(SEQUENCES))
     logits = objective.head[2](F.gelu(objective.head[0](vectors)))
     whole, count = losses(objective, encoder, [2, 0, 3, 1])
@@ -34,7 +39,7 @@ def test_classes_are_the_plain_cross_entropy(make_encoder):
 
 def test_values_are_predicted_in_their_own_unit(make_encoder):
     encoder, values = make_encoder(), np.array([1000.0, 3000.0, 2000.0, 6000.0])
-    objective = UserLabels(USERS, values, 0, encoder.width)
+    objective = labels_of(encoder, range(4), values, 0)
     vectors = encoder(Batch.of(SEQUENCES))
     predicted = objective.predict(vectors)
     standard = (torch.from_numpy(values) - values.mean()) / values.std()
@@ -45,7 +50,7 @@ def test_values_are_predicted_in_their_own_unit(make_encoder):
 
 def test_a_user_without_a_label_and_a_filler(make_encoder):
     encoder = make_encoder()
-    objective = UserLabels(USERS[:2], np.array([0.0, 1.0]), 2, encoder.width)
+    objective = labels_of(encoder, range(2), [0, 1], 2)
     some, count = losses(objective, encoder, [0, 2])
     alone, _ = losses(objective, encoder, [0])
     assert torch.allclose(some, alone) and count.tolist() == [1]
@@ -56,24 +61,31 @@ def test_a_user_without_a_label_and_a_filler(make_encoder):
 
 def test_a_frozen_encoder_reads_each_user_once_and_says_the_same(make_encoder):
     encoder, labels = make_encoder().requires_grad_(False), np.array([0.0, 2.0, 1.0, 2.0])
-    known = np.array([0, 1, 3])
-    objective = UserLabels(USERS[known], labels[known], 3, encoder.width)
+    known = [3, 0, 1]  # row 2 has no label
     read = []
-    encoder.register_forward_hook(lambda module, batch, out: read.append(len(batch[0].users_B)))
-    batches = ([2], [0, 2], [0, 1], [1, 0], [3, 2], [3], [2, 1, 3])  # row 2 has no label
+
+    def once(frozen):
+        read.append(frozen)
+        return frozen(Batch.of([SEQUENCES[row] for row in known])).double().numpy()
+
+    objective = labels_of(encoder, known, labels[known], 3, read=once)
+    shown = []
+    encoder.register_forward_hook(lambda module, batch, out: shown.append(len(batch[0].users_B)))
+    batches = ([2], [0, 2], [0, 1], [1, 0], [3, 2], [3], [2, 1, 3])
     found = [losses(objective, encoder, rows)[0] for rows in batches]
-    assert read == [1, 2, 2, 2]  # the batches in which somebody is new, and one before anybody was known
+    assert read == [encoder] and shown == [3]
+    vectors = encoder(Batch.of(SEQUENCES))
     for rows, loss in zip(batches, found, strict=True):
-        fresh = UserLabels(USERS[known], labels[known], 3, encoder.width)
-        fresh.load_state_dict(objective.state_dict())
-        assert torch.allclose(losses(fresh, encoder, rows)[0], loss, atol=1e-6)
+        of = [row for row in rows if row in known]
+        expected = F.cross_entropy(objective.head(vectors[of]), torch.from_numpy(labels[of]).long(), reduction="sum")
+        assert torch.allclose(loss[0], expected, atol=1e-6)
     loss.sum().backward()
     assert all(parameter.grad is not None for parameter in objective.parameters())
 
 
 def test_what_trains_is_read_anew(make_encoder):
     encoder = make_encoder()
-    objective = UserLabels(USERS, np.array([0.0, 1.0, 1.0, 0.0]), 2, encoder.width)
+    objective = labels_of(encoder, range(4), [0, 1, 1, 0], 2)
     before, _ = losses(objective, encoder, [0, 1])
     made = [objective.once(encoder, "test", lambda: encoder(Batch.of(SEQUENCES)).sum()) for _ in range(2)]
     assert made[0] is not made[1]

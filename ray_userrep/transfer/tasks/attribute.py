@@ -21,7 +21,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.look_alike import look_alike_metrics
 from ray_userrep.evaluation.metrics import Measure, accuracy, auc, r2
-from ray_userrep.evaluation.profile import Attribute, count_features, read_attributes, user_vectors
+from ray_userrep.evaluation.profile import Attribute, count_features, read_attributes, read_vectors
 from ray_userrep.evaluation.statistics import Interval
 from ray_userrep.objectives.base import Objective
 from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig
@@ -76,8 +76,12 @@ class AttributeTask:
         return len(first_share(self._parts.train, share)) if part == "train" else len(self._rows(part))
 
     def objective(self, encoder: UserEncoder, share: float, hidden: int) -> UserLabels:
-        rows = self._train(share)
-        return UserLabels(self._histories.users_U[rows], self._labels_U[rows], self._num_classes, encoder.width, hidden)
+        histories, labels_U = self._histories.take(self._train(share)), self._labels_U[self._train(share)]
+
+        def read(frozen: UserEncoder) -> NDArray[np.float64]:
+            return read_vectors(frozen, histories)
+
+        return UserLabels(histories.users_U, labels_U, self._num_classes, encoder.vector_width, read, hidden)
 
     def trains(self, name: str) -> bool:
         return False
@@ -91,7 +95,7 @@ class AttributeTask:
     def predict(self, encoder: UserEncoder, objective: Objective, part: SplitPart) -> NDArray[Any]:
         assert isinstance(objective, UserLabels)
         vectors_UD = objective.once(
-            encoder, part, lambda: user_vectors(encoder, self._histories.take(self._rows(part)))
+            encoder, part, lambda: read_vectors(encoder, self._histories.take(self._rows(part)))
         )
         return objective.predict(torch.from_numpy(vectors_UD)).cpu().numpy().astype(np.float64)
 
@@ -120,7 +124,7 @@ class AttributeTask:
             return {}
         rows = np.concatenate([self._parts.train, self._parts.test])
         histories = self._histories.take(rows)
-        vectors = {name: user_vectors(encoder, histories) for name, encoder in encoders.items()}
+        vectors = {name: read_vectors(encoder, histories) for name, encoder in encoders.items()}
         vectors["item counts"] = count_features(histories, self._num_items)
         vectors["random"] = np.random.default_rng(0).normal(size=(len(rows), _RANDOM_WIDTH))
         return look_alike_metrics(vectors, self._labels_U[rows], len(self._parts.train), confidence)

@@ -42,6 +42,10 @@ def catalogue() -> ItemTable:
     return ItemTable(pa.table(columns))
 
 
+def vectors_of(encoder) -> np.ndarray:
+    return encoder(BATCH).detach().double().numpy()
+
+
 def adapted(arm: str, embedder: str) -> TrainModel:
     """An arm's model as a fit trains it, over an encoder with dropout."""
     torch.manual_seed(0)
@@ -51,7 +55,7 @@ def adapted(arm: str, embedder: str) -> TrainModel:
     encoder = chosen.apply(build_encoder(EncoderConfig.model_validate(fields), catalogue(), 8).train())
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(chosen.trainable(name))
-    return TrainModel(encoder, UserLabels(USERS, np.array([0.0, 1.0, 1.0]), 2, WIDTH, chosen.hidden))
+    return TrainModel(encoder, UserLabels(USERS, np.array([0.0, 1.0, 1.0]), 2, WIDTH, vectors_of, chosen.hidden))
 
 
 @pytest.mark.parametrize("embedder", EMBEDDERS)

@@ -1,0 +1,127 @@
+"""User vectors of histories of any length: the one place where a history is cut into what an encoder is shown.
+
+A readout of the newest window sees `max_len` interactions. Readouts of the whole history (`whole`, `bag`) are sums over
+windows that tile it from its oldest interaction on: memory is bounded by a batch, whatever a user's number of
+interactions, and windows that are full stay as they are when a day is added.
+
+Shapes: U users, N interactions of all of them, W windows, F width of a user vector.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ray_userrep.corpus.jagged import ranges
+from ray_userrep.feed.batch import Batch
+from ray_userrep.recipe.encoder import WHOLE_HISTORY, ReadoutKind
+
+_BATCH_TOKENS = 16384
+
+
+class Reader(Protocol):
+    """What is asked of a user encoder here."""
+
+    readout: ReadoutKind
+    max_len: int
+    training: bool
+
+    @property
+    def vector_width(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __call__(self, batch: Batch, /) -> Tensor: ...
+
+    def sums(self, batch: Batch) -> Tensor: ...
+
+    def scale(self, lengths_B: Tensor) -> Tensor: ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+
+def user_vectors(
+    encoder: Reader,
+    items_N: NDArray[np.int64],
+    lengths_U: NDArray[np.int64],
+    columns_N: Mapping[str, NDArray[np.generic]],
+    batch_tokens: int = _BATCH_TOKENS,
+) -> NDArray[np.float32]:
+    """The vector of each history as the encoder reads users out, `[U, F]`; zeros where there is nothing to read.
+
+    Histories lie end to end, oldest interaction first, with whatever columns the encoder wants beside the items. There
+    is no dropout, whatever mode the encoder is in.
+    """
+    was_training = encoder.training
+    encoder.train(False)
+    with torch.inference_mode():
+        if encoder.readout in WHOLE_HISTORY:
+            vectors_UF = _whole(encoder, items_N, lengths_U, columns_N, batch_tokens)
+        else:
+            vectors_UF = _newest(encoder, items_N, lengths_U, columns_N, batch_tokens)
+    encoder.train(was_training)
+    return vectors_UF
+
+
+def by_length(lengths_W: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:
+    """Indices of the windows, shortest first, cut into runs of about so many tokens."""
+    order = np.argsort(lengths_W, kind="stable")
+    run_W = (np.cumsum(lengths_W[order]) - 1) // tokens
+    return np.split(order, np.flatnonzero(np.diff(run_W)) + 1)
+
+
+def _newest(
+    encoder: Reader,
+    items_N: NDArray[np.int64],
+    lengths_U: NDArray[np.int64],
+    columns_N: Mapping[str, NDArray[np.generic]],
+    batch_tokens: int,
+) -> NDArray[np.float32]:
+    kept_U = np.minimum(lengths_U, encoder.max_len)
+    start_U = np.cumsum(lengths_U) - kept_U
+    vectors_UF = np.zeros((len(lengths_U), encoder.vector_width), np.float32)
+    for rows in by_length(kept_U, batch_tokens):
+        batch = _batch(items_N, columns_N, start_U[rows], kept_U[rows], rows)
+        vectors_UF[rows] = encoder(batch.to(encoder.device)).float().cpu().numpy()
+    return vectors_UF
+
+
+def _whole(
+    encoder: Reader,
+    items_N: NDArray[np.int64],
+    lengths_U: NDArray[np.int64],
+    columns_N: Mapping[str, NDArray[np.generic]],
+    batch_tokens: int,
+) -> NDArray[np.float32]:
+    tiles_U = -(-lengths_U // encoder.max_len)
+    user_W = np.repeat(np.arange(len(lengths_U)), tiles_U)
+    first_W = ranges(np.zeros_like(tiles_U), tiles_U) * encoder.max_len
+    length_W = np.minimum(lengths_U[user_W] - first_W, encoder.max_len)
+    start_W = (np.cumsum(lengths_U) - lengths_U)[user_W] + first_W
+    sums_UF = np.zeros((len(lengths_U), encoder.vector_width), np.float32)
+    for rows in by_length(length_W, batch_tokens):
+        batch = _batch(items_N, columns_N, start_W[rows], length_W[rows], user_W[rows])
+        np.add.at(sums_UF, user_W[rows], encoder.sums(batch.to(encoder.device)).float().cpu().numpy())
+    return sums_UF / encoder.scale(torch.from_numpy(lengths_U)).numpy()[:, None]
+
+
+def _batch(
+    items_N: NDArray[np.int64],
+    columns_N: Mapping[str, NDArray[np.generic]],
+    start_W: NDArray[np.int64],
+    length_W: NDArray[np.int64],
+    user_W: NDArray[np.int64],
+) -> Batch:
+    place_T = ranges(start_W, length_W)
+    offsets = np.concatenate([[0], np.cumsum(length_W)]).astype(np.int32)
+    return Batch(
+        torch.from_numpy(items_N[place_T]),
+        torch.from_numpy(offsets),
+        torch.from_numpy(user_W),
+        int(length_W.max(initial=0)),
+        side={name: torch.from_numpy(column[place_T]) for name, column in columns_N.items()},
+    )
