@@ -7,7 +7,8 @@ interactions, and windows that are full stay as they are when a day is added.
 Shapes: U users, N interactions of all of them, W windows, F width of a user vector.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,7 +40,7 @@ class Reader(Protocol):
 
     def sums(self, batch: Batch) -> Tensor: ...
 
-    def scale(self, lengths_B: Tensor) -> Tensor: ...
+    def scaled(self, sums_BF1: Tensor) -> Tensor: ...
 
     def train(self, mode: bool = True) -> Any: ...
 
@@ -56,15 +57,41 @@ def user_vectors(
     Histories lie end to end, oldest interaction first, with whatever columns the encoder wants beside the items. There
     is no dropout, whatever mode the encoder is in.
     """
+    with _evaluating(encoder):
+        if encoder.readout not in WHOLE_HISTORY:
+            return _newest(encoder, items_N, lengths_U, columns_N, batch_tokens)
+        sums_UF1 = history_sums(encoder, items_N, lengths_U, columns_N, batch_tokens)
+        return encoder.scaled(torch.from_numpy(sums_UF1)).numpy()
+
+
+def history_sums(
+    encoder: Reader,
+    items_N: NDArray[np.int64],
+    lengths_U: NDArray[np.int64],
+    columns_N: Mapping[str, NDArray[np.generic]],
+    batch_tokens: int = _BATCH_TOKENS,
+) -> NDArray[np.float32]:
+    """What the windows of each history add up to at a readout of the whole history, `[U, F + 1]`; else as above."""
+    tiles_U = -(-lengths_U // encoder.max_len)
+    user_W = np.repeat(np.arange(len(lengths_U)), tiles_U)
+    first_W = ranges(np.zeros_like(tiles_U), tiles_U) * encoder.max_len
+    length_W = np.minimum(lengths_U[user_W] - first_W, encoder.max_len)
+    start_W = (np.cumsum(lengths_U) - lengths_U)[user_W] + first_W
+    sums_UF1 = np.zeros((len(lengths_U), encoder.vector_width + 1), np.float32)
+    with _evaluating(encoder):
+        for rows in by_length(length_W, batch_tokens):
+            batch = _batch(items_N, columns_N, start_W[rows], length_W[rows], user_W[rows])
+            np.add.at(sums_UF1, user_W[rows], encoder.sums(batch.to(encoder.device)).float().cpu().numpy())
+    return sums_UF1
+
+
+@contextmanager
+def _evaluating(encoder: Reader) -> Iterator[None]:
     was_training = encoder.training
     encoder.train(False)
     with torch.inference_mode():
-        if encoder.readout in WHOLE_HISTORY:
-            vectors_UF = _whole(encoder, items_N, lengths_U, columns_N, batch_tokens)
-        else:
-            vectors_UF = _newest(encoder, items_N, lengths_U, columns_N, batch_tokens)
+        yield
     encoder.train(was_training)
-    return vectors_UF
 
 
 def by_length(lengths_W: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:
@@ -88,25 +115,6 @@ def _newest(
         batch = _batch(items_N, columns_N, start_U[rows], kept_U[rows], rows)
         vectors_UF[rows] = encoder(batch.to(encoder.device)).float().cpu().numpy()
     return vectors_UF
-
-
-def _whole(
-    encoder: Reader,
-    items_N: NDArray[np.int64],
-    lengths_U: NDArray[np.int64],
-    columns_N: Mapping[str, NDArray[np.generic]],
-    batch_tokens: int,
-) -> NDArray[np.float32]:
-    tiles_U = -(-lengths_U // encoder.max_len)
-    user_W = np.repeat(np.arange(len(lengths_U)), tiles_U)
-    first_W = ranges(np.zeros_like(tiles_U), tiles_U) * encoder.max_len
-    length_W = np.minimum(lengths_U[user_W] - first_W, encoder.max_len)
-    start_W = (np.cumsum(lengths_U) - lengths_U)[user_W] + first_W
-    sums_UF = np.zeros((len(lengths_U), encoder.vector_width), np.float32)
-    for rows in by_length(length_W, batch_tokens):
-        batch = _batch(items_N, columns_N, start_W[rows], length_W[rows], user_W[rows])
-        np.add.at(sums_UF, user_W[rows], encoder.sums(batch.to(encoder.device)).float().cpu().numpy())
-    return sums_UF / encoder.scale(torch.from_numpy(lengths_U)).numpy()[:, None]
 
 
 def _batch(

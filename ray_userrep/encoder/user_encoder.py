@@ -24,10 +24,10 @@ from transformers.utils import logging as transformers_logging
 from ray_userrep import storage
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.backbones.build import build_backbone
-from ray_userrep.encoder.bag import Bag, bag_scale
+from ray_userrep.encoder.bag import Bag, scaled_bag
 from ray_userrep.encoder.card import model_card
 from ray_userrep.encoder.fields import Context, side_columns
-from ray_userrep.encoder.histories import user_vectors
+from ray_userrep.encoder.histories import history_sums, user_vectors
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
@@ -75,7 +75,9 @@ class UserEncoder(PreTrainedModel):
         self.context = Context(parts.context, parts.width) if parts.context else None
         self.dropout = Dropout(parts.dropout)
         self.backbone = build_backbone(parts.backbone, parts.width, config.max_len + appended)
-        self.bag = Bag(config.num_items, parts.bag_width) if parts.bag_width else None
+        self._bag_width = parts.bag_width
+        counts_V = None if table is None else table.counts()
+        self.bag = Bag(config.num_items, parts.bag_width, counts_V) if parts.bag_width else None
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
@@ -111,7 +113,7 @@ class UserEncoder(PreTrainedModel):
     def forward(self, batch: Batch) -> Tensor:
         """User vectors of windows, `[B, F]`; those of whole histories are `encoder.histories.user_vectors`."""
         if self.readout == "bag":
-            return self.sums(batch) / self.scale(batch.lengths())[:, None]
+            return self.scaled(self.sums(batch))
         if self.readout in APPENDED:
             batch = append_token(batch, APPENDED[self.readout])
         return self.pooled(batch)
@@ -119,19 +121,20 @@ class UserEncoder(PreTrainedModel):
     @property
     def vector_width(self) -> int:
         """How many numbers a user vector has, F."""
-        return self.bag.items.weight.shape[1] if self.bag is not None and self.readout == "bag" else self.width
+        return self._bag_width if self.readout == "bag" else self.width
 
     def sums(self, batch: Batch) -> Tensor:
-        """What each window adds to the vector of a whole history, before it is scaled, `[B, F]`."""
+        """What each window adds to the vector of a whole history, and last to what divides it, `[B, F + 1]`."""
         if self.readout == "bag":
             assert self.bag is not None, "checked where the readout is set"
-            sums_BF: Tensor = self.bag(batch)
-            return sums_BF
-        return window_sums(self.states(batch), batch.offsets_B1)
+            sums_BF1: Tensor = self.bag(batch)
+            return sums_BF1
+        sums_BD, lengths_B1 = window_sums(self.states(batch), batch.offsets_B1), batch.lengths()[:, None]
+        return torch.cat([sums_BD, lengths_B1.to(sums_BD)], 1)
 
-    def scale(self, lengths_B: Tensor) -> Tensor:
-        """What sums over histories of so many interactions are divided by, `[B]`."""
-        return bag_scale(lengths_B) if self.readout == "bag" else lengths_B.clamp(min=1).float()
+    def scaled(self, sums_BF1: Tensor) -> Tensor:
+        """The vectors of whole histories from the sums over their windows, `[B, F]`."""
+        return scaled_bag(sums_BF1) if self.readout == "bag" else sums_BF1[:, :-1] / sums_BF1[:, -1:].clamp(min=1)
 
     def ranking(self, batch: Batch) -> Tensor:
         """What scores the items as each user's next, by its products with their vectors, `[B, D]`."""
@@ -174,30 +177,21 @@ class UserEncoder(PreTrainedModel):
         indices_N, lengths_B = self._known_indices(histories, unknown)
         return user_vectors(self, indices_N, lengths_B, {}, batch_tokens)
 
-    def extended(
-        self,
-        vectors_BF: NDArray[np.float32],
-        interactions_B: NDArray[np.int64],
-        histories: pa.ListArray | Sequence[Sequence[Any]],
-    ) -> NDArray[np.float32]:
-        """Vectors of a bag brought up to date with what users did since, without reading the rest again, `[B, F]`.
+    def encode_sums(self, histories: pa.ListArray | Sequence[Sequence[Any]]) -> NDArray[np.float32]:
+        """Parts of histories as sums that add up, `[B, F + 1]`; `scale_sums` makes vectors of them.
 
-        `interactions_B` says of how many known interactions each stored vector is.
+        A stored sum is brought up to date by adding that of what its user did since; unknown items are left out.
 
         Raises:
-            UserError: the encoder reads users out at another place, where old interactions and new ones meet in a
-                window; or as `encode`.
+            UserError: users are not read out at a bag, where old and new interactions never meet; or as `encode`.
         """
         if self.readout != "bag":
-            raise UserError(f"only vectors of encoder.readout bag are sums: make those of {self.readout} anew")
-        indices_N, added_B = self._known_indices(histories, "skip")
-        new_BF = user_vectors(self, indices_N, added_B, {})
+            raise UserError(f"only vectors of encoder.readout bag add up: make those of {self.readout} anew")
+        return history_sums(self, *self._known_indices(histories, "skip"), {})
 
-        def scale(lengths_B: NDArray[np.int64]) -> NDArray[np.float32]:
-            return self.scale(torch.from_numpy(lengths_B)).numpy()[:, None]
-
-        sums_BF = vectors_BF * scale(interactions_B) + new_BF * scale(added_B)
-        return (sums_BF / scale(interactions_B + added_B)).astype(np.float32)
+    def scale_sums(self, sums_BF1: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The user vectors of sums, `[B, F]`."""
+        return self.scaled(torch.from_numpy(sums_BF1)).numpy()
 
     def _known_indices(
         self, histories: pa.ListArray | Sequence[Sequence[Any]], unknown: Literal["skip", "error"]

@@ -20,6 +20,7 @@ from ray_userrep.objectives.autoencoding import Autoencoding, SideHead
 from ray_userrep.objectives.autoregressive import Autoregressive
 from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.contrastive import Contrastive
+from ray_userrep.objectives.history import History
 from ray_userrep.objectives.in_batch import Choice, InBatchSoftmax, hardest, semi_hard
 from ray_userrep.objectives.sampled import (
     BinaryCrossEntropy,
@@ -39,6 +40,7 @@ from ray_userrep.recipe.objective import (
     AutoregressiveConfig,
     ContrastiveConfig,
     FullSoftmaxConfig,
+    HistoryConfig,
     InBatchSoftmaxConfig,
     ObjectiveConfig,
     SampledSoftmaxConfig,
@@ -81,6 +83,8 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
             return _autoencoding(config, encoder, data)
         case ContrastiveConfig():
             return _contrastive(config, encoder, data)
+        case HistoryConfig(hide=hide):
+            return History(len(data.items), encoder.vector_width, hide)
         case never:
             assert_never(never)
 

@@ -45,6 +45,7 @@ from ray_userrep.recipe.objective import (
     AutoregressiveConfig,
     ContrastiveConfig,
     FullSoftmaxConfig,
+    HistoryConfig,
     InBatchSoftmaxConfig,
     ObjectiveConfig,
     SoftmaxConfig,
@@ -138,6 +139,13 @@ def _objective(
         case ContrastiveConfig():
             seen_B = _newest(lengths_B, lookahead - objective.lookahead()) - objective.same_target
             return _contrastive(encoder, objective, catalogue, seen_B)
+        case HistoryConfig(hide=hide):
+            kept_B = np.maximum(1, np.rint(_newest(lengths_B, lookahead) * (1 - hide)).astype(np.int64))
+            scores = 2 * _TRAINED * float(len(lengths_B)) * catalogue.num_items * (encoder.vector_width + 1)
+            if encoder.readout == "bag":
+                return 0.0, 0.0, scores
+            rows = float(kept_B.sum())
+            return _items(encoder, catalogue, rows), _backbone(encoder.backbone, encoder.width, kept_B), scores
         case never:
             assert_never(never)
     rows = sum(float(view.sum()) for view in views)

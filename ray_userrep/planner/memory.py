@@ -55,7 +55,9 @@ def item_parameters(encoder: EncoderConfig, catalogue: Catalogue) -> int:
     with torch.device("meta"):
         items = build_items(encoder.items, catalogue.num_items, encoder.width, catalogue.text_width, None)
     tables = [module.weight for module in items.modules() if isinstance(module, RowItems)]
-    return sum(weight.numel() for weight in [*items.parameters(), *tables])
+    return sum(weight.numel() for weight in [*items.parameters(), *tables]) + catalogue.num_items * (
+        encoder.bag_width + bool(encoder.bag_width)
+    )
 
 
 def model_states(num_parameters: float, zero: ZeroConfig, world: int) -> Memory:

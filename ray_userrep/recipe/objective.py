@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ray_userrep.recipe.encoder import EncoderConfig, FieldName, MeanConfig, RowItemsConfig
+from ray_userrep.recipe.encoder import WHOLE_HISTORY, EncoderConfig, FieldName, MeanConfig, RowItemsConfig
 
 
 class _Softmax(BaseModel):
@@ -81,7 +81,7 @@ class AutoregressiveConfig(BaseModel):
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
         """Whether user vectors learn to score items."""
-        return encoder.readout == "last"
+        return encoder.readout in ("last", *WHOLE_HISTORY)
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
@@ -89,7 +89,7 @@ class AutoregressiveConfig(BaseModel):
             return reason
         if not encoder.backbone.causal:
             return "objective.kind autoregressive needs encoder.backbone.causal: true"
-        if encoder.readout not in ("last", "mean"):
+        if encoder.readout in ("cls", "mask"):
             return (
                 f"objective.kind autoregressive never trains the token of encoder.readout {encoder.readout}: use last"
             )
@@ -208,15 +208,39 @@ class ContrastiveConfig(BaseModel):
         return None
 
 
+class HistoryConfig(BaseModel):
+    """Predict all items of a window from the user vector of a part of them: what a vector is asked to hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["history"] = "history"
+    hide: float = Field(0.5, ge=0, lt=1, description="share of a window's items that the vector is made without")
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if encoder.readout in ("cls", "mask"):
+            return (
+                f"objective.kind history makes no token for encoder.readout {encoder.readout}: use mean, whole or bag"
+            )
+        return None
+
+
 class PartConfig(BaseModel):
     """One objective of a weighted sum."""
 
     model_config = ConfigDict(extra="forbid")
 
     weight: float = Field(gt=0, description="factor on this objective's loss")
-    objective: Annotated[AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig, Field(discriminator="kind")] = (
-        Field(description="one of the kinds of objective, with its fields")
-    )
+    objective: Annotated[
+        AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig, Field(discriminator="kind")
+    ] = Field(description="one of the kinds of objective, with its fields")
 
 
 class WeightedConfig(BaseModel):
@@ -241,5 +265,6 @@ class WeightedConfig(BaseModel):
 
 
 ObjectiveConfig = Annotated[
-    AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | WeightedConfig, Field(discriminator="kind")
+    AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig | WeightedConfig,
+    Field(discriminator="kind"),
 ]

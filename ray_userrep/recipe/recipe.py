@@ -8,7 +8,7 @@ from ray_userrep.recipe.embedding import EmbeddingConfig
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.logs import LogsConfig
-from ray_userrep.recipe.objective import AutoregressiveConfig, ObjectiveConfig
+from ray_userrep.recipe.objective import AutoregressiveConfig, ObjectiveConfig, WeightedConfig
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.recipe.transfer import TransferConfig
 
@@ -38,7 +38,7 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _combinations(self) -> "Recipe":
-        refusal = self.objective.refusal(self.encoder)
+        refusal = self.objective.refusal(self.encoder) or self._untrained()
         if refusal is not None:
             raise ValueError(refusal)
         if self.stream.batch_tokens < self.stream.max_len:
@@ -47,3 +47,16 @@ class Recipe(BaseModel):
                 "a global batch must hold at least one window"
             )
         return self
+
+    def _untrained(self) -> str | None:
+        """What of the encoder no objective would train."""
+        parts = self.objective.parts if isinstance(self.objective, WeightedConfig) else ()
+        kinds: set[str] = {part.objective.kind for part in parts} or {self.objective.kind}
+        if self.encoder.bag_width and not (self.encoder.readout == "bag" and "history" in kinds):
+            return "encoder.bag_width is trained by objective.kind history at encoder.readout bag: set both, or neither"
+        if self.encoder.readout == "bag" and kinds != {"history", "autoregressive"}:
+            return (
+                "encoder.readout bag leaves the backbone to another objective: take objective.kind weighted with "
+                "autoregressive beside history"
+            )
+        return None
