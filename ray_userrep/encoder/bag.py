@@ -8,7 +8,11 @@ The scaling is that of tf-idf rows: a history's sum is divided by the length of 
 long and short histories come out of one size. Weights begin like idf and are trained; an item taken c times counts √c
 times, as in sublinear tf.
 
-Shapes: T tokens, B windows, V items, F width of the bag.
+Learned wide and kept narrow: a bag of 512 numbers holds more of a history than one of 128, also in its 128 principal
+directions. These are rotated at random, so that each number carries its share of all of them: a model that brings every
+input to one variance, as most do, would otherwise hear the least direction as loud as the first.
+
+Shapes: T tokens, B windows, U users, V items, E width of the bag, F numbers kept of it.
 """
 
 import numpy as np
@@ -22,22 +26,48 @@ from ray_userrep.feed.batch import Batch
 
 
 class Bag(nn.Module):
-    """Weighted sums over windows of a trained vector an item."""
+    """Weighted sums over windows of a trained vector an item, and the map from a history's to what is kept of it."""
 
-    def __init__(self, num_items: int, width: int, counts_V: NDArray[np.int64] | None) -> None:
+    def __init__(self, num_items: int, width: int, kept: int, counts_V: NDArray[np.int64] | None) -> None:
         super().__init__()
-        start_VF1 = torch.randn(num_items, width + 1) * width**-0.5
+        start_VE1 = torch.randn(num_items, width + 1) * width**-0.5
         if counts_V is not None:  # none where weights are loaded
-            start_VF1[:, -1] = torch.from_numpy(np.log1p(counts_V.max(initial=1) / counts_V.clip(min=1)))
-        self.items = IdItems(num_items, width + 1, start_VF1)
+            start_VE1[:, -1] = torch.from_numpy(np.log1p(counts_V.max(initial=1) / counts_V.clip(min=1)))
+        self.items = IdItems(num_items, width + 1, start_VE1)
+        self.map = nn.Linear(width, kept, bias=False)
+        nn.init.eye_(self.map.weight)
+        self.map.requires_grad_(False)  # fitted once the items have learned: `principal_map`
 
     def forward(self, batch: Batch) -> Tensor:
-        """What each window adds to its user's weighted sum, and last to the sum of squared weights, `[B, F + 1]`."""
-        rows_TF1 = self.items(batch.values_T.clamp(min=0))
-        weights_T1 = rows_TF1[:, -1:] * (batch.values_T >= 0)[:, None]  # hidden items add nothing
-        return window_sums(torch.cat([rows_TF1[:, :-1] * weights_T1, weights_T1.square()], 1), batch.offsets_B1)
+        """What each window adds to its user's weighted sum, and last to the sum of squared weights, `[B, E + 1]`."""
+        rows_TE1 = self.items(batch.values_T.clamp(min=0))
+        weights_T1 = rows_TE1[:, -1:] * (batch.values_T >= 0)[:, None]  # hidden items add nothing
+        return window_sums(torch.cat([rows_TE1[:, :-1] * weights_T1, weights_T1.square()], 1), batch.offsets_B1)
 
 
-def scaled_bag(sums_BF1: Tensor) -> Tensor:
-    """User vectors from what `Bag` adds up, `[B, F]`; zeros where nothing was added."""
-    return sums_BF1[:, :-1] / sums_BF1[:, -1:].clamp(min=1e-12).sqrt()
+def scaled_bag(sums_BE1: Tensor) -> Tensor:
+    """Bags of one size from what `Bag` adds up, `[B, E]`; zeros where nothing was added."""
+    return sums_BE1[:, :-1] / sums_BE1[:, -1:].clamp(min=1e-12).sqrt()
+
+
+class Moments:
+    """Sums over users' bags, from which their principal directions are found without holding them."""
+
+    def __init__(self, width: int) -> None:
+        self.num_users = 0
+        self._sum_E = np.zeros(width)
+        self._products_EE = np.zeros((width, width))
+
+    def add(self, bags_UE: NDArray[np.float32]) -> None:
+        """Take in some users."""
+        self.num_users += len(bags_UE)
+        self._sum_E += bags_UE.sum(0, dtype=np.float64)
+        self._products_EE += bags_UE.T.astype(np.float64) @ bags_UE
+
+    def principal_map(self, kept: int) -> Tensor:
+        """The directions of the largest variance in a fixed random rotation, `[F, E]`."""
+        mean_E = self._sum_E / max(1, self.num_users)
+        covariance_EE = self._products_EE / max(1, self.num_users) - np.outer(mean_E, mean_E)
+        directions_EF = np.linalg.eigh(covariance_EE).eigenvectors[:, ::-1][:, :kept]
+        rotation_FF, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(kept, kept)))
+        return torch.from_numpy((directions_EF @ rotation_FF).T.astype(np.float32))

@@ -4,7 +4,7 @@ A readout of the newest window sees `max_len` interactions. Readouts of the whol
 windows that tile it from its oldest interaction on: memory is bounded by a batch, whatever a user's number of
 interactions, and windows that are full stay as they are when a day is added.
 
-Shapes: U users, N interactions of all of them, W windows, F width of a user vector.
+Shapes: U users, N interactions of all of them, W windows, F numbers of a user vector, E of what is summed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ class Reader(Protocol):
 
     def sums(self, batch: Batch) -> Tensor: ...
 
-    def scaled(self, sums_BF1: Tensor) -> Tensor: ...
+    def scaled(self, sums_BE1: Tensor) -> Tensor: ...
 
     def train(self, mode: bool = True) -> Any: ...
 
@@ -60,8 +60,8 @@ def user_vectors(
     with _evaluating(encoder):
         if encoder.readout not in WHOLE_HISTORY:
             return _newest(encoder, items_N, lengths_U, columns_N, batch_tokens)
-        sums_UF1 = history_sums(encoder, items_N, lengths_U, columns_N, batch_tokens)
-        return encoder.scaled(torch.from_numpy(sums_UF1)).numpy()
+        sums_UE1 = history_sums(encoder, items_N, lengths_U, columns_N, batch_tokens)
+        return encoder.scaled(torch.from_numpy(sums_UE1).to(encoder.device)).cpu().numpy()
 
 
 def history_sums(
@@ -71,18 +71,22 @@ def history_sums(
     columns_N: Mapping[str, NDArray[np.generic]],
     batch_tokens: int = _BATCH_TOKENS,
 ) -> NDArray[np.float32]:
-    """What the windows of each history add up to at a readout of the whole history, `[U, F + 1]`; else as above."""
+    """What the windows of each history add up to at a readout of the whole history, `[U, E + 1]`."""
     tiles_U = -(-lengths_U // encoder.max_len)
     user_W = np.repeat(np.arange(len(lengths_U)), tiles_U)
     first_W = ranges(np.zeros_like(tiles_U), tiles_U) * encoder.max_len
     length_W = np.minimum(lengths_U[user_W] - first_W, encoder.max_len)
     start_W = (np.cumsum(lengths_U) - lengths_U)[user_W] + first_W
-    sums_UF1 = np.zeros((len(lengths_U), encoder.vector_width + 1), np.float32)
+    sums_UE1 = None
     with _evaluating(encoder):
         for rows in by_length(length_W, batch_tokens):
             batch = _batch(items_N, columns_N, start_W[rows], length_W[rows], user_W[rows])
-            np.add.at(sums_UF1, user_W[rows], encoder.sums(batch.to(encoder.device)).float().cpu().numpy())
-    return sums_UF1
+            sums_BE1 = encoder.sums(batch.to(encoder.device)).float().cpu().numpy()
+            if sums_UE1 is None:
+                sums_UE1 = np.zeros((len(lengths_U), sums_BE1.shape[1]), np.float32)
+            np.add.at(sums_UE1, user_W[rows], sums_BE1)
+    assert sums_UE1 is not None, "there is one run of windows, if an empty one"
+    return sums_UE1
 
 
 @contextmanager

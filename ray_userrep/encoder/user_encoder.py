@@ -75,9 +75,10 @@ class UserEncoder(PreTrainedModel):
         self.context = Context(parts.context, parts.width) if parts.context else None
         self.dropout = Dropout(parts.dropout)
         self.backbone = build_backbone(parts.backbone, parts.width, config.max_len + appended)
-        self._bag_width = parts.bag_width
+        self._bag_kept = min(parts.bag_kept, parts.bag_width)
         counts_V = None if table is None else table.counts()
-        self.bag = Bag(config.num_items, parts.bag_width, counts_V) if parts.bag_width else None
+        has_bag = parts.bag_width > 0
+        self.bag = Bag(config.num_items, parts.bag_width, self._bag_kept, counts_V) if has_bag else None
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
@@ -121,20 +122,29 @@ class UserEncoder(PreTrainedModel):
     @property
     def vector_width(self) -> int:
         """How many numbers a user vector has, F."""
-        return self._bag_width if self.readout == "bag" else self.width
+        return self._bag_kept if self.readout == "bag" else self.width
+
+    def learned(self, batch: Batch) -> Tensor:
+        """What an objective asks of the user vectors of windows: those of a bag as wide as it learns, `[B, E]`."""
+        vectors_BE: Tensor = scaled_bag(self.sums(batch)) if self.readout == "bag" else self(batch)
+        return vectors_BE
 
     def sums(self, batch: Batch) -> Tensor:
-        """What each window adds to the vector of a whole history, and last to what divides it, `[B, F + 1]`."""
+        """What each window adds to the vector of a whole history, and last to what divides it, `[B, E + 1]`."""
         if self.readout == "bag":
             assert self.bag is not None, "checked where the readout is set"
-            sums_BF1: Tensor = self.bag(batch)
-            return sums_BF1
+            sums_BE1: Tensor = self.bag(batch)
+            return sums_BE1
         sums_BD, lengths_B1 = window_sums(self.states(batch), batch.offsets_B1), batch.lengths()[:, None]
         return torch.cat([sums_BD, lengths_B1.to(sums_BD)], 1)
 
-    def scaled(self, sums_BF1: Tensor) -> Tensor:
+    def scaled(self, sums_BE1: Tensor) -> Tensor:
         """The vectors of whole histories from the sums over their windows, `[B, F]`."""
-        return scaled_bag(sums_BF1) if self.readout == "bag" else sums_BF1[:, :-1] / sums_BF1[:, -1:].clamp(min=1)
+        if self.readout == "bag":
+            assert self.bag is not None, "checked where the readout is set"
+            vectors_BF: Tensor = self.bag.map(scaled_bag(sums_BE1))
+            return vectors_BF
+        return sums_BE1[:, :-1] / sums_BE1[:, -1:].clamp(min=1)
 
     def ranking(self, batch: Batch) -> Tensor:
         """What scores the items as each user's next, by its products with their vectors, `[B, D]`."""
@@ -178,7 +188,7 @@ class UserEncoder(PreTrainedModel):
         return user_vectors(self, indices_N, lengths_B, {}, batch_tokens)
 
     def encode_sums(self, histories: pa.ListArray | Sequence[Sequence[Any]]) -> NDArray[np.float32]:
-        """Parts of histories as sums that add up, `[B, F + 1]`; `scale_sums` makes vectors of them.
+        """Parts of histories as sums that add up, `[B, E + 1]`; `scale_sums` makes vectors of them.
 
         A stored sum is brought up to date by adding that of what its user did since; unknown items are left out.
 
@@ -189,9 +199,10 @@ class UserEncoder(PreTrainedModel):
             raise UserError(f"only vectors of encoder.readout bag add up: make those of {self.readout} anew")
         return history_sums(self, *self._known_indices(histories, "skip"), {})
 
-    def scale_sums(self, sums_BF1: NDArray[np.float32]) -> NDArray[np.float32]:
+    def scale_sums(self, sums_BE1: NDArray[np.float32]) -> NDArray[np.float32]:
         """The user vectors of sums, `[B, F]`."""
-        return self.scaled(torch.from_numpy(sums_BF1)).numpy()
+        with torch.inference_mode():
+            return self.scaled(torch.from_numpy(sums_BE1).to(self.device)).cpu().numpy()
 
     def _known_indices(
         self, histories: pa.ListArray | Sequence[Sequence[Any]], unknown: Literal["skip", "error"]
@@ -234,7 +245,7 @@ class UserEncoder(PreTrainedModel):
         other.items.inherit(self.items, index_V)
         if self.bag is not None and other.bag is not None:
             other.bag.items.inherit(self.bag.items, index_V)
-        own = ("items.", "bag.")
+        own = ("items.", "bag.items.")
         rest = {name: value for name, value in self.state_dict().items() if not name.startswith(own)}
         other.load_state_dict({name: v for name, v in other.state_dict().items() if name.startswith(own)} | rest)
         return other.train(self.training)

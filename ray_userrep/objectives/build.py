@@ -84,7 +84,7 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
         case ContrastiveConfig():
             return _contrastive(config, encoder, data)
         case HistoryConfig(hide=hide):
-            return History(len(data.items), encoder.vector_width, hide)
+            return History(len(data.items), encoder.bag_width if encoder.readout == "bag" else encoder.width, hide)
         case never:
             assert_never(never)
 

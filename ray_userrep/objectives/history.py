@@ -45,7 +45,9 @@ class History(Objective):
 
     def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
         (view,) = views
-        return LossSum(self.decoder(encoder(view), view.labels[_BAG], view.labels[_OFFSETS])[None] * view.weight)
+        return LossSum(
+            self.decoder(encoder.learned(view), view.labels[_BAG], view.labels[_OFFSETS])[None] * view.weight
+        )
 
 
 class BagDecoder(nn.Module):

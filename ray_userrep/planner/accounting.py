@@ -141,7 +141,8 @@ def _objective(
             return _contrastive(encoder, objective, catalogue, seen_B)
         case HistoryConfig(hide=hide):
             kept_B = np.maximum(1, np.rint(_newest(lengths_B, lookahead) * (1 - hide)).astype(np.int64))
-            scores = 2 * _TRAINED * float(len(lengths_B)) * catalogue.num_items * (encoder.vector_width + 1)
+            width = encoder.bag_width if encoder.readout == "bag" else encoder.width
+            scores = 2 * _TRAINED * float(len(lengths_B)) * catalogue.num_items * (width + 1)
             if encoder.readout == "bag":
                 return 0.0, 0.0, scores
             rows = float(kept_B.sum())

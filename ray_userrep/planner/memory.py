@@ -55,9 +55,9 @@ def item_parameters(encoder: EncoderConfig, catalogue: Catalogue) -> int:
     with torch.device("meta"):
         items = build_items(encoder.items, catalogue.num_items, encoder.width, catalogue.text_width, None)
     tables = [module.weight for module in items.modules() if isinstance(module, RowItems)]
-    return sum(weight.numel() for weight in [*items.parameters(), *tables]) + catalogue.num_items * (
-        encoder.bag_width + bool(encoder.bag_width)
-    )
+    kept = min(encoder.bag_kept, encoder.bag_width)
+    bag = catalogue.num_items * (encoder.bag_width + 1) + kept * encoder.bag_width if encoder.bag_width else 0
+    return sum(weight.numel() for weight in [*items.parameters(), *tables]) + bag
 
 
 def model_states(num_parameters: float, zero: ZeroConfig, world: int) -> Memory:

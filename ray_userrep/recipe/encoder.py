@@ -214,7 +214,12 @@ class EncoderConfig(BaseModel):
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the vectors that enter the backbone")
     backbone: BackboneConfig = Field(default_factory=TransformerConfig)
     bag_width: int = Field(
-        0, ge=0, description="width of a second vector an item, for the user vector of encoder.readout bag; 0: none"
+        0, ge=0, description="numbers of a second vector an item, for the user vector of encoder.readout bag; 0: none"
+    )
+    bag_kept: int = Field(
+        128,
+        ge=1,
+        description="numbers of that user vector: the principal ones of the bag, rotated; at most bag_width",
     )
     readout: ReadoutKind = Field(
         "last",
@@ -226,7 +231,7 @@ class EncoderConfig(BaseModel):
     @property
     def vector_width(self) -> int:
         """How many numbers a user vector has."""
-        return self.bag_width if self.readout == "bag" else self.width
+        return min(self.bag_kept, self.bag_width) if self.readout == "bag" else self.width
 
     def needs_text(self) -> bool:
         """Whether items are made from text vectors."""

@@ -20,6 +20,8 @@ from ray_userrep import storage
 from ray_userrep.corpus.splits import Cut, Split, resolve
 from ray_userrep.corpus.store import BucketCache, Corpus
 from ray_userrep.corpus.text import items_with_text
+from ray_userrep.encoder.bag import Moments, scaled_bag
+from ray_userrep.encoder.histories import history_sums
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.feed.batch import Batch
@@ -44,6 +46,8 @@ from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.records import MetricsFile, TensorBoard
 from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare_micros
 from ray_userrep.training.warm_start import Unshard, warm_start
+
+_MAP_USERS = 200_000  # directions of 512 numbers are known well before
 
 EngineFactory = Callable[[TrainModel], Engine]
 
@@ -79,6 +83,9 @@ def fit(
     engine = make_engine(model)
     state = train(recipe, corpus, run_uri, engine, _pretraining(recipe, corpus, split, engine, run_uri), on_record)
     export(engine, run_uri)
+    if engine.rank == 0 and recipe.encoder.readout == "bag" and recipe.train.warm_start is None:
+        fit_bag_map(run_uri, corpus, split)  # a warm start keeps its map, so that vectors stay comparable
+    engine.barrier()
     return state
 
 
@@ -147,11 +154,30 @@ def export(engine: Engine, run_uri: str) -> None:
         _keep_best(engine, run_uri)
     if engine.rank == 0:
         weights = load_tensors(storage.read_bytes(_best_uri(run_uri)))
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "encoder"
-            engine.model.encoder.save_pretrained(folder, state_dict=weights)
-            storage.upload_dir(str(folder), storage.join(run_uri, "encoder"))
+        _upload(engine.model.encoder, run_uri, weights)
     engine.barrier()
+
+
+def fit_bag_map(run_uri: str, corpus: Corpus, split: Split) -> None:
+    """Keep the principal directions of the training users' bags in the run's exported encoder."""
+    encoder = load_encoder(run_uri)
+    assert encoder.bag is not None, "an encoder that is read out at its bag has one"
+    moments = Moments(encoder.bag.map.in_features)
+    for number in corpus.buckets():
+        users = split.learned(corpus.bucket(number), "valid")
+        sums_UE1 = torch.from_numpy(history_sums(encoder, users.items_N, users.lengths_U, {}))
+        moments.add(scaled_bag(sums_UE1[users.lengths_U > 0]).numpy())
+        if moments.num_users >= _MAP_USERS:
+            break
+    encoder.bag.map.weight.data = moments.principal_map(encoder.vector_width)
+    _upload(encoder, run_uri)
+
+
+def _upload(encoder: UserEncoder, run_uri: str, weights: dict[str, Tensor] | None = None) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "encoder"
+        encoder.save_pretrained(folder, state_dict=weights)
+        storage.upload_dir(str(folder), storage.join(run_uri, "encoder"))
 
 
 def load_encoder(run_uri: str) -> UserEncoder:

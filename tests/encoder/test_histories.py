@@ -6,15 +6,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.decomposition import PCA
 
 from ray_userrep.corpus.items import ItemTable
+from ray_userrep.encoder.bag import Moments
 from ray_userrep.encoder.histories import user_vectors
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import Batch
 from ray_userrep.recipe.encoder import EncoderConfig
 
-NUM_ITEMS, MAX_LEN, WIDTH = 9, 4, 6
+NUM_ITEMS, MAX_LEN, WIDTH, KEPT = 9, 4, 6, 5
 COUNTS = np.array([50, 20, 10, 5, 4, 3, 2, 1, 1])
 HISTORIES = [[1, 2, 3, 4, 5, 6, 7, 8, 0, 1], [], [3], [2, 2, 2, 2], [8, 7, 6, 5, 4]]
 histories = st.lists(st.lists(st.integers(0, NUM_ITEMS - 1), max_size=23), min_size=1, max_size=6)
@@ -24,10 +26,13 @@ def make(readout: str, ids=None, **backbone) -> UserEncoder:
     torch.manual_seed(0)
     table = ItemTable(pa.table({"item_id": ids or list(range(NUM_ITEMS)), "count": COUNTS}))
     fields = {
-        "width": 8, "readout": readout, "bag_width": WIDTH if readout == "bag" else 0, "dropout": 0.5,
+        "width": 8, "readout": readout, "bag_width": WIDTH if readout == "bag" else 0, "bag_kept": KEPT, "dropout": 0.5,
         "backbone": {"kind": "transformer", "num_heads": 2} | backbone,
     }  # fmt: skip
-    return build_encoder(EncoderConfig.model_validate(fields), table, MAX_LEN)
+    encoder = build_encoder(EncoderConfig.model_validate(fields), table, MAX_LEN)
+    if encoder.bag is not None:
+        torch.nn.init.normal_(encoder.bag.map.weight)
+    return encoder
 
 
 def read(encoder: UserEncoder, lives: list[list[int]], batch_tokens: int = 7) -> np.ndarray:
@@ -42,7 +47,7 @@ def slow_bag(encoder: UserEncoder, life: list[int]) -> np.ndarray:
     for item in life:
         total += rows[item, -1] * rows[item, :-1]
         squares += rows[item, -1] ** 2
-    return total / squares**0.5 if life else total
+    return encoder.bag.map.weight.detach().double().numpy() @ (total / squares**0.5 if life else total)
 
 
 def slow_mean(encoder: UserEncoder, life: list[int]) -> np.ndarray:
@@ -118,7 +123,7 @@ def test_weights_begin_like_idf_and_travel_with_the_encoder(tmp_path):
         encoder.bag.items.weight.add_(0.5)
     encoder.save_pretrained(tmp_path)
     loaded = UserEncoder.from_pretrained(tmp_path)
-    assert loaded.vector_width == WIDTH and loaded.readout == "bag"
+    assert loaded.vector_width == KEPT and loaded.readout == "bag"
     np.testing.assert_array_equal(loaded.encode(HISTORIES), encoder.encode(HISTORIES))
 
 
@@ -133,4 +138,19 @@ def test_items_are_ranked_by_the_newest_state():
     encoder = make("bag").eval()
     batch = Batch.of([[1, 2, 3], [4]])
     torch.testing.assert_close(encoder.ranking(batch), encoder.states(batch)[[2, 3]])
-    assert encoder(batch).shape == (2, WIDTH)
+    assert encoder(batch).shape == (2, KEPT) and encoder.learned(batch).shape == (2, WIDTH)
+
+
+def test_what_is_kept_of_a_bag_are_its_principal_directions_in_a_rotation():
+    rng = np.random.default_rng(0)
+    bags = (rng.normal(size=(500, 8)) @ rng.normal(size=(8, 8)) + 3).astype(np.float32)
+    moments = Moments(8)
+    for part in np.array_split(bags, 7):
+        moments.add(part)
+    kept = moments.principal_map(3).numpy()
+    reference = PCA(3).fit(bags)
+    np.testing.assert_allclose(kept @ kept.T, np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(kept.T @ kept, reference.components_.T @ reference.components_, atol=1e-4)
+    ours, principal = (bags @ kept.T).var(0), reference.transform(bags).var(0)
+    np.testing.assert_allclose(ours.sum(), principal.sum(), rtol=1e-4)
+    assert ours.max() / ours.min() < principal.max() / principal.min()

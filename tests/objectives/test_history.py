@@ -93,11 +93,7 @@ def test_a_filler_adds_nothing(encoder, objective):
         ({"bag_width": 8}, {"kind": "autoregressive"}, r"encoder\.bag_width is trained by objective\.kind history"),
         ({"bag_width": 8, "readout": "bag"}, {"kind": "history"}, "leaves the backbone to another objective"),
         ({"bag_width": 8}, BAG, r"encoder\.bag_width is trained by objective\.kind history at encoder\.readout bag"),
-        (
-            {"readout": "cls", "backbone": {"causal": False}},
-            {"kind": "history"},
-            "has no token for encoder.readout cls",
-        ),
+        ({"readout": "cls", "backbone": {"kind": "gru"}}, {"kind": "history"}, "no token for encoder.readout cls"),
     ],
 )
 def test_what_would_not_be_trained_is_refused(encoder, objective, message):
