@@ -1,13 +1,13 @@
 """What can be read about a user from a frozen vector: the second judge of a representation, beside ranking.
 
-A linear model is fitted on the vectors of some users and asked about the attributes of others. It is kept linear on
-purpose: it measures what the vector says, not what a strong model could dig out of it. The encoder never sees an
-attribute. Beside it stand the majority, and the same linear model on the user's item counts, reduced to their leading
-singular vectors so that it can be fitted in seconds.
+A linear model is fitted on the vectors of some users and asked about the attributes of others (probe.py). The encoder
+never sees an attribute. Beside it stand the majority, and the same linear model on what anybody has without training:
+the item counts of the whole history by tf-idf, and as many of their singular vectors as the vector has numbers.
 
 Shapes: U users, D features, C classes, N interactions.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -16,10 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
-from sklearn.decomposition import TruncatedSVD
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.preprocessing import StandardScaler, normalize
 
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.draws import hash_ids
@@ -29,15 +25,15 @@ from ray_userrep.encoder.histories import user_vectors
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.histories import Sequences, read_known
 from ray_userrep.evaluation.metrics import accuracy, auc, r2, resamples
+from ray_userrep.evaluation.probe import Table, linear_probe
+from ray_userrep.evaluation.simple_vectors import svd, tf_idf
 from ray_userrep.feed.batch import TIMESTAMPS
 from ray_userrep.recipe.evaluation import EvaluationConfig
 
 _MAX_CLASSES, _MIN_CLASS_USERS, _MIN_USERS = 30, 10, 100
 _TEST_SHARE = _TUNING_SHARE = 0.2
 _TEST_DRAW, _TUNING_DRAW, _RESAMPLE_SEED, _NUM_RESAMPLES = 30, 31, 0, 200
-_COUNT_COMPONENTS = 128
-_LOGISTIC_C, _RIDGE_ALPHA = (0.003, 0.03, 0.3), (1.0, 30.0, 1000.0)
-_COUNTS = "item counts"
+_COUNTS = "tf-idf"
 
 Features = NDArray[np.float64]
 Metric = dict[str, float]
@@ -68,10 +64,10 @@ def measure_profile(corpus: Corpus, split: Split, encoder: UserEncoder, config: 
     if users is None:
         return {}
     histories = read_known(corpus, split, encoder.side_columns)
-    features = {"encoder": read_vectors(encoder, histories)}
+    features: dict[str, Table] = {"encoder": read_vectors(encoder, histories)}
     attributes = read_attributes(users, histories.users_U)
     if config.baselines and attributes:
-        features[_COUNTS] = count_features(histories, corpus.manifest.num_items)
+        features |= simple_features(histories, corpus.manifest.num_items, encoder.vector_width)
     return {attribute.name: measure_attribute(attribute, features, config.confidence) for attribute in attributes}
 
 
@@ -81,19 +77,10 @@ def read_vectors(encoder: UserEncoder, histories: Sequences) -> Features:
     return user_vectors(encoder, histories.items_N, histories.lengths_U, columns).astype(np.float64)
 
 
-def count_features(histories: Sequences, num_items: int) -> Features:
-    """Leading singular vectors of each user's log counts of items, with one scale for all of them, `[U, D]`.
-
-    Rows have unit length before, so that busy users do not take up the leading vectors; the singular values stay, since
-    equal scales would let the smallest ones, mostly noise, speak as loudly as the largest.
-    """
-    ones = np.ones(len(histories.items_N))
-    counts = csr_matrix((ones, histories.items_N, histories.offsets_U1), shape=(histories.num_users, num_items))
-    counts.sum_duplicates()
-    counts.data = np.log1p(counts.data)
-    components = min(_COUNT_COMPONENTS, num_items - 1, histories.num_users - 1)
-    reduced: Features = TruncatedSVD(components, random_state=0).fit_transform(normalize(counts))
-    return reduced / reduced.std()
+def simple_features(histories: Sequences, num_items: int, width: int) -> dict[str, Table]:
+    """What a vector of so many numbers is compared with, by name."""
+    counts_UV = tf_idf(histories, num_items)
+    return {_COUNTS: counts_UV, f"SVD-{width}": svd(counts_UV, width)}
 
 
 def read_attributes(users: pa.Table, hashes_U: NDArray[np.int64]) -> list[Attribute]:
@@ -141,12 +128,15 @@ def _is_quantity(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
 
 
-def measure_attribute(attribute: Attribute, features: dict[str, Features], confidence: float) -> dict[str, Any]:
-    """The attribute's metrics for each kind of features, aligned with the users, with bootstrap intervals."""
+def measure_attribute(attribute: Attribute, features: Mapping[str, Table], confidence: float) -> dict[str, Any]:
+    """The attribute's metrics for each kind of features, aligned with the users, with bootstrap intervals.
+
+    Those of the `encoder` are standardised, and compared with the best of the others, user by user.
+    """
     truth_U = attribute.values_U[attribute.is_test_U]
     predicted = {
-        name: _fit_predict(attribute, x_UD[attribute.rows_U], standardise=name != _COUNTS)
-        for name, x_UD in features.items()
+        name: _predict(attribute, x_UF[attribute.rows_U], standardise=name == "encoder")
+        for name, x_UF in features.items()
     }
     measures = {"accuracy": accuracy, "auc": auc} if attribute.classes else {"r2": r2}
     rng = np.random.default_rng(_RESAMPLE_SEED)
@@ -168,46 +158,21 @@ def measure_attribute(attribute: Attribute, features: dict[str, Features], confi
         "users": {"train": int((~attribute.is_test_U).sum()), "test": int(attribute.is_test_U.sum())},
         "metrics": metrics,
     }
-    if {"encoder", _COUNTS} <= set(metrics):
-        difference = metrics["encoder"][headline]["mean"] - metrics[_COUNTS][headline]["mean"]
-        paired = drawn["encoder"][headline] - drawn[_COUNTS][headline]
-        result["over_item_counts"] = _interval(difference, paired, confidence)
+    others = [name for name in features if name != "encoder"]
+    if "encoder" in metrics and others:
+        best = max(others, key=lambda name: metrics[name][headline]["mean"])
+        difference = metrics["encoder"][headline]["mean"] - metrics[best][headline]["mean"]
+        paired = drawn["encoder"][headline] - drawn[best][headline]
+        result["over_best_simple"] = {"baseline": best, **_interval(difference, paired, confidence)}
     return result
 
 
-def _fit_predict(attribute: Attribute, x_UD: Features, standardise: bool) -> NDArray[np.float64]:
+def _predict(attribute: Attribute, x_UF: Table, standardise: bool) -> NDArray[np.float64]:
     """Class probabilities of the test users, `[U, C]`, or their values, `[U]`; the penalty is chosen on others."""
     train = np.flatnonzero(~attribute.is_test_U)
     is_tuning = draws.uniforms(_TUNING_DRAW, attribute.rows_U[train]) < _TUNING_SHARE
-    if standardise:
-        x_UD = StandardScaler().fit(x_UD[train]).transform(x_UD)
-    y_U = attribute.values_U
-    fit, tune = train[~is_tuning], train[is_tuning]
-    penalties = _LOGISTIC_C if attribute.classes else _RIDGE_ALPHA
-    scores = [
-        _score(_model(attribute, penalty).fit(x_UD[fit], y_U[fit]), x_UD[tune], y_U[tune]) for penalty in penalties
-    ]
-    best = _model(attribute, penalties[int(np.argmax(scores))]).fit(x_UD[train], y_U[train])
-    test_UD = x_UD[attribute.is_test_U]
-    if not attribute.classes:
-        return np.asarray(best.predict(test_UD))
-    probabilities_UC = np.zeros((len(test_UD), len(attribute.classes)))
-    probabilities_UC[:, best.classes_.astype(int)] = best.predict_proba(test_UD)
-    return probabilities_UC
-
-
-def _model(attribute: Attribute, penalty: float) -> Any:
-    return LogisticRegression(C=penalty, max_iter=2000) if attribute.classes else Ridge(alpha=penalty)
-
-
-def _score(model: Any, x_UD: Features, y_U: NDArray[np.float64]) -> float:
-    return float(model.score(x_UD, y_U)) if isinstance(model, Ridge) else _log_likelihood(model, x_UD, y_U)
-
-
-def _log_likelihood(model: Any, x_UD: Features, y_U: NDArray[np.float64]) -> float:
-    known = np.isin(y_U, model.classes_)
-    column = np.searchsorted(model.classes_, y_U[known])
-    return float(np.log(model.predict_proba(x_UD[known])[np.arange(len(column)), column] + 1e-12).mean())
+    parts = train[~is_tuning], train[is_tuning], np.flatnonzero(attribute.is_test_U)
+    return linear_probe(x_UF, attribute.values_U, *parts, len(attribute.classes), standardise)
 
 
 def _interval(mean: float, drawn: NDArray[np.float64], confidence: float) -> Metric:

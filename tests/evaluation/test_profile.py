@@ -5,8 +5,7 @@ import pyarrow as pa
 import pytest
 
 from ray_userrep.corpus.draws import hash_ids
-from ray_userrep.evaluation.histories import Sequences
-from ray_userrep.evaluation.profile import count_features, measure_attribute, read_attributes
+from ray_userrep.evaluation.profile import measure_attribute, read_attributes
 
 NUM_USERS = 800
 HASHES = hash_ids(pa.array(np.arange(NUM_USERS)))
@@ -20,7 +19,7 @@ def told(signal, **columns):
     """The measured attributes when vectors hold the signal among noise."""
     rng = np.random.default_rng(0)
     vectors = np.column_stack([signal, rng.normal(size=(NUM_USERS, 5))])
-    features = {"encoder": vectors, "item counts": rng.normal(size=(NUM_USERS, 4))}
+    features = {"encoder": vectors, "SVD-4": rng.normal(size=(NUM_USERS, 4))}
     return {a.name: measure_attribute(a, features, 0.95) for a in read_attributes(users(**columns), HASHES)}
 
 
@@ -30,7 +29,7 @@ def test_a_planted_class_is_read_and_a_random_one_is_not():
     coin = rng.integers(0, 2, NUM_USERS)
     found = told(np.eye(3)[country] * 3 + rng.normal(size=(NUM_USERS, 3)), country=country.astype(str), coin=coin)
     country_metrics = found["country"]["metrics"]
-    assert country_metrics["encoder"]["auc"]["low"] > 0.9 and found["country"]["over_item_counts"]["low"] > 0.3
+    assert country_metrics["encoder"]["auc"]["low"] > 0.9 and found["country"]["over_best_simple"]["low"] > 0.3
     assert country_metrics["encoder"]["accuracy"]["low"] > country_metrics["majority"]["accuracy"]["mean"]
     coin_auc = found["coin"]["metrics"]["encoder"]["auc"]
     assert coin_auc["low"] < 0.5 < coin_auc["high"]
@@ -41,7 +40,7 @@ def test_a_planted_quantity_is_read():
     age = np.random.default_rng(2).normal(40, 10, NUM_USERS)
     found = told(age + np.random.default_rng(3).normal(size=NUM_USERS), age=age)["age"]
     assert found["headline"] == "r2" and found["metrics"]["encoder"]["r2"]["low"] > 0.9
-    assert found["metrics"]["item counts"]["r2"]["high"] < 0.1
+    assert found["metrics"]["SVD-4"]["r2"]["high"] < 0.1
 
 
 def test_attributes_that_say_nothing_are_left_out():
@@ -75,11 +74,3 @@ def test_users_are_split_by_their_hash_whoever_else_is_there():
     assert whole.is_test_U.mean() == pytest.approx(0.2, abs=0.05)
     values = dict(zip(HASHES[whole.rows_U], whole.values_U, strict=True))
     assert all(values[h] == i % 2 for i, h in enumerate(HASHES))
-
-
-def test_item_counts_tell_users_with_equal_items_from_others():
-    items = np.array([0, 1, 0, 1, 5, 6, 5, 6, 6])
-    histories = Sequences(items, items, np.array([0, 2, 4, 6, 9]), np.arange(4))
-    x = count_features(histories, 8)
-    assert np.allclose(x[0], x[1], atol=1e-6) and not np.allclose(x[2], x[3], atol=1e-3)
-    assert abs(x[0] @ x[2]) < 1e-6

@@ -109,9 +109,9 @@ def check_result(result):
     assert set(task["shares"]) == {"0.5", "1"} and task["headline"] == "auc"
     most, half = task["shares"]["1"], task["shares"]["0.5"]
     assert half["train_users"] == pytest.approx(most["train_users"] / 2, abs=1)
-    assert set(most["cost"]) == {"scratch", "head_only", "serial_patches"} and len(most["baselines"]) == 2
+    assert set(most["cost"]) == {"scratch", "head_only", "serial_patches"} and len(most["baselines"]) == 6
     alike = task["look_alikes"]
-    assert {"pretrained, last", "pretrained, mean", "item counts", "random"} < set(alike) and len(alike) == 5
+    assert {"pretrained, last", "pretrained, mean", "SVD-128", "random"} < set(alike) and len(alike) == 5
     assert all(0 < row["average precision"]["low"] <= row["average precision"]["high"] <= 1 for row in alike.values())
     for row in most["metrics"].values():
         assert 0 <= row["auc"]["low"] <= row["auc"]["mean"] <= row["auc"]["high"] <= 1

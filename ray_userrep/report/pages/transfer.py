@@ -67,13 +67,22 @@ def lead(result: Result) -> str:
         for share, at in task["shares"].items():
             for arm, difference in at["over_scratch"].items():
                 found.setdefault(difference["verdict"], []).append(f"{arm} ({name}, {_percent(share)} of the labels)")
+    best = " ".join(_best(name, task) for name, task in result["tasks"].items())
     total = sum(map(len, found.values()))
     if not total:
-        return "Nothing was compared with training from scratch."
+        return f"{best} Nothing was compared with training from scratch."
     order = ("better than scratch", "worse than scratch, paired", NEGATIVE)
     parts = [f"{words.capitalize()}: {', '.join(found[words])}." for words in order if words in found]
     unclear = len(found.get("no difference shown", []))
-    return " ".join([*parts, *([f"No difference shown in {unclear} of {total} comparisons."] if unclear else [])])
+    return " ".join([best, *parts, *([f"No difference shown in {unclear} of {total} comparisons."] if unclear else [])])
+
+
+def _best(name: str, task: Result) -> str:
+    """The best of everything at all labels, arms and baselines alike."""
+    metrics, headline = _most(task)["metrics"], task["headline"]
+    best = max(metrics, key=lambda system: metrics[system][headline]["mean"])
+    found = metrics[best][headline]
+    return f"{name}: best is {best}, {headline} {found['mean']:.4f} [{found['low']:.4f}, {found['high']:.4f}]."
 
 
 def _task_sections(name: str, task: Result, recipe: Recipe) -> list[Section]:

@@ -21,12 +21,13 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.look_alike import look_alike_metrics
 from ray_userrep.evaluation.metrics import Measure, accuracy, auc, r2
-from ray_userrep.evaluation.profile import Attribute, count_features, read_attributes, read_vectors
+from ray_userrep.evaluation.profile import Attribute, read_attributes, read_vectors
+from ray_userrep.evaluation.simple_vectors import svd, tf_idf
 from ray_userrep.evaluation.statistics import Interval
 from ray_userrep.objectives.base import Objective
 from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig
 from ray_userrep.transfer.labels import UserLabels
-from ray_userrep.transfer.tasks.label_baselines import item_counts, majority, trees
+from ray_userrep.transfer.tasks.label_baselines import label_baselines
 from ray_userrep.transfer.tasks.users import ChosenUsers, deal, fingerprint, first_share, refuse_few
 
 _RANDOM_WIDTH = 64
@@ -100,32 +101,29 @@ class AttributeTask:
         return objective.predict(torch.from_numpy(vectors_UD)).cpu().numpy().astype(np.float64)
 
     def baselines(self, share: float) -> dict[str, NDArray[np.float64]]:
-        """The commonest class, or the mean; and gradient-boosted trees."""
-        fit, tune, test = self._train(share), self._parts.valid, self._parts.test
-        constant = majority(self._labels_U[fit], self._num_classes, len(test))
-        rows = np.concatenate([fit, tune, test])
-        bounds = np.cumsum([len(fit), len(tune)])
-        found = {"majority" if self._num_classes else "mean": constant}
-        for name, x_UF in self._features(self._histories.take(rows), len(fit)).items():
-            labels_U = self._labels_U[rows[: bounds[1]]]
-            found[f"boosted trees on {name}"] = trees(x_UF, labels_U, bounds, self._num_classes)
-        return found
+        """What simple systems make of whole histories; the penalty and rounds of each are chosen on validation."""
+        parts = self._train(share), self._parts.valid, self._parts.test
+        rows, bounds = np.concatenate(parts), np.cumsum([len(part) for part in parts])[:2]
+        histories = self._histories.take(rows)
+        return label_baselines(
+            histories, self._labels_U[rows], bounds, self._num_classes, self._num_items, self._known_end()
+        )
 
-    def _features(self, histories: Sequences, num_fit: int) -> dict[str, NDArray[np.float32]]:
-        """What trees are grown on, `[U, F]` each; the first `num_fit` users are trained on."""
-        return {"item counts": item_counts(histories, self._num_items, num_fit)}
+    def _known_end(self) -> int:
+        """The time (us) at which what is known of everybody ends."""
+        return int(self._histories.times_N.max(initial=0))
 
     def look_alikes(self, encoders: Mapping[str, UserEncoder], confidence: float) -> dict[str, dict[str, Interval]]:
         """How well test users of a class are found from a few training users of it; empty where there are no classes.
 
-        Beside the encoders' vectors stand those of item counts, and drawn ones.
+        Beside the encoders' vectors stand singular vectors of item counts, and drawn ones.
         """
         if not self._num_classes:
             return {}
         rows = np.concatenate([self._parts.train, self._parts.test])
         histories = self._histories.take(rows)
         vectors = {name: read_vectors(encoder, histories) for name, encoder in encoders.items()}
-        vectors["item counts"] = count_features(histories, self._num_items)
+        vectors["SVD-128"] = svd(tf_idf(histories, self._num_items), 128)
         vectors["random"] = np.random.default_rng(0).normal(size=(len(rows), _RANDOM_WIDTH))
         return look_alike_metrics(vectors, self._labels_U[rows], len(self._parts.train), confidence)
 

@@ -1,7 +1,8 @@
-"""What a task's arms must beat: the commonest label, and boosted trees on item counts or on when a user came.
+"""What a task's arms must beat: the commonest label, linear models of item counts, boosted trees of when a user came.
 
-Trees see the commonest items only, since they bin every column; how many of them there are, and the number of rounds,
-are chosen on validation.
+Everything reads whole histories. Linear models see all items by tf-idf, or their leading singular vectors. Trees see
+the commonest items only, since they bin every column, or those vectors beside recency, frequency and tempo. Penalties
+and numbers of rounds are chosen on validation.
 
 Shapes: U users, C classes, F features.
 """
@@ -16,9 +17,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.metrics import auc, r2
+from ray_userrep.evaluation.probe import linear_probe
+from ray_userrep.evaluation.simple_vectors import svd, tempo, tf_idf
 
-_ITEMS = 512
-_DAY = 86_400 * 10**6
+_ITEMS, _SVD, _SVD_BESIDE = 512, 128, 64
 _LEAVES, _ROUNDS, _STRIDE = (4, 16), 60, 5
 
 
@@ -31,7 +33,7 @@ def majority(labels_U: NDArray[np.float64], num_classes: int, num_users: int) ->
 
 
 def trees(
-    x_UF: NDArray[np.float32], labels_U: NDArray[np.float64], bounds: NDArray[np.int64], num_classes: int
+    x_UF: NDArray[np.floating], labels_U: NDArray[np.float64], bounds: NDArray[np.int64], num_classes: int
 ) -> NDArray[np.float64]:
     """What boosted trees predict of the last users: class probabilities, `[U, C]`, or values, `[U]`.
 
@@ -61,14 +63,31 @@ def item_counts(histories: Sequences, num_items: int, num_fit: int) -> NDArray[n
     return np.concatenate(columns, axis=1, dtype=np.float32)
 
 
-def recency_and_frequency(histories: Sequences, cut: int) -> NDArray[np.float32]:
-    """Log days since the newest and the oldest interaction before a cut (us), and log of how many there are, `[U, 3]`.
-
-    What predicts a return by itself (Fader, Hardie & Lee 2005); every user has a history.
-    """
-    first, last = histories.offsets_U1[:-1], histories.offsets_U1[1:] - 1
-    days = [np.log1p((cut - histories.times_N[place]) / _DAY) for place in (last, first)]
-    return np.stack([*days, np.log1p(histories.lengths_U)], axis=1).astype(np.float32)
+def label_baselines(
+    histories: Sequences,
+    labels_U: NDArray[np.float64],
+    bounds: NDArray[np.int64],
+    num_classes: int,
+    num_items: int,
+    cut: int,
+) -> dict[str, NDArray[np.float64]]:
+    """What each predicts of the last users, by name; `bounds` as in `trees`, `cut` (us) ends what is known."""
+    fit, tune, test = np.split(np.arange(histories.num_users), bounds)
+    constant = "majority" if num_classes else "mean"
+    found = {constant: majority(labels_U[fit], num_classes, len(test))}
+    counts_UV = tf_idf(histories, num_items)
+    svd_UF, tempo_UF = svd(counts_UV, _SVD), tempo(histories, cut)
+    linear = "logistic regression" if num_classes else "ridge regression"
+    for name, x_UF in {"tf-idf": counts_UV, f"SVD-{_SVD}": svd_UF}.items():
+        found[f"{linear} on {name}"] = linear_probe(x_UF, labels_U, fit, tune, test, num_classes, standardise=False)
+    tables: dict[str, NDArray[np.floating]] = {
+        "item counts": item_counts(histories, num_items, len(fit)),
+        "tempo": tempo_UF,
+        f"tempo and SVD-{_SVD_BESIDE}": np.concatenate([tempo_UF, svd_UF[:, :_SVD_BESIDE]], axis=1),
+    }
+    for name, x_UF in tables.items():
+        found[f"boosted trees on {name}"] = trees(x_UF, labels_U[: bounds[1]], bounds, num_classes)
+    return found
 
 
 def _model(num_classes: int, leaves: int) -> Any:
@@ -76,7 +95,7 @@ def _model(num_classes: int, leaves: int) -> Any:
     return kind(max_iter=_ROUNDS, max_leaf_nodes=leaves, min_samples_leaf=5, early_stopping=False, random_state=0)
 
 
-def _staged(model: Any, x_UF: NDArray[np.float32], num_classes: int) -> Iterator[NDArray[np.float64]]:
+def _staged(model: Any, x_UF: NDArray[np.floating], num_classes: int) -> Iterator[NDArray[np.float64]]:
     """Predictions after each round; classes that training lacks get nothing."""
     if not num_classes:
         yield from model.staged_predict(x_UF)

@@ -19,7 +19,6 @@ from ray_userrep.evaluation.profile import Attribute
 from ray_userrep.recipe.corpus import GlobalTimeConfig
 from ray_userrep.recipe.transfer import ReturnTaskConfig
 from ray_userrep.transfer.tasks.attribute import AttributeTask
-from ray_userrep.transfer.tasks.label_baselines import recency_and_frequency
 
 _DAY = 86_400 * 10**6
 
@@ -33,9 +32,8 @@ class ReturnTask(AttributeTask):
         super().__init__(attribute, histories, corpus, split, config)
         self._cut = split.test_from
 
-    def _features(self, histories: Sequences, num_fit: int) -> dict[str, NDArray[np.float32]]:
-        found = super()._features(histories, num_fit)
-        return {**found, "recency and frequency": recency_and_frequency(histories, self._cut)}
+    def _known_end(self) -> int:
+        return self._cut
 
 
 def read_return_task(corpus: Corpus, split: Split, histories: Sequences, config: ReturnTaskConfig) -> ReturnTask:
