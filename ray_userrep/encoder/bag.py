@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ray_userrep.encoder.items.tables import IdItems
 from ray_userrep.encoder.readout import window_sums
@@ -34,15 +35,25 @@ class Bag(nn.Module):
         if counts_V is not None:  # none where weights are loaded
             start_VE1[:, -1] = torch.from_numpy(np.log1p(counts_V.max(initial=1) / counts_V.clip(min=1)))
         self.items = IdItems(num_items, width + 1, start_VE1)
-        self.map = nn.Linear(width, kept, bias=False)
-        nn.init.eye_(self.map.weight)
-        self.map.requires_grad_(False)  # fitted once the items have learned: `principal_map`
+        self.map = KeptDirections(width, kept)
 
     def forward(self, batch: Batch) -> Tensor:
         """What each window adds to its user's weighted sum, and last to the sum of squared weights, `[B, E + 1]`."""
         rows_TE1 = self.items(batch.values_T.clamp(min=0))
         weights_T1 = rows_TE1[:, -1:] * (batch.values_T >= 0)[:, None]  # hidden items add nothing
         return window_sums(torch.cat([rows_TE1[:, :-1] * weights_T1, weights_T1.square()], 1), batch.offsets_B1)
+
+
+class KeptDirections(nn.Module):
+    """The linear map from a bag to what is kept of it: no gradient, but fitted once the items have learned."""
+
+    def __init__(self, width: int, kept: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(kept, width), requires_grad=False)
+
+    def forward(self, bags_BE: Tensor) -> Tensor:
+        """User vectors, `[B, F]`."""
+        return F.linear(bags_BE, self.weight)
 
 
 def scaled_bag(sums_BE1: Tensor) -> Tensor:
@@ -69,5 +80,9 @@ class Moments:
         mean_E = self._sum_E / max(1, self.num_users)
         covariance_EE = self._products_EE / max(1, self.num_users) - np.outer(mean_E, mean_E)
         directions_EF = np.linalg.eigh(covariance_EE).eigenvectors[:, ::-1][:, :kept]
+        largest_F = np.abs(directions_EF).argmax(
+            0
+        )  # a direction has no sign of its own: the largest number is positive
+        directions_EF = directions_EF * np.sign(directions_EF[largest_F, np.arange(kept)])
         rotation_FF, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(kept, kept)))
         return torch.from_numpy((directions_EF @ rotation_FF).T.astype(np.float32))

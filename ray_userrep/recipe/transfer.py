@@ -122,11 +122,11 @@ class TransferConfig(BaseModel):
     learning_rates: tuple[PositiveFloat, ...] = Field(
         (1e-3,), min_length=1, description="each arm and seed takes the one that validation prefers"
     )
-    readouts: tuple[Literal["own", "last", "mean"], ...] = Field(
-        ("own", "mean"),
+    readouts: tuple[Literal["own", "last", "mean", "whole"], ...] = Field(
+        ("own", "whole"),
         min_length=1,
-        description="states that heads over labels read: the encoder's own readout, the newest, the mean of all; "
-        "each arm and seed takes the one that validation prefers",
+        description="states that heads over labels read: the encoder's own readout, the newest, the mean of the newest "
+        "window or of all the history; each arm and seed takes the one that validation prefers",
     )
     weight_decay: float = Field(0.01, ge=0, description="of AdamW, as train.weight_decay")
 

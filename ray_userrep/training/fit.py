@@ -162,7 +162,7 @@ def fit_bag_map(run_uri: str, corpus: Corpus, split: Split) -> None:
     """Keep the principal directions of the training users' bags in the run's exported encoder."""
     encoder = load_encoder(run_uri)
     assert encoder.bag is not None, "an encoder that is read out at its bag has one"
-    moments = Moments(encoder.bag.map.in_features)
+    moments = Moments(encoder.bag.map.weight.shape[1])
     for number in corpus.buckets():
         users = split.learned(corpus.bucket(number), "valid")
         sums_UE1 = torch.from_numpy(history_sums(encoder, users.items_N, users.lengths_U, {}))

@@ -49,6 +49,23 @@ def test_every_stage_trains_as_the_bare_loop_does(corpus, recipe, tmp_path, num_
     same_as_bare(tmp_path / "run", tmp_path / "bare")
 
 
+BAG = {"encoder.bag_width": 12, "encoder.bag_kept": 5, "encoder.readout": "bag", "objective": {
+    "kind": "weighted", "parts": [
+        {"weight": 1.0, "objective": {"kind": "autoregressive"}}, {"weight": 1.0, "objective": {"kind": "history"}},
+    ],
+}}  # fmt: skip
+
+
+@pytest.mark.parametrize(("stage", "init"), [(0, False), (2, False), (3, True)])
+def test_a_bag_learns_as_in_the_bare_loop(corpus, recipe, tmp_path, stage, init):
+    chosen = thirty_steps(recipe, **BAG, **{"train.zero.stage": stage, "train.zero.init": init})
+    fit_bare(chosen, corpus, tmp_path / "bare")
+    assert fit_on_ranks(2, chosen, corpus, tmp_path / "run") == []
+    same_as_bare(tmp_path / "run", tmp_path / "bare")
+    vectors = UserEncoder.from_pretrained(f"{tmp_path}/run/encoder").encode([["item-1", "item-2"], ["item-7"]])
+    assert vectors.shape == (2, 5) and np.isfinite(vectors).all()
+
+
 def test_ray_s_workers_train_as_the_bare_loop_does(ray_session, corpus, recipe, tmp_path):
     chosen = thirty_steps(recipe, **{
         "train.num_workers": 2, "train.cpus_per_worker": 1, "train.zero.stage": 3, "train.zero.init": True,

@@ -111,7 +111,7 @@ def check_result(result):
     assert half["train_users"] == pytest.approx(most["train_users"] / 2, abs=1)
     assert set(most["cost"]) == {"scratch", "head_only", "serial_patches"} and len(most["baselines"]) == 6
     alike = task["look_alikes"]
-    assert {"pretrained, last", "pretrained, mean", "SVD-128", "random"} < set(alike) and len(alike) == 5
+    assert {"pretrained, last", "pretrained, whole", "SVD-128", "random"} < set(alike) and len(alike) == 5
     assert all(0 < row["average precision"]["low"] <= row["average precision"]["high"] <= 1 for row in alike.values())
     for row in most["metrics"].values():
         assert 0 <= row["auc"]["low"] <= row["auc"]["mean"] <= row["auc"]["high"] <= 1
@@ -134,7 +134,7 @@ def readouts_are_those_that_validation_prefers(run):
             for seed, readout in enumerate(cost["readouts"]):
                 place = f"{run}/fits/country/{arm}/share-{share}/seed-{seed}"
                 fits = [storage.read_json(entry.uri) for entry in storage.list_files(place, "outcome.json")]
-                assert {fit["readout"] for fit in fits} == {"last", "mean"}
+                assert {fit["readout"] for fit in fits} == {"last", "whole"}
                 assert readout in {f["readout"] for f in fits if f["validation"] == max(g["validation"] for g in fits)}
 
 
