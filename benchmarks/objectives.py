@@ -6,7 +6,7 @@ Every combination is trained on the same number of interactions with about the s
 judged twice on each data set: by full-catalogue ranking of the held-out item, and by what a linear model reads about
 the user from the frozen vector. Finished cells are kept, so that the study goes on where it stopped. A combination
 that cannot be is recorded with its reason. Figures go to benchmarks/results/objectives.json, the page that shows them
-to benchmarks/results/objectives.html.
+to objectives.html.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python benchmarks/objectives_page.py
 
-Reads benchmarks/results/objectives.json and writes objectives.html and objectives.png beside it; objectives.py calls
-it when the grid is complete.
+Reads benchmarks/results/objectives.json, writes objectives.html where it is called and the picture for the documentation;
+objectives.py calls it when the grid is complete.
 """
 
 import json
@@ -16,7 +16,8 @@ from typing import Any
 from ray_userrep.report import figures
 from ray_userrep.report.page import Section, facts, figure, metrics_table, page
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS, IMAGES = Path(__file__).parent / "results", Path(__file__).parents[1] / "docs" / "images"
+PAGE = Path("objectives.html")
 NAMES = {"ml-1m": "ML-1M", "online_retail": "Online Retail"}
 FACTORS: dict[str, Callable[[dict[str, Any]], str]] = {
     "objective": lambda cell: cell["objective"].split()[0],
@@ -34,7 +35,7 @@ def write_page() -> None:
     study = json.loads((RESULTS / "objectives.json").read_text())
     rows = [row for row in study["cells"] if "ranking" in row]
     drawn = two_judges(rows)
-    figures.save(drawn, RESULTS / "objectives.png")
+    figures.save(drawn, IMAGES / "objectives.png")
     sections = [
         Section("Two judges", figure(figures.svg(drawn), _caption(study))),
         Section("What each choice is worth", effects(rows)),
@@ -47,7 +48,7 @@ def write_page() -> None:
         f"{len(rows)} encoders of about 98,000 backbone parameters, each trained on {study['tokens']:,} interactions: "
         "which objective, readout, negatives, side information and backbone give the best user vector?"
     )
-    (RESULTS / "objectives.html").write_text(page("Objectives compared", lead, sections))
+    PAGE.write_text(page("Objectives compared", lead, sections))
 
 
 def two_judges(rows: list[Row]) -> Any:

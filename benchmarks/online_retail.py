@@ -32,6 +32,7 @@ from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.pretrain import run_pretrain
 
 RESULTS = Path(__file__).parent / "results"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def main() -> None:
     result = compare(recipes, open_or_prepare(recipes[0]))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "online_retail.json").write_text(json.dumps(result, indent=2) + "\n")
-    figures.save(figures.bars(result["ndcg@10"], "NDCG@10, full catalogue", "encoder"), RESULTS / "online_retail.png")
+    figures.save(figures.bars(result["ndcg@10"], "NDCG@10, full catalogue", "encoder"), IMAGES / "online_retail.png")
     print(json.dumps({key: result[key] for key in ("ndcg@10", "seeds", "over_best_baseline")}, indent=2))
 
 

@@ -12,6 +12,7 @@ from ray_userrep import storage
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
+IMAGES = ROOT / "docs" / "images"
 
 
 def job(name: str, *options: str) -> None:
@@ -21,15 +22,14 @@ def job(name: str, *options: str) -> None:
 
 
 def keep(name: str, run_uri: str, more: dict[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
-    """A run's page and numbers, with more of these, under results; returns the numbers.
+    """A run's numbers, with more of these, under results; returns them. Its page stays with the run.
 
     `places` are folders of this machine, and what they are called in what is kept.
     """
     RESULTS.mkdir(exist_ok=True)
     result: dict[str, Any] = storage.read_json(storage.join(run_uri, "result.json")) | more
-    texts = {"json": json.dumps(result, indent=1) + "\n", "html": storage.read_text(f"{run_uri}/report.html")}
-    for ending, text in texts.items():
-        for place, called in places.items():
-            text = text.replace(storage.absolute(place), called)
-        (RESULTS / f"{name}.{ending}").write_text(text)
+    text = json.dumps(result, indent=1) + "\n"
+    for place, called in places.items():
+        text = text.replace(storage.absolute(place), called)
+    (RESULTS / f"{name}.json").write_text(text)
     return result

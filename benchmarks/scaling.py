@@ -12,7 +12,7 @@ import json
 from typing import NamedTuple
 
 import numpy as np
-from running import RESULTS, job, keep
+from running import IMAGES, job, keep
 
 from ray_userrep import storage
 from ray_userrep.command import load
@@ -83,7 +83,7 @@ def run(study: Study, data: str, folder: str) -> None:
     name = f"scaling_{study.name}"
     result = keep(name, place, {}, {folder: "runs", data: "data"})
     values = storage.read_json(storage.join(place, "figures", "loss.json"))
-    figures.save(loss_figure(values), RESULTS / f"{name}.png")
+    figures.save(loss_figure(values), IMAGES / f"{name}.png")
     print(json.dumps({"study": study.name, "proof": result["proof"], "floor": result["floor"]}, indent=2))
 
 

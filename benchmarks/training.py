@@ -10,7 +10,7 @@ thread than on two: each system counts with its better number. Learning rates ar
 Only real targets are counted, and the first `--warmup-seconds` of each process left out; running out of memory is a
 result. Our side is the bare loop, with `--ray` also one worker of Ray Train. With targets, `--seconds` bounds the
 training of each system, and evaluations are left out of its time. Figures go to `--results`: training.json, or
-training_target.json; where one of our steps goes, to training_profile.png.
+training_target.json; where one of our steps goes, to docs/images/training_profile.png.
 """
 
 import argparse
@@ -40,6 +40,7 @@ from ray_userrep.training.runs import environment
 from ray_userrep.workflows.prepare import open_or_prepare
 
 HERE = Path(__file__).parent
+IMAGES = HERE.parent / "docs" / "images"
 SHAPE = {"width": 64, "layers": 2, "heads": 2}
 COPIED = (
     *("seed", "warmup_seconds", "batch_users", "negatives"),
@@ -91,7 +92,7 @@ def main() -> None:
             write(result, options.results, "training_target.json" if targets else "training.json")
         if BARE in systems and not targets:
             result["peak_flops_per_second"], drawing = look(cases, rows, run)
-            save(drawing, options.results / "training_profile.png")
+            save(drawing, IMAGES / "training_profile.png")
             write(result, options.results, "training.json")
     print(table(rows))
 

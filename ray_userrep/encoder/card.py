@@ -4,14 +4,16 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
+from ray_userrep.recipe.encoder import WHOLE_HISTORY, EncoderConfig
+
 _TEMPLATE = """---
 library_name: ray_userrep
 tags: [user-representation, sequential-recommendation]
 ---
 # User encoder
 
-Turns a user's interactions into a vector of width {width}. It sees the newest {max_len} interactions and knows
-{num_items:,} items, listed in `items/`.
+Turns a user's interactions into a vector of {width} numbers, made from {reads}.
+It knows {num_items:,} items, listed in `items/`.
 
 | parameters | |
 |---|---|
@@ -32,9 +34,11 @@ baselines is in `recipe.json`, `result.json` and `report.html` of the run that m
 
 def model_card(config: PreTrainedConfig, parameters: dict[str, int]) -> str:
     """Markdown for people who find the folder without the run."""
+    encoder = EncoderConfig.model_validate(config.encoder)
+    whole = (config.readout or encoder.readout) in WHOLE_HISTORY
     fields: dict[str, Any] = {
-        "width": config.encoder["width"],
-        "max_len": config.max_len,
+        "width": encoder.vector_width,
+        "reads": "the whole history" if whole else f"the newest {config.max_len} interactions",
         "num_items": config.num_items,
     }
     return _TEMPLATE.format(**fields, **parameters)

@@ -15,6 +15,7 @@ from ray_userrep.training.runs import read_records
 
 _METRICS = ("hr@10", HEADLINE, "mrr@10")
 _VALIDATED = {HEADLINE: "NDCG@10", "log likelihood": "log likelihood"}
+_MEASURES = {"auc": "AUC", "r2": "R²"}
 
 
 def draw(folder: str) -> str:
@@ -128,10 +129,15 @@ def printed(result: Result) -> str:
 
 
 def _profile_line(name: str, attribute: Result) -> str:
-    """What a linear model reads of one attribute from the vectors, beside item counts where those were measured."""
+    """How well an attribute is predicted from the vectors, beside the best that needs no training, in a sentence."""
     headline, metrics = attribute["headline"], attribute["metrics"]
-    found = [f"{system} {metrics[system][headline]['mean']:.3f}" for system in metrics if headline in metrics[system]]
-    return f"profile   {name} predicted from the vectors: {headline} {', '.join(found)}"
+    words = f"profile   {name} can be predicted from the vectors with {_MEASURES[headline]} "
+    words += f"{metrics['encoder'][headline]['mean']:.3f}"
+    if (over := attribute.get("over_best_simple")) is None:
+        return words
+    told = f"{over['mean']:+.3f} [{over['low']:+.3f}, {over['high']:+.3f}]"
+    shown = "" if over["low"] > 0 or over["high"] < 0 else "no difference shown, "
+    return f"{words} ({over['baseline']} alone: {metrics[over['baseline']][headline]['mean']:.3f}; {shown}{told})"
 
 
 def verdict(result: Result) -> str:
