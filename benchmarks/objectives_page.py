@@ -2,8 +2,8 @@
 
     python benchmarks/objectives_page.py
 
-Reads benchmarks/results/objectives.json, writes objectives.html where it is called and the picture for the documentation;
-objectives.py calls it when the grid is complete.
+Reads benchmarks/results/objectives.json, writes objectives.html where it is called and the picture of the
+documentation; objectives.py calls it when the grid is complete.
 """
 
 import json
