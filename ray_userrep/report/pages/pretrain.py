@@ -131,7 +131,7 @@ def printed(result: Result) -> str:
 def _profile_line(name: str, attribute: Result) -> str:
     """How well an attribute is predicted from the vectors, beside the best that needs no training, in a sentence."""
     headline, metrics = attribute["headline"], attribute["metrics"]
-    words = f"profile   {name} can be predicted from the vectors with {_MEASURES[headline]} "
+    words = f"profile   {name} predicted from the vectors with {_MEASURES[headline]} "
     words += f"{metrics['encoder'][headline]['mean']:.3f}"
     if (over := attribute.get("over_best_simple")) is None:
         return words
