@@ -38,6 +38,12 @@ SAMPLED = {"kind": "autoregressive", "softmax": {"kind": "sampled", "num_negativ
 CLOZE = {"kind": "autoencoding", "heads": ("price",)}
 CONTRAST = {"kind": "contrastive", "views": "subsequences"}
 BOTH = {"kind": "weighted", "parts": [{"weight": 1, "objective": AUTOREGRESSIVE}, {"weight": 1, "objective": CONTRAST}]}
+HISTORY = {"kind": "history", "hide": 0.0}
+BAG = {"bag_width": 6, "bag_kept": 4, "readout": "bag"}
+BESIDE = {
+    "kind": "weighted",
+    "parts": [{"weight": 1, "objective": AUTOREGRESSIVE}, {"weight": 1, "objective": HISTORY}],
+}
 IN_BATCH = {"kind": "autoregressive", "softmax": {"kind": "in_batch", "temperature": 0.1, "num_hard": 3}}
 PERIODS = {"kind": "contrastive", "views": "periods", "share": 0.3}
 TWO_WAY = {"kind": "transformer", "causal": False}
@@ -68,6 +74,8 @@ CASES = {
     "contrast": ({}, CONTRAST),
     "contrast of a token": ({"backbone": TWO_WAY, "readout": "cls"}, CONTRAST),
     "both": ({}, BOTH),
+    "history": ({"readout": "whole"}, HISTORY),
+    "bag": (BAG, BESIDE),
 }
 
 

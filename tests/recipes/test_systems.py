@@ -15,7 +15,7 @@ from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.step import TrainModel, prepare_micros, train_step
 
 NUM_ITEMS, WIDTH = 30, 16
-SYSTEMS = ("unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert", "uaf", "cbit")
+SYSTEMS = ("unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert", "uaf", "cbit", "universal")
 
 
 @pytest.fixture(scope="module")
