@@ -40,7 +40,7 @@ def test_round_trip(make_encoder, tmp_path, kind, readout):
         assert torch.equal(value, loaded.state_dict()[name])
     np.testing.assert_array_equal(loaded.encode(HISTORIES), encoder.encode(HISTORIES))
     card = (tmp_path / "e" / "README.md").read_text()
-    assert "30 items" in card and "16 numbers" in card and "newest 8 interactions" in card
+    assert "30 items" in card and "16 numbers" in card and f"the newest {encoder.max_len} interactions" in card
 
 
 def test_users_are_read_out_elsewhere_and_stay_so(make_encoder, tmp_path):
