@@ -93,9 +93,11 @@ def history_sums(
 def _evaluating(encoder: Reader) -> Iterator[None]:
     was_training = encoder.training
     encoder.train(False)
-    with torch.inference_mode():
-        yield
-    encoder.train(was_training)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        encoder.train(was_training)
 
 
 def by_length(lengths_W: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:
