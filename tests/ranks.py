@@ -22,7 +22,14 @@ from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit
 from ray_userrep.training.runs import read_records
 
-PRELOADED = ["ray_userrep.distributed.zero", "ray_userrep.training.fit", "deepspeed", "torch._dynamo"]
+# What ranks would import by themselves, stage 3 most of all.
+PRELOADED = [
+    "ray_userrep.distributed.zero",
+    "ray_userrep.training.fit",
+    "torch._inductor.compile_fx",
+    "deepspeed.ops.op_builder.all_ops",
+    "deepspeed.runtime.superoffload.superoffload_stage3",
+]
 
 
 def fit_bare(recipe: Recipe, corpus: Corpus, run_uri: Path | str, is_frozen: bool = False) -> None:
