@@ -71,7 +71,7 @@ def test_one_command_pretrains_compares_and_reports(
 def outcomes_of_fits_under_way(run):
     """All of them, when they have ended: in a process that goes on, fits go on after an error."""
     asked = len(TRANSFER[TRANSFER.index("--transfer.arms") + 1].split(",")) * 2 * 2 * 2  # seeds, shares, readouts
-    for _ in range(600):
+    for _ in range(3000):
         if len(done := [entry.uri for entry in storage.list_files(f"{run}/fits", "outcome.json")]) == asked:
             return done
         time.sleep(0.1)
