@@ -83,11 +83,12 @@ def by_idf(encoder: UserEncoder, histories: Sequences, num_items: int) -> NDArra
 def rows_of(histories: Sequences, num_items: int, universal: UserEncoder, sasrec: UserEncoder) -> dict[str, Row]:
     """Every row of the table."""
     counts = tf_idf(histories, num_items)
+    reduced = svd(counts, WIDTH)
     rows = {
         COUNTS: Row(counts, False),
         "SVD-64": Row(svd(counts, 64), False),
-        REDUCED: Row(svd(counts, WIDTH), False),
-        "SVD-128, standardised": Row(svd(counts, WIDTH), True),
+        REDUCED: Row(reduced, False),
+        "SVD-128, standardised": Row(reduced, True),
     }
     for last in (32, 50, 100, 200):
         rows[f"tf-idf of the newest {last}"] = Row(tf_idf(newest(histories, last), num_items), False, always=False)

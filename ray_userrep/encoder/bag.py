@@ -80,9 +80,8 @@ class Moments:
         mean_E = self._sum_E / max(1, self.num_users)
         covariance_EE = self._products_EE / max(1, self.num_users) - np.outer(mean_E, mean_E)
         directions_EF = np.linalg.eigh(covariance_EE).eigenvectors[:, ::-1][:, :kept]
-        largest_F = np.abs(directions_EF).argmax(
-            0
-        )  # a direction has no sign of its own: the largest number is positive
+        # A direction has no sign of its own: its largest number is made positive.
+        largest_F = np.abs(directions_EF).argmax(0)
         directions_EF = directions_EF * np.sign(directions_EF[largest_F, np.arange(kept)])
         rotation_FF, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(kept, kept)))
         return torch.from_numpy((directions_EF @ rotation_FF).T.astype(np.float32))

@@ -64,9 +64,11 @@ def measure_profile(corpus: Corpus, split: Split, encoder: UserEncoder, config: 
     if users is None:
         return {}
     histories = read_known(corpus, split, encoder.side_columns)
-    features: dict[str, Table] = {"encoder": read_vectors(encoder, histories)}
     attributes = read_attributes(users, histories.users_U)
-    if config.baselines and attributes:
+    if not attributes:
+        return {}
+    features: dict[str, Table] = {"encoder": read_vectors(encoder, histories)}
+    if config.baselines:
         features |= simple_features(histories, corpus.manifest.num_items, encoder.vector_width)
     return {attribute.name: measure_attribute(attribute, features, config.confidence) for attribute in attributes}
 

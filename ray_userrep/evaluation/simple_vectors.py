@@ -19,11 +19,17 @@ _DAY = 86_400 * 10**6
 _WINDOWS = (7, 30, 90)  # days before the cut
 
 
-def tf_idf(histories: Sequences, num_items: int) -> csr_matrix:
-    """Log counts of each item times the log of how few of these users have it, rows of unit length, `[U, V]`."""
+def item_counts(histories: Sequences, num_items: int) -> csr_matrix:
+    """How often each user took each item, `[U, V]`."""
     ones = np.ones(len(histories.items_N))
     counts = csr_matrix((ones, histories.items_N, histories.offsets_U1), shape=(histories.num_users, num_items))
     counts.sum_duplicates()
+    return counts
+
+
+def tf_idf(histories: Sequences, num_items: int) -> csr_matrix:
+    """Log counts of each item times the log of how few of these users have it, rows of unit length, `[U, V]`."""
+    counts = item_counts(histories, num_items)
     users_V = np.bincount(counts.indices, minlength=num_items)
     counts.data = np.log1p(counts.data)
     return normalize(counts @ diags(np.log1p(histories.num_users / np.maximum(users_V, 1)))).tocsr()

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.metrics import auc, r2
 from ray_userrep.evaluation.probe import linear_probe
-from ray_userrep.evaluation.simple_vectors import svd, tempo, tf_idf
+from ray_userrep.evaluation.simple_vectors import item_counts, svd, tempo, tf_idf
 
 _ITEMS, _SVD, _SVD_BESIDE = 512, 128, 64
 _LEAVES, _ROUNDS, _STRIDE = (4, 16), 60, 5
@@ -53,11 +52,9 @@ def trees(
     return kept
 
 
-def item_counts(histories: Sequences, num_items: int, num_fit: int) -> NDArray[np.float32]:
+def commonest_counts(histories: Sequences, num_items: int, num_fit: int) -> NDArray[np.float32]:
     """Log counts of the items that are commonest among the first `num_fit` users, and of all, `[U, F]`."""
-    ones = np.ones(len(histories.items_N), np.float32)
-    counts = csr_matrix((ones, histories.items_N, histories.offsets_U1), shape=(histories.num_users, num_items))
-    counts.sum_duplicates()
+    counts = item_counts(histories, num_items).astype(np.float32)
     commonest = np.argsort(-np.asarray(counts[:num_fit].sum(0))[0], kind="stable")[:_ITEMS]
     columns = [np.log1p(counts[:, commonest].toarray()), np.log1p(histories.lengths_U)[:, None]]
     return np.concatenate(columns, axis=1, dtype=np.float32)
@@ -81,7 +78,7 @@ def label_baselines(
     for name, x_UF in {"tf-idf": counts_UV, f"SVD-{_SVD}": svd_UF}.items():
         found[f"{linear} on {name}"] = linear_probe(x_UF, labels_U, fit, tune, test, num_classes, standardise=False)
     tables: dict[str, NDArray[np.floating]] = {
-        "item counts": item_counts(histories, num_items, len(fit)),
+        "item counts": commonest_counts(histories, num_items, len(fit)),
         "tempo": tempo_UF,
         f"tempo and SVD-{_SVD_BESIDE}": np.concatenate([tempo_UF, svd_UF[:, :_SVD_BESIDE]], axis=1),
     }
