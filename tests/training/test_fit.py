@@ -18,6 +18,7 @@ from ray_userrep.training.fit import build_model, fit
 from ray_userrep.training.loop import TrainState
 from ray_userrep.training.records import progress_line
 from ray_userrep.training.runs import read_records
+from tests.ranks import losses
 
 
 def run(recipe, corpus, run_uri, on_record=lambda record: None):
@@ -29,10 +30,6 @@ def run(recipe, corpus, run_uri, on_record=lambda record: None):
 
     state = fit(recipe, corpus, str(run_uri), make, on_record)
     return state, engines[0]
-
-
-def losses(run_uri):
-    return [loss for r in read_records(str(run_uri)) if r["kind"] == "train" for loss in r["losses"]]
 
 
 def checkpoints(corpus, run_uri):

@@ -24,7 +24,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.feed.plan import Position
 from ray_userrep.feed.stream import make_plan
-from ray_userrep.training.runs import read_records
+from tests.ranks import losses
 
 pytestmark = pytest.mark.slow
 
@@ -152,10 +152,6 @@ def planned(recipe, corpus):
         rows = zip(windows.bucket_W, windows.row_W, windows.start_W, windows.length_W, strict=True)
         batches[tuple(position)] = Counter((int(hashes[b][u]), int(start), int(n) - 1) for b, u, start, n in rows)
     return batches, plan
-
-
-def losses(run):
-    return [loss for r in read_records(run) if r["kind"] == "train" for loss in r["losses"]]
 
 
 def hit(kind, driver, nodes, seen, rng):
