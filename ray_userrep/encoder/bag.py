@@ -35,6 +35,7 @@ class Bag(nn.Module):
         if counts_V is not None:  # none where weights are loaded
             start_VE1[:, -1] = torch.from_numpy(np.log1p(counts_V.max(initial=1) / counts_V.clip(min=1)))
         self.items = IdItems(num_items, width + 1, start_VE1)
+        self.width = width
         self.map = KeptDirections(width, kept)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -75,13 +76,14 @@ class Moments:
         self._sum_E += bags_UE.sum(0, dtype=np.float64)
         self._products_EE += bags_UE.T.astype(np.float64) @ bags_UE
 
-    def principal_map(self, kept: int) -> Tensor:
-        """The directions of the largest variance in a fixed random rotation, `[F, E]`."""
+    def principal_map(self, kept: int) -> tuple[Tensor, float]:
+        """The directions of the largest variance in a fixed random rotation, `[F, E]`, and their mean deviation."""
         mean_E = self._sum_E / max(1, self.num_users)
         covariance_EE = self._products_EE / max(1, self.num_users) - np.outer(mean_E, mean_E)
-        directions_EF = np.linalg.eigh(covariance_EE).eigenvectors[:, ::-1][:, :kept]
+        variances_E, directions_EE = np.linalg.eigh(covariance_EE)
+        directions_EF, deviation = directions_EE[:, ::-1][:, :kept], variances_E[::-1][:kept].clip(min=0).mean() ** 0.5
         # A direction has no sign of its own: its largest number is made positive.
         largest_F = np.abs(directions_EF).argmax(0)
         directions_EF = directions_EF * np.sign(directions_EF[largest_F, np.arange(kept)])
         rotation_FF, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(kept, kept)))
-        return torch.from_numpy((directions_EF @ rotation_FF).T.astype(np.float32))
+        return torch.from_numpy((directions_EF @ rotation_FF).T.astype(np.float32)), float(deviation)

@@ -4,7 +4,8 @@ A readout of the newest window sees `max_len` interactions. Readouts of the whol
 windows that tile it from its oldest interaction on: memory is bounded by a batch, whatever a user's number of
 interactions, and windows that are full stay as they are when a day is added.
 
-Shapes: U users, N interactions of all of them, W windows, F numbers of a user vector, E of what is summed.
+Shapes: U users, N interactions of all of them, W windows, F numbers of a user vector, E of what is summed, S of what is
+remembered of a user.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,10 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ray_userrep.corpus.jagged import ranges
-from ray_userrep.feed.batch import Batch
+from ray_userrep.encoder.tempo import tempo_states
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import WHOLE_HISTORY, ReadoutKind
 
 _BATCH_TOKENS = 16384
@@ -31,16 +33,19 @@ class Reader(Protocol):
     training: bool
 
     @property
+    def tempo(self) -> nn.Module | None: ...
+
+    @property
     def vector_width(self) -> int: ...
 
     @property
     def device(self) -> torch.device: ...
 
-    def __call__(self, batch: Batch, /) -> Tensor: ...
+    def __call__(self, batch: Batch, until: int | None = None, /) -> Tensor: ...
 
     def sums(self, batch: Batch) -> Tensor: ...
 
-    def scaled(self, sums_BE1: Tensor) -> Tensor: ...
+    def scaled(self, sums_BS: Tensor, until: int | None = None) -> Tensor: ...
 
     def train(self, mode: bool = True) -> Any: ...
 
@@ -50,18 +55,20 @@ def user_vectors(
     items_N: NDArray[np.int64],
     lengths_U: NDArray[np.int64],
     columns_N: Mapping[str, NDArray[np.generic]],
+    until: int | None = None,
     batch_tokens: int = _BATCH_TOKENS,
 ) -> NDArray[np.float32]:
     """The vector of each history as the encoder reads users out, `[U, F]`; zeros where there is nothing to read.
 
-    Histories lie end to end, oldest interaction first, with whatever columns the encoder wants beside the items. There
-    is no dropout, whatever mode the encoder is in.
+    Histories lie end to end, oldest interaction first, with whatever columns the encoder wants beside the items. An
+    encoder with a tempo counts days up to `until` (us), or up to each history's newest. There is no dropout, whatever
+    mode the encoder is in.
     """
     with _evaluating(encoder):
         if encoder.readout not in WHOLE_HISTORY:
             return _newest(encoder, items_N, lengths_U, columns_N, batch_tokens)
-        sums_UE1 = history_sums(encoder, items_N, lengths_U, columns_N, batch_tokens)
-        return encoder.scaled(torch.from_numpy(sums_UE1).to(encoder.device)).cpu().numpy()
+        sums_US = history_sums(encoder, items_N, lengths_U, columns_N, batch_tokens)
+        return encoder.scaled(torch.from_numpy(sums_US).to(encoder.device), until).cpu().numpy()
 
 
 def history_sums(
@@ -71,7 +78,10 @@ def history_sums(
     columns_N: Mapping[str, NDArray[np.generic]],
     batch_tokens: int = _BATCH_TOKENS,
 ) -> NDArray[np.float32]:
-    """What the windows of each history add up to at a readout of the whole history, `[U, E + 1]`."""
+    """What is remembered of each history at a readout of the whole of it, `[U, S]`.
+
+    What its windows add up to, `[U, E + 1]`, and the state of its times, where the encoder has a tempo.
+    """
     tiles_U = -(-lengths_U // encoder.max_len)
     user_W = np.repeat(np.arange(len(lengths_U)), tiles_U)
     first_W = ranges(np.zeros_like(tiles_U), tiles_U) * encoder.max_len
@@ -86,7 +96,11 @@ def history_sums(
                 sums_UE1 = np.zeros((len(lengths_U), sums_BE1.shape[1]), np.float32)
             np.add.at(sums_UE1, user_W[rows], sums_BE1)
     assert sums_UE1 is not None, "there is one run of windows, if an empty one"
-    return sums_UE1
+    if encoder.tempo is None:
+        return sums_UE1
+    offsets_U1 = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths_U)]))
+    states_US = tempo_states(torch.from_numpy(columns_N[TIMESTAMPS]), offsets_U1).numpy()
+    return np.concatenate([sums_UE1, states_US], axis=1)
 
 
 @contextmanager

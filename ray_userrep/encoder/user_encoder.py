@@ -3,12 +3,13 @@
 Being a `PreTrainedModel` gives saving, loading and hubs for free. The item table is no parameter: it is saved as
 `items/` in the same folder and memory-mapped, so that raw item ids go in wherever the folder goes.
 
-Shapes: T tokens, B users, V items, D width.
+Shapes: T tokens, B users, V items, D width, F numbers of a user vector, E of a bag, S of what is remembered of a user.
 """
 
 import json
 import tempfile
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,9 +34,10 @@ from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.layers import Dropout
 from ray_userrep.encoder.readout import APPENDED, append_token, readout, window_sums
+from ray_userrep.encoder.tempo import Tempo, joined_states, tempo_states
 from ray_userrep.errors import UserError
-from ray_userrep.feed.batch import Batch
-from ray_userrep.recipe.encoder import WHOLE_HISTORY, EncoderConfig, ReadoutKind
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
+from ray_userrep.recipe.encoder import TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
 
 _ITEMS, _CARD = "items", "README.md"
 transformers_logging.disable_progress_bar()  # a bar for one small file is noise in a job's output
@@ -79,6 +81,7 @@ class UserEncoder(PreTrainedModel):
         counts_V = None if table is None else table.counts()
         has_bag = parts.bag_width > 0
         self.bag = Bag(config.num_items, parts.bag_width, self._bag_kept, counts_V) if has_bag else None
+        self.tempo = Tempo() if parts.tempo else None
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
@@ -111,10 +114,10 @@ class UserEncoder(PreTrainedModel):
             return self.items(values_T)
         return torch.where(values_T[:, None] < 0, self.special(values_T), self.items(values_T.clamp(min=0)))
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch, until: int | None = None) -> Tensor:
         """User vectors of windows, `[B, F]`; those of whole histories are `encoder.histories.user_vectors`."""
         if self.readout == "bag":
-            return self.scaled(self.sums(batch))
+            return self.scaled(self._remembered(batch), until)
         if self.readout in APPENDED:
             batch = append_token(batch, APPENDED[self.readout])
         return self.pooled(batch)
@@ -122,7 +125,9 @@ class UserEncoder(PreTrainedModel):
     @property
     def vector_width(self) -> int:
         """How many numbers a user vector has, F."""
-        return self._bag_kept if self.readout == "bag" else self.width
+        if self.readout == "bag":
+            return self._bag_kept + TEMPO_WIDTH * (self.tempo is not None)
+        return self.width
 
     def learned(self, batch: Batch) -> Tensor:
         """What an objective asks of the user vectors of windows: those of a bag as wide as it learns, `[B, E]`."""
@@ -138,13 +143,21 @@ class UserEncoder(PreTrainedModel):
         sums_BD, lengths_B1 = window_sums(self.states(batch), batch.offsets_B1), batch.lengths()[:, None]
         return torch.cat([sums_BD, lengths_B1.to(sums_BD)], 1)
 
-    def scaled(self, sums_BE1: Tensor) -> Tensor:
-        """The vectors of whole histories from the sums over their windows, `[B, F]`."""
-        if self.readout == "bag":
-            assert self.bag is not None, "checked where the readout is set"
-            vectors_BF: Tensor = self.bag.map(scaled_bag(sums_BE1))
-            return vectors_BF
-        return sums_BE1[:, :-1] / sums_BE1[:, -1:].clamp(min=1)
+    def _remembered(self, batch: Batch) -> Tensor:
+        """What `encoder.histories.history_sums` makes, of histories of one window, `[B, S]`."""
+        sums_BE1 = self.sums(batch)
+        if self.tempo is None:
+            return sums_BE1
+        return torch.cat([sums_BE1, tempo_states(batch.side[TIMESTAMPS], batch.offsets_B1)], 1)
+
+    def scaled(self, sums_BS: Tensor, until: int | None = None) -> Tensor:
+        """The vectors of whole histories from what is remembered of them, `[B, F]`."""
+        if self.readout != "bag":
+            return sums_BS[:, :-1] / sums_BS[:, -1:].clamp(min=1)
+        assert self.bag is not None, "checked where the readout is set"
+        bags_BE1, states_BS = sums_BS.tensor_split([self.bag.width + 1], dim=1)
+        vectors_BF: Tensor = self.bag.map(scaled_bag(bags_BE1))
+        return vectors_BF if self.tempo is None else torch.cat([vectors_BF, self.tempo(states_BS, until)], 1)
 
     def ranking(self, batch: Batch) -> Tensor:
         """What scores the items as each user's next, by its products with their vectors, `[B, D]`."""
@@ -172,53 +185,100 @@ class UserEncoder(PreTrainedModel):
     def encode(
         self,
         histories: pa.ListArray | Sequence[Sequence[Any]],
+        timestamps: pa.ListArray | Sequence[Sequence[Any]] | None = None,
+        until: datetime | None = None,
+        *,
         unknown: Literal["skip", "error"] = "skip",
         batch_tokens: int = 16384,
     ) -> NDArray[np.float32]:
         """User vectors of raw item ids, newest last, `[B, F]`; readouts of a window see its newest known `max_len`.
 
-        Unknown items are left out, or refused with `unknown="error"`; an empty history gives zeros. There is no
+        Unknown items are left out, or refused with `unknown="error"`; an empty history gives zeros. An encoder with
+        encoder.tempo also wants the time of each interaction, and the moment up to which days are counted. There is no
         dropout, whatever mode the encoder is in.
 
         Raises:
             UserError: an unknown item, where those are refused; ids of another type than the item table's; an encoder
-                without its item table.
+                without its item table; times or the moment are missing, or not of one shape with the items.
         """
-        indices_N, lengths_B = self._known_indices(histories, unknown)
-        return user_vectors(self, indices_N, lengths_B, {}, batch_tokens)
+        if self.tempo is not None and until is None:
+            raise UserError("this encoder counts days up to a moment (encoder.tempo): name it, as encode(…, until=…)")
+        parts = self._known_parts(histories, timestamps, unknown)
+        return user_vectors(self, *parts, None if until is None else _microseconds(until), batch_tokens)
 
-    def encode_sums(self, histories: pa.ListArray | Sequence[Sequence[Any]]) -> NDArray[np.float32]:
-        """Parts of histories as sums that add up, `[B, E + 1]`; `scale_sums` makes vectors of them.
+    def encode_sums(
+        self,
+        histories: pa.ListArray | Sequence[Sequence[Any]],
+        timestamps: pa.ListArray | Sequence[Sequence[Any]] | None = None,
+    ) -> NDArray[np.float32]:
+        """What is to be remembered of parts of histories, `[B, S]`; `scale_sums` makes vectors of it.
 
-        A stored sum is brought up to date by adding that of what its user did since; unknown items are left out.
+        What is stored is brought up to date by `add_sums` with what its user did since; unknown items are left out.
 
         Raises:
             UserError: users are not read out at a bag, where old and new interactions never meet; or as `encode`.
         """
         if self.readout != "bag":
             raise UserError(f"only vectors of encoder.readout bag add up: make those of {self.readout} anew")
-        return history_sums(self, *self._known_indices(histories, "skip"), {})
+        return history_sums(self, *self._known_parts(histories, timestamps, "skip"))
 
-    def scale_sums(self, sums_BE1: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The user vectors of sums, `[B, F]`."""
+    def add_sums(self, old_BS: NDArray[np.float32], new_BS: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is to be remembered of histories, of which the newer part follows the older one, `[B, S]`."""
+        assert self.bag is not None, "what encode_sums gave"
+        (old_BE1, old_BT), (new_BE1, new_BT) = (np.split(x_BS, [self.bag.width + 1], 1) for x_BS in (old_BS, new_BS))
+        if self.tempo is None:
+            return old_BE1 + new_BE1
+        states_BT = joined_states(torch.from_numpy(old_BT), torch.from_numpy(new_BT)).numpy()
+        return np.concatenate([old_BE1 + new_BE1, states_BT], 1)
+
+    def scale_sums(self, sums_BS: NDArray[np.float32], until: datetime | None = None) -> NDArray[np.float32]:
+        """The user vectors of what is remembered, as of a moment, where the encoder has a tempo, `[B, F]`.
+
+        Raises:
+            UserError: the moment is missing.
+        """
+        if self.tempo is not None and until is None:
+            raise UserError("this encoder counts days up to a moment (encoder.tempo): name it, as until=…")
         with torch.inference_mode():
-            return self.scaled(torch.from_numpy(sums_BE1).to(self.device)).cpu().numpy()
+            sums = torch.from_numpy(sums_BS).to(self.device)
+            return self.scaled(sums, None if until is None else _microseconds(until)).cpu().numpy()
 
-    def _known_indices(
-        self, histories: pa.ListArray | Sequence[Sequence[Any]], unknown: Literal["skip", "error"]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Indices of the known items end to end, `[N]`, and how many each history has, `[B]`."""
+    def _known_parts(
+        self,
+        histories: pa.ListArray | Sequence[Sequence[Any]],
+        timestamps: pa.ListArray | Sequence[Sequence[Any]] | None,
+        unknown: Literal["skip", "error"],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[np.int64]]]:
+        """Indices of the known items end to end, `[N]`, how many each history has, `[B]`, and their times, if any."""
         if self.item_table is None:
             raise UserError("this encoder has no item table: load it from the folder of a run, or set item_table")
-        if not isinstance(histories, pa.Array):
-            histories = _as_lists(histories, self.item_table.ids.type)
-        indices_N = self.item_table.index_of(histories.flatten())
+        lists = _as_lists(histories, self.item_table.ids.type, "item ids")
+        indices_N = self.item_table.index_of(lists.flatten())
         if unknown == "error" and (indices_N < 0).any():
-            first = histories.flatten()[int(np.argmax(indices_N < 0))].as_py()
+            first = lists.flatten()[int(np.argmax(indices_N < 0))].as_py()
             raise UserError(f"item {first!r} is not among the encoder's {len(self.item_table)} items")
-        users_N = np.repeat(np.arange(len(histories)), histories.value_lengths().fill_null(0).to_numpy())
-        known_N = indices_N >= 0
-        return indices_N[known_N], np.bincount(users_N[known_N], minlength=len(histories))
+        users_N = np.repeat(np.arange(len(lists)), lists.value_lengths().fill_null(0).to_numpy())
+        known_N, times_N = indices_N >= 0, self._times(lists, timestamps)
+        columns = {} if times_N is None else {TIMESTAMPS: times_N[known_N]}
+        return indices_N[known_N], np.bincount(users_N[known_N], minlength=len(lists)), columns
+
+    def _times(
+        self, lists: pa.ListArray, timestamps: pa.ListArray | Sequence[Sequence[Any]] | None
+    ) -> NDArray[np.int64] | None:
+        """The time of each interaction (us), `[N]`."""
+        if timestamps is None:
+            if self.tempo is not None:
+                raise UserError(
+                    "this encoder counts when users came (encoder.tempo): give it the times beside the items"
+                )
+            return None
+        times = _as_lists(timestamps, pa.timestamp("us"), "times")
+        if not times.value_lengths().fill_null(0).equals(lists.value_lengths().fill_null(0)):
+            raise UserError("timestamps: each history wants as many times as it has items")
+        found: NDArray[np.int64] = (
+            times.flatten().cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        )
+        return found
 
     def known(self, table: ItemTable) -> NDArray[np.int64]:
         """Where this encoder's catalogue has each item of another, -1 where nowhere, `[V]`.
@@ -324,11 +384,19 @@ def _check_folder(path: Path, named: str) -> None:
         raise UserError(f"the model at {named} is a {kind!r}, not a {UserEncoderConfig.model_type!r}")
 
 
-def _as_lists(histories: Sequence[Sequence[Any]], id_type: pa.DataType) -> pa.ListArray:
+def _as_lists(lists: pa.ListArray | Sequence[Sequence[Any]], kind: pa.DataType, called: str) -> pa.ListArray:
+    if isinstance(lists, pa.Array):
+        return lists
     try:
-        return pa.array(histories, pa.list_(id_type))
+        return pa.array(lists, pa.list_(kind))
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise UserError(f"the encoder's item ids are {id_type}: {error}") from error
+        raise UserError(f"the encoder's {called} are {kind}: {error}") from error
+
+
+def _microseconds(moment: datetime) -> int:
+    """Since the epoch; a moment without a zone is UTC, as times of logs are."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1e6)
 
 
 def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int, hides_items: bool = False) -> UserEncoder:

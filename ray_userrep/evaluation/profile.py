@@ -73,10 +73,11 @@ def measure_profile(corpus: Corpus, split: Split, encoder: UserEncoder, config: 
     return {attribute.name: measure_attribute(attribute, features, config.confidence) for attribute in attributes}
 
 
-def read_vectors(encoder: UserEncoder, histories: Sequences) -> Features:
-    """The encoder's vector of each history, `[U, F]`."""
+def read_vectors(encoder: UserEncoder, histories: Sequences, until: int | None = None) -> Features:
+    """The encoder's vector of each history, `[U, F]`, as of a moment (us), or of the newest interaction of any."""
     columns = {TIMESTAMPS: histories.times_N} | histories.side_N
-    return user_vectors(encoder, histories.items_N, histories.lengths_U, columns).astype(np.float64)
+    until = int(histories.times_N.max(initial=0)) if until is None else until
+    return user_vectors(encoder, histories.items_N, histories.lengths_U, columns, until).astype(np.float64)
 
 
 def simple_features(histories: Sequences, num_items: int, width: int) -> dict[str, Table]:

@@ -12,6 +12,7 @@ FieldName = Literal[
 ]
 ReadoutKind = Literal["last", "mean", "whole", "bag", "cls", "mask"]
 WHOLE_HISTORY: tuple[ReadoutKind, ...] = ("whole", "bag")  # what reads all of a history, window by window
+TEMPO_WIDTH = 8  # numbers that encoder.tempo adds to a user vector
 
 
 class IdItemsConfig(BaseModel):
@@ -221,6 +222,11 @@ class EncoderConfig(BaseModel):
         ge=1,
         description="numbers of that user vector: the principal ones of the bag, rotated; at most bag_width",
     )
+    tempo: bool = Field(
+        False,
+        description=f"{TEMPO_WIDTH} more numbers of that user vector, as of a moment: days since the newest and oldest "
+        "interaction, how many there are, and visits lately and in all",
+    )
     readout: ReadoutKind = Field(
         "last",
         description="user vector. last: the newest position's state; mean: the mean of the newest window's states; "
@@ -231,7 +237,9 @@ class EncoderConfig(BaseModel):
     @property
     def vector_width(self) -> int:
         """How many numbers a user vector has."""
-        return min(self.bag_kept, self.bag_width) if self.readout == "bag" else self.width
+        if self.readout == "bag":
+            return min(self.bag_kept, self.bag_width) + TEMPO_WIDTH * self.tempo
+        return self.width
 
     def needs_text(self) -> bool:
         """Whether items are made from text vectors."""
@@ -254,6 +262,8 @@ class EncoderConfig(BaseModel):
     def _bag_is_there(self) -> "EncoderConfig":
         if self.readout == "bag" and not self.bag_width:
             raise ValueError("encoder.readout bag reads vectors of encoder.bag_width numbers: set it, as 128")
+        if self.tempo and self.readout != "bag":
+            raise ValueError(f"encoder.tempo adds numbers to vectors of encoder.readout bag, not of {self.readout}")
         return self
 
     @model_validator(mode="after")

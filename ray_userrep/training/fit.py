@@ -24,7 +24,7 @@ from ray_userrep.encoder.bag import Moments, scaled_bag
 from ray_userrep.encoder.histories import history_sums
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.evaluation.histories import read_histories
-from ray_userrep.feed.batch import Batch
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
@@ -47,7 +47,7 @@ from ray_userrep.training.records import MetricsFile, TensorBoard
 from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare_micros
 from ray_userrep.training.warm_start import Unshard, warm_start
 
-_MAP_USERS = 200_000  # directions of 512 numbers are known well before
+_FITTED_USERS = 200_000  # directions of 512 numbers are known well before
 
 EngineFactory = Callable[[TrainModel], Engine]
 
@@ -84,7 +84,7 @@ def fit(
     state = train(recipe, corpus, run_uri, engine, _pretraining(recipe, corpus, split, engine, run_uri), on_record)
     export(engine, run_uri)
     if engine.rank == 0 and recipe.encoder.readout == "bag" and recipe.train.warm_start is None:
-        fit_bag_map(run_uri, corpus, split)  # a warm start keeps its map, so that vectors stay comparable
+        fit_kept(run_uri, corpus, split)  # a warm start keeps what it was fitted to, so that vectors stay comparable
     engine.barrier()
     return state
 
@@ -158,18 +158,28 @@ def export(engine: Engine, run_uri: str) -> None:
     engine.barrier()
 
 
-def fit_bag_map(run_uri: str, corpus: Corpus, split: Split) -> None:
-    """Keep the principal directions of the training users' bags in the run's exported encoder."""
+def fit_kept(run_uri: str, corpus: Corpus, split: Split) -> None:
+    """Fit the run's exported encoder to what it keeps of the training users.
+
+    That is the principal directions of their bags, and how large their tempo's numbers are beside these.
+    """
     encoder = load_encoder(run_uri)
     assert encoder.bag is not None, "an encoder that is read out at its bag has one"
-    moments = Moments(encoder.bag.map.weight.shape[1])
+    width, until, states = encoder.bag.width, 0, []
+    moments = Moments(width)
     for number in corpus.buckets():
         users = split.learned(corpus.bucket(number), "valid")
-        sums_UE1 = torch.from_numpy(history_sums(encoder, users.items_N, users.lengths_U, {}))
-        moments.add(scaled_bag(sums_UE1[users.lengths_U > 0]).numpy())
-        if moments.num_users >= _MAP_USERS:
+        columns = {TIMESTAMPS: users.timestamps_N}
+        sums_US = torch.from_numpy(history_sums(encoder, users.items_N, users.lengths_U, columns))
+        sums_US = sums_US[users.lengths_U > 0]
+        moments.add(scaled_bag(sums_US[:, : width + 1]).numpy())
+        states.append(sums_US[:, width + 1 :])
+        until = max(until, int(users.timestamps_N.max(initial=0)))
+        if moments.num_users >= _FITTED_USERS:
             break
-    encoder.bag.map.weight.data = moments.principal_map(encoder.vector_width)
+    encoder.bag.map.weight.data, deviation = moments.principal_map(len(encoder.bag.map.weight))
+    if encoder.tempo is not None:
+        encoder.tempo.fit(torch.cat(states), until, deviation)
     _upload(encoder, run_uri)
 
 

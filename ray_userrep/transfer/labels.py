@@ -31,7 +31,8 @@ class UserLabels(Objective):
     """Cross-entropy over classes, or the squared error of a standardised value where `num_classes` is 0.
 
     `users_U` are stable hashes, `labels_U` class codes or values; `read` gives the vectors of these users by a frozen
-    encoder, `[U, F]`. The head is linear, or has a hidden layer.
+    encoder, `[U, F]`; one that trains reads windows as of the moment `until` (us). The head is linear, or has a hidden
+    layer.
     """
 
     parts = ("label",)
@@ -43,12 +44,13 @@ class UserLabels(Objective):
         num_classes: int,
         width: int,
         read: Callable[[UserEncoder], NDArray[np.float64]],
+        until: int,
         hidden: int = 0,
     ) -> None:
         super().__init__()
         self._order_U = np.argsort(users_U)
         self._users_U, self._labels_U = users_U[self._order_U], labels_U[self._order_U]
-        self._read = read
+        self._read, self._until = read, until
         self._num_classes = num_classes
         self._centre = 0.0 if num_classes else float(labels_U.mean())
         self._scale = 1.0 if num_classes else float(labels_U.std()) or 1.0
@@ -86,7 +88,7 @@ class UserLabels(Objective):
 
     def _vectors(self, encoder: UserEncoder, view: Batch) -> Tensor:
         if not is_frozen(encoder):
-            vectors_BF: Tensor = encoder(view)
+            vectors_BF: Tensor = encoder(view, self._until)
             return vectors_BF
         if self._vectors_UF is None:
             read_UF = torch.from_numpy(self._read(encoder)[self._order_U]).to(view.values_T.device, torch.float32)

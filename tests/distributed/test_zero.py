@@ -1,6 +1,7 @@
 """DeepSpeed on real workers against the bare loop: the same global batches give the same losses."""
 
 import shutil
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.recipe.encoder import TEMPO_WIDTH
 from ray_userrep.training.runs import read_records
 from tests.ranks import fit_bare, fit_on_ranks, losses
 
@@ -49,7 +51,7 @@ def test_every_stage_trains_as_the_bare_loop_does(corpus, recipe, tmp_path, num_
     same_as_bare(tmp_path / "run", tmp_path / "bare")
 
 
-BAG = {"encoder.bag_width": 12, "encoder.bag_kept": 5, "encoder.readout": "bag", "objective": {
+BAG = {"encoder.bag_width": 12, "encoder.bag_kept": 5, "encoder.tempo": True, "encoder.readout": "bag", "objective": {
     "kind": "weighted", "parts": [
         {"weight": 1.0, "objective": {"kind": "autoregressive"}}, {"weight": 1.0, "objective": {"kind": "history"}},
     ],
@@ -62,8 +64,10 @@ def test_a_bag_learns_as_in_the_bare_loop(corpus, recipe, tmp_path, stage, init)
     fit_bare(chosen, corpus, tmp_path / "bare")
     assert fit_on_ranks(2, chosen, corpus, tmp_path / "run") == []
     same_as_bare(tmp_path / "run", tmp_path / "bare")
-    vectors = UserEncoder.from_pretrained(f"{tmp_path}/run/encoder").encode([["item-1", "item-2"], ["item-7"]])
-    assert vectors.shape == (2, 5) and np.isfinite(vectors).all()
+    day = datetime(2024, 1, 1)
+    encoder = UserEncoder.from_pretrained(f"{tmp_path}/run/encoder")
+    vectors = encoder.encode([["item-1", "item-2"], ["item-7"]], [[day, day], [day]], day)
+    assert vectors.shape == (2, 5 + TEMPO_WIDTH) and np.isfinite(vectors).all()
 
 
 def test_ray_s_workers_train_as_the_bare_loop_does(ray_session, corpus, recipe, tmp_path):

@@ -147,10 +147,12 @@ def test_what_is_kept_of_a_bag_are_its_principal_directions_in_a_rotation():
     moments = Moments(8)
     for part in np.array_split(bags, 7):
         moments.add(part)
-    kept = moments.principal_map(3).numpy()
+    kept_map, deviation = moments.principal_map(3)
+    kept = kept_map.numpy()
     reference = PCA(3).fit(bags)
     np.testing.assert_allclose(kept @ kept.T, np.eye(3), atol=1e-5)
     np.testing.assert_allclose(kept.T @ kept, reference.components_.T @ reference.components_, atol=1e-4)
     ours, principal = (bags @ kept.T).var(0), reference.transform(bags).var(0)
     np.testing.assert_allclose(ours.sum(), principal.sum(), rtol=1e-4)
+    np.testing.assert_allclose(deviation, ours.mean() ** 0.5, rtol=1e-4)
     assert ours.max() / ours.min() < principal.max() / principal.min()

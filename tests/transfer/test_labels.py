@@ -15,7 +15,7 @@ RNG = Draws(0, 0, 0)
 
 def labels_of(encoder, rows, labels, num_classes, hidden=0, read=None):
     read = read or (lambda frozen: frozen(Batch.of([SEQUENCES[row] for row in rows])).detach().double().numpy())
-    return UserLabels(USERS[rows], np.asarray(labels, float), num_classes, encoder.width, read, hidden)
+    return UserLabels(USERS[rows], np.asarray(labels, float), num_classes, encoder.width, read, 0, hidden)
 
 
 def losses(objective, encoder, rows):

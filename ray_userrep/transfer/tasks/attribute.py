@@ -80,9 +80,10 @@ class AttributeTask:
         histories, labels_U = self._histories.take(self._train(share)), self._labels_U[self._train(share)]
 
         def read(frozen: UserEncoder) -> NDArray[np.float64]:
-            return read_vectors(frozen, histories)
+            return read_vectors(frozen, histories, self._known_end())
 
-        return UserLabels(histories.users_U, labels_U, self._num_classes, encoder.vector_width, read, hidden)
+        width, until = encoder.vector_width, self._known_end()
+        return UserLabels(histories.users_U, labels_U, self._num_classes, width, read, until, hidden)
 
     def trains(self, name: str) -> bool:
         return False
@@ -96,7 +97,7 @@ class AttributeTask:
     def predict(self, encoder: UserEncoder, objective: Objective, part: SplitPart) -> NDArray[Any]:
         assert isinstance(objective, UserLabels)
         vectors_UD = objective.once(
-            encoder, part, lambda: read_vectors(encoder, self._histories.take(self._rows(part)))
+            encoder, part, lambda: read_vectors(encoder, self._histories.take(self._rows(part)), self._known_end())
         )
         return objective.predict(torch.from_numpy(vectors_UD)).cpu().numpy().astype(np.float64)
 
@@ -122,7 +123,8 @@ class AttributeTask:
             return {}
         rows = np.concatenate([self._parts.train, self._parts.test])
         histories = self._histories.take(rows)
-        vectors = {name: read_vectors(encoder, histories) for name, encoder in encoders.items()}
+        until = self._known_end()
+        vectors = {name: read_vectors(encoder, histories, until) for name, encoder in encoders.items()}
         vectors["SVD-128"] = svd(tf_idf(histories, self._num_items), 128)
         vectors["random"] = np.random.default_rng(0).normal(size=(len(rows), _RANDOM_WIDTH))
         return look_alike_metrics(vectors, self._labels_U[rows], len(self._parts.train), confidence)

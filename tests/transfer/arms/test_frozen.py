@@ -55,7 +55,7 @@ def adapted(arm: str, embedder: str) -> TrainModel:
     encoder = chosen.apply(build_encoder(EncoderConfig.model_validate(fields), catalogue(), 8).train())
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(chosen.trainable(name))
-    return TrainModel(encoder, UserLabels(USERS, np.array([0.0, 1.0, 1.0]), 2, WIDTH, vectors_of, chosen.hidden))
+    return TrainModel(encoder, UserLabels(USERS, np.array([0.0, 1.0, 1.0]), 2, WIDTH, vectors_of, 0, chosen.hidden))
 
 
 @pytest.mark.parametrize("embedder", EMBEDDERS)
