@@ -99,7 +99,8 @@ def history_sums(
     if encoder.tempo is None:
         return sums_UE1
     offsets_U1 = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths_U)]))
-    states_US = tempo_states(torch.from_numpy(columns_N[TIMESTAMPS]), offsets_U1).numpy()
+    times_N = np.array(columns_N[TIMESTAMPS])  # a copy: that of Arrow cannot be written to, of which torch warns
+    states_US = tempo_states(torch.from_numpy(times_N), offsets_U1).numpy()
     return np.concatenate([sums_UE1, states_US], axis=1)
 
 

@@ -64,7 +64,7 @@ def tempo_states(times_T: Tensor, offsets_B1: Tensor) -> Tensor:
 def joined_states(old_BS: Tensor, new_BS: Tensor) -> Tensor:
     """The states of histories from those of an older and a newer part of each, `[B, S]`.
 
-    The newer part begins on the day on which the older one ends, at the earliest.
+    The newer part begins on the day on which the older one ends, at the earliest (`follows`).
     """
     same_day_B = (new_BS[:, _OLDEST] == old_BS[:, _NEWEST]).float()  # one visit that both have counted
     fading_BH = _faded(new_BS[:, _NEWEST] - old_BS[:, _NEWEST])
@@ -80,6 +80,11 @@ def joined_states(old_BS: Tensor, new_BS: Tensor) -> Tensor:
     )
     has_old_B1, has_new_B1 = old_BS[:, _INTERACTIONS, None] > 0, new_BS[:, _INTERACTIONS, None] > 0
     return torch.where(has_old_B1 & has_new_B1, both_BS, torch.where(has_old_B1, old_BS, new_BS))
+
+
+def follows(old_BS: Tensor, new_BS: Tensor) -> Tensor:
+    """Whether the newer part of each history begins no earlier than the day on which the older one ends, `[B]`."""
+    return (new_BS[:, _OLDEST] >= old_BS[:, _NEWEST]) | (old_BS[:, _INTERACTIONS] == 0)
 
 
 def tempo_numbers(states_BS: Tensor, until: int | None) -> Tensor:

@@ -34,7 +34,7 @@ from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.layers import Dropout
 from ray_userrep.encoder.readout import APPENDED, append_token, readout, window_sums
-from ray_userrep.encoder.tempo import Tempo, joined_states, tempo_states
+from ray_userrep.encoder.tempo import Tempo, follows, joined_states, tempo_states
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
@@ -230,6 +230,14 @@ class UserEncoder(PreTrainedModel):
             return old_BE1 + new_BE1
         states_BT = joined_states(torch.from_numpy(old_BT), torch.from_numpy(new_BT)).numpy()
         return np.concatenate([old_BE1 + new_BE1, states_BT], 1)
+
+    def follows(self, old_BS: NDArray[np.float32], new_BS: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether the newer part of each history may be added to the older one, `[B]`: not if it reaches back."""
+        assert self.bag is not None, "what encode_sums gave"
+        if self.tempo is None:
+            return np.ones(len(new_BS), np.bool_)
+        old_BT, new_BT = (torch.from_numpy(x_BS[:, self.bag.width + 1 :]) for x_BS in (old_BS, new_BS))
+        return follows(old_BT, new_BT).numpy()
 
     def scale_sums(self, sums_BS: NDArray[np.float32], until: datetime | None = None) -> NDArray[np.float32]:
         """The user vectors of what is remembered, as of a moment, where the encoder has a tempo, `[B, F]`.

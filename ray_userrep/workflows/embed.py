@@ -12,7 +12,13 @@ def run_embed(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     """Encode every user of the recipe's corpus and say where the vectors are."""
     connect()
     corpus = open_or_prepare(recipe)
-    summary = export_vectors(storage.absolute(encoder_uri), corpus, storage.absolute(output_uri), recipe.embedding)
+    config = recipe.embedding
+    if config.previous is not None:  # actors have working directories of their own
+        config = config.model_copy(update={"previous": storage.absolute(config.previous)})
+    output_uri = storage.absolute(output_uri)
+    summary = export_vectors(storage.absolute(encoder_uri), corpus, output_uri, config, recipe.text)
     print(f"vectors   {summary['users']:,} users, width {summary['width']}")
-    print(f"output    {storage.absolute(output_uri)}")
-    return {"job": "embed", "encoder": encoder_uri, "output": storage.absolute(output_uri)} | summary
+    if config.previous is not None:
+        print(f"read anew {summary['users_read_anew']:,} users, of whom interactions came late")
+    print(f"output    {output_uri}")
+    return {"job": "embed", "encoder": encoder_uri, "output": output_uri} | summary

@@ -7,14 +7,13 @@ grow with users times items.
 import time
 
 import numpy as np
-import torch
 
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.summary import corpus_counts, corpus_facts
-from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect
+from ray_userrep.embedding.catalogue import on_corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.baselines import tuned_baselines
@@ -23,8 +22,6 @@ from ray_userrep.evaluation.portrait import map_of_users, nearest_items
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
 from ray_userrep.evaluation.statistics import HEADLINE, comparison, summary
-from ray_userrep.prepare.encode_text import ensure_text_vectors
-from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
@@ -93,16 +90,3 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
         best = max(tuned, key=lambda name: result["baselines"][name][HEADLINE]["mean"])
         result["over_best_baseline"] = {"baseline": best, **comparison(ours, tuned[best].ranks_U, config, test.users_U)}
     return result
-
-
-def on_corpus(encoder: UserEncoder, corpus: Corpus, text: TextConfig) -> UserEncoder:
-    """The encoder over the corpus's items, on the device that is there."""
-    items = corpus.items()
-    if encoder.item_table is None or not encoder.item_table.ids.equals(items.ids):
-        if not encoder.config.text_width and not (encoder.known(items) >= 0).any():
-            raise UserError(f"the encoder knows none of the {len(items)} items of {corpus.uri}: is it of another log?")
-        if encoder.config.text_width:
-            ensure_text_vectors(corpus, text)
-            items = items_with_text(corpus, text)
-        encoder = encoder.with_items(items)
-    return encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")

@@ -8,6 +8,7 @@ from ray_userrep import storage
 from ray_userrep.embedding.export import export_vectors
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.embedding import EmbeddingConfig
 
 
@@ -19,7 +20,7 @@ def test_files_hold_what_encode_gives(ray_session, corpus, recipe, tmp_path, rea
     encoder = build_encoder(encoder_config, corpus.items(), 8).eval()
     encoder.save_pretrained(tmp_path / "encoder")
     output = str(tmp_path / "vectors")
-    told = export_vectors(str(tmp_path / "encoder"), corpus, output, EmbeddingConfig(batch_tokens=64))
+    told = export_vectors(str(tmp_path / "encoder"), corpus, output, EmbeddingConfig(batch_tokens=64), TextConfig())
     assert told["width"] == encoder.vector_width and told["users"] == corpus.manifest.num_users
     rows = [row for entry in storage.list_files(output, ".parquet") for row in pq.read_table(entry.uri).to_pylist()]
     written = {row["user_id"]: row for row in rows}
@@ -34,4 +35,4 @@ def test_files_hold_what_encode_gives(ray_session, corpus, recipe, tmp_path, rea
         np.testing.assert_allclose([row["vector"] for row in mine], encoder.encode(histories), atol=1e-5)
     assert not written
     with pytest.raises(UserError, match=r"is not empty: name another with --output"):
-        export_vectors(str(tmp_path / "encoder"), corpus, output, EmbeddingConfig())
+        export_vectors(str(tmp_path / "encoder"), corpus, output, EmbeddingConfig(), TextConfig())

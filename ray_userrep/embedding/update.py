@@ -1,0 +1,83 @@
+"""Vectors of yesterday brought up to date: what was appended since is read, and nothing else.
+
+What is stored of each user is a few hundred numbers to which new interactions add (`UserEncoder.encode_sums`). A user
+of whom interactions arrived late, of a day before the newest that is stored, is read anew and counted: that is dear,
+and right.
+
+Shapes: U users of a bucket, S numbers stored of a user.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ray_userrep.corpus.store import Bucket, Corpus, open_corpus
+from ray_userrep.encoder.histories import history_sums
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import TIMESTAMPS
+
+
+class Remembered(NamedTuple):
+    """What is stored of the users of a bucket: ids, numbers of interactions, `[U]`, and sums, `[U, S]`."""
+
+    user_ids: pa.Array
+    lengths_U: NDArray[np.int64]
+    sums_US: NDArray[np.float32]
+    num_reread: int = 0  # users of whom interactions arrived late
+
+
+def remembered(encoder: UserEncoder, bucket: Bucket, batch_tokens: int) -> Remembered:
+    """That of users whose histories are read."""
+    columns = {TIMESTAMPS: bucket.timestamps_N}
+    sums_US = history_sums(encoder, bucket.items_N, bucket.lengths_U, columns, batch_tokens)
+    return Remembered(bucket.user_ids, bucket.lengths_U, sums_US)
+
+
+def brought_up_to_date(
+    encoder: UserEncoder, stored: Remembered, appended: Bucket, whole: Callable[[], Bucket], batch_tokens: int
+) -> Remembered:
+    """What is stored with a bucket's appended interactions; `whole` reads all of the bucket, where some came late."""
+    new = remembered(encoder, appended, batch_tokens)
+    place_U = pc.fill_null(pc.index_in(new.user_ids, value_set=stored.user_ids), -1).to_numpy(zero_copy_only=False)
+    is_new_U = place_U < 0
+    rows_U = np.where(is_new_U, len(stored.user_ids) + np.cumsum(is_new_U) - 1, place_U)
+    user_ids = pa.concat_arrays([stored.user_ids, new.user_ids.filter(pa.array(is_new_U))])
+    missing = (0, int(is_new_U.sum()))
+    sums_US = np.pad(stored.sums_US, (missing, (0, 0)))
+    lengths_U = np.pad(stored.lengths_U, missing)
+    is_late_U = ~encoder.follows(sums_US[rows_U], new.sums_US)
+    sums_US[rows_U] = encoder.add_sums(sums_US[rows_U], new.sums_US)
+    lengths_U[rows_U] += new.lengths_U
+    if is_late_U.any():
+        late = _some(whole(), new.user_ids.filter(pa.array(is_late_U)))
+        place = pc.index_in(late.user_ids, value_set=user_ids).to_numpy(zero_copy_only=False)
+        sums_US[place] = remembered(encoder, late, batch_tokens).sums_US
+    return Remembered(user_ids, lengths_U, sums_US, int(is_late_U.sum()))
+
+
+def appended_since(corpus: Corpus, version: int) -> Corpus:
+    """The corpus with only what appends have added to an older version; items and users are the newest.
+
+    Raises:
+        UserError: what was there then is not all there now: files were compacted, or old interactions dropped.
+    """
+    older, now = open_corpus(corpus.uri, version).manifest, corpus.manifest
+    gone = [file for file in older.sequences if file not in now.sequences]
+    if gone or now.num_capped:
+        reason = "was compacted or prepared anew" if gone else "keeps only the newest interactions of each user"
+        raise UserError(
+            f"embedding.previous is of version {version} of {corpus.uri}, which {reason} since: embed version "
+            f"{now.version} without embedding.previous"
+        )
+    added = [file for file in now.sequences if file not in older.sequences]
+    return Corpus(corpus.uri, now.model_copy(update={"sequences": added}))
+
+
+def _some(bucket: Bucket, user_ids: pa.Array) -> Bucket:
+    rows = pc.index_in(user_ids, value_set=bucket.user_ids).to_numpy(zero_copy_only=False).astype(np.int64)
+    return bucket.heads(rows, bucket.lengths_U[rows])
