@@ -11,41 +11,30 @@ Numbers go to benchmarks/results/user_vector.json.
 
 import argparse
 import json
-from collections.abc import Iterator
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from probing import SPLITS, Row, asked, difference, labels_of, read_users, splits
 from running import RESULTS, job
 
 from ray_userrep import storage
-from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.corpus.store import open_corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.evaluation.histories import Sequences, sequences_of
-from ray_userrep.evaluation.metrics import auc, resamples
-from ray_userrep.evaluation.probe import Table, linear_probe
+from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.profile import read_vectors
 from ray_userrep.evaluation.ranking import newest
 from ray_userrep.evaluation.simple_vectors import svd, tf_idf
 from ray_userrep.report.results import load_result
 from ray_userrep.training.runs import environment
 
-WIDTH, SPLITS, RESAMPLES = 128, 5, 200
-PARTS = (3624, 4832)
+WIDTH = 128
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
 OURS, COUNTS, REDUCED = "universal, 128 numbers", "tf-idf", "SVD-128"
 TRAINING = ("--encoder.width", str(WIDTH), "--train.eval_every", "2", "--train.cpus_per_worker", "1")
-
-
-class Row(NamedTuple):
-    """Features of all users, and whether the probe standardises them; `always`: at every share of the labels."""
-
-    x_UF: Table
-    standardise: bool
-    always: bool = True
 
 
 def pretrained(name: str, options: argparse.Namespace) -> str:
@@ -55,22 +44,6 @@ def pretrained(name: str, options: argparse.Namespace) -> str:
         log = ("--logs", f"{options.data}/ml-1m/ml-1m", "--corpus", f"{options.runs}/corpus")
         job("pretrain", "--recipe", name, *log, "--run", run, "--train.epochs", str(options.epochs), *TRAINING)
     return run
-
-
-def read_users(corpus: Corpus) -> tuple[Sequences, list[Any]]:
-    """All users' whole histories, and their ids."""
-    buckets = [corpus.bucket(number) for number in corpus.buckets()]
-    ids = [user for bucket in buckets for user in bucket.user_ids.to_pylist()]
-    return Sequences.concat([sequences_of(bucket) for bucket in buckets]), ids
-
-
-def labels_of(corpus: Corpus, ids: list[Any]) -> dict[str, NDArray[np.float64]]:
-    """Class codes of each task, `[U]`."""
-    users = {user["user_id"]: user for user in corpus.users().to_pylist()}
-    ages = np.array([int(users[user]["age"]) for user in ids])
-    columns = {name: [str(users[user][name]) for user in ids] for name in ("gender", "age", "occupation")}
-    codes = {name: np.unique(values, return_inverse=True)[1].astype(float) for name, values in columns.items()}
-    return codes | {"age 35 and over": (ages >= 35).astype(float)}
 
 
 def by_idf(encoder: UserEncoder, histories: Sequences, num_items: int) -> NDArray[np.float64]:
@@ -97,31 +70,6 @@ def rows_of(histories: Sequences, num_items: int, universal: UserEncoder, sasrec
         rows[f"sasrec, {readout}"] = Row(read_vectors(sasrec, histories), True)
     rows["sasrec, input vectors by idf"] = Row(by_idf(sasrec, histories, num_items), True)
     return rows | {OURS: Row(read_vectors(universal, histories), True)}
-
-
-def splits(num_users: int) -> Iterator[tuple[NDArray[np.int64], ...]]:
-    """Users to learn from, to validate on and to test."""
-    for seed in range(SPLITS):
-        yield tuple(np.split(np.random.default_rng(seed).permutation(num_users), PARTS))
-
-
-def asked(row: Row, y_U: NDArray[np.float64], share: float, parts: tuple[NDArray[np.int64], ...]) -> dict[str, Any]:
-    """The AUC of one row, and that of resamples of the test users."""
-    fit, tune, test = parts
-    num_classes = int(y_U.max()) + 1
-    found = linear_probe(row.x_UF, y_U, fit[: round(len(fit) * share)], tune, test, num_classes, row.standardise)
-    drawn = np.zeros(RESAMPLES)
-    for rows, weights in resamples(np.random.default_rng(0), len(test), RESAMPLES):
-        drawn[rows] = auc.weighted(y_U[test], found, weights)
-    return {"auc": auc(y_U[test], found), "drawn": drawn}
-
-
-def difference(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, float]:
-    """The mean difference over the splits with its interval."""
-    drawn = np.mean([a["drawn"] - b["drawn"] for a, b in zip(ours, theirs, strict=True)], axis=0)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    mean = np.mean([a["auc"] - b["auc"] for a, b in zip(ours, theirs, strict=True)])
-    return {"mean": float(mean), "low": float(low), "high": float(high)}
 
 
 def printed(table: dict[str, dict[str, dict[str, float]]], over: dict[str, Any]) -> str:
