@@ -22,9 +22,7 @@ Table = Any  # features of users, `[U, F]`: an array or a sparse matrix of scipy
 # Of standardised vectors, and of rows of about unit length.
 _STANDARD_C, _UNIT_C = (0.0003, 0.003, 0.03, 0.3), (0.3, 1.0, 3.0, 10.0, 30.0)
 _STANDARD_ALPHA, _UNIT_ALPHA = (1.0, 30.0, 1000.0), (0.03, 0.3, 3.0, 30.0)
-_PENALTIES = tuple(
-    10.0**power for power in range(-5, 5)
-)  # of rows of unit length on average, whose directions may differ a lot
+_PENALTIES = tuple(10.0**power for power in range(-5, 5))  # of rows of about unit length
 
 
 class Parts(NamedTuple):
