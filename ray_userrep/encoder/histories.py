@@ -109,7 +109,8 @@ def _evaluating(encoder: Reader) -> Iterator[None]:
     was_training = encoder.training
     encoder.train(False)
     try:
-        with torch.inference_mode():
+        # Not inference mode: parameters gathered under it (ZeRO-3) could not be trained on afterwards.
+        with torch.no_grad():
             yield
     finally:
         encoder.train(was_training)

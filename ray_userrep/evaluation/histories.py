@@ -50,6 +50,13 @@ class Sequences:
             items_N=self.items_N[kept], times_N=self.times_N[kept], offsets_U1=offsets, side_N=side, **per_user
         )
 
+    def at_most(self, max_users: int | None) -> Self:
+        """The users of the smallest hashes, so many of them."""
+        users = np.unique(self.users_U.view(np.uint64))
+        if max_users is None or len(users) <= max_users:
+            return self
+        return self.take(np.flatnonzero(self.users_U.view(np.uint64) <= users[max_users - 1]))
+
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
         """Users of several parts, end to end."""
@@ -73,11 +80,7 @@ def read_histories(
 ) -> Histories:
     """The targets of this part of the split, each with everything known before it; a user may have several."""
     buckets = (corpus.bucket(number, side) for number in corpus.buckets())
-    histories = Histories.concat([_histories(bucket, split, part) for bucket in buckets])
-    users = np.unique(histories.users_U.view(np.uint64))
-    if max_users is None or len(users) <= max_users:
-        return histories
-    return histories.take(np.flatnonzero(histories.users_U.view(np.uint64) <= users[max_users - 1]))
+    return Histories.concat([_histories(bucket, split, part) for bucket in buckets]).at_most(max_users)
 
 
 def read_train(corpus: Corpus, split: Split, before: SplitPart, side: Sequence[str] = ()) -> Sequences:

@@ -4,7 +4,7 @@ A user with several targets counts once, with the mean over them: users are what
 users is a weight for each. What sorts or compares users does so once for all resamples, at the price of a matrix of
 weights in memory, which callers take in chunks.
 
-Shapes: U users, W targets, C classes, P users of a class, N others, R weightings of the users.
+Shapes: U users, W targets, C classes, K values of a user, P users of a class, N others, R weightings of the users.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -114,9 +114,10 @@ def _one_auc(is_class_U: NDArray[np.bool_], scores_U: NDArray[np.float64], weigh
 
 def _r2(truth_U: NDArray[np.float64], predicted_U: NDArray[np.float64], weights_RU: Figures) -> Figures:
     total_R = weights_RU.sum(1)
-    centred_U = truth_U - truth_U.mean()  # so that the difference of squares that follows loses no digits
-    spread_R = weights_RU @ centred_U**2 - (weights_RU @ centred_U) ** 2 / total_R
-    return 1 - weights_RU @ (truth_U - predicted_U) ** 2 / np.maximum(spread_R, 1e-12)
+    truth_UK, predicted_UK = (values.reshape(len(values), -1) for values in (truth_U, predicted_U))
+    centred_UK = truth_UK - truth_UK.mean(0)  # so that the difference of squares that follows loses no digits
+    spread_R = weights_RU @ (centred_UK**2).sum(1) - ((weights_RU @ centred_UK) ** 2).sum(1) / total_R
+    return 1 - weights_RU @ ((truth_UK - predicted_UK) ** 2).sum(1) / np.maximum(spread_R, 1e-12)
 
 
 accuracy = mean_of(lambda truth_U, probabilities_UC: probabilities_UC.argmax(1) == truth_U)
@@ -126,4 +127,4 @@ auc = Measure(_auc)
 """One class against the rest, averaged over the classes that occur (Hand & Till's macro form), `[U]` and `[U, C]`."""
 
 r2 = Measure(_r2)
-"""Share of the variance that is explained, from `[U]` twice; below 0 where the mean would do better."""
+"""Share of the variance that is explained, from `[U]` twice, or `[U, K]`; below 0 where the mean would do better."""

@@ -2,7 +2,8 @@
 
 A linear model is fitted on the vectors of some users and asked about the attributes of others (probe.py). The encoder
 never sees an attribute. Beside it stand the majority, and the same linear model on what anybody has without training:
-the item counts of the whole history by tf-idf, and as many of their singular vectors as the vector has numbers.
+the item counts of the whole history by tf-idf, and as many of their singular vectors as the vector has numbers. Vector
+and counts together tell whether the one adds to the other.
 
 Shapes: U users, D features, C classes, N interactions.
 """
@@ -16,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, hstack
+from sklearn.preprocessing import scale
 
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.draws import hash_ids
@@ -34,6 +37,7 @@ _MAX_CLASSES, _MIN_CLASS_USERS, _MIN_USERS = 30, 10, 100
 _TEST_SHARE = _TUNING_SHARE = 0.2
 _TEST_DRAW, _TUNING_DRAW, _RESAMPLE_SEED, _NUM_RESAMPLES = 30, 31, 0, 200
 _COUNTS = "tf-idf"
+_BOTH = "encoder and tf-idf"
 
 Features = NDArray[np.float64]
 Metric = dict[str, float]
@@ -70,6 +74,7 @@ def measure_profile(corpus: Corpus, split: Split, encoder: UserEncoder, config: 
     features: dict[str, Table] = {"encoder": read_vectors(encoder, histories)}
     if config.baselines:
         features |= simple_features(histories, corpus.manifest.num_items, encoder.vector_width)
+        features[_BOTH] = beside(features["encoder"], features[_COUNTS])
     return {attribute.name: measure_attribute(attribute, features, config.confidence) for attribute in attributes}
 
 
@@ -84,6 +89,11 @@ def simple_features(histories: Sequences, num_items: int, width: int) -> dict[st
     """What a vector of so many numbers is compared with, by name."""
     counts_UV = tf_idf(histories, num_items)
     return {_COUNTS: counts_UV, f"SVD-{width}": svd(counts_UV, width)}
+
+
+def beside(vectors_UF: Features, counts_UV: csr_matrix) -> csr_matrix:
+    """Vectors brought to one variance a number and to about the length of the rows that stand beside them."""
+    return hstack([csr_matrix(scale(vectors_UF) / vectors_UF.shape[1] ** 0.5), counts_UV]).tocsr()
 
 
 def read_attributes(users: pa.Table, hashes_U: NDArray[np.int64]) -> list[Attribute]:
@@ -134,7 +144,7 @@ def _is_quantity(kind: pa.DataType) -> bool:
 def measure_attribute(attribute: Attribute, features: Mapping[str, Table], confidence: float) -> dict[str, Any]:
     """The attribute's metrics for each kind of features, aligned with the users, with bootstrap intervals.
 
-    Those of the `encoder` are standardised, and compared with the best of the others, user by user.
+    Those of the `encoder` are standardised. They, and both together, are compared with the best simple ones, by users.
     """
     truth_U = attribute.values_U[attribute.is_test_U]
     predicted = {
@@ -161,12 +171,14 @@ def measure_attribute(attribute: Attribute, features: Mapping[str, Table], confi
         "users": {"train": int((~attribute.is_test_U).sum()), "test": int(attribute.is_test_U.sum())},
         "metrics": metrics,
     }
-    others = [name for name in features if name != "encoder"]
-    if "encoder" in metrics and others:
-        best = max(others, key=lambda name: metrics[name][headline]["mean"])
-        difference = metrics["encoder"][headline]["mean"] - metrics[best][headline]["mean"]
-        paired = drawn["encoder"][headline] - drawn[best][headline]
-        result["over_best_simple"] = {"baseline": best, **_interval(difference, paired, confidence)}
+    simple = [name for name in features if name not in ("encoder", _BOTH)]
+    if simple:
+        best = max(simple, key=lambda name: metrics[name][headline]["mean"])
+        for system, name in (("encoder", "over_best_simple"), (_BOTH, "both_over_best_simple")):
+            if system in metrics:
+                difference = metrics[system][headline]["mean"] - metrics[best][headline]["mean"]
+                paired = drawn[system][headline] - drawn[best][headline]
+                result[name] = {"system": system, "baseline": best, **_interval(difference, paired, confidence)}
     return result
 
 

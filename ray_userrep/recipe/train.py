@@ -88,6 +88,11 @@ class TrainConfig(BaseModel):
 
     log_every: int = Field(20, ge=1, description="steps between progress lines")
     eval_every: float = Field(1.0, gt=0, description="epochs between validations")
+    select: Literal["ranking", "vector"] = Field(
+        "ranking",
+        description="what decides in validation which weights are kept; ranking: NDCG@10, or the likelihood where "
+        "nothing learns to rank; vector: how much of a history's newer half the vector of its older half explains",
+    )
     patience: int | None = Field(
         None, ge=1, description="validations that are no better before stopping; none: all epochs"
     )

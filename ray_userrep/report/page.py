@@ -79,13 +79,15 @@ def remark(text: str) -> str:
 
 
 def metrics_table(rows: Mapping[str, Mapping[str, Metric]], names: Sequence[str], ours: str, note: str) -> str:
-    """Systems with their metrics and intervals; the row `ours` is tinted, the best mean of each metric bold."""
-    best = {name: max(metrics[name]["mean"] for metrics in rows.values()) for name in names}
+    """Systems with their metrics and intervals; the row `ours` is tinted, the best mean of each metric bold.
+
+    What was not measured of a system stays empty.
+    """
+    best = {name: max(metrics[name]["mean"] for metrics in rows.values() if name in metrics) for name in names}
     head = "".join(f'<th class="number">{_text(name)}</th>' for name in names)
     body = ""
     for system, metrics in rows.items():
-        marks = {name: " best" if metrics[name]["mean"] == best[name] else "" for name in names}
-        cells = "".join(f'<td class="number{marks[name]}">{_interval(metrics[name])}</td>' for name in names)
+        cells = "".join(_cell(metrics.get(name), best[name]) for name in names)
         body += f"<tr{' class=ours' if system == ours else ''}><td>{_text(system)}</td>{cells}</tr>"
     table = f'<div class="scroll"><table><tr><th>system</th>{head}</tr>{body}</table></div>'
     return f'{table}<p class="note">{_text(note)}</p>'
@@ -116,6 +118,12 @@ def drawing(draw: Callable[[], str], caption: str) -> str:
 
 def _is_number(cell: str) -> bool:
     return cell.replace(",", "").rstrip(" %").replace(".", "", 1).isdigit()
+
+
+def _cell(metric: Metric | None, best: float) -> str:
+    if metric is None:
+        return "<td></td>"
+    return f'<td class="number{" best" if metric["mean"] == best else ""}">{_interval(metric)}</td>'
 
 
 def _interval(metric: Metric) -> str:

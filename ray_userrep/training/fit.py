@@ -23,28 +23,27 @@ from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.bag import Moments, scaled_bag
 from ray_userrep.encoder.histories import history_sums
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
-from ray_userrep.evaluation.histories import read_histories
+from ray_userrep.errors import UserError
+from ray_userrep.evaluation.histories import read_histories, read_train
+from ray_userrep.evaluation.universality import LEAST_INTERACTIONS, MIN_USERS, Question, ask_future, chosen
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.training.callbacks import (
-    LIKELIHOOD,
-    RANKING,
-    Epochs,
-    Log,
-    Record,
-    Save,
-    Sink,
-    Validate,
-    likelihood_metrics,
-    ranking_metrics,
-)
+from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.records import MetricsFile, TensorBoard
 from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare_micros
+from ray_userrep.training.validation import (
+    LIKELIHOOD,
+    RANKING,
+    VECTOR,
+    likelihood_metrics,
+    ranking_metrics,
+    vector_metrics,
+)
 from ray_userrep.training.warm_start import Unshard, warm_start
 
 _FITTED_USERS = 200_000  # directions of 512 numbers are known well before
@@ -83,8 +82,8 @@ def fit(
     engine = make_engine(model)
     state = train(recipe, corpus, run_uri, engine, _pretraining(recipe, corpus, split, engine, run_uri), on_record)
     export(engine, run_uri)
-    if engine.rank == 0 and recipe.encoder.readout == "bag" and recipe.train.warm_start is None:
-        fit_kept(run_uri, corpus, split)  # a warm start keeps what it was fitted to, so that vectors stay comparable
+    if engine.rank == 0 and _fits_map(recipe):
+        fit_kept(run_uri, corpus, split)
     engine.barrier()
     return state
 
@@ -108,22 +107,42 @@ def train(recipe: Recipe, corpus: Corpus, run_uri: str, engine: Engine, goal: Go
 
 
 def _pretraining(recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, run_uri: str) -> Goal:
-    """What the split trains on, judged by how it ranks the validation items, or by the loss where nothing learns to."""
+    """What the split trains on, judged by how it ranks the validation items, or by the loss where nothing learns to.
+
+    With `train.select` vector it is judged by what the vector tells, of what is known before the validation items.
+    """
     ranks = recipe.objective.ranks_items(recipe.encoder)
     side = {*engine.model.encoder.side_columns, *engine.model.objective.side_columns}
     histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users, sorted(side))
+    question = _future(recipe, corpus, split, sorted(side)) if recipe.train.select == "vector" else None
 
     def measure() -> dict[str, float]:
         found = ranking_metrics(engine, histories, recipe.evaluation)
-        return found if ranks else found | likelihood_metrics(engine, histories)
+        found |= {} if ranks else likelihood_metrics(engine, histories)
+        return found if question is None else found | vector_metrics(engine, question, _fits_map(recipe))
 
     return Goal(
         cut=split,
         data=split.fingerprint(corpus.manifest, False),
-        metric=RANKING if ranks else LIKELIHOOD,
+        metric=VECTOR if question is not None else RANKING if ranks else LIKELIHOOD,
         measure=measure,
         keep_best=lambda: _keep_best(engine, run_uri),
     )
+
+
+def _future(recipe: Recipe, corpus: Corpus, split: Split, side: list[str]) -> Question:
+    question = ask_future(chosen(read_train(corpus, split, "valid", side), recipe.evaluation))
+    if question is None:
+        raise UserError(
+            f"train.select vector: fewer than {MIN_USERS} users have {LEAST_INTERACTIONS} interactions before the "
+            "validation items: take train.select ranking"
+        )
+    return question
+
+
+def _fits_map(recipe: Recipe) -> bool:
+    """Whether a bag's kept directions are found after training: a warm start keeps them, so that vectors compare."""
+    return recipe.encoder.readout == "bag" and recipe.train.warm_start is None
 
 
 def _source(

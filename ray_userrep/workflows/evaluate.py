@@ -22,6 +22,7 @@ from ray_userrep.evaluation.portrait import map_of_users, nearest_items
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
 from ray_userrep.evaluation.statistics import HEADLINE, comparison, summary
+from ray_userrep.evaluation.universality import measure_universality
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
@@ -76,6 +77,7 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
         "metrics": summary(ours, config, test.users_U),
         "baselines": {},
         "profile": measure_profile(corpus, split, encoder, config),
+        "universality": measure_universality(corpus, split, encoder, config),
         "parameters": encoder.parameters_by_kind(),
         "nearest_items": nearest_items(encoder),
         "user_map": map_of_users(corpus, encoder),

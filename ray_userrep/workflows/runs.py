@@ -61,7 +61,9 @@ def _figures(result: Result) -> dict[str, float]:
     if result["job"] == "transfer":
         return {f"{name} {task['headline']}": _best(task) for name, task in result["tasks"].items()}
     metrics = result.get("metrics", {})
-    return {name: metric["mean"] for name, metric in metrics.items() if isinstance(metric, dict) and "mean" in metric}
+    told = {f"{name} r2": part["metrics"]["encoder"]["r2"] for name, part in result.get("universality", {}).items()}
+    all_of = (metrics | told).items()
+    return {name: metric["mean"] for name, metric in all_of if isinstance(metric, dict) and "mean" in metric}
 
 
 def _best(task: dict[str, Any]) -> float:

@@ -70,6 +70,15 @@ def test_a_bag_learns_as_in_the_bare_loop(corpus, recipe, tmp_path, stage, init)
     assert vectors.shape == (2, 5 + TEMPO_WIDTH) and np.isfinite(vectors).all()
 
 
+@pytest.mark.parametrize("changes", [{"encoder.readout": "whole"}, BAG])
+def test_ranks_judge_a_vector_as_the_bare_loop_does(corpus, recipe, tmp_path, changes):
+    chosen = recipe(**{"train.select": "vector", "train.zero.stage": 3, "train.max_steps": 6, **changes})
+    fit_bare(chosen, corpus, tmp_path / "bare")
+    assert fit_on_ranks(2, chosen, corpus, tmp_path / "run") == []
+    judged = (validations(tmp_path / place, "future r2") for place in ("run", "bare"))
+    np.testing.assert_allclose(*judged, atol=1e-3)
+
+
 def test_ray_s_workers_train_as_the_bare_loop_does(ray_session, corpus, recipe, tmp_path):
     chosen = thirty_steps(recipe, **{
         "train.num_workers": 2, "train.cpus_per_worker": 1, "train.zero.stage": 3, "train.zero.init": True,

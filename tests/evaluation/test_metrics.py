@@ -63,3 +63,12 @@ def test_a_weight_counts_a_user_so_often(seed, num_classes, num_users):
     for metric, right, said in ((auc, truth, scores), (accuracy, truth, scores), (r2, values, guesses)):
         repeated = [metric(right.repeat(row), said.repeat(row, axis=0)) for row in times]
         assert metric.weighted(right, said, times.astype(float)) == pytest.approx(repeated)
+
+
+def test_of_many_values_the_explained_share_weighs_them_by_their_variance():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(40, 3)) * [1, 5, 0.1] + 7
+    predicted = truth + rng.normal(size=(40, 3))
+    weights = drawn(40, 5)
+    expected = [r2_score(truth, predicted, sample_weight=w, multioutput="variance_weighted") for w in weights]
+    np.testing.assert_allclose(r2.weighted(truth, predicted, weights), expected)

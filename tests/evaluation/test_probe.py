@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import log_loss, r2_score, roc_auc_score
 
-from ray_userrep.evaluation.probe import linear_probe
+from ray_userrep.evaluation.probe import Parts, linear_map, linear_probe, ridge_maps
 
 NUM_USERS, WIDTH = 600, 8
 PARTS = np.split(np.arange(NUM_USERS), [300, 450])
@@ -54,3 +54,22 @@ def test_a_class_that_training_lacks_has_no_probability(features):
     y[:150], y[500:] = 1, 2
     found = linear_probe(features, y, *PARTS, 3, standardise=True)
     assert found.shape == (150, 3) and not found[:, 2].any() and np.allclose(found.sum(1), 1)
+
+
+def test_ridge_in_closed_form_is_scikit_learn_s(features):
+    y = features @ np.random.default_rng(1).normal(size=(WIDTH, 3)) + np.random.default_rng(2).normal(
+        size=(NUM_USERS, 3)
+    )
+    for penalty, found in zip((0.1, 1000.0), ridge_maps(features, y, (0.1, 1000.0)), strict=True):
+        np.testing.assert_allclose(found.T, Ridge(alpha=penalty, fit_intercept=False).fit(features, y).coef_, rtol=1e-6)
+
+
+def test_many_values_are_mapped_with_the_penalty_that_other_users_prefer(features):
+    y = features[:, :2] + 0.5 * np.random.default_rng(2).normal(size=(NUM_USERS, 2)) + 100
+    parts = Parts(*PARTS)
+    centred = features - features[:300].mean(0)
+    scaled = centred / np.sqrt((centred[:300] ** 2).sum(1).mean())
+    models = [Ridge(alpha=10.0**power).fit(scaled[:300], y[:300]) for power in range(-5, 5)]
+    best = max(models, key=lambda model: r2_score(y[300:450], model.predict(scaled[300:450])))
+    np.testing.assert_allclose(linear_map(features, y, parts), best.predict(scaled[450:]), rtol=1e-6)
+    assert (linear_map(np.ones((NUM_USERS, 1)), y, parts) == y[:300].mean(0)).all()

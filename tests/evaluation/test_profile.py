@@ -3,9 +3,10 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_matrix
 
 from ray_userrep.corpus.draws import hash_ids
-from ray_userrep.evaluation.profile import measure_attribute, read_attributes
+from ray_userrep.evaluation.profile import beside, measure_attribute, read_attributes
 
 NUM_USERS = 800
 HASHES = hash_ids(pa.array(np.arange(NUM_USERS)))
@@ -34,6 +35,21 @@ def test_a_planted_class_is_read_and_a_random_one_is_not():
     coin_auc = found["coin"]["metrics"]["encoder"]["auc"]
     assert coin_auc["low"] < 0.5 < coin_auc["high"]
     assert found["coin"]["users"]["train"] + found["coin"]["users"]["test"] == NUM_USERS
+
+
+def test_what_a_vector_adds_to_counts_is_seen_together():
+    rng = np.random.default_rng(4)
+    a, b = rng.integers(0, 2, (2, NUM_USERS))
+    vectors, counts = (np.eye(2)[x] + rng.normal(size=(NUM_USERS, 2)) * 0.3 for x in (a, b))
+    features = {"encoder": vectors, "tf-idf": csr_matrix(counts)}
+    features["encoder and tf-idf"] = beside(vectors, features["tf-idf"])
+    attribute = read_attributes(users(both=(a + b).astype(str)), HASHES)[0]
+    found = measure_attribute(attribute, features, 0.95)
+    together, alone = (found[name] for name in ("both_over_best_simple", "over_best_simple"))
+    assert together["low"] > 0.05 and together["baseline"] == alone["baseline"] == "tf-idf"
+    assert abs(alone["mean"]) < 0.1
+    rows = features["encoder and tf-idf"].toarray()[:, :2]
+    np.testing.assert_allclose((rows**2).sum(1).mean(), 1)
 
 
 def test_a_planted_quantity_is_read():

@@ -70,6 +70,11 @@ def test_the_best_of_each_metric_is_bold_whoever_it_is():
     assert cells == [(" best", "2"), ("", "1"), ("", "1"), (" best", "2")]
 
 
+def test_what_was_not_measured_of_a_system_stays_empty():
+    table = metrics_table({"a": {"hr": METRIC}, "b": {"mrr": METRIC}}, ["hr", "mrr"], "a", "")
+    assert table.count("<td></td>") == 2 and table.count("best") == 2
+
+
 def test_figures_take_the_colours_of_the_page_they_are_in():
     text = whole()
     used = set(re.findall(r"var\((--\w+)", text))

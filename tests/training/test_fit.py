@@ -10,6 +10,10 @@ import torch
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
+from ray_userrep.evaluation.histories import read_train
+from ray_userrep.evaluation.profile import read_vectors
+from ray_userrep.evaluation.universality import ask_future
+from ray_userrep.evaluation.universality import chosen as chosen_users
 from ray_userrep.feed.plan import Position
 from ray_userrep.recipe.corpus import LeaveOneOutConfig
 from ray_userrep.training.bare import BareEngine
@@ -19,6 +23,7 @@ from ray_userrep.training.loop import TrainState
 from ray_userrep.training.records import progress_line
 from ray_userrep.training.runs import read_records
 from tests.ranks import losses
+from tests.training.conftest import write_corpus
 
 
 def run(recipe, corpus, run_uri, on_record=lambda record: None):
@@ -212,3 +217,28 @@ def test_records_tell_rate_wait_and_time_left(corpus, recipe, tmp_path):
 def test_state_survives_json():
     state = TrainState(step=3, position=Position(1, 2), seconds=1.5, best_metric=0.2, best_step=1)
     assert TrainState.from_json(state.to_json()) == state
+
+
+BAG = {"encoder.bag_width": 12, "encoder.bag_kept": 5, "encoder.readout": "bag", "objective": {
+    "kind": "weighted", "parts": [
+        {"weight": 1.0, "objective": {"kind": "autoregressive"}}, {"weight": 1.0, "objective": {"kind": "history"}},
+    ],
+}}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{}, BAG])
+def test_the_vector_decides_which_weights_are_kept_where_it_is_told_to(corpus, recipe, tmp_path, changes):
+    chosen = recipe(**{"train.select": "vector", "train.eval_every": 0.5}, **changes)
+    state, _ = run(chosen, corpus, tmp_path / "run")
+    told = {r["step"]: r["future r2"] for r in read_records(str(tmp_path / "run")) if r["kind"] == "validation"}
+    assert len(told) > 2 and state.best_step == max(told, key=told.__getitem__)
+    kept = UserEncoder.from_pretrained(f"{tmp_path}/run/encoder")
+    users = chosen_users(read_train(corpus, resolve(LeaveOneOutConfig(), corpus), "valid"), chosen.evaluation)
+    question = ask_future(users)
+    assert question.explained(read_vectors(kept, question.known)) == pytest.approx(told[state.best_step], abs=0.03)
+
+
+def test_too_few_users_to_judge_a_vector_by_are_refused(recipe, tmp_path):
+    few = write_corpus(str(tmp_path / "corpus"), num_users=50)
+    with pytest.raises(UserError, match=r"train\.select vector: fewer than 100 users have 4 interactions before"):
+        run(recipe(**{"train.select": "vector"}), few, tmp_path / "run")

@@ -12,9 +12,9 @@ from ray_userrep.workflows.runs import run_runs, runs_table
 def store(place: str, metric: float, **fields: object) -> None:
     recipe = ur.recipe("sasrec", run=place, **fields)
     metrics = {"ndcg@10": {"mean": metric, "low": metric - 0.1, "high": metric + 0.1}}
-    storage.write_json(
-        f"{place}/result.json", {"job": "pretrain", "recipe": recipe.model_dump(mode="json"), "metrics": metrics}
-    )
+    universality = {"future": {"metrics": {"encoder": {"r2": {"mean": metric / 2}}, "mean": {"r2": {"mean": 0.0}}}}}
+    result = {"job": "pretrain", "recipe": recipe.model_dump(mode="json"), "metrics": metrics}
+    storage.write_json(f"{place}/result.json", result | {"universality": universality})
 
 
 def test_a_row_a_run_with_the_fields_that_differ_and_the_figures(tmp_path, capsys):
@@ -27,8 +27,8 @@ def test_a_row_a_run_with_the_fields_that_differ_and_the_figures(tmp_path, capsy
     storage.write_json(f"{tmp_path}/adapted/result.json", transfer)
     table = run_runs(str(tmp_path))
     assert "0.2500" in capsys.readouterr().out
-    assert list(table.columns) == ["job", "encoder.width", "evaluation.ks", "gender auc", "ndcg@10"]
-    assert table.loc["small", ["encoder.width", "ndcg@10"]].tolist() == [32, 0.125]
+    assert list(table.columns) == ["job", "encoder.width", "evaluation.ks", "gender auc", "ndcg@10", "future r2"]
+    assert table.loc["small", ["encoder.width", "ndcg@10", "future r2"]].tolist() == [32, 0.125, 0.0625]
     assert table.loc["deeper/large", "evaluation.ks"] == "[5]"
     assert table.loc["adapted", "gender auc"] == 0.75
     pd.testing.assert_frame_equal(ur.runs(str(tmp_path)), table)

@@ -8,14 +8,18 @@ from ray_userrep import storage
 from ray_userrep.evaluation.statistics import HEADLINE, format_table
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import figures
-from ray_userrep.report.page import Section, drawing, facts, metrics_table, neighbours, page, remark
+from ray_userrep.report.page import Metric, Section, drawing, facts, metrics_table, neighbours, page, remark
 from ray_userrep.report.pages.data import describe
 from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment
 from ray_userrep.training.runs import read_records
 
 _METRICS = ("hr@10", HEADLINE, "mrr@10")
-_VALIDATED = {HEADLINE: "NDCG@10", "log likelihood": "log likelihood"}
+_VALIDATED = {HEADLINE: "NDCG@10", "log likelihood": "log likelihood", "future r2": "R² of newer halves"}
 _MEASURES = {"auc": "AUC", "r2": "R²"}
+_QUESTIONS = {
+    "present": "of how users' histories differ",
+    "future": "of how their newer halves differ, from the older halves alone",
+}
 
 
 def draw(folder: str) -> str:
@@ -34,6 +38,8 @@ def draw(folder: str) -> str:
         sections.append(Section("Training", _curves(records)))
     if result["profile"]:
         sections.append(Section("What the vectors say about users", _profile(result)))
+    if found := result["universality"]:
+        sections.append(Section("What the vectors tell without labels", _universality(found)))
     if near := result["nearest_items"]:
         sections.append(Section("Nearest items by learned vectors", neighbours(near)))
     if result["user_map"] is not None:
@@ -57,17 +63,40 @@ def _protocol(recipe: Recipe, result: Result) -> str:
 
 
 def _profile(result: Result) -> str:
-    rows = {}
+    """A column an attribute, a row a kind of features; what both together add, in a line below."""
+    rows: dict[str, dict[str, Metric]] = {}
+    notes = []
     for name, attribute in result["profile"].items():
-        systems = {
-            system: m[attribute["headline"]] for system, m in attribute["metrics"].items() if attribute["headline"] in m
-        }
-        told = [f"{system} {m['mean']:.3f} [{m['low']:.3f}, {m['high']:.3f}]" for system, m in systems.items()]
-        users = attribute["users"]
-        rows[f"{name} ({attribute['headline']})"] = (
-            f"{', '.join(told)}; {users['train']:,} users trained on, {users['test']:,} tested"
-        )
-    return facts(rows)
+        headline, users = attribute["headline"], attribute["users"]
+        label = f"{name} ({_MEASURES[headline]})"
+        for system, metrics in attribute["metrics"].items():
+            if headline in metrics:
+                rows.setdefault(system, {})[label] = metrics[headline]
+        notes.append(f"{name}: {users['train']:,} users learned from, {users['test']:,} tested")
+        if (over := attribute.get("both_over_best_simple")) is not None:
+            notes[-1] += f"; vector and counts together over {over['baseline']} alone {_told(over)}"
+    labels = list(dict.fromkeys(label for metrics in rows.values() for label in metrics))
+    read = "A linear model reads each attribute from what the row names; the encoder never saw one. "
+    return metrics_table(rows, labels, "encoder", read + ". ".join(notes) + ".")
+
+
+def _universality(found: Result) -> str:
+    """What vectors tell of users' items, without labels: a column a question, a row a kind of vectors."""
+    columns = {("present", "r2"): "whole history (R²)", ("future", "r2"): "newer half (R²)"}
+    columns[("future", "recall@50")] = "newer half (recall@50)"
+    shown = {column: label for column, label in columns.items() if column[0] in found}
+    rows: dict[str, dict[str, Metric]] = {}
+    for (part, metric), label in shown.items():
+        for system, metrics in found[part]["metrics"].items():
+            rows.setdefault(system, {})[label] = metrics[metric]
+    note = (
+        "How to read this: 1 where a linear map of the vector tells all of what users took, 0 where it tells no more "
+        "than everybody's mean. First of the whole history, from the vector of all of it; then of its newer half, from "
+        "the vector of the older half. Recall: of the items taken in the newer half, the share among the 50 likeliest. "
+        "No labels are used; what a task asks for may be little of it."
+    )
+    told = [f"{part}: {one['users']['test']:,} users tested" for part, one in found.items()]
+    return metrics_table(rows, list(shown.values()), "encoder", f"{note} {', '.join(told)}.")
 
 
 def _curves(records: list[Result]) -> str:
@@ -125,6 +154,7 @@ def printed(result: Result) -> str:
     rows = {name: row for name, row in result["baselines"].items()} | {result["recipe"]["name"]: result["metrics"]}
     lines = [format_table(rows, list(_METRICS)), verdict(result)]
     lines += [_profile_line(name, attribute) for name, attribute in result["profile"].items()]
+    lines += [_universality_line(result["universality"])] if result["universality"] else []
     return "\n".join(lines)
 
 
@@ -135,9 +165,27 @@ def _profile_line(name: str, attribute: Result) -> str:
     words += f"{metrics['encoder'][headline]['mean']:.3f}"
     if (over := attribute.get("over_best_simple")) is None:
         return words
-    told = f"{over['mean']:+.3f} [{over['low']:+.3f}, {over['high']:+.3f}]"
+    words += f" ({over['baseline']} alone: {metrics[over['baseline']][headline]['mean']:.3f}; {_told(over)})"
+    added = attribute["both_over_best_simple"]
+    return f"{words}; {added['system']} together: {metrics[added['system']][headline]['mean']:.3f} ({_told(added)})"
+
+
+def _universality_line(found: Result) -> str:
+    """What vectors tell of users' items, as shares of how users differ, in a sentence."""
+    told = [
+        f"{part['metrics']['encoder']['r2']['mean']:.1%} {_QUESTIONS[question]}" for question, part in found.items()
+    ]
+    words = f"no labels the vectors explain {', '.join(told)}"
+    if (over := found.get("future", {}).get("over_best_simple")) is None:
+        return words
+    simple = found["future"]["metrics"][over["baseline"]]["r2"]["mean"]
+    return f"{words} ({over['baseline']}: {simple:.1%}; {_told(over)})"
+
+
+def _told(over: Result) -> str:
+    """A paired difference with its interval, and whether it shows one."""
     shown = "" if over["low"] > 0 or over["high"] < 0 else "no difference shown, "
-    return f"{words} ({over['baseline']} alone: {metrics[over['baseline']][headline]['mean']:.3f}; {shown}{told})"
+    return f"{shown}{over['mean']:+.3f} [{over['low']:+.3f}, {over['high']:+.3f}]"
 
 
 def verdict(result: Result) -> str:
