@@ -17,8 +17,9 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.profile import Attribute
 from ray_userrep.recipe.corpus import GlobalTimeConfig
-from ray_userrep.recipe.transfer import ReturnTaskConfig
+from ray_userrep.recipe.transfer import ReturnTaskConfig, TransferConfig
 from ray_userrep.transfer.tasks.attribute import AttributeTask
+from ray_userrep.transfer.tasks.columns import read_columns
 
 _DAY = 86_400 * 10**6
 
@@ -26,38 +27,37 @@ _DAY = 86_400 * 10**6
 class ReturnTask(AttributeTask):
     """Whether users come back, beside trees that know when and how often they came."""
 
-    def __init__(
-        self, attribute: Attribute, histories: Sequences, corpus: Corpus, split: Split, config: ReturnTaskConfig
-    ) -> None:
-        super().__init__(attribute, histories, corpus, split, config)
-        self._cut = split.test_from
-
     def _known_end(self) -> int:
-        return self._cut
+        return self._split.test_from
 
 
-def read_return_task(corpus: Corpus, split: Split, histories: Sequences, config: ReturnTaskConfig) -> ReturnTask:
+def read_return_task(corpus: Corpus, split: Split, histories: Sequences, config: TransferConfig) -> ReturnTask:
     """The task; `histories` are those of all users, as known when the split's test begins.
 
     Raises:
         UserError: the split has no cut in time, the log ends too early, or everybody comes back or nobody.
     """
-    name = f"return within {config.days} days"
+    asked = config.task
+    assert isinstance(asked, ReturnTaskConfig)
+    name = f"return within {asked.days} days"
     if not isinstance(split.config, GlobalTimeConfig):
         raise UserError(f"transfer.task {name} asks what users do after one point in time: take split.rule global_time")
-    _refuse_short(name, corpus, split.test_from, config.days)
+    _refuse_short(name, corpus, split.test_from, asked.days)
     newest_U = np.full(histories.num_users, np.iinfo(np.int64).min)
     has_any_U = histories.lengths_U > 0
+    num_without = int((~has_any_U).sum())
     newest_U[has_any_U] = histories.times_N[histories.offsets_U1[1:][has_any_U] - 1]
-    if config.active_days is not None:
-        name += f", seen in the {config.active_days} days before"
-        has_any_U &= newest_U >= split.test_from - config.active_days * _DAY
+    if asked.active_days is not None:
+        name += f", seen in the {asked.active_days} days before"
+        has_any_U &= newest_U >= split.test_from - asked.active_days * _DAY
     rows_U = np.flatnonzero(has_any_U)
-    is_back_U = np.isin(histories.users_U[rows_U], _seen(corpus, split.test_from, config.days))
+    is_back_U = np.isin(histories.users_U[rows_U], _seen(corpus, split.test_from, asked.days))
     if is_back_U.all() or not is_back_U.any():
         raise UserError(f"transfer.task {name}: {is_back_U.sum()} of {len(rows_U)} users do: there is nothing to tell")
     labels_U, no_test_U = is_back_U.astype(np.float64), np.zeros(len(rows_U), np.bool_)
-    return ReturnTask(Attribute(name, rows_U, labels_U, ["no", "yes"], no_test_U), histories, corpus, split, config)
+    columns = read_columns(corpus.users(), histories.users_U, config.columns, None)
+    label = Attribute(name, rows_U, labels_U, ["no", "yes"], no_test_U)
+    return ReturnTask(label, histories, corpus, split, config, columns, num_without)
 
 
 def _seen(corpus: Corpus, cut: int, days: int) -> NDArray[np.int64]:

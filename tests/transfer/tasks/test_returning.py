@@ -12,7 +12,7 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import manifest_uri, open_corpus
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.corpus import GlobalTimeConfig, LeaveOneOutConfig
-from ray_userrep.recipe.transfer import ReturnTaskConfig
+from ray_userrep.recipe.transfer import ReturnTaskConfig, TransferConfig
 from ray_userrep.transfer.tasks.build import read_label_tasks
 from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap
 
@@ -59,7 +59,7 @@ def corpus(write_corpus, tmp_path):
 
 def read(corpus, **fields):
     split = GlobalTimeConfig(valid_share=0.1, test_share=CUT_SHARE)
-    (task,) = read_label_tasks(ReturnTaskConfig(**fields), corpus, split, ())
+    (task,) = read_label_tasks(TransferConfig(task=ReturnTaskConfig(**fields)), corpus, split, ())
     return task, resolve(split, corpus)
 
 
@@ -108,7 +108,7 @@ def test_pretraining_that_saw_beyond_the_cut_is_refused(corpus):
 
 def test_what_cannot_be_asked_is_refused(corpus, write_corpus, tmp_path):
     with pytest.raises(UserError, match=r"return within 28 days asks .* take split\.rule global_time"):
-        read_label_tasks(ReturnTaskConfig(), corpus, LeaveOneOutConfig(), ())
+        read_label_tasks(TransferConfig(task=ReturnTaskConfig()), corpus, LeaveOneOutConfig(), ())
     with pytest.raises(UserError, match=r"begins on 1970-.* and the log ends on 1970-04-0\d: take a larger split"):
         read(corpus, days=90)
     steady = write(write_corpus, str(tmp_path / "steady"), lambda user, place, length: (place + 0.5) * 99 / length)
