@@ -114,3 +114,19 @@ def test_what_cannot_be_asked_is_refused(corpus, write_corpus, tmp_path):
     steady = write(write_corpus, str(tmp_path / "steady"), lambda user, place, length: (place + 0.5) * 99 / length)
     with pytest.raises(UserError, match=r"of \d+ users do: there is nothing to tell"):
         read(steady, days=25)
+
+
+def test_histories_of_one_interaction_and_of_none_are_counted_and_read(write_corpus, tmp_path, make_encoder):
+    def when(user, place, length):
+        if user % 10 == 0:
+            return 97 + place / length
+        return spread(user, place, length) if user % 3 or place == 0 else 96 + 2 * (user % 2) + place / length
+
+    corpus = write(write_corpus, str(tmp_path / "thin"), when)
+    task, split = read(corpus, days=10)
+    known = [int((times < split.test_from).sum()) for times in everything(corpus).values()]
+    assert task.thin_users() == {"without_history": known.count(0), "of_one": known.count(1)}
+    assert min(task.thin_users().values()) > 20
+    trees = task.fusion(make_encoder(), [1.0])[1.0]
+    for found in (*trees.values(), *task.baselines(1.0).values()):
+        assert found.shape == (task.num_users("test"), 2) and np.isfinite(found).all()
