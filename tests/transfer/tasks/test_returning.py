@@ -118,9 +118,9 @@ def test_what_cannot_be_asked_is_refused(corpus, write_corpus, tmp_path):
 
 def test_histories_of_one_interaction_and_of_none_are_counted_and_read(write_corpus, tmp_path, make_encoder):
     def when(user, place, length):
-        if user % 10 == 0:
+        if user % 11 == 0 or (user % 7 == 0 and place > 0):
             return 97 + place / length
-        return spread(user, place, length) if user % 3 or place == 0 else 96 + 2 * (user % 2) + place / length
+        return spread(user, place, length)
 
     corpus = write(write_corpus, str(tmp_path / "thin"), when)
     task, split = read(corpus, days=10)
