@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.evaluation.histories import Sequences, sequences_of
-from ray_userrep.evaluation.metrics import auc, resamples
+from ray_userrep.evaluation.metrics import Measure, auc, resamples
 from ray_userrep.evaluation.probe import Table, linear_probe
 
 SPLITS, RESAMPLES = 5, 200
@@ -60,17 +60,17 @@ def asked(row: Row, y_U: NDArray[np.float64], share: float, parts: tuple[NDArray
     return judged(y_U[test], found)
 
 
-def judged(truth_U: NDArray[np.float64], found_UC: NDArray[np.float64]) -> dict[str, Any]:
-    """The AUC of what was predicted of test users, and that of resamples of them: the same for every row."""
+def judged(truth_U: NDArray[np.float64], found_UC: NDArray[np.float64], measure: Measure = auc) -> dict[str, Any]:
+    """The figure of what was predicted of test users, and that of resamples of them: the same for every row."""
     drawn = np.zeros(RESAMPLES)
     for rows, weights in resamples(np.random.default_rng(0), len(truth_U), RESAMPLES):
-        drawn[rows] = auc.weighted(truth_U, found_UC, weights)
-    return {"auc": auc(truth_U, found_UC), "drawn": drawn}
+        drawn[rows] = measure.weighted(truth_U, found_UC, weights)
+    return {"figure": measure(truth_U, found_UC), "drawn": drawn}
 
 
 def difference(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, float]:
     """The mean difference over the splits with its interval."""
     drawn = np.mean([a["drawn"] - b["drawn"] for a, b in zip(ours, theirs, strict=True)], axis=0)
     low, high = np.quantile(drawn, [0.025, 0.975])
-    mean = np.mean([a["auc"] - b["auc"] for a, b in zip(ours, theirs, strict=True)])
+    mean = np.mean([a["figure"] - b["figure"] for a, b in zip(ours, theirs, strict=True)])
     return {"mean": float(mean), "low": float(low), "high": float(high)}

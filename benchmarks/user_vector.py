@@ -104,7 +104,7 @@ def main() -> None:
     by_cell = {cell: found[i * SPLITS : (i + 1) * SPLITS] for i, cell in enumerate(cells)}
     table: dict[str, Any] = {name: {task: {} for task in labels} for name in rows}
     for (name, task, share), one in by_cell.items():
-        table[name][task][f"{share:g}"] = float(np.mean([split["auc"] for split in one]))
+        table[name][task][f"{share:g}"] = float(np.mean([split["figure"] for split in one]))
     over = {
         other: {t: {f"{s:g}": difference(by_cell[OURS, t, s], by_cell[other, t, s]) for s in SHARES} for t in labels}
         for other in (COUNTS, REDUCED)

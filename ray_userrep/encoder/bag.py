@@ -50,6 +50,7 @@ class KeptDirections(nn.Module):
 
     def __init__(self, width: int, kept: int) -> None:
         super().__init__()
+        self.kept = kept
         self.weight = nn.Parameter(torch.eye(kept, width), requires_grad=False)
 
     def forward(self, bags_BE: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from ray_userrep.evaluation.simple_vectors import svd, tf_idf
 from ray_userrep.feed.batch import TIMESTAMPS
 from ray_userrep.recipe.evaluation import EvaluationConfig
 
-_MAX_CLASSES, _MIN_CLASS_USERS, _MIN_USERS = 30, 10, 100
+MAX_CLASSES, _MIN_CLASS_USERS, _MIN_USERS = 30, 10, 100
 _TEST_SHARE = _TUNING_SHARE = 0.2
 _TEST_DRAW, _TUNING_DRAW, _RESAMPLE_SEED, _NUM_RESAMPLES = 30, 31, 0, 200
 _COUNTS = "tf-idf"
@@ -114,15 +114,15 @@ def read_attributes(users: pa.Table, hashes_U: NDArray[np.int64]) -> list[Attrib
 def _attribute(name: str, column: pa.Array, rows: NDArray[np.int64], hashes_U: NDArray[np.int64]) -> Attribute | None:
     if pa.types.is_nested(column.type):
         return None  # a list is neither a class nor a quantity
-    known = _is_known(column)
+    known = is_known(column)
     rows, column = rows[known.to_numpy(zero_copy_only=False)], column.filter(known)
     encoded = column.dictionary_encode()
     codes, labels = encoded.indices.to_numpy(), encoded.dictionary
-    if len(labels) > _MAX_CLASSES and _is_quantity(column.type):
+    if len(labels) > MAX_CLASSES and is_quantity(column.type):
         values, classes = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False), []
     else:
         frequent = np.flatnonzero(np.bincount(codes, minlength=len(labels)) >= _MIN_CLASS_USERS)
-        if not 2 <= len(frequent) <= _MAX_CLASSES:
+        if not 2 <= len(frequent) <= MAX_CLASSES:
             return None
         kept = np.isin(codes, frequent)
         rows, values = rows[kept], np.searchsorted(frequent, codes[kept]).astype(np.float64)
@@ -132,12 +132,13 @@ def _attribute(name: str, column: pa.Array, rows: NDArray[np.int64], hashes_U: N
     return Attribute(name, rows, values, classes, draws.uniforms(_TEST_DRAW, hashes_U[rows]) < _TEST_SHARE)
 
 
-def _is_known(column: pa.Array) -> pa.Array:
-    """Neither null nor a number that is not finite, which is how pandas and numpy write a missing one."""
+def is_known(column: pa.Array) -> pa.Array:
+    """Where a value is neither null nor a number that is not finite, which pandas and numpy write for a missing one."""
     return pc.is_finite(column).fill_null(False) if pa.types.is_floating(column.type) else column.is_valid()
 
 
-def _is_quantity(kind: pa.DataType) -> bool:
+def is_quantity(kind: pa.DataType) -> bool:
+    """Whether values of this type are numbers."""
     return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
 
 

@@ -130,6 +130,15 @@ class TransferConfig(BaseModel):
     )
     weight_decay: float = Field(0.01, ge=0, description="of AdamW, as train.weight_decay")
 
+    columns: tuple[str, ...] | None = Field(
+        None,
+        description="columns of the table of users that boosted trees read with and without the user vector; none: all "
+        "but the one that is predicted, []: only when and how often users came",
+    )
+    beside_columns: bool = Field(
+        False, description="heads over labels read transfer.columns and tempo beside the user vector, in every arm"
+    )
+
     hidden: int = Field(128, ge=1, description="frozen_mlp: hidden width of the head")
     num_last: int = Field(1, ge=1, description="last_layers: blocks that train, from the last")
     lora_rank: int = Field(8, ge=1, description="lora: rank of each change")
@@ -155,9 +164,19 @@ class TransferConfig(BaseModel):
                 "transfer.arms uaf_rewards learns from each user's loss over a label, which transfer.task.kind "
                 "next_item has none of: use uaf_hard or uaf_soft"
             )
+        if isinstance(self.task, NextItemTaskConfig) and (self.columns is not None or self.beside_columns):
+            raise ValueError(
+                "transfer.columns and transfer.beside_columns are for labels of users, which transfer.task.kind "
+                "next_item has none of: leave them out"
+            )
         if self.keep not in (None, "best", *self.arms):
             raise ValueError(f"transfer.keep {self.keep} is not among transfer.arms {', '.join(self.arms)}")
-        for name, values in (("arms", self.arms), ("label_shares", self.label_shares), ("readouts", self.readouts)):
+        for name, values in (
+            ("arms", self.arms),
+            ("label_shares", self.label_shares),
+            ("readouts", self.readouts),
+            ("columns", self.columns or ()),
+        ):
             if len(set(values)) != len(values):
                 raise ValueError(f"transfer.{name} names one of them twice")
         return self

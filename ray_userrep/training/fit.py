@@ -196,7 +196,7 @@ def fit_kept(run_uri: str, corpus: Corpus, split: Split) -> None:
         until = max(until, int(users.timestamps_N.max(initial=0)))
         if moments.num_users >= _FITTED_USERS:
             break
-    encoder.bag.map.weight.data, deviation = moments.principal_map(len(encoder.bag.map.weight))
+    encoder.bag.map.weight.data, deviation = moments.principal_map(encoder.bag.map.kept)
     if encoder.tempo is not None:
         encoder.tempo.fit(torch.cat(states), until, deviation)
     _upload(encoder, run_uri)

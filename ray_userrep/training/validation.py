@@ -84,7 +84,7 @@ def _principal(bags_UE: NDArray[np.float32], encoder: UserEncoder) -> NDArray[np
     assert encoder.bag is not None, "what has a map has a bag"
     moments = Moments(bags_UE.shape[1])
     moments.add(bags_UE)
-    directions_FE, _ = moments.principal_map(len(encoder.bag.map.weight))
+    directions_FE, _ = moments.principal_map(encoder.bag.map.kept)
     return bags_UE @ directions_FE.numpy().T
 
 

@@ -13,18 +13,24 @@ from ray_userrep.evaluation.statistics import Interval, Predictions, estimate, p
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.transfer.fit import Outcome
+from ray_userrep.transfer.tasks.attribute import AttributeTask
 from ray_userrep.transfer.tasks.base import Task, headline
+from ray_userrep.transfer.tasks.fusion import COLUMNS, FUSED
 
 Result = dict[str, Any]
 Metrics = dict[str, dict[str, Interval]]
 
 
 class Comparison(NamedTuple):
-    """A task's fits by label share and arm, one outcome a seed, what baselines predict, and what became of encoders."""
+    """A task's fits by label share and arm, one outcome a seed, what baselines predict, and what became of encoders.
+
+    `fusion` is what trees on own columns and on the vector predict, by label share; empty where nobody asked.
+    """
 
     task: Task
     outcomes: dict[float, dict[str, list[Outcome]]]
     baselines: dict[float, dict[str, NDArray[np.float64]]]
+    fusion: dict[float, dict[str, NDArray[np.float64]]]
     kept: Result | None
     look_alikes: dict[str, dict[str, Interval]]
 
@@ -32,6 +38,7 @@ class Comparison(NamedTuple):
 def task_figures(compared: Comparison, recipe: Recipe) -> Result:
     """A task's figures by label share, and at the largest one by how much is known of the users."""
     task, config = compared.task, recipe.evaluation
+    thin = task.thin_users() if isinstance(task, AttributeTask) else {}
     return {
         "headline": headline(task),
         "kept": compared.kept,
@@ -40,7 +47,8 @@ def task_figures(compared: Comparison, recipe: Recipe) -> Result:
             for name, row in compared.look_alikes.items()
         },
         "measures": list(task.measures),
-        "users": {"valid": task.num_users("valid"), "test": task.num_users("test")},
+        "users": {"valid": task.num_users("valid"), "test": task.num_users("test")} | thin,
+        "fusion": _fusion(compared, config),
         "shares": {f"{share:g}": _at_share(compared, share, config) for share in compared.outcomes},
         "activity": dict(_by_activity(compared, max(compared.outcomes), config)),
     }
@@ -56,6 +64,23 @@ def _at_share(compared: Comparison, share: float, config: EvaluationConfig) -> R
         "cost": {name: _cost(found) for name, found in arms.items()},
         "over_scratch": dict(_over_scratch(compared, share, metrics, np.arange(task.num_users("test")), config)),
     }
+
+
+def _fusion(compared: Comparison, config: EvaluationConfig) -> Result | None:
+    """What the frozen vector adds to the columns that are there anyway, in trees, by label share."""
+    task = compared.task
+    if not compared.fusion:
+        return None
+    assert isinstance(task, AttributeTask)
+    measure, truth_U = task.measures[headline(task)], task.truth("test")
+    shares = {}
+    for share, predicted in compared.fusion.items():
+        by_name = {name: [found] for name, found in predicted.items()}
+        metrics = _metrics(task, by_name, np.arange(len(truth_U)), config)
+        both, without = by_name[FUSED], by_name[COLUMNS]
+        added = paired(measure, truth_U, both, without, config.num_bootstrap, config.confidence)
+        shares[f"{share:g}"] = {"metrics": _plain(metrics), "over_columns": added._asdict()}
+    return {"columns": list(task.columns), "shares": shares}
 
 
 def _by_activity(compared: Comparison, share: float, config: EvaluationConfig) -> Iterator[tuple[str, Result]]:

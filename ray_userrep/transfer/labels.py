@@ -6,7 +6,7 @@ another task may train along on them. A frozen encoder reads each user once, as 
 their history, where its readout says so): the vectors are kept, for a few hundred bytes a user. One that trains sees
 the windows of the batch.
 
-Shapes: B users, U labelled users, F width of a user vector, C outputs (classes, or one value).
+Shapes: B users, U labelled users, F width of a user vector, E numbers beside it, C outputs (classes, or one value).
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, identity_gather
 from ray_userrep.training.step import is_frozen
 
-LABEL, IS_KNOWN, _ROW = "label", "is_known", "label_row"
+LABEL, IS_KNOWN, _ROW, _BESIDE = "label", "is_known", "label_row", "label_beside"
 
 
 class UserLabels(Objective):
@@ -32,7 +32,7 @@ class UserLabels(Objective):
 
     `users_U` are stable hashes, `labels_U` class codes or values; `read` gives the vectors of these users by a frozen
     encoder, `[U, F]`; one that trains reads windows as of the moment `until` (us). The head is linear, or has a hidden
-    layer.
+    layer; it reads `beside_UE` beside the vector, where given.
     """
 
     parts = ("label",)
@@ -46,17 +46,19 @@ class UserLabels(Objective):
         read: Callable[[UserEncoder], NDArray[np.float64]],
         until: int,
         hidden: int = 0,
+        beside_UE: NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__()
         self._order_U = np.argsort(users_U)
         self._users_U, self._labels_U = users_U[self._order_U], labels_U[self._order_U]
+        self._beside_UE = np.zeros((len(users_U), 0), np.float32) if beside_UE is None else beside_UE[self._order_U]
         self._read, self._until = read, until
         self._num_classes = num_classes
         self._centre = 0.0 if num_classes else float(labels_U.mean())
         self._scale = 1.0 if num_classes else float(labels_U.std()) or 1.0
-        num_outputs = num_classes or 1
-        layers: list[nn.Module] = [nn.Linear(width, hidden), nn.GELU()] if hidden else []
-        self.head = nn.Sequential(*layers, nn.Linear(hidden or width, num_outputs))
+        num_outputs, num_inputs = num_classes or 1, width + self._beside_UE.shape[1]
+        layers: list[nn.Module] = [nn.Linear(num_inputs, hidden), nn.GELU()] if hidden else []
+        self.head = nn.Sequential(*layers, nn.Linear(hidden or num_inputs, num_outputs))
         self._vectors_UF: Tensor | None = None  # of a frozen encoder; a last row for users without a label
         self._once: dict[str, Any] = {}
 
@@ -67,6 +69,7 @@ class UserLabels(Objective):
         is_known_B = self._users_U[place_B] == users_B
         found = {
             LABEL: torch.from_numpy((self._labels_U[place_B] - self._centre) / self._scale),
+            _BESIDE: torch.from_numpy(self._beside_UE[place_B]),
             IS_KNOWN: torch.from_numpy(is_known_B),
             _ROW: torch.from_numpy(np.where(is_known_B, place_B, len(self._users_U))),
         }
@@ -78,7 +81,7 @@ class UserLabels(Objective):
 
     def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
         (view,) = views
-        out_BC = self.head(self._vectors(encoder, view)).float()
+        out_BC = self.head(torch.cat([self._vectors(encoder, view), view.labels[_BESIDE]], 1)).float()
         if self._num_classes:
             loss_B = F.cross_entropy(out_BC, view.labels[LABEL].long(), reduction="none")
         else:
@@ -104,7 +107,7 @@ class UserLabels(Objective):
         return self._once[name]
 
     @torch.no_grad()
-    def predict(self, vectors_BF: Tensor) -> Tensor:
-        """Class probabilities, `[B, C]`, or values in the label's own unit, `[B]`."""
-        out_BC = self.head(vectors_BF.to(next(self.head.parameters()))).float()
+    def predict(self, inputs_BF: Tensor) -> Tensor:
+        """Class probabilities, `[B, C]`, or values in the label's own unit, `[B]`; of vectors and what is beside."""
+        out_BC = self.head(inputs_BF.to(next(self.head.parameters()))).float()
         return out_BC.softmax(-1) if self._num_classes else out_BC[:, 0] * self._scale + self._centre

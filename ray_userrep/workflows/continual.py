@@ -92,7 +92,7 @@ def read_stages(recipe: Recipe, source: Corpus) -> tuple[list[Stage], list[Corpu
         corpus, fresh = opened[uri]
         where = "" if uri == source.uri else f" of {uri.rsplit('/', 1)[-1]}"
         for task in read_tasks(
-            place.task,
+            recipe.transfer.model_copy(update={"task": place.task}),
             corpus,
             recipe.split,
             recipe.objective,

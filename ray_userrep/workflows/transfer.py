@@ -33,6 +33,7 @@ from ray_userrep.transfer.arms.build import build_arm
 from ray_userrep.transfer.encoders import Keeper, look_alikes, refuse_unmergeable
 from ray_userrep.transfer.figures import Comparison, task_figures
 from ray_userrep.transfer.fit import FitSpec, Outcome
+from ray_userrep.transfer.tasks.attribute import AttributeTask
 from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
@@ -75,7 +76,7 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     if pretrained is not None:
         recipe = _as_pretrained(recipe, pretrained)
     tasks = read_tasks(
-        recipe.transfer.task,
+        recipe.transfer,
         corpus,
         recipe.split,
         recipe.objective,
@@ -210,6 +211,8 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
     outcomes: dict[float, dict[str, list[Outcome]]] = {share: {arm.name: [] for arm in arms} for share in shares}
     with fitted(setting, [(arm, fit) for (_, arm, _), fits in asked.items() for fit in fits]) as coming:
         baselines = {share: task.baselines(share) if recipe.evaluation.baselines else {} for share in shares}
+        asks_trees = recipe.evaluation.baselines
+        fusion = task.fusion(encoder, shares) if asks_trees and isinstance(task, AttributeTask) else {}
         for (share, arm, seed), fits in asked.items():
             found = [next(coming) for _ in fits]
             for fit, outcome in zip(fits, found, strict=True):
@@ -218,7 +221,7 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
             print(_line(task, arm, share, seed, best), flush=True)
     kept = keeper.export(recipe, encoder, task, run_uri)
     alike = look_alikes(task, encoder, readouts, kept, recipe.evaluation.confidence)
-    return Comparison(task, outcomes, baselines, kept, alike)
+    return Comparison(task, outcomes, baselines, fusion, kept, alike)
 
 
 def _best(found: list[Outcome]) -> Outcome:

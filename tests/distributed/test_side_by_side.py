@@ -30,7 +30,7 @@ def setting(ray_session, write_log, small, tmp_path):
     corpus = open_or_prepare(recipe)
     torch.manual_seed(0)
     encoder = build_encoder(recipe.encoder, corpus.items(), recipe.stream.max_len).eval()
-    (task,) = read_tasks(recipe.transfer.task, corpus, recipe.split, recipe.objective, recipe.evaluation, "last", ())
+    (task,) = read_tasks(recipe.transfer, corpus, recipe.split, recipe.objective, recipe.evaluation, "last", ())
     return Setting(recipe, corpus, encoder, task, f"{tmp_path}/run")
 
 

@@ -20,6 +20,15 @@ def test_arms_and_tasks_are_set_on_the_command_line():
     [
         (["--transfer.task.kind", "next_item"], "frozen_mlp is a head over labels"),
         (
+            ["--transfer.task.kind", "next_item", "--transfer.arms", '["full"]', "--transfer.columns", '["age"]'],
+            "columns and transfer.beside_columns are for labels of users",
+        ),
+        (
+            ["--transfer.task.kind", "next_item", "--transfer.arms", '["full"]', "--transfer.beside_columns", "true"],
+            "columns and transfer.beside_columns are for labels of users",
+        ),
+        (["--transfer.columns", '["age", "age"]'], "transfer.columns names one of them twice"),
+        (
             ["--transfer.task.kind", "next_item", "--transfer.arms", '["full", "uaf_rewards"]'],
             "uaf_rewards learns from each user's loss over a label",
         ),

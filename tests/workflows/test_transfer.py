@@ -14,8 +14,9 @@ TRANSFER = [
     "--encoder.backbone.kind", "cnn", "--encoder.backbone.num_blocks", "1", "--train.max_steps", "4",
     "--transfer.arms", '["scratch", "head_only", "serial_patches"]', "--transfer.num_seeds", "2",
     "--transfer.epochs", "2", "--transfer.batch_tokens", "512", "--evaluation.num_bootstrap", "100",
-    "--transfer.label_shares", "[0.5, 1.0]", "--transfer.learning_rates", "[0.01]",
+    "--transfer.label_shares", "[0.5, 1.0]", "--transfer.learning_rates", "[0.01]", "--transfer.beside_columns", "true",
 ]  # fmt: skip
+ITEMS = ["--transfer.task.kind", "next_item", "--transfer.beside_columns", "false"]
 
 
 @pytest.mark.system
@@ -45,6 +46,7 @@ def test_one_command_pretrains_compares_and_reports(
     assert written == {uri: storage.read_json(uri) for uri in done} and storage.exists(lost)
     printed = capsys.readouterr().out
     assert "(resumed)" in printed and "serial_patches over scratch" in printed
+    assert "trees on when and how often users came" in printed
     check_result(storage.read_json(f"{tmp_path}/run/result.json"))
     readouts_are_those_that_validation_prefers(f"{tmp_path}/run")
     the_best_encoder_is_kept(f"{tmp_path}/run", printed)
@@ -59,6 +61,8 @@ def test_one_command_pretrains_compares_and_reports(
         "training users",
         "look-alike retrieval",
         "by how much is known of a user",
+        "beside the columns you have",
+        "Users without any history: 0",
     ):
         assert words in page
     with pytest.raises(UserError, match="holds a finished run"):
@@ -79,7 +83,7 @@ def outcomes_of_fits_under_way(run):
 
 
 def overlap_is_refused_before_pretraining(small, tmp_path):
-    task = ["--transfer.task.kind", "next_item", "--transfer.task.items", "cold", "--transfer.arms", '["full"]']
+    task = [*ITEMS, "--transfer.task.items", "cold", "--transfer.arms", '["full"]']
     with pytest.raises(UserError, match=r"pretraining was trained on .* items that are held out"):
         run_transfer(small(str(tmp_path), *TRANSFER, *task, "--run", f"{tmp_path}/early"))
     assert not storage.exists(f"{tmp_path}/early/pretrain")
@@ -88,8 +92,7 @@ def overlap_is_refused_before_pretraining(small, tmp_path):
 def next_items_of_cold_users(small, tmp_path):
     """The encoder that is there on another task, beside baselines of ranking."""
     task = [
-        "--transfer.task.kind",
-        "next_item",
+        *ITEMS,
         "--transfer.task.users",
         "cold",
         "--transfer.arms",
@@ -110,6 +113,10 @@ def check_result(result):
     most, half = task["shares"]["1"], task["shares"]["0.5"]
     assert half["train_users"] == pytest.approx(most["train_users"] / 2, abs=1)
     assert set(most["cost"]) == {"scratch", "head_only", "serial_patches"} and len(most["baselines"]) == 6
+    assert task["users"]["without_history"] == task["users"]["of_one"] == 0
+    assert task["fusion"]["columns"] == [] and set(task["fusion"]["shares"]) == {"0.5", "1"}
+    added = task["fusion"]["shares"]["1"]["over_columns"]
+    assert added["low"] <= added["mean"] <= added["high"] and most["cost"]["head_only"]["trained"] == 2 * (16 + 10 + 1)
     alike = task["look_alikes"]
     assert {"pretrained, last", "pretrained, whole", "SVD-128", "random"} < set(alike) and len(alike) == 5
     assert all(0 < row["average precision"]["low"] <= row["average precision"]["high"] <= 1 for row in alike.values())
@@ -161,11 +168,12 @@ def refused_for_other_reasons(small, tmp_path):
         r"no 'height' among the users' columns country": ["--transfer.task.attributes", '["height"]'],
         r"users to train on at label share 0\.001": ["--transfer.label_shares", "[0.001]"],
         r"autoencoding predicts from encoder\.readout mask, cls or mean, not last": [
-            "--transfer.task.kind", "next_item", "--objective.kind", "autoencoding", "--encoder.readout", "mask",
+            *ITEMS, "--objective.kind", "autoencoding", "--encoder.readout", "mask",
         ],
         r"cold items: pretraining was trained on \d+ of the \d+ items that are held out": [
-            "--transfer.task.kind", "next_item", "--transfer.task.items", "cold",
+            *ITEMS, "--transfer.task.items", "cold",
         ],
+        r"transfer\.columns names country, which transfer\.task predicts": ["--transfer.columns", '["country"]'],
         r"transfer\.keep serial_patches: it adds parts": ["--transfer.keep", "serial_patches"],
         r"transfer\.num_last is 5": ["--transfer.arms", '["last_layers"]', "--transfer.num_last", "5"],
     }  # fmt: skip

@@ -8,6 +8,7 @@ from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import figures
 from ray_userrep.report.page import Section, drawing, facts, listing, metrics_table, page, remark
+from ray_userrep.report.pages import fusion
 from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment
 
 NEGATIVE = "negative transfer"
@@ -43,6 +44,8 @@ def printed(result: Result) -> str:
             f"  {arm} over scratch {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}], p {d['p']:.3f}: {d['verdict']}"
             for arm, d in most["over_scratch"].items()
         ]
+        lines += [f"  {fusion.sentence(task)}"] if task["fusion"] else []
+        lines += [f"  {fusion.thin_users(task)}"] if _asks_labels(task) else []
         lines += [f"  encoder: {kept(task)}"]
     return "\n".join([*lines, lead(result)])
 
@@ -94,7 +97,10 @@ def _task_sections(name: str, task: Result, recipe: Recipe) -> list[Section]:
         "Bars are means over seeds, whiskers 95 % bootstrap intervals over users and seeds.",
     )
     table = metrics_table(most["metrics"], task["measures"], best, _protocol(task, recipe))
-    sections = [Section(f"{name}: result", drawn + table)]
+    thin = remark(fusion.thin_users(task)) if _asks_labels(task) else ""
+    sections = [Section(f"{name}: result", drawn + table + thin)]
+    if task["fusion"]:
+        sections.append(fusion.section(name, task))
     if any(at["over_scratch"] for at in task["shares"].values()):
         sections.append(Section(f"{name}: beside training from scratch", _over_scratch(task)))
     sections.append(Section(f"{name}: cost", _cost(task)))
@@ -238,6 +244,10 @@ def _most(task: Result) -> Result:
     """The figures at the largest label share."""
     most: Result = task["shares"][max(task["shares"], key=float)]
     return most
+
+
+def _asks_labels(task: Result) -> bool:
+    return "without_history" in task["users"]
 
 
 def _percent(share: str) -> str:

@@ -6,7 +6,7 @@ users than they themselves had done by then; it never saw an attribute.
 Shapes: U users, C classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.splits import Split, SplitPart
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
@@ -21,12 +22,14 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.look_alike import look_alike_metrics
 from ray_userrep.evaluation.metrics import Measure, accuracy, auc, r2
-from ray_userrep.evaluation.profile import Attribute, read_attributes, read_vectors
-from ray_userrep.evaluation.simple_vectors import svd, tf_idf
+from ray_userrep.evaluation.profile import Attribute, is_known, read_attributes, read_vectors
+from ray_userrep.evaluation.simple_vectors import svd, tempo, tf_idf
 from ray_userrep.evaluation.statistics import Interval
 from ray_userrep.objectives.base import Objective
-from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig
+from ray_userrep.recipe.transfer import AttributeTaskConfig, TransferConfig
 from ray_userrep.transfer.labels import UserLabels
+from ray_userrep.transfer.tasks.columns import UserColumns, as_inputs, read_columns, refuse_leaks
+from ray_userrep.transfer.tasks.fusion import fused
 from ray_userrep.transfer.tasks.label_baselines import label_baselines
 from ray_userrep.transfer.tasks.users import ChosenUsers, deal, fingerprint, first_share, refuse_few
 
@@ -34,32 +37,55 @@ _RANDOM_WIDTH = 64
 
 
 class AttributeTask:
-    """One attribute of the users of a corpus; users without a history are left out."""
+    """One attribute of the users of a corpus; users without a history are left out, `num_without` of them unseen.
+
+    `columns` are the other ones of the users' table, rows as in `histories`.
+    """
 
     windows: Literal["last", "tile", "random"] = "last"
 
     def __init__(
-        self, attribute: Attribute, histories: Sequences, corpus: Corpus, split: Split, config: LabelTaskConfig
+        self,
+        attribute: Attribute,
+        histories: Sequences,
+        corpus: Corpus,
+        split: Split,
+        config: TransferConfig,
+        columns: UserColumns,
+        num_without: int,
     ) -> None:
         self.name = attribute.name
         self.measures: Mapping[str, Measure] = {"auc": auc, "accuracy": accuracy} if attribute.classes else {"r2": r2}
         self._num_classes = len(attribute.classes)
-        is_active_U = histories.lengths_U[attribute.rows_U] > 0
+        asked, is_active_U = config.task, histories.lengths_U[attribute.rows_U] > 0
+        self._num_without = num_without + int((~is_active_U).sum())
         self._histories = histories.take(attribute.rows_U[is_active_U])
         self._labels_U = attribute.values_U[is_active_U]
-        self._parts = deal(self._histories.users_U, config.valid_share, config.test_share, config.seed)
+        self._parts = deal(self._histories.users_U, asked.valid_share, asked.test_share, asked.seed)
         self._num_items = corpus.manifest.num_items
         self._split = split
         self._key = fingerprint(
             attribute.name,
             split.fingerprint(corpus.manifest, False),
-            config.valid_share,
-            config.test_share,
-            config.seed,
+            asked.valid_share,
+            asked.test_share,
+            asked.seed,
+            *(["beside", *columns.names] if config.beside_columns else []),
         )
-        self._least = config.min_examples
+        self._least = asked.min_examples
         refuse_few(self.name, "in valid", self.num_users("valid"), self._least)
         refuse_few(self.name, "in test", self.num_users("test"), self._least)
+        self._columns = columns.take(attribute.rows_U[is_active_U])
+        refuse_leaks(self.name, self._columns, self._labels_U, self._num_classes, self._train(1.0), self._parts.valid)
+        self._tempo_UF = tempo(self._histories, self._known_end())
+        self._own = self._columns.with_numbers("tempo", self._tempo_UF)
+        nothing = np.zeros((self._histories.num_users, 0), np.float32)
+        self._beside_UE = as_inputs(self._own, self._parts.train) if config.beside_columns else nothing
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the users' table that are known of a user beside the history."""
+        return self._columns.names
 
     def cut(self, share: float) -> ChosenUsers:
         """Everything known of the training users when the split's test begins."""
@@ -77,13 +103,14 @@ class AttributeTask:
         return len(first_share(self._parts.train, share)) if part == "train" else len(self._rows(part))
 
     def objective(self, encoder: UserEncoder, share: float, hidden: int) -> UserLabels:
-        histories, labels_U = self._histories.take(self._train(share)), self._labels_U[self._train(share)]
+        rows = self._train(share)
+        histories, labels_U, beside_UE = self._histories.take(rows), self._labels_U[rows], self._beside_UE[rows]
 
         def read(frozen: UserEncoder) -> NDArray[np.float64]:
             return read_vectors(frozen, histories, self._known_end())
 
         width, until = encoder.vector_width, self._known_end()
-        return UserLabels(histories.users_U, labels_U, self._num_classes, width, read, until, hidden)
+        return UserLabels(histories.users_U, labels_U, self._num_classes, width, read, until, hidden, beside_UE)
 
     def trains(self, name: str) -> bool:
         return False
@@ -99,16 +126,39 @@ class AttributeTask:
         vectors_UD = objective.once(
             encoder, part, lambda: read_vectors(encoder, self._histories.take(self._rows(part)), self._known_end())
         )
-        return objective.predict(torch.from_numpy(vectors_UD)).cpu().numpy().astype(np.float64)
+        inputs_UD = np.concatenate([vectors_UD, self._beside_UE[self._rows(part)]], axis=1)
+        return objective.predict(torch.from_numpy(inputs_UD)).cpu().numpy().astype(np.float64)
 
     def baselines(self, share: float) -> dict[str, NDArray[np.float64]]:
         """What simple systems make of whole histories; the penalty and rounds of each are chosen on validation."""
-        parts = self._train(share), self._parts.valid, self._parts.test
-        rows, bounds = np.concatenate(parts), np.cumsum([len(part) for part in parts])[:2]
-        histories = self._histories.take(rows)
+        rows, bounds = self._in_parts(share)
         return label_baselines(
-            histories, self._labels_U[rows], bounds, self._num_classes, self._num_items, self._known_end()
+            self._histories.take(rows),
+            self._labels_U[rows],
+            bounds,
+            self._num_classes,
+            self._num_items,
+            self._tempo_UF[rows],
+            self._columns.take(rows),
         )
+
+    def fusion(self, encoder: UserEncoder, shares: Iterable[float]) -> dict[float, dict[str, NDArray[np.float64]]]:
+        """What trees predict of the test users at each share, from columns and tempo, the frozen vector, and both."""
+        vectors_UF, found = read_vectors(encoder, self._histories, self._known_end()), {}
+        for share in shares:
+            rows, bounds = self._in_parts(share)
+            labels_U = self._labels_U[rows[: bounds[1]]]
+            found[share] = fused(self._own.take(rows), vectors_UF[rows], labels_U, bounds, self._num_classes)
+        return found
+
+    def thin_users(self) -> dict[str, int]:
+        """How many users are left out since they have no history, and how many have one of a single interaction."""
+        return {"without_history": self._num_without, "of_one": int((self._histories.lengths_U == 1).sum())}
+
+    def _in_parts(self, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of the users to train on, to validate on and to test, end to end, and where the first two end."""
+        parts = self._train(share), self._parts.valid, self._parts.test
+        return np.concatenate(parts), np.cumsum([len(part) for part in parts])[:2]
 
     def _known_end(self) -> int:
         """The time (us) at which what is known of everybody ends."""
@@ -154,7 +204,7 @@ class AttributeTask:
 
 
 def read_attribute_tasks(
-    corpus: Corpus, split: Split, histories: Sequences, config: AttributeTaskConfig
+    corpus: Corpus, split: Split, histories: Sequences, config: TransferConfig
 ) -> list[AttributeTask]:
     """A task for each attribute that is named, or can be asked about where none is.
 
@@ -165,18 +215,29 @@ def read_attribute_tasks(
     columns = [] if users is None else [name for name in users.column_names if name != "user_id"]
     if users is None or not columns:
         raise UserError(f"transfer.task: {corpus.uri} has no attributes of users to predict: add a table users.*")
-    for name in config.attributes:
+    asked = config.task
+    assert isinstance(asked, AttributeTaskConfig)
+    for name in asked.attributes:
         if name not in columns:
             raise UserError(f"transfer.task.attributes: no {name!r} among the users' columns {', '.join(columns)}")
     found = []
-    for name in config.attributes or columns:
+    for name in asked.attributes or columns:
         attributes = read_attributes(users.select(["user_id", name]), histories.users_U)
-        if not attributes and config.attributes:
+        if not attributes and asked.attributes:
             raise UserError(_why_not(name, users[name]))
-        found += [AttributeTask(attribute, histories, corpus, split, config) for attribute in attributes]
+        for attribute in attributes:
+            own = read_columns(users, histories.users_U, config.columns, name)
+            unseen = _unseen(users, name, histories)
+            found.append(AttributeTask(attribute, histories, corpus, split, config, own, unseen))
     if not found:
         raise UserError(f"transfer.task: none of {', '.join(columns)} of {corpus.uri} has two classes of enough users")
     return found
+
+
+def _unseen(users: pa.Table, name: str, histories: Sequences) -> int:
+    """How many users have the attribute and are not in the log at all."""
+    has_it = is_known(users[name].combine_chunks()).to_numpy(zero_copy_only=False)
+    return int((has_it & ~np.isin(hash_ids(users["user_id"]), histories.users_U)).sum())
 
 
 def _why_not(name: str, column: pa.ChunkedArray) -> str:

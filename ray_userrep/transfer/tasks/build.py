@@ -1,4 +1,4 @@
-"""From a task's config to the tasks, over a corpus and the side columns that an encoder reads."""
+"""From a transfer's config to its tasks, over a corpus and the side columns that an encoder reads."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,14 +9,14 @@ from ray_userrep.evaluation.histories import read_known
 from ray_userrep.recipe.corpus import SplitConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.objective import ObjectiveConfig
-from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig, TaskConfig
+from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig, NextItemTaskConfig, TransferConfig
 from ray_userrep.transfer.tasks.attribute import AttributeTask, read_attribute_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 from ray_userrep.transfer.tasks.returning import read_return_task
 
 
 def read_tasks(
-    config: TaskConfig,
+    config: TransferConfig,
     corpus: Corpus,
     split: SplitConfig,
     objective: ObjectiveConfig,
@@ -29,13 +29,14 @@ def read_tasks(
     Raises:
         UserError: the corpus lacks what a task needs; the message names it.
     """
-    if isinstance(config, LabelTaskConfig):
+    if isinstance(config.task, LabelTaskConfig):
         return read_label_tasks(config, corpus, split, side)
-    return [NextItemTask(corpus, side, config, objective, evaluation, windows)]
+    assert isinstance(config.task, NextItemTaskConfig)
+    return [NextItemTask(corpus, side, config.task, objective, evaluation, windows)]
 
 
 def read_label_tasks(
-    config: LabelTaskConfig, corpus: Corpus, split: SplitConfig, side: Sequence[str]
+    config: TransferConfig, corpus: Corpus, split: SplitConfig, side: Sequence[str]
 ) -> list[AttributeTask]:
     """The tasks that predict labels of users.
 
@@ -44,6 +45,6 @@ def read_label_tasks(
     """
     rule = resolve(split, corpus)
     histories = read_known(corpus, rule, side)
-    if isinstance(config, AttributeTaskConfig):
+    if isinstance(config.task, AttributeTaskConfig):
         return read_attribute_tasks(corpus, rule, histories, config)
     return [read_return_task(corpus, rule, histories, config)]

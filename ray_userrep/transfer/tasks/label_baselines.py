@@ -1,8 +1,8 @@
-"""What a task's arms must beat: the commonest label, linear models of item counts, boosted trees of when a user came.
+"""What a task's arms must beat: the commonest label, linear models of item counts, boosted trees of what else is known.
 
 Everything reads whole histories. Linear models see all items by tf-idf, or their leading singular vectors. Trees see
-the commonest items only, since they bin every column, or those vectors beside recency, frequency and tempo. Penalties
-and numbers of rounds are chosen on validation.
+the commonest items only, since they bin every column, recency, frequency and tempo alone or beside those vectors, or
+beside the other columns of the users' table. Penalties and numbers of rounds are chosen on validation.
 
 Shapes: U users, C classes, F features.
 """
@@ -17,9 +17,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.metrics import auc, r2
 from ray_userrep.evaluation.probe import linear_probe
-from ray_userrep.evaluation.simple_vectors import item_counts, svd, tempo, tf_idf
+from ray_userrep.evaluation.simple_vectors import item_counts, svd, tf_idf
+from ray_userrep.transfer.tasks.columns import UserColumns
 
 _ITEMS, _SVD, _SVD_BESIDE = 512, 128, 64
+OWN = "boosted trees on own columns and tempo"
 _LEAVES, _ROUNDS, _STRIDE = (4, 16), 60, 5
 
 
@@ -32,19 +34,24 @@ def majority(labels_U: NDArray[np.float64], num_classes: int, num_users: int) ->
 
 
 def trees(
-    x_UF: NDArray[np.floating], labels_U: NDArray[np.float64], bounds: NDArray[np.int64], num_classes: int
+    x_UF: NDArray[np.floating],
+    labels_U: NDArray[np.float64],
+    bounds: NDArray[np.int64],
+    num_classes: int,
+    is_class_F: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """What boosted trees predict of the last users: class probabilities, `[U, C]`, or values, `[U]`.
 
     `bounds` say where training ends and validation ends; `labels_U` are those of both. Trees with few rounds and
-    leaves are tried before those with many, and the first best on validation is kept (Friedman 2001).
+    leaves are tried before those with many, and the first best on validation is kept (Friedman 2001). Codes of classes
+    are split by sets of them where `is_class_F` says so.
     """
     fit, tune, test = x_UF[: bounds[0]], x_UF[bounds[0] : bounds[1]], x_UF[bounds[1] :]
     truth_U = labels_U[bounds[0] :]
     score = auc if num_classes else r2
     best, kept = -np.inf, np.zeros(0)
     for leaves in _LEAVES:
-        model = _model(num_classes, leaves).fit(fit, labels_U[: bounds[0]])
+        model = _model(num_classes, leaves, is_class_F).fit(fit, labels_U[: bounds[0]])
         stages = zip(_staged(model, tune, num_classes), _staged(model, test, num_classes), strict=True)
         for tuned, tested in list(stages)[_STRIDE - 1 :: _STRIDE]:
             if (value := score(truth_U, tuned)) > best:
@@ -66,14 +73,18 @@ def label_baselines(
     bounds: NDArray[np.int64],
     num_classes: int,
     num_items: int,
-    cut: int,
+    tempo_UF: NDArray[np.float64],
+    columns: UserColumns,
 ) -> dict[str, NDArray[np.float64]]:
-    """What each predicts of the last users, by name; `bounds` as in `trees`, `cut` (us) ends what is known."""
+    """What each predicts of the last users, by name; `bounds` as in `trees`.
+
+    `columns` are the other ones of the users' table; where there are none, trees on tempo are all that reads them.
+    """
     fit, tune, test = np.split(np.arange(histories.num_users), bounds)
     constant = "majority" if num_classes else "mean"
     found = {constant: majority(labels_U[fit], num_classes, len(test))}
     counts_UV = tf_idf(histories, num_items)
-    svd_UF, tempo_UF = svd(counts_UV, _SVD), tempo(histories, cut)
+    svd_UF = svd(counts_UV, _SVD)
     linear = "logistic regression" if num_classes else "ridge regression"
     for name, x_UF in {"tf-idf": counts_UV, f"SVD-{_SVD}": svd_UF}.items():
         found[f"{linear} on {name}"] = linear_probe(x_UF, labels_U, fit, tune, test, num_classes, standardise=False)
@@ -84,12 +95,16 @@ def label_baselines(
     }
     for name, x_UF in tables.items():
         found[f"boosted trees on {name}"] = trees(x_UF, labels_U[: bounds[1]], bounds, num_classes)
+    if columns.names:
+        own = columns.with_numbers("tempo", tempo_UF)
+        found[OWN] = trees(own.values_UF, labels_U[: bounds[1]], bounds, num_classes, own.is_class_F)
     return found
 
 
-def _model(num_classes: int, leaves: int) -> Any:
+def _model(num_classes: int, leaves: int, is_class_F: NDArray[np.bool_] | None) -> Any:
     kind = HistGradientBoostingClassifier if num_classes else HistGradientBoostingRegressor
-    return kind(max_iter=_ROUNDS, max_leaf_nodes=leaves, min_samples_leaf=5, early_stopping=False, random_state=0)
+    fixed = {"max_iter": _ROUNDS, "min_samples_leaf": 5, "early_stopping": False, "random_state": 0}
+    return kind(max_leaf_nodes=leaves, categorical_features=is_class_F, **fixed)
 
 
 def _staged(model: Any, x_UF: NDArray[np.floating], num_classes: int) -> Iterator[NDArray[np.float64]]:

@@ -17,8 +17,9 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.profile import Attribute
 from ray_userrep.recipe.corpus import GlobalTimeConfig
-from ray_userrep.recipe.transfer import ReturnTaskConfig
+from ray_userrep.recipe.transfer import ReturnTaskConfig, TransferConfig
 from ray_userrep.transfer.tasks.attribute import AttributeTask
+from ray_userrep.transfer.tasks.columns import read_columns
 
 _DAY = 86_400 * 10**6
 
@@ -26,18 +27,25 @@ _DAY = 86_400 * 10**6
 class ReturnTask(AttributeTask):
     """Whether users come back, beside trees that know when and how often they came."""
 
-    def __init__(
-        self, attribute: Attribute, histories: Sequences, corpus: Corpus, split: Split, config: ReturnTaskConfig
-    ) -> None:
-        super().__init__(attribute, histories, corpus, split, config)
-        self._cut = split.test_from
-
     def _known_end(self) -> int:
-        return self._cut
+        return self._split.test_from
 
 
-def read_return_task(corpus: Corpus, split: Split, histories: Sequences, config: ReturnTaskConfig) -> ReturnTask:
+def read_return_task(corpus: Corpus, split: Split, histories: Sequences, config: TransferConfig) -> ReturnTask:
     """The task; `histories` are those of all users, as known when the split's test begins.
+
+    Raises:
+        UserError: as `return_labels`, or there are too few users.
+    """
+    assert isinstance(config.task, ReturnTaskConfig)
+    label = return_labels(corpus, split, histories, config.task)
+    columns = read_columns(corpus.users(), histories.users_U, config.columns, None)
+    num_without = int((histories.lengths_U == 0).sum())
+    return ReturnTask(label, histories, corpus, split, config, columns, num_without)
+
+
+def return_labels(corpus: Corpus, split: Split, histories: Sequences, config: ReturnTaskConfig) -> Attribute:
+    """Who of the users with a history comes back.
 
     Raises:
         UserError: the split has no cut in time, the log ends too early, or everybody comes back or nobody.
@@ -56,8 +64,7 @@ def read_return_task(corpus: Corpus, split: Split, histories: Sequences, config:
     is_back_U = np.isin(histories.users_U[rows_U], _seen(corpus, split.test_from, config.days))
     if is_back_U.all() or not is_back_U.any():
         raise UserError(f"transfer.task {name}: {is_back_U.sum()} of {len(rows_U)} users do: there is nothing to tell")
-    labels_U, no_test_U = is_back_U.astype(np.float64), np.zeros(len(rows_U), np.bool_)
-    return ReturnTask(Attribute(name, rows_U, labels_U, ["no", "yes"], no_test_U), histories, corpus, split, config)
+    return Attribute(name, rows_U, is_back_U.astype(np.float64), ["no", "yes"], np.zeros(len(rows_U), np.bool_))
 
 
 def _seen(corpus: Corpus, cut: int, days: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from torch import nn
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_known
 from ray_userrep.feed.batch import Batch
-from ray_userrep.recipe.transfer import AttributeTaskConfig
+from ray_userrep.recipe.transfer import AttributeTaskConfig, TransferConfig
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.transfer.arms import adaptive
 from ray_userrep.transfer.arms.adaptive import Policy, RandomPolicy, UserAdaptive
@@ -97,7 +97,8 @@ def fit(recipe, corpus, encoder, task, arm, uri, engines=None):
 
 @pytest.fixture
 def task(corpus, split):
-    return read_attribute_tasks(corpus, split, read_known(corpus, split), AttributeTaskConfig(attributes=("half",)))[0]
+    config = TransferConfig(task=AttributeTaskConfig(attributes=("half",)), columns=())
+    return read_attribute_tasks(corpus, split, read_known(corpus, split), config)[0]
 
 
 def test_all_trained_copies_are_trained_as_full_fine_tuning_trains(

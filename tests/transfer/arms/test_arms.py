@@ -34,7 +34,8 @@ CONFIG = TransferConfig(lora_rank=RANK, patch_reduction=REDUCTION, hidden=HIDDEN
 
 @pytest.fixture
 def task(corpus, split):
-    return read_attribute_tasks(corpus, split, read_known(corpus, split), AttributeTaskConfig(attributes=("half",)))[0]
+    config = TransferConfig(task=AttributeTaskConfig(attributes=("half",)), columns=())
+    return read_attribute_tasks(corpus, split, read_known(corpus, split), config)[0]
 
 
 def original_name(name):

@@ -10,7 +10,7 @@ from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.evaluation.histories import read_known
 from ray_userrep.feed.batch import Batch
 from ray_userrep.recipe.encoder import EncoderConfig
-from ray_userrep.recipe.transfer import AttributeTaskConfig, NextItemTaskConfig
+from ray_userrep.recipe.transfer import AttributeTaskConfig, NextItemTaskConfig, TransferConfig
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.transfer.continual import fit as continual
 from ray_userrep.transfer.continual.fit import learn_sequence, predict
@@ -43,7 +43,7 @@ def world(recipe, corpus, split, write_corpus, tmp_path):
         config = EncoderConfig.model_validate({"width": 16, "backbone": BACKBONES[backbone]})
         torch.manual_seed(0)
         fresh, foreign = (build_encoder(config, c.items(), recipe.stream.max_len) for c in (corpus, other))
-        attributes = AttributeTaskConfig(attributes=("half", "age"))
+        attributes = TransferConfig(task=AttributeTaskConfig(attributes=("half", "age")), columns=())
         next_items = [
             NextItemTask(c, (), NextItemTaskConfig(), recipe.objective, recipe.evaluation, "tile")
             for c in (corpus, other)

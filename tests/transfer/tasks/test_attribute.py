@@ -14,15 +14,15 @@ from ray_userrep.evaluation.histories import read_known
 from ray_userrep.feed.plan import Position
 from ray_userrep.feed.stream import gather, make_plan, rank_slice
 from ray_userrep.recipe.corpus import LeaveOneOutConfig, StreamConfig
-from ray_userrep.recipe.transfer import AttributeTaskConfig
+from ray_userrep.recipe.transfer import AttributeTaskConfig, TransferConfig
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 
 NUM_USERS = 260
 
 
-def tasks(corpus, *attributes, **fields):
+def tasks(corpus, *attributes, columns=(), **fields):
     split = resolve(LeaveOneOutConfig(), corpus)
-    config = AttributeTaskConfig(attributes=attributes, **fields)
+    config = TransferConfig(task=AttributeTaskConfig(attributes=attributes, **fields), columns=columns)
     return read_attribute_tasks(corpus, split, read_known(corpus, split), config)
 
 

@@ -12,7 +12,7 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import manifest_uri, open_corpus
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.corpus import GlobalTimeConfig, LeaveOneOutConfig
-from ray_userrep.recipe.transfer import ReturnTaskConfig
+from ray_userrep.recipe.transfer import ReturnTaskConfig, TransferConfig
 from ray_userrep.transfer.tasks.build import read_label_tasks
 from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap
 
@@ -59,7 +59,7 @@ def corpus(write_corpus, tmp_path):
 
 def read(corpus, **fields):
     split = GlobalTimeConfig(valid_share=0.1, test_share=CUT_SHARE)
-    (task,) = read_label_tasks(ReturnTaskConfig(**fields), corpus, split, ())
+    (task,) = read_label_tasks(TransferConfig(task=ReturnTaskConfig(**fields)), corpus, split, ())
     return task, resolve(split, corpus)
 
 
@@ -108,9 +108,25 @@ def test_pretraining_that_saw_beyond_the_cut_is_refused(corpus):
 
 def test_what_cannot_be_asked_is_refused(corpus, write_corpus, tmp_path):
     with pytest.raises(UserError, match=r"return within 28 days asks .* take split\.rule global_time"):
-        read_label_tasks(ReturnTaskConfig(), corpus, LeaveOneOutConfig(), ())
+        read_label_tasks(TransferConfig(task=ReturnTaskConfig()), corpus, LeaveOneOutConfig(), ())
     with pytest.raises(UserError, match=r"begins on 1970-.* and the log ends on 1970-04-0\d: take a larger split"):
         read(corpus, days=90)
     steady = write(write_corpus, str(tmp_path / "steady"), lambda user, place, length: (place + 0.5) * 99 / length)
     with pytest.raises(UserError, match=r"of \d+ users do: there is nothing to tell"):
         read(steady, days=25)
+
+
+def test_histories_of_one_interaction_and_of_none_are_counted_and_read(write_corpus, tmp_path, make_encoder):
+    def when(user, place, length):
+        if user % 11 == 0 or (user % 7 == 0 and place > 0):
+            return 97 + place / length
+        return spread(user, place, length)
+
+    corpus = write(write_corpus, str(tmp_path / "thin"), when)
+    task, split = read(corpus, days=10)
+    known = [int((times < split.test_from).sum()) for times in everything(corpus).values()]
+    assert task.thin_users() == {"without_history": known.count(0), "of_one": known.count(1)}
+    assert min(task.thin_users().values()) > 20
+    trees = task.fusion(make_encoder(), [1.0])[1.0]
+    for found in (*trees.values(), *task.baselines(1.0).values()):
+        assert found.shape == (task.num_users("test"), 2) and np.isfinite(found).all()
