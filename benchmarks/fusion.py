@@ -42,7 +42,7 @@ STUDIES = [
     Study("country", "online-retail", "online-retail", "leave_one_out", ("--transfer.task.attributes", '["country"]')),
     Study(
         "return", "online-retail", "online-retail-by-time", "global_time",
-        ("--transfer.task.kind", "return", "--transfer.task.days", "30"),
+        ("--split.valid_share", "0.05", "--split.test_share", "0.2", "--transfer.task.kind", "return"),
     ),
 ]  # fmt: skip
 
@@ -64,7 +64,7 @@ def asked(study: Study, data: str, runs: str, epochs: float) -> dict[str, Any]:
     """The figures of a study's tasks by its transfer job; runs that are there are only read."""
     log = storage.absolute(storage.join(data, study.log))
     common = ("--recipe", "universal", "--split.rule", study.split, "--logs", log)
-    common += ("--corpus", storage.join(runs, "corpora", study.log.replace("/", "-")))
+    common += ("--corpus", storage.join(runs, f"corpus-{study.log.split('/')[0]}"))
     pretrained, place = storage.join(runs, f"pretrained-{study.pretrained}"), storage.join(runs, study.name)
     if not storage.exists(storage.join(pretrained, "encoder")):
         job("pretrain", *common, "--run", pretrained, "--train.epochs", str(epochs), "--train.cpus_per_worker", "1")

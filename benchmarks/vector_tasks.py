@@ -40,37 +40,43 @@ from ray_userrep.transfer.tasks.returning import return_labels
 OURS, SHARES = "universal", (0.1, 1.0)
 _TRAINING = ("--train.cpus_per_worker", "1", "--train.eval_every", "3", "--train.epochs", "12")
 _ONLINE_RETAIL = ("--recipe", "universal", "--evaluation.exclude_seen", "false", *_TRAINING)
-_BEFORE_THE_LAST_MONTH = ("--split.rule", "global_time", "--split.valid_share", "0.05", "--split.test_share", "0.15")
+_BEFORE_THE_LAST_MONTH = ("--split.rule", "global_time", "--split.valid_share", "0.05", "--split.test_share", "0.2")
 _NEW_USERS = ("--split.rule", "cold_user", "--evaluation.baselines", "true")
 
 
 class Case(NamedTuple):
-    """A log below the data, or the one that comes along; options of its pretraining; the column that is asked for."""
+    """A run's name, its log below the data, its options; the column that is asked for."""
 
-    log: str | None
+    run: str
+    log: str
     options: tuple[str, ...]
     column: str | None = None  # none: who comes back
     next_items: bool = False
 
 
 CASES = {
-    "country": Case(None, _ONLINE_RETAIL, "country"),
-    "return": Case(None, (*_ONLINE_RETAIL, *_BEFORE_THE_LAST_MONTH)),
-    "return II": Case("online-retail-II-2009-2010", (*_ONLINE_RETAIL, *_BEFORE_THE_LAST_MONTH)),
-    "age": Case("book-crossing", ("--recipe", "universal", *_TRAINING), "age"),
-    "new users, Online Retail": Case(None, (*_ONLINE_RETAIL, *_NEW_USERS), next_items=True),
-    "new users, ML-1M": Case("ml-1m/ml-1m", ("--recipe", "universal", *_TRAINING, *_NEW_USERS), next_items=True),
+    "country": Case("pretrained-online-retail", "online-retail", _ONLINE_RETAIL, "country"),
+    "return": Case("pretrained-online-retail-by-time", "online-retail", (*_ONLINE_RETAIL, *_BEFORE_THE_LAST_MONTH)),
+    "return II": Case(
+        "pretrained-online-retail-II", "online-retail-II-2009-2010", (*_ONLINE_RETAIL, *_BEFORE_THE_LAST_MONTH)
+    ),
+    "age": Case("pretrained-book-crossing", "book-crossing", ("--recipe", "universal", *_TRAINING), "age"),
+    "new users, Online Retail": Case(
+        "new-users-online-retail", "online-retail", (*_ONLINE_RETAIL, *_NEW_USERS), next_items=True
+    ),
+    "new users, ML-1M": Case(
+        "new-users-ml-1m", "ml-1m/ml-1m", ("--recipe", "universal", *_TRAINING, *_NEW_USERS), next_items=True
+    ),
 }
 
 
-def pretrained(name: str, case: Case, options: argparse.Namespace) -> str:
+def pretrained(case: Case, options: argparse.Namespace) -> str:
     """The folder of a case's run, trained where it is not there."""
-    run = storage.join(options.runs, name.replace(" ", "_").replace(",", ""))
+    run = storage.join(options.runs, case.run)
     if not storage.exists(storage.join(run, "result.json")):
-        log = () if case.log is None else ("--logs", f"{options.data}/{case.log}")
-        corpus = storage.join(options.runs, f"corpus-{(case.log or 'online-retail').split('/')[0]}")
+        corpus = storage.join(options.runs, f"corpus-{case.log.split('/')[0]}")
         quiet = () if case.next_items else ("--evaluation.baselines", "false")
-        job("pretrain", *case.options, *log, *quiet, "--corpus", corpus, "--run", run)
+        job("pretrain", *case.options, *quiet, "--logs", f"{options.data}/{case.log}", "--corpus", corpus, "--run", run)
     return run
 
 
@@ -162,7 +168,7 @@ def main() -> None:
     report = json.loads(place.read_text()) if place.exists() else {}
     for name, case in CASES.items():
         if options.only in (None, name):
-            run = pretrained(name, case, options)
+            run = pretrained(case, options)
             report[name] = (next_items(run) if case.next_items else asked(case, run)) | {"environment": environment()}
             place.write_text(json.dumps(report, indent=1) + "\n")
             for share, one in report[name]["shares"].items():
