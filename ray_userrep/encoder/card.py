@@ -21,15 +21,26 @@ It knows {num_items:,} items, listed in `items/`.
 | backbone | {backbone:,} |
 
 ```python
-from ray_userrep.encoder.user_encoder import UserEncoder
-
-encoder = UserEncoder.from_pretrained("path/to/this/folder")
-vectors = encoder.encode([["first item id", "newest item id"]])
+{call}
 ```
 
 Items the encoder does not know are left out. What it was trained on, how, and how well it does beside simple
 baselines is in `recipe.json`, `result.json` and `report.html` of the run that made it.
 """
+
+_CALL = """from ray_userrep.encoder.user_encoder import UserEncoder
+
+encoder = UserEncoder.from_pretrained("path/to/this/folder")
+vectors = encoder.encode([["first item id", "newest item id"]])"""
+
+_CALL_WITH_TIMES = """from datetime import datetime
+
+from ray_userrep.encoder.user_encoder import UserEncoder
+
+encoder = UserEncoder.from_pretrained("path/to/this/folder")
+histories = [["first item id", "newest item id"]]
+times = [[datetime(2024, 1, 31), datetime(2024, 2, 29, 18, 30)]]
+vectors = encoder.encode(histories, times, until=datetime(2024, 3, 1))"""
 
 
 def model_card(config: PreTrainedConfig, parameters: dict[str, int]) -> str:
@@ -40,5 +51,6 @@ def model_card(config: PreTrainedConfig, parameters: dict[str, int]) -> str:
         "width": encoder.vector_width,
         "reads": "the whole history" if whole else f"the newest {config.max_len} interactions",
         "num_items": config.num_items,
+        "call": _CALL_WITH_TIMES if encoder.tempo else _CALL,
     }
     return _TEMPLATE.format(**fields, **parameters)

@@ -82,6 +82,14 @@ def test_a_vector_is_the_bag_and_the_tempo_of_what_is_known():
         np.testing.assert_allclose(row[4:], expected, atol=1e-5)
 
 
+def test_the_card_s_call_works(tmp_path):
+    make().save_pretrained(tmp_path)
+    call = (tmp_path / "README.md").read_text().split("```python")[1].split("```")[0]
+    told: dict = {}
+    exec(call.replace("path/to/this/folder", str(tmp_path)), told)
+    assert told["vectors"].shape == (1, 4 + TEMPO_WIDTH)
+
+
 def test_within_a_window_it_is_what_a_forward_pass_gives():
     encoder = make()
     times = torch.tensor([int(t.timestamp()) * 10**6 for t in TIMES[0][:3]])
