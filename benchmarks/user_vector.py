@@ -2,8 +2,8 @@
 
     python benchmarks/user_vector.py --data ../shared/data [--runs runs/user_vector]
 
-Pretrains `universal` and `sasrec` by the project's own job, equal in width and steps, and reads all users' vectors. A
-linear probe, its penalty chosen on validation users, is asked for gender, age and occupation over five splits of 3,624
+Pretrains `universal` and `sasrec` by the project's own job, as the recipes are and with equal steps, and reads all users'
+vectors. A linear probe, its penalty chosen on validation users, is asked for gender, age and occupation over five splits of 3,624
 users to learn from, 1,208 to validate on and 1,208 to test; AUC, of several classes the mean of one against the rest.
 Differences are paired user by user; intervals are of the mean over the splits, whose test users overlap by a fifth.
 Numbers go to benchmarks/results/user_vector.json.
@@ -34,7 +34,7 @@ from ray_userrep.training.runs import environment
 WIDTH = 128
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
 OURS, COUNTS, REDUCED = "universal, 128 numbers", "tf-idf", "SVD-128"
-TRAINING = ("--encoder.width", str(WIDTH), "--train.eval_every", "2", "--train.cpus_per_worker", "1")
+TRAINING = ("--train.eval_every", "2", "--train.cpus_per_worker", "1")
 
 
 def pretrained(name: str, options: argparse.Namespace) -> str:
@@ -69,6 +69,8 @@ def rows_of(histories: Sequences, num_items: int, universal: UserEncoder, sasrec
         sasrec.read_at(readout)
         rows[f"sasrec, {readout}"] = Row(read_vectors(sasrec, histories), True)
     rows["sasrec, input vectors by idf"] = Row(by_idf(sasrec, histories, num_items), True)
+    parts = [rows[f"sasrec, {part}"].x_UF for part in ("last", "whole", "input vectors by idf")]
+    rows["sasrec, last, whole and by idf"] = Row(np.concatenate(parts, axis=1), True)
     return rows | {OURS: Row(read_vectors(universal, histories), True)}
 
 
@@ -90,7 +92,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--data", default="../shared/data")
     arguments.add_argument("--runs", default="runs/user_vector")
-    arguments.add_argument("--epochs", type=float, default=6.0)
+    arguments.add_argument("--epochs", type=float, default=20.0)
     options = arguments.parse_args()
     options.runs = storage.absolute(options.runs)
     runs = {name: pretrained(name, options) for name in ("universal", "sasrec")}

@@ -1,5 +1,9 @@
 """Next-item prediction: every interaction of a window is a target, given those before it.
 
+With a horizon each position predicts one of its next interactions, drawn anew in each pass: what a user does for a
+while rather than next (the dense all-action loss of PinnerFormer, Pancha et al., KDD 2022, section 3.4). Vectors then
+age more slowly; the next item is ranked less well.
+
 Shapes: B windows, T inputs (a window of n items gives n - 1).
 """
 
@@ -14,26 +18,27 @@ from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, LossSum, Ob
 from ray_userrep.objectives.softmax import ItemSoftmax
 
 TARGETS = "targets"
+_AHEAD_DRAW = 36
 
 
 class Autoregressive(Objective):
-    """The negative log-likelihood of each item given those before it, over a causal backbone."""
+    """The negative log-likelihood of an item among the next ones given those before, over a causal backbone."""
 
     parts = ("next_item",)
     lookahead = 1
 
-    def __init__(self, softmax: ItemSoftmax) -> None:
+    def __init__(self, softmax: ItemSoftmax, horizon: int = 1) -> None:
         super().__init__()
         self.softmax = softmax
+        self._horizon = horizon
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
-        """Inputs are all items of a window but its last, targets all but its first."""
+        """Inputs are all items of a window but its last, targets all but its first, or one of the horizon's each."""
         assert (batch.lengths() > 0).all(), "an empty window"
-        first, last = torch.ones(2, batch.num_tokens, dtype=torch.bool)
-        first[batch.offsets_B1[:-1].long()] = False
+        last = torch.ones(batch.num_tokens, dtype=torch.bool)
         last[batch.offsets_B1[1:].long() - 1] = False
         shift_B1 = torch.arange(batch.num_users + 1, dtype=batch.offsets_B1.dtype)
-        targets_T = batch.values_T[first]
+        targets_T = batch.values_T[last.nonzero()[:, 0] + self._ahead(batch, rng)[last]]
         users_T = batch.users_B.repeat_interleave(batch.lengths() - 1)
         side = {name: column[last] for name, column in batch.side.items()}
         view = replace(
@@ -45,6 +50,14 @@ class Autoregressive(Objective):
             labels=batch.labels | {TARGET_USERS: users_T} | self.softmax.sample(rng, targets_T),
         )
         return [view]
+
+    def _ahead(self, batch: Batch, rng: Draws) -> Tensor:
+        """How many places after each token its target is, `[T]`."""
+        if self._horizon == 1:
+            return torch.ones(batch.num_tokens, dtype=torch.int64)
+        left_T = batch.per_token(batch.lengths()) - 1 - batch.positions()
+        draw_T = rng.token_uniforms(_AHEAD_DRAW, batch)
+        return 1 + (draw_T * left_T.clamp(max=self._horizon)).long()
 
     def counts(self, views: list[Batch]) -> Tensor:
         return torch.tensor([view.num_tokens * view.weight for view in views])

@@ -78,13 +78,14 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
             objectives = [build_objective(part.objective, encoder, data) for part in parts]
             return Weighted(objectives, [part.weight for part in parts])
         case AutoregressiveConfig():
-            return Autoregressive(build_softmax(config.softmax, data))
+            return Autoregressive(build_softmax(config.softmax, data), config.horizon)
         case AutoencodingConfig():
             return _autoencoding(config, encoder, data)
         case ContrastiveConfig():
             return _contrastive(config, encoder, data)
-        case HistoryConfig(hide=hide):
-            return History(len(data.items), encoder.bag_width if encoder.readout == "bag" else encoder.width, hide)
+        case HistoryConfig(predict=predict, hide=hide):
+            width = encoder.bag_width if encoder.readout == "bag" else encoder.width
+            return History(len(data.items), width, predict, hide)
         case never:
             assert_never(never)
 

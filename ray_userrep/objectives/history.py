@@ -1,5 +1,7 @@
 """A whole bag from a part of it: the user vector of some of a window's items predicts which items the window holds.
 
+Or the next period from this one: the vector of the older part predicts the bag of the newer.
+
 It is a denoising autoencoder through the full softmax (the multinomial family of Liang et al., WWW 2018, section 2.1,
 without a prior): what is asked of the vector is everything that was taken, not what came next. Each window counts the
 same, however long it is. With encoder.readout bag both maps are linear; the decoder has a table of its own, which
@@ -9,6 +11,7 @@ Shapes: B windows, N items of all of them, V items of the catalogue, F width of 
 """
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +19,7 @@ from torch.nn import functional as F
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
-from ray_userrep.objectives.augment import dropped
+from ray_userrep.objectives.augment import dropped, one_period
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, identity_gather
 from ray_userrep.objectives.softmax import chunked_cross_entropy
 
@@ -25,19 +28,24 @@ _LOOK = 10  # apart from the looks of other objectives
 
 
 class History(Objective):
-    """The mean negative log-likelihood of a window's items, from the vector of those that are not hidden."""
+    """The mean negative log-likelihood of a window's items, all or the newer ones, from the vector of the others."""
 
     parts = ("history",)
 
-    def __init__(self, num_items: int, width: int, hide: float) -> None:
+    def __init__(self, num_items: int, width: int, predict: Literal["all", "future"], hide: float) -> None:
         super().__init__()
         self.decoder = BagDecoder(num_items, width)
-        self._hide = hide
+        self.lookahead = int(predict == "future")
+        self._predict, self._hide = predict, hide
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
-        """A part of each window, at least one item, with all of its items as the target."""
-        target = {_BAG: batch.values_T, _OFFSETS: batch.offsets_B1}
-        return [replace(dropped(batch, rng, _LOOK, self._hide), labels=batch.labels | target)]
+        """A part of each window, at least one item, with all of its items, or the rest, as the target."""
+        if self._predict == "future":
+            shown, asked = (one_period(batch, rng, look, 1 - self._hide) for look in (0, 1))
+        else:
+            shown, asked = dropped(batch, rng, _LOOK, self._hide), batch
+        target = {_BAG: asked.values_T, _OFFSETS: asked.offsets_B1}
+        return [replace(shown, labels=batch.labels | target)]
 
     def counts(self, views: list[Batch]) -> Tensor:
         (view,) = views

@@ -113,7 +113,9 @@ def lookahead_of(objective: ObjectiveConfig) -> int:
     """How many items a window carries beyond what the encoder is shown."""
     parts = [part.objective for part in objective.parts] if isinstance(objective, WeightedConfig) else [objective]
     return max(
-        part.lookahead() if isinstance(part, ContrastiveConfig) else int(isinstance(part, AutoregressiveConfig))
+        part.lookahead()
+        if isinstance(part, ContrastiveConfig | HistoryConfig)
+        else int(isinstance(part, AutoregressiveConfig))
         for part in parts
     )
 
@@ -140,7 +142,8 @@ def _objective(
             seen_B = _newest(lengths_B, lookahead - objective.lookahead()) - objective.same_target
             return _contrastive(encoder, objective, catalogue, seen_B)
         case HistoryConfig(hide=hide):
-            kept_B = np.maximum(1, np.rint(_newest(lengths_B, lookahead) * (1 - hide)).astype(np.int64))
+            seen_B = _newest(lengths_B, lookahead - objective.lookahead())
+            kept_B = np.maximum(1, np.rint(seen_B * (1 - hide)).astype(np.int64))
             width = encoder.bag_width if encoder.readout == "bag" else encoder.width
             scores = 2 * _TRAINED * float(len(lengths_B)) * catalogue.num_items * (width + 1)
             if encoder.readout == "bag":

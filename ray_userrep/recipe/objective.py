@@ -75,6 +75,12 @@ class AutoregressiveConfig(BaseModel):
 
     kind: Literal["autoregressive"] = "autoregressive"
     softmax: SoftmaxConfig = Field(default_factory=FullSoftmaxConfig)
+    horizon: int = Field(
+        1,
+        ge=1,
+        description="interactions ahead of which each position predicts one, drawn anew each time: 1, the next; more, "
+        "all that a user does for a while (the dense all-action loss of PinnerFormer)",
+    )
 
     def hides_items(self) -> bool:
         return False
@@ -209,12 +215,21 @@ class ContrastiveConfig(BaseModel):
 
 
 class HistoryConfig(BaseModel):
-    """Predict all items of a window from the user vector of a part of them: what a vector is asked to hold."""
+    """Predict items of a window from the user vector of a part of them: what a vector is asked to hold."""
 
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["history"] = "history"
+    predict: Literal["all", "future"] = Field(
+        "all",
+        description="all: every item of the window, from some of them; future: the items of its newer part, from the "
+        "older part",
+    )
     hide: float = Field(0.5, ge=0, lt=1, description="share of a window's items that the vector is made without")
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: the one that makes two parts of any window."""
+        return int(self.predict == "future")
 
     def hides_items(self) -> bool:
         return False

@@ -44,6 +44,20 @@ def test_views_shift_every_window_by_one(windows):
     assert torch.equal(view.users_B, batch.users_B) and torch.equal(view.labels["country"], batch.labels["country"])
 
 
+def test_a_horizon_draws_each_of_the_next_items_of_the_window_alike():
+    length, horizon = 9, 4
+    objective = Autoregressive(FullSoftmax(), horizon)
+    batch = Batch.of([list(range(length))] * 3000)
+    (view,) = objective.views(batch, DRAWS)
+    ahead = (view.side[TARGETS] - view.values_T).reshape(3000, length - 1)
+    for place in range(length - 1):
+        left = min(horizon, length - 1 - place)
+        shares = np.bincount(ahead[:, place], minlength=horizon + 1)[1:] / 3000
+        np.testing.assert_allclose(shares, [1 / left] * left + [0] * (horizon - left), atol=0.04)
+    (again,) = objective.views(batch, Draws(0, 1, 0))
+    assert not torch.equal(again.side[TARGETS], view.side[TARGETS])
+
+
 def test_the_loss_is_that_of_each_next_item(encoder):
     objective = Autoregressive(FullSoftmax())
     views = objective.views(Batch.of(WINDOWS), DRAWS)

@@ -36,7 +36,7 @@ def encoder():
 @pytest.fixture
 def objective():
     torch.manual_seed(1)
-    made = History(NUM_ITEMS, WIDTH, 0.5)
+    made = History(NUM_ITEMS, WIDTH, "all", 0.5)
     torch.nn.init.normal_(made.decoder.bias)
     return made
 
@@ -66,7 +66,7 @@ def test_the_loss_and_its_gradients_are_the_plain_ones(encoder, objective):
 
 @given(st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=9), min_size=1, max_size=6), st.integers(0, 5))
 def test_a_part_is_kept_in_its_order_and_never_nothing(windows, epoch):
-    (view,) = History(NUM_ITEMS, WIDTH, 0.7).views(Batch.of(windows), Draws(0, epoch, 0))
+    (view,) = History(NUM_ITEMS, WIDTH, "all", 0.7).views(Batch.of(windows), Draws(0, epoch, 0))
     for (low, high), window in zip(pairwise(view.offsets_B1.tolist()), windows, strict=True):
         rest = iter(window)
         assert high > low and all(item in rest for item in view.values_T[low:high].tolist())
@@ -80,6 +80,16 @@ def test_what_is_kept_depends_on_user_and_place_and_the_share_is_the_one_asked_f
     (one,) = objective.views(alone, Draws(0, 0, 3))
     low, high = view.offsets_B1[7:9].tolist()
     assert torch.equal(one.values_T, view.values_T[low:high])
+
+
+def test_the_newer_part_is_told_from_the_older(encoder):
+    objective = History(NUM_ITEMS, WIDTH, "future", 0.25)
+    windows = [[3, 1, 4, 1], [2, 6], [2, 6, 5, 3, 5, 8, 9, 7]]
+    views = objective.views(Batch.of(windows), Draws(0, 0, 0))
+    shown = [views[0].values_T[low:high].tolist() for low, high in pairwise(views[0].offsets_B1.tolist())]
+    assert shown == [[3, 1, 4], [2], [2, 6, 5, 3, 5, 8]] and objective.lookahead == 1
+    rest = [window[len(part) :] for window, part in zip(windows, shown, strict=True)]
+    torch.testing.assert_close(objective(encoder, views).sums_P[0], plain(encoder, objective, views[0], rest))
 
 
 def test_a_filler_adds_nothing(encoder, objective):

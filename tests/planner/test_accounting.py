@@ -39,6 +39,7 @@ CLOZE = {"kind": "autoencoding", "heads": ("price",)}
 CONTRAST = {"kind": "contrastive", "views": "subsequences"}
 BOTH = {"kind": "weighted", "parts": [{"weight": 1, "objective": AUTOREGRESSIVE}, {"weight": 1, "objective": CONTRAST}]}
 HISTORY = {"kind": "history", "hide": 0.0}
+FUTURE = {"kind": "history", "predict": "future"}
 BAG = {"bag_width": 6, "bag_kept": 4, "readout": "bag"}
 BESIDE = {
     "kind": "weighted",
@@ -75,6 +76,7 @@ CASES = {
     "contrast of a token": ({"backbone": TWO_WAY, "readout": "cls"}, CONTRAST),
     "both": ({}, BOTH),
     "history": ({"readout": "whole"}, HISTORY),
+    "future": ({"readout": "whole"}, FUTURE),
     "bag": (BAG, BESIDE),
 }
 
