@@ -2,11 +2,11 @@
 
     python benchmarks/user_vector.py --data ../shared/data [--runs runs/user_vector]
 
-Pretrains `universal` and `sasrec` by the project's own job, as the recipes are and with equal steps, and reads all users'
-vectors. A linear probe, its penalty chosen on validation users, is asked for gender, age and occupation over five splits of 3,624
-users to learn from, 1,208 to validate on and 1,208 to test; AUC, of several classes the mean of one against the rest.
-Differences are paired user by user; intervals are of the mean over the splits, whose test users overlap by a fifth.
-Numbers go to benchmarks/results/user_vector.json.
+Pretrains `universal` and `sasrec` by the project's own job, as the recipes are and with equal steps, and reads all
+users' vectors. A linear probe, its penalty chosen on validation users, is asked for gender, age and occupation over
+five splits of 3,624 users to learn from, 1,208 to validate on and 1,208 to test; AUC, of several classes the mean of
+one against the rest. Differences are paired user by user; intervals are of the mean over the splits, whose test users
+overlap by a fifth. Numbers go to benchmarks/results/user_vector.json.
 """
 
 import argparse
@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from probing import SPLITS, Row, asked, difference, labels_of, read_users, splits
-from running import RESULTS, job
+from running import IMAGES, RESULTS, job
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import open_corpus
@@ -28,6 +29,7 @@ from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.profile import read_vectors
 from ray_userrep.evaluation.ranking import newest
 from ray_userrep.evaluation.simple_vectors import svd, tf_idf
+from ray_userrep.report import figures
 from ray_userrep.report.results import load_result
 from ray_userrep.training.runs import environment
 
@@ -88,6 +90,24 @@ def printed(table: dict[str, dict[str, dict[str, float]]], over: dict[str, Any])
     return "\n".join(lines)
 
 
+def draw(table: dict[str, dict[str, dict[str, float]]], name: str) -> None:
+    """Label curves: the AUC of the main rows at each share of the labels, a panel a task."""
+    rows = [OURS, COUNTS, REDUCED, "sasrec, whole", "sasrec, last"]
+    drawing = Figure(figsize=(9, 3.4), layout="constrained")
+    tasks = next(iter(table.values()))
+    for axis, task in zip(drawing.subplots(1, len(tasks)), tasks, strict=True):
+        for row, colour in zip(rows, figures.COLOURS, strict=False):
+            shares, values = zip(*((100 * float(s), value) for s, value in table[row][task].items()), strict=True)
+            axis.plot(shares, values, color=colour, linewidth=1.8, marker="o", markersize=3, label=row)
+        axis.set_xscale("log")
+        axis.set_xticks([1, 10, 100], ["1", "10", "100"])
+        axis.minorticks_off()
+        figures.plain(axis, "% of the labels", "AUC")
+        axis.set_title(task, color=figures.INK, fontsize=11, loc="left")
+    drawing.legend(*drawing.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    figures.save(drawing, IMAGES / f"{name}.png")
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--data", default="../shared/data")
@@ -115,6 +135,7 @@ def main() -> None:
     report = {"environment": environment(), "epochs": options.epochs, "ndcg@10": next_items}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "user_vector.json").write_text(json.dumps(report | {"table": table, "over": over}, indent=1) + "\n")
+    draw(table, "user_vector")
     print(printed(table, over))
     print({name: round(metric["mean"], 4) for name, metric in next_items.items()})
 
