@@ -57,9 +57,6 @@ class Case(NamedTuple):
 CASES = {
     "country": Case("pretrained-online-retail", "online-retail", _ONLINE_RETAIL, "country"),
     "return": Case("pretrained-online-retail-by-time", "online-retail", (*_ONLINE_RETAIL, *_BEFORE_THE_LAST_MONTH)),
-    "return II": Case(
-        "pretrained-online-retail-II", "online-retail-II-2009-2010", (*_ONLINE_RETAIL, *_BEFORE_THE_LAST_MONTH)
-    ),
     "age": Case("pretrained-book-crossing", "book-crossing", ("--recipe", "universal", *_TRAINING), "age"),
     "new users, Online Retail": Case(
         "new-users-online-retail", "online-retail", (*_ONLINE_RETAIL, *_NEW_USERS), next_items=True
