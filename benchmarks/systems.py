@@ -1,17 +1,19 @@
 """The published systems' pretrainings at one small size: what do their frozen vectors say of a user's whole history?
 
-    python benchmarks/systems.py --data ../shared/data [--runs runs/systems] [--only NAME] [--epochs 4] [--jobs -1]
+    python benchmarks/systems.py --data ../shared/data [--runs runs/systems] [--only NAME] [--epochs 3] [--jobs -1]
 
-Every recipe is pretrained by the project's own job on ML-1M: vectors of 64 numbers, windows of 50, equal batches,
-learning rates and passes. Users are then read out twice, as the system itself does it (mostly from the newest window)
-and over the whole history, and a linear probe is asked for gender, age and occupation (probing.py). Beside them stand
-the same on tf-idf counts and their SVD, boosted trees on the commonest items' counts, and an encoder that was never
-trained. UAF pretrains just as PeterRec does, so that one row is both's. Runs and answers are kept, so that the study
-goes on where it stopped; with --only the table holds what there is. Numbers go to benchmarks/results/systems.json.
+Every recipe is pretrained on ML-1M by the project's loop, on one core without Ray around it: vectors of 64 numbers,
+windows of 50, equal batches, learning rates and passes. Users are then read out twice, as the system itself does it
+(mostly from the newest window) and over the whole history, and a linear probe is asked for gender, age and occupation
+(probing.py). Beside them stand the same on tf-idf counts and their SVD, boosted trees on the commonest items' counts,
+and an encoder that was never trained. UAF pretrains just as PeterRec does, so that one row is both's. Encoders and
+answers are kept, so that the study goes on where it stopped; with --only the table holds what there is. Numbers go to
+benchmarks/results/systems.json.
 """
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
@@ -24,11 +26,11 @@ from clue_naver import write_services
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from probing import RESAMPLES, Row, asked, difference, judged, labels_of, read_users, splits
-from running import RESULTS, job
+from running import RESULTS
 from unisrec import smaller as unisrec
 
 from ray_userrep import storage
-from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.corpus.store import Corpus
 from ray_userrep.distributed.connection import connect
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.evaluation.histories import Sequences
@@ -45,7 +47,10 @@ from ray_userrep.recipes.sasrec import sasrec
 from ray_userrep.recipes.shopperbert import shopperbert
 from ray_userrep.recipes.universal import universal
 from ray_userrep.recipes.userbert import userbert
-from ray_userrep.report.results import load_result
+from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.callbacks import Record
+from ray_userrep.training.fit import fit, load_encoder
+from ray_userrep.training.records import progress_line
 from ray_userrep.training.runs import environment
 from ray_userrep.transfer.tasks.label_baselines import commonest_counts, trees
 from ray_userrep.workflows.prepare import open_or_prepare
@@ -53,7 +58,7 @@ from ray_userrep.workflows.prepare import open_or_prepare
 Ask = Callable[[NDArray[np.float64], float, tuple[NDArray[np.int64], ...]], dict[str, Any]]
 
 TASKS, SHARES = ("gender", "age", "occupation"), (0.01, 0.1, 1.0)
-COUNTS, REDUCED = "tf-idf", "SVD-128"
+COUNTS, REDUCED, TRAINED = "tf-idf", "SVD-128", "trained.json"
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "universal": universal,
     "sasrec": sasrec,
@@ -73,11 +78,10 @@ def sized(recipe: Recipe, epochs: float) -> Recipe:
     raw = recipe.model_dump()
     raw["stream"] |= {"max_len": 50, "windows": "tile", "batch_tokens": 4096}
     raw["encoder"] |= {"width": 64, "bag_kept": 64}
+    raw["text"] |= {"max_tokens": 64}
     if raw["encoder"]["backbone"]["kind"] == "cnn":
         raw["encoder"]["backbone"]["num_blocks"] = 4
-    rate = {"learning_rate": 3e-3, "patience": None}
-    raw["train"] |= rate | {"epochs": epochs, "eval_every": epochs / 2, "cpus_per_worker": 1}
-    raw["evaluation"] |= {"baselines": False}
+    raw["train"] |= {"epochs": epochs, "eval_every": epochs / 2, "patience": None, "learning_rate": 3e-3}
     return Recipe.model_validate(raw)
 
 
@@ -87,14 +91,15 @@ class Study:
     def __init__(self, data: str, runs: str, epochs: float) -> None:
         self.runs, self.epochs = storage.absolute(runs), epochs
         self.log = storage.absolute(storage.join(data, "ml-1m/ml-1m"))
-        self.corpus = self.prepared("corpus", self.log)
+        self.corpus = self.prepared(sasrec())
         self.histories, ids = read_users(self.corpus)
         self.num_items = self.corpus.manifest.num_items
         self.labels = labels_of(self.corpus, ids)
 
-    def prepared(self, name: str, log: str) -> Corpus:
-        place = CorpusConfig(uri=storage.join(self.runs, name))
-        return open_or_prepare(Recipe(name=name, logs=LogsConfig(uri=log), corpus=place))
+    def prepared(self, recipe: Recipe, name: str = "corpus", log: str | None = None) -> Corpus:
+        """The corpus of a log, by default that of ML-1M, with the text vectors that the recipe wants."""
+        places = {"logs": LogsConfig(uri=log or self.log), "corpus": CorpusConfig(uri=storage.join(self.runs, name))}
+        return open_or_prepare(recipe.model_copy(update=places))
 
     def services(self) -> str:
         """The log with old and new films as two domains, which CLUE (NAVER) learns from."""
@@ -102,17 +107,16 @@ class Study:
         write_services(self.log, log, self.corpus.uri)
         return log
 
-    def pretrained(self, name: str) -> str:
-        """The folder of a system's run, trained where it is not there."""
-        run = self.run_of(name)
-        if not storage.exists(storage.join(run, "result.json")):
-            recipe = storage.join(self.runs, f"{name}.json")
-            storage.write_json(recipe, sized(RECIPES[name](), self.epochs).model_dump(mode="json"))
-            in_two = name == "clue_naver"
-            log, corpus = (self.services(), "services") if in_two else (self.log, "corpus")
-            places = ("--logs", log, "--corpus", storage.join(self.runs, corpus), "--run", run)
-            job("pretrain", "--recipe", recipe, *places)
-        return run
+    def pretrained(self, name: str) -> tuple[UserEncoder, Corpus]:
+        """A system's encoder, trained where it is not there, and the corpus that it learned from."""
+        run, recipe = self.run_of(name), sized(RECIPES[name](), self.epochs)
+        in_two = name == "clue_naver"
+        corpus = self.prepared(recipe, "services", self.services()) if in_two else self.prepared(recipe)
+        if not storage.exists(storage.join(run, TRAINED)):
+            began = time.process_time()
+            fit(recipe, corpus, run, lambda m: BareEngine(m, recipe.train, torch.device("cpu")), show)
+            storage.write_json(storage.join(run, TRAINED), {"core_seconds": time.process_time() - began})
+        return load_encoder(run), corpus
 
     def run_of(self, name: str) -> str:
         return storage.join(self.runs, f"{name}-{self.epochs:g}")
@@ -134,12 +138,7 @@ class Study:
 
     def read(self, name: str | None, readout: str) -> Ask:
         """The vectors of a system's encoder, or of one that nothing was trained of."""
-        if name is None:
-            encoder, corpus = self.untrained(), self.corpus
-        else:
-            run = self.pretrained(name)
-            encoder = UserEncoder.from_pretrained(storage.join(run, "encoder"))
-            corpus = open_corpus(storage.read_json(storage.join(run, "corpus.json"))["uri"])
+        encoder, corpus = (self.untrained(), self.corpus) if name is None else self.pretrained(name)
         if readout == "whole":
             encoder.read_at("whole")
         histories, _ = read_users(corpus, encoder.side_columns)
@@ -169,6 +168,10 @@ class Study:
 
     def place_of(self, row: str) -> str:
         return storage.join(self.runs, f"asked-{self.epochs:g}", row.replace(", ", "-").replace(" ", "_") + ".json")
+
+
+def show(record: Record) -> None:
+    print(progress_line(record), flush=True)
 
 
 def linear(x_UF: Any, standardise: bool) -> Ask:
@@ -235,19 +238,20 @@ def main() -> None:
     arguments.add_argument("--data", required=True, help="folder that holds a folder for each data set")
     arguments.add_argument("--runs", default="runs/systems")
     arguments.add_argument("--only", default="", help="rows whose name starts so, beside those asked already")
-    arguments.add_argument("--epochs", type=float, default=4.0, help="passes over the log")
+    arguments.add_argument("--epochs", type=float, default=3.0, help="passes over the log")
     arguments.add_argument("--jobs", type=int, default=-1, help="probes fitted side by side; -1: one a core")
     options = arguments.parse_args()
     connect()
+    torch.set_num_threads(1)  # each process one core
     study = Study(options.data, options.runs, options.epochs)
     found = {
         name: study.answers(name, make, options.jobs)
         for name, make in study.rows()
         if name.startswith((options.only, COUNTS, REDUCED)) or storage.exists(study.place_of(name))
     }
-    trained = [name for name in RECIPES if storage.exists(storage.join(study.run_of(name), "result.json"))]
-    seconds = {name: load_result(study.run_of(name))["timings"]["train"] for name in trained}
-    report = {"environment": environment(), "epochs": options.epochs, "resamples": RESAMPLES, "train_seconds": seconds}
+    trained = {name: storage.join(study.run_of(name), TRAINED) for name in RECIPES}
+    seconds = {n: storage.read_json(uri)["core_seconds"] for n, uri in trained.items() if storage.exists(uri)}
+    report = {"environment": environment(), "epochs": options.epochs, "resamples": RESAMPLES, "core_seconds": seconds}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "systems.json").write_text(json.dumps(report | compared(found), indent=1) + "\n")
     print(printed(**compared(found)))
