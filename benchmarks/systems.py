@@ -16,7 +16,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.profile import read_vectors
 from ray_userrep.evaluation.simple_vectors import svd, tf_idf
 from ray_userrep.recipe.corpus import CorpusConfig
+from ray_userrep.recipe.encoder import TEMPO_WIDTH
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.bert4rec import bert4rec
@@ -57,6 +58,7 @@ from ray_userrep.workflows.prepare import open_or_prepare
 
 Ask = Callable[[NDArray[np.float64], float, tuple[NDArray[np.int64], ...]], dict[str, Any]]
 
+WIDTH = 64
 TASKS, SHARES = ("gender", "age", "occupation"), (0.01, 0.1, 1.0)
 COUNTS, REDUCED, TRAINED = "tf-idf", "SVD-128", "trained.json"
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -77,7 +79,7 @@ def sized(recipe: Recipe, epochs: float) -> Recipe:
     """The recipe in the study's size."""
     raw = recipe.model_dump()
     raw["stream"] |= {"max_len": 50, "windows": "tile", "batch_tokens": 4096}
-    raw["encoder"] |= {"width": 64, "bag_kept": 64}
+    raw["encoder"] |= {"width": WIDTH, "bag_kept": WIDTH - TEMPO_WIDTH}
     raw["text"] |= {"max_tokens": 64}
     if raw["encoder"]["backbone"]["kind"] == "cnn":
         raw["encoder"]["backbone"]["num_blocks"] = 4
@@ -124,7 +126,7 @@ class Study:
     def rows(self) -> Iterator[tuple[str, Callable[[], Ask]]]:
         """Every row's name, and what makes it."""
         yield COUNTS, lambda: linear(tf_idf(self.histories, self.num_items), False)
-        for width in (64, 128):
+        for width in (WIDTH, 128):
             yield f"SVD-{width}", partial(self.reduced, width)
         yield "boosted trees on item counts", lambda: partial(by_trees, self.histories, self.num_items)
         for readout in ("own", "whole"):
@@ -163,8 +165,11 @@ class Study:
                 by_task[task][f"{share:g}"] = found[i * each : (i + 1) * each]
             storage.write_json(place, by_task)
             print(f"asked     {name}", flush=True)
-        kept: dict[str, Any] = storage.read_json(place)
-        return kept
+        kept = storage.read_json(place)
+        for each_task in kept.values():
+            for split in chain.from_iterable(each_task.values()):
+                split["drawn"] = np.array(split["drawn"])
+        return dict(kept)
 
     def place_of(self, row: str) -> str:
         return storage.join(self.runs, f"asked-{self.epochs:g}", row.replace(", ", "-").replace(" ", "_") + ".json")
@@ -200,7 +205,7 @@ def compared(found: dict[str, Any]) -> dict[str, Any]:
     table: dict[str, Any] = {row: {task: {} for task in TASKS} for row in found}
     over: dict[str, Any] = {o: {row: {t: {} for t in TASKS} for row in found if row != o} for o in (COUNTS, REDUCED)}
     for row, (task, share) in product(found, cells):
-        table[row][task][share] = float(np.mean([one["auc"] for one in found[row][task][share]]))
+        table[row][task][share] = float(np.mean([one["figure"] for one in found[row][task][share]]))
         for other in over.keys() - {row}:
             over[other][row][task][share] = difference(found[row][task][share], found[other][task][share])
     return {"table": table, "over": over}
