@@ -24,26 +24,34 @@ from ray_userrep.logs.files import CsvFormat, column_names, parts, read_blocks
 from ray_userrep.logs.ids import convert_ids
 from ray_userrep.storage import FileEntry
 
+_SHOWN = 200  # characters of a line that cannot be read
+
 
 def read_whole(files: list[FileEntry], csv: CsvFormat) -> pa.Table:
     """All columns and rows of small files, in order; text columns of CSV stay text."""
-    found = [table for file in files for table in tables([file], csv, column_names(file, csv))]
-    return pa.concat_tables(found, promote_options="permissive") if found else pa.table({})
+    names = [column_names(file, csv) for file in files]
+    found = [table for file, own in zip(files, names, strict=True) for table in tables([file], csv, own)]
+    if not found:
+        return pa.table({name: pa.array([], pa.string()) for name in names[0]})
+    return pa.concat_tables(found, promote_options="permissive")
 
 
 def tables(files: list[FileEntry], csv: CsvFormat, columns: list[str]) -> Iterator[pa.Table]:
-    """The named columns of files, block by block.
+    """The named columns of files, block by block; lines that cannot be read are told of and left out.
 
     Raises:
         UserError: a file lacks one of them.
     """
     for file in files:
-        names = column_names(file, csv)
+        names, broken = column_names(file, csv), list[str]()
         missing = [name for name in columns if name not in names]
         if missing and names:
             raise UserError(f"{file.uri} has no column {missing[0]!r}; its columns are {', '.join(names)}")
         for part in parts(file) if names else []:
-            yield from read_blocks(part, csv, dict.fromkeys(columns), [])
+            yield from read_blocks(part, csv, dict.fromkeys(columns), broken)
+        if broken:
+            lines = "1 line" if len(broken) == 1 else f"{len(broken):,} lines"
+            print(f"warning   {file.uri}: {lines} cannot be read, the first: {broken[0][:_SHOWN]}", flush=True)
 
 
 def keyed(table: pa.Table, key: str, kind: pa.DataType, file: str) -> pa.Table:
@@ -112,7 +120,7 @@ def _record(line: str, place: str) -> dict[str, Any]:
     return found
 
 
-_ATOMIC = CsvFormat("\t")
+_ATOMIC = CsvFormat("\t", quoted=True)
 _TEXT = ("title", "movie_title", "name", "text")
 _CATEGORY = ("categories", "category", "class", "genres", "genre")
 

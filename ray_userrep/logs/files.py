@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from ray_userrep import storage
 from ray_userrep.logs.damage import OtherSchema, readable
 from ray_userrep.logs.text_files import (
+    HEAD_BYTES,
     Columns,
     CsvFormat,
     head_bytes,
@@ -70,7 +71,8 @@ def preview(file: FileEntry, csv: CsvFormat, choose: Callable[[list[str]], Colum
         data = head_bytes(file)
         names = text_names(file, data, csv)
         columns = choose(names) if names else {}
-        first = next(text_blocks(file, io.BytesIO(data), csv, columns, []), None) if columns else None
+        whole = len(data) < HEAD_BYTES
+        first = next(text_blocks(file, io.BytesIO(data), csv, columns, [], whole), None) if columns else None
     return FilePreview(names, [FilePart(file, 0, None, file.size)], first if first is not None else _no_rows(columns))
 
 

@@ -19,6 +19,7 @@ import pyarrow.json as pajson
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
+from ray_userrep.logs.csv_lines import SoundLines
 from ray_userrep.logs.damage import DamagedFile
 from ray_userrep.storage import FileEntry
 
@@ -40,11 +41,11 @@ Columns = Mapping[str, pa.DataType | None]  # source column -> the type it will 
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How delimited text is laid out; empty fields say: by the file's name, and by its header line."""
+    """How delimited text is laid out; empty fields say: by the file's name, its header line, quotes unless tabs separate."""
 
     delimiter: str | None = None
     names: tuple[str, ...] | None = None
-    quoted: bool = True
+    quoted: bool | None = None
 
 
 def stem(uri: str) -> str:
@@ -90,12 +91,15 @@ def text_names(file: FileEntry, data: bytes, csv: CsvFormat) -> list[str]:
 
 
 def text_blocks(
-    file: FileEntry, source: TextSource, csv: CsvFormat, columns: Columns, malformed: list[str]
+    file: FileEntry, source: TextSource, csv: CsvFormat, columns: Columns, malformed: list[str], whole: bool = True
 ) -> Iterator[pa.Table]:
-    """The named columns of a text file; lines that cannot be split into columns are added to `malformed`."""
+    """The named columns of a text file; lines that cannot be split into columns are added to `malformed`.
+
+    Where the source is not the `whole` file, it may end within a quoted field.
+    """
     if _is_json(file):
         return _json_blocks(file, source, columns, malformed)
-    return _csv_blocks(file, source, csv, columns, malformed)
+    return _csv_blocks(file, source, csv, columns, malformed, whole)
 
 
 def _is_json(file: FileEntry) -> bool:
@@ -103,10 +107,10 @@ def _is_json(file: FileEntry) -> bool:
 
 
 def _csv_blocks(
-    file: FileEntry, source: TextSource, csv: CsvFormat, columns: Columns, malformed: list[str]
+    file: FileEntry, source: TextSource, csv: CsvFormat, columns: Columns, malformed: list[str], whole: bool
 ) -> Iterator[pa.Table]:
     try:
-        reader = _open_csv(source, file, csv, columns, malformed)
+        reader = _open_csv(source, file, csv, columns, malformed, whole)
     except pa.ArrowInvalid as error:
         if "Empty CSV file" in str(error):
             return
@@ -117,20 +121,22 @@ def _csv_blocks(
 
 
 def _open_csv(
-    source: TextSource, file: FileEntry, csv: CsvFormat, columns: Columns, malformed: list[str]
+    source: TextSource, file: FileEntry, csv: CsvFormat, columns: Columns, malformed: list[str], whole: bool = True
 ) -> pacsv.CSVStreamingReader:
     def set_aside(row: pacsv.InvalidRow) -> str:
         malformed.append(row.text if row.number is None else f"line {row.number}: {row.text}")
         return "skip"
 
     delimiter = csv.delimiter or _DELIMITERS.get(PurePosixPath(stem(file.uri)).suffix, ",")
+    quoted = delimiter != "\t" if csv.quoted is None else csv.quoted
+    lines = SoundLines(_line_blocks(source), delimiter, quoted, malformed, whole)
     return pacsv.open_csv(
-        source,
+        pa.PythonFile(lines, "r"),
         pacsv.ReadOptions(column_names=csv.names, block_size=_BLOCK_BYTES),
         pacsv.ParseOptions(
             delimiter=delimiter,
-            quote_char='"' if csv.quoted else False,
-            newlines_in_values=csv.quoted,
+            quote_char='"' if quoted else False,
+            newlines_in_values=quoted,
             invalid_row_handler=set_aside,
         ),
         pacsv.ConvertOptions(

@@ -1,6 +1,7 @@
 """One row an id, chosen by count and then by order, whatever the order of the input."""
 
 from collections import Counter
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.dimensions import keyed, most_frequent
+from ray_userrep.logs.dimensions import keyed, most_frequent, read_whole
+from ray_userrep.logs.files import CsvFormat
+from ray_userrep.storage import FileEntry
 
 PAIRS = st.lists(st.tuples(st.sampled_from("abc") | st.none(), st.sampled_from("xyz") | st.none()))
 
@@ -36,3 +39,18 @@ def test_keyed_takes_the_first_row_of_each_id() -> None:
 def test_keyed_refuses_ids_of_another_type() -> None:
     with pytest.raises(UserError, match=r"'item_id' has ids of mixed type.*'A1' in items\.csv"):
         keyed(pa.table({"item_id": ["1", "A1"]}), "item_id", pa.int64(), "items.csv")
+
+
+def test_lines_that_cannot_be_read_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text('item_id,text,brand\n1,"Weird Al,x\n2,b,y\n3,c\n')
+    table = read_whole([FileEntry(str(path), path.stat().st_size)], CsvFormat())
+    assert table["item_id"].to_pylist() == ["2"]
+    assert 'items.csv: 2 lines cannot be read, the first: line 2: 1,"Weird Al,x' in capsys.readouterr().out
+
+
+def test_a_table_of_broken_lines_has_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "users.dat"
+    path.write_text("1::a\n2::b\n")
+    wide = CsvFormat(":", tuple("abcdefg"), False)
+    assert read_whole([FileEntry(str(path), path.stat().st_size)], wide).to_pydict() == {name: [] for name in "abcdefg"}

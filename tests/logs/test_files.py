@@ -157,3 +157,26 @@ def test_empty_files_have_no_columns_and_no_rows(tmp_path: Path, name: str) -> N
     path.write_bytes(gzip.compress(b"") if name.endswith("gz") else b"")
     assert column_names(entry(path), PLAIN) == []
     assert rows(path, []) == []
+
+
+@pytest.mark.parametrize(("name", "between"), [("x.csv", ","), ("x.tsv", "\t")])
+def test_a_quote_that_begins_a_field_swallows_no_rows(tmp_path: Path, name: str, between: str) -> None:
+    path = tmp_path / name
+    titles = ['"Weird Al', "plain", "6 feet"] * 50
+    path.write_text("\n".join(["id\ttitle\tt", *(f"{n}\t{title}\t{n}" for n, title in enumerate(titles))]))
+    path.write_text(path.read_text().replace("\t", between))
+    broken: list[str] = []
+    found = list(read_blocks(parts(entry(path))[0], PLAIN, {"id": None, "title": None}, broken))
+    kept = [n for n, title in enumerate(titles) if name == "x.tsv" or title != '"Weird Al']
+    assert [int(n) for table in found for n in table["id"].to_pylist()] == kept
+    assert [title for table in found for title in table["title"].to_pylist()] == [titles[n] for n in kept]
+    assert len(broken) == len(titles) - len(kept)
+
+
+def test_a_line_of_too_few_columns_that_is_not_utf8_costs_itself(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"a,b\n1,2\ncaf\xe9\n3,4\n5\n")
+    broken: list[str] = []
+    (block,) = read_blocks(parts(entry(path))[0], PLAIN, {"a": None}, broken)
+    assert block["a"].to_pylist() == ["1", "3"]
+    assert broken[0] == "line 3: caf\ufffd" and broken[1].endswith("5") and len(broken) == 2

@@ -52,6 +52,14 @@ def test_ratings_alone_are_enough(tmp_path: Path) -> None:
     assert good_rows(logs)["item_id"].to_pylist() == [242]
 
 
+def test_users_of_another_layout_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ratings.dat").write_text("1::0114508::8::1381006850\n1::0208092::5::1586466072\n")
+    (tmp_path / "users.dat").write_text("1::397291295\n2::40501255\n")
+    logs = open_logs(LogsConfig(uri=str(tmp_path)))
+    assert logs.users is not None and logs.users.num_rows == 0
+    assert "users.dat: 2 lines cannot be read" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("names", "known"),
     [
