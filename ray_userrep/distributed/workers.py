@@ -15,7 +15,9 @@ import ray.train
 import ray.train.torch
 import torch
 from ray.train.torch import TorchConfig
+from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 from ray.util.queue import Queue
 
@@ -61,13 +63,32 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
         run_config=_run_config(recipe, run_uri),
     )
     with _printing(queue, on_record) as refused:
-        trainer.fit()
+        failure = _failure_of(trainer)
     if refused:
         raise refused[0]
+    if failure is not None:
+        raise failure
+
+
+def _failure_of(trainer: TorchTrainer) -> TrainingFailedError | None:
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        return error
+    return None
+
+
+class _EndAtRefusal(UserCallback):
+    """Ends the run with the refusal of any worker: Ray would start all of them again, to be refused again."""
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        for error in worker_exceptions.values():
+            if isinstance(error, UserError):
+                raise error
 
 
 def _worker(job: dict[str, Any]) -> None:
-    """What each worker runs; a refusal is reported, not raised, since Ray would start the worker again."""
+    """What each worker runs; a refusal is told first, in the words that the caller raises."""
     zero.quiet()
     torch.set_num_threads(job["threads"])
     recipe = Recipe.model_validate_json(job["recipe"])
@@ -82,9 +103,9 @@ def _worker(job: dict[str, Any]) -> None:
             build_context=lambda: zero.partitioned_init(recipe.train),
             unshard=zero.unsharded,
         )
-    except UserError as error:
-        if ray.train.get_context().get_world_rank() == 0:
-            job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
+    except UserError as error:  # others may wait for this worker: raising ends them
+        job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
+        raise
 
 
 def _reader(recipe: Recipe, corpus: Corpus) -> BucketReader | None:
@@ -126,6 +147,7 @@ def _run_config(recipe: Recipe, run_uri: str) -> RunConfig:
         name="train",
         storage_path=path,
         storage_filesystem=filesystem,
+        callbacks=[_EndAtRefusal()],
         failure_config=FailureConfig(max_failures=recipe.train.max_failures),
         worker_runtime_env={"env_vars": zero.INIT_ENVIRONMENT if recipe.train.zero.init else {}},
     )

@@ -136,8 +136,9 @@ def _record(delimiter: bytes, quoted: bytes) -> bytes:
 def _num_fields(data: bytes, delimiter: bytes, quoted: bool) -> int:
     """How many fields the first line has that is not empty."""
     line = data.lstrip(b"\r\n").splitlines()[0].decode("latin-1")
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    return len(next(csv.reader([line], delimiter=delimiter.decode(), quoting=quoting)))
+    between = delimiter.decode()
+    rows = csv.reader([line], delimiter=between) if quoted else iter([line.split(between)])
+    return len(next(rows))
 
 
 def _ends(data: bytes) -> bool:

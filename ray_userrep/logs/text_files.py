@@ -41,7 +41,7 @@ Columns = Mapping[str, pa.DataType | None]  # source column -> the type it will 
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How delimited text is laid out; empty fields say: by the file's name, its header line, quotes unless tabs separate."""
+    """How delimited text is laid out; None stands for: by the file's name, its header, quotes unless tabs separate."""
 
     delimiter: str | None = None
     names: tuple[str, ...] | None = None

@@ -195,9 +195,17 @@ def create_exclusive(uri: str, data: bytes) -> None:
 
 
 def read_text(uri: str) -> str:
-    """A text file's content, decompressed as its name says."""
+    """A text file's content, decompressed as its name says.
+
+    Raises:
+        UserError: the file is missing or is not UTF-8.
+    """
     with user_errors(uri), open_stream(uri) as source:
-        return b"".join(_pieces(source)).decode()
+        data = b"".join(_pieces(source))
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{uri} is not text in UTF-8: {error}") from error
 
 
 def write_text(uri: str, text: str) -> None:
@@ -213,8 +221,22 @@ def read_json(uri: str) -> Any:
     """
     try:
         return json.loads(read_bytes(uri))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or nested beyond sense
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{uri} is not JSON: {error}") from error
+
+
+def read_object(uri: str) -> dict[str, Any]:
+    """A JSON document that is an object.
+
+    Raises:
+        UserError: the file is missing or is something else.
+    """
+    found = read_json(uri)
+    if not isinstance(found, dict):
+        raise UserError(f"{uri} is a JSON {type(found).__name__}, an object is needed")
+    return found
 
 
 def write_json(uri: str, obj: Any) -> None:

@@ -3,27 +3,31 @@
     <run>/checkpoints/step-00000120/weights-00000-of-00002.safetensors …    the state, in parts (`shards.py`)
     <run>/checkpoints/step-00000120/manifest.json    written last: progress, data, sizes of tensors, checksums
 
-A checkpoint without a manifest does not exist, so a crash while saving costs nothing but its files. Nothing in it
-depends on how many workers wrote it. Two worker groups that save the same step, as a lost one may for a moment after
-its successor has started, write the same bytes or other names.
+A checkpoint without a manifest does not exist, so a crash while saving costs nothing but its files, until a later one
+is saved. Nothing in it depends on how many workers wrote it. Rank 0 says which is the newest. Two worker groups that
+save the same step, as a lost one may for a moment after its successor has started, write the same bytes or other names.
 """
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.training.loop import TrainState
+from ray_userrep.training.ranks import told
 from ray_userrep.training.shards import Shard, named_state, restore, write
 from ray_userrep.training.step import Engine
 
 _MANIFEST = "manifest.json"
+_STEP = re.compile(r"step-\d{8,}")
 
 
 class Checkpoints:
@@ -61,11 +65,10 @@ class Checkpoints:
         Raises:
             UserError: it is of other data or another model, or its files are not what was written; on all ranks alike.
         """
-        published = self._published()
-        if not published:
+        newest = told(engine, self._newest)
+        if newest is None:
             return None
-        uri = published[-1]
-        manifest = storage.read_json(storage.join(uri, _MANIFEST))
+        uri, manifest = newest
         self._refuse_other(uri, manifest, engine)
         stored = _Stored(uri, manifest["files"])
         complete = [not restore(parts, stored.of(name)) for name, parts in _files(engine).items()]
@@ -86,16 +89,32 @@ class Checkpoints:
                 f"{own.get(other[0], 'none')} here: name another run with --run"
             )
 
-    def _published(self) -> list[str]:
+    def _newest(self) -> tuple[str, dict[str, Any]] | None:
+        """Place and manifest of the newest published checkpoint."""
+        published = [uri for uri, is_published in self._begun() if is_published]
+        return (published[-1], _read_manifest(published[-1])) if published else None
+
+    def _begun(self) -> list[tuple[str, bool]]:
+        """The checkpoints that there are files of, oldest first, and whether they were published."""
         if not storage.exists(self._folder):
             return []
-        manifests = [e.uri for e in storage.list_files(self._folder, _MANIFEST)]
-        return sorted(uri.removesuffix("/" + _MANIFEST) for uri in manifests)
+        found: dict[str, bool] = {}
+        for entry in storage.list_files(self._folder):
+            step, _, name = entry.uri.removeprefix(self._folder).strip("/").partition("/")
+            if _STEP.fullmatch(step) and name:  # whatever else lies here is not ours
+                uri = storage.join(self._folder, step)
+                found[uri] = found.get(uri, False) or name == _MANIFEST
+        return sorted(found.items())
 
     def _drop_old(self) -> None:
-        for uri in self._published()[: -self._keep]:
-            storage.delete(storage.join(uri, _MANIFEST))
-            storage.delete(uri)
+        """Delete all before those that stay, and what crashes left between them."""
+        begun = self._begun()
+        kept = [uri for uri, is_published in begun if is_published][-self._keep :]
+        for uri, is_published in begun:
+            if uri < kept[-1] and uri not in kept:
+                if is_published:
+                    storage.delete(storage.join(uri, _MANIFEST))
+                storage.delete(uri)
 
 
 class _Stored:
@@ -139,6 +158,30 @@ class _Stored:
                 f"checkpoint {self._uri} lacks a part of what is trained here, such as what was frozen then: "
                 "name another run with --run"
             )
+
+
+class _Manifest(BaseModel):
+    """What a manifest says; anything else was not written here."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    world: int
+    state: dict[str, Any]
+    data: str
+    sizes: dict[str, int]
+    files: dict[str, str]
+
+
+def _read_manifest(uri: str) -> dict[str, Any]:
+    place = storage.join(uri, _MANIFEST)
+    try:
+        manifest = _Manifest.model_validate(storage.read_object(place))
+        TrainState.from_json(manifest.state)
+    except (UserError, TypeError, KeyError, ValidationError) as error:
+        raise UserError(
+            f"checkpoint {uri}: {_MANIFEST} is not what was written: delete {uri} to go on from the one before"
+        ) from error
+    return manifest.model_dump()
 
 
 def _files(engine: Engine) -> dict[str, list[Shard]]:

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from ray_userrep import storage
@@ -31,9 +29,11 @@ from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.training.best import has_best, keep_best, read_best
 from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.loop import Loop, TrainState
+from ray_userrep.training.ranks import told
 from ray_userrep.training.records import MetricsFile, TensorBoard
 from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare_micros
 from ray_userrep.training.validation import (
@@ -168,13 +168,14 @@ def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
 
 
 def export(engine: Engine, run_uri: str) -> None:
-    """Write the best weights so far, gathered from all ranks, as `<run>/encoder`."""
-    if not storage.exists(_best_uri(run_uri)):
+    """Write the best weights so far, gathered from all ranks, as `<run>/encoder`.
+
+    Raises:
+        UserError: they are not what was kept; on all ranks alike.
+    """
+    if not told(engine, lambda: has_best(run_uri)):
         _keep_best(engine, run_uri)
-    if engine.rank == 0:
-        weights = load_tensors(storage.read_bytes(_best_uri(run_uri)))
-        _upload(engine.model.encoder, run_uri, weights)
-    engine.barrier()
+    told(engine, lambda: _upload(engine.model.encoder, run_uri, read_best(run_uri)))
 
 
 def fit_kept(run_uri: str, corpus: Corpus, split: Split) -> None:
@@ -214,18 +215,10 @@ def load_encoder(run_uri: str) -> UserEncoder:
     return UserEncoder.from_pretrained(storage.join(run_uri, "encoder"))
 
 
-def _best_uri(run_uri: str) -> str:
-    return storage.join(run_uri, "best", "model.safetensors")
-
-
 def _keep_best(engine: Engine, run_uri: str) -> None:
     weights = engine.encoder_state()
     if weights is not None:
-        storage.write_bytes(_best_uri(run_uri), save_tensors(_contiguous(weights)))
-
-
-def _contiguous(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.contiguous() for name, value in weights.items()}
+        keep_best(run_uri, weights)
 
 
 class _Records:

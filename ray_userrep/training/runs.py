@@ -121,9 +121,18 @@ def differences(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> list[
 
 
 def read_records(run_uri: str) -> list[dict[str, Any]]:
-    """What a run recorded so far while it trained, a line each."""
+    """What a run recorded so far while it trained, a line each; a line that broke off is left out."""
     uri = storage.join(run_uri, RECORDS)
-    return [json.loads(line) for line in storage.read_text(uri).splitlines()] if storage.exists(uri) else []
+    lines = storage.read_bytes(uri).splitlines() if storage.exists(uri) else []
+    return [record for record in map(_record, lines) if record is not None]
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and {"kind", "step"} <= found.keys() else None
 
 
 def environment() -> dict[str, Any]:
