@@ -2,7 +2,7 @@
 
     python benchmarks/fusion.py --data ../shared/data --runs runs/fusion [--epochs 30]
 
-Gender, age and occupation of ML-1M beside its other columns; country and return within 30 days of Online Retail beside
+Gender, age and occupation of ML-1M beside its other columns; country and return within 28 days of Online Retail beside
 tempo and, for the return, the country. `universal` is pretrained once a log and split by the project's own job, or
 taken from `<runs>/pretrained-<log>` where it is there; boosted trees read its frozen vectors at a tenth of the labels
 and at all of them, and heads on them read the columns too. Figures go to benchmarks/results/fusion.json.

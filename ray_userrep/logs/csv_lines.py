@@ -24,17 +24,24 @@ _QUOTED = re.compile(_FIELD)
 class SoundLines(io.RawIOBase):
     """Blocks of whole lines as a stream without unsound lines, which are added to `malformed` with their numbers.
 
-    What is not the `whole` file may end within a quoted field, which is left out then.
+    `num_fields` is how many a line has, None for as many as the first has. What is not the `whole` file may end within
+    a quoted field, which is left out then.
     """
 
     def __init__(
-        self, blocks: Iterable[bytes], delimiter: str, quoted: bool, malformed: list[str], whole: bool = True
+        self,
+        blocks: Iterable[bytes],
+        delimiter: str,
+        quoted: bool,
+        malformed: list[str],
+        num_fields: int | None = None,
+        whole: bool = True,
     ) -> None:
         self._delimiter, self._quoted = delimiter.encode(), quoted
         self._malformed, self._whole = malformed, whole
         line, record = _record(self._delimiter, _FIELD_IN_LINE), _record(self._delimiter, _FIELD)
         self._lines, self._record = re.compile(b"(?:%b)*+" % line), re.compile(record)
-        self._line, self._num_fields = 1, 0
+        self._line, self._num_fields = 1, num_fields
         self._pieces, self._piece = self._sound(blocks), memoryview(b"")
 
     def readable(self) -> bool:
@@ -57,7 +64,7 @@ class SoundLines(io.RawIOBase):
         rest = b""
         for block in blocks:
             data = rest + block
-            if not self._num_fields and data.strip():
+            if self._num_fields is None and data.strip():
                 self._num_fields = _num_fields(data, self._delimiter, self._quoted)
             kept, rest = self._split(data, last=False)
             yield b"".join(kept)

@@ -129,7 +129,8 @@ def _open_csv(
 
     delimiter = csv.delimiter or _DELIMITERS.get(PurePosixPath(stem(file.uri)).suffix, ",")
     quoted = delimiter != "\t" if csv.quoted is None else csv.quoted
-    lines = SoundLines(_line_blocks(source), delimiter, quoted, malformed, whole)
+    num_fields = None if csv.names is None else len(csv.names)
+    lines = SoundLines(_line_blocks(source), delimiter, quoted, malformed, num_fields, whole)
     return pacsv.open_csv(
         pa.PythonFile(lines, "r"),
         pacsv.ReadOptions(column_names=csv.names, block_size=_BLOCK_BYTES),

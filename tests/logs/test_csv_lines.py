@@ -19,7 +19,7 @@ def sound(data: bytes, size: int = 2**20, quoted: bool = True, whole: bool = Tru
         if len(blocks[-1]) >= size:
             blocks.append(b"")
         blocks[-1] += line
-    found = SoundLines(blocks, ",", quoted, malformed, whole).readall()
+    found = SoundLines(blocks, ",", quoted, malformed, whole=whole).readall()
     return found.decode(errors="replace"), malformed
 
 
