@@ -16,6 +16,7 @@ from running import RESULTS, job
 
 from ray_userrep import storage
 from ray_userrep.report.pages.fusion import sentence
+from ray_userrep.training.runs import environment
 
 _HEADS = (
     "--transfer.arms", '["head_only", "frozen_mlp"]', "--transfer.beside_columns", "true", "--transfer.epochs", "16",
@@ -57,7 +58,7 @@ def main() -> None:
     for study in STUDIES:
         tasks |= asked(study, options.data, runs, options.epochs)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "fusion.json").write_text(json.dumps({"tasks": tasks}, indent=1) + "\n")
+    (RESULTS / "fusion.json").write_text(json.dumps({"environment": environment(), "tasks": tasks}, indent=1) + "\n")
 
 
 def asked(study: Study, data: str, runs: str, epochs: float) -> dict[str, Any]:
