@@ -68,8 +68,8 @@ def exists(uri: str) -> bool:
         return filesystem.get_file_info(path).type != pafs.FileType.NotFound
 
 
-def list_files(uri: str, suffix: str = "") -> list[FileEntry]:
-    """All files below a folder, or the file itself, sorted by URI; names that start with `.` or `_` are skipped.
+def list_files(uri: str, suffix: str = "", hidden: bool = False) -> list[FileEntry]:
+    """All files below a folder, or the file itself, sorted by URI; names that start with `.` or `_` only if `hidden`.
 
     Raises:
         UserError: there is nothing at the URI, or it may not be read.
@@ -85,7 +85,7 @@ def list_files(uri: str, suffix: str = "") -> list[FileEntry]:
     return [
         FileEntry(join(absolute(uri), name), size)
         for name, size in found
-        if name.endswith(suffix) and not _is_hidden(name)
+        if name.endswith(suffix) and (hidden or not _is_hidden(name))
     ]
 
 
