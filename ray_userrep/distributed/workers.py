@@ -75,6 +75,8 @@ def _failure_of(trainer: TorchTrainer) -> TrainingFailedError | None:
         trainer.fit()
     except TrainingFailedError as error:
         return error
+    except SystemExit as stop:  # how Ray Train ends its driver when it is interrupted
+        raise KeyboardInterrupt from stop
     return None
 
 

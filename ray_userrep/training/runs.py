@@ -114,7 +114,11 @@ def running(recipe: Recipe, run_uri: str) -> Iterator[None]:
     with Lease(run_uri):
         resumed = open_run(recipe, run_uri)
         print(f"run       {run_uri}{' (resumed)' if resumed else ''}", flush=True)
-        yield
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            stop.add_note(run_uri)  # the command line says how to go on
+            raise
 
 
 def changed(one: Recipe, other: Recipe) -> list[str]:
