@@ -3,12 +3,14 @@
 A job's workflow is imported when its arguments have been read, so that help and wrong options take no time.
 """
 
+import shlex
+import signal
 import sys
 from collections.abc import Sequence
 
 from ray_userrep import __version__, usage
 from ray_userrep.command import Given, Job, read, unknown_job
-from ray_userrep.errors import UserError
+from ray_userrep.errors import Terminated, UserError
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.scale import ScaleConfig
@@ -210,8 +212,9 @@ JOBS = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a job by its name and options; a user's error is one line and exit code 2."""
+    """Run a job by its name and options; a user's error is one line and exit code 2, of SIGINT 130, of SIGTERM 143."""
     name, words = "", list(sys.argv[1:] if argv is None else argv)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         if words and words[0] not in ("--help", "-h", "--version"):
             name = words.pop(0)
@@ -224,9 +227,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print(f"stopped   {_goes_on(name, words, stop)}", file=sys.stderr)
+        sys.exit(143 if isinstance(stop, Terminated) else 130)
     except ModuleNotFoundError as error:
         print(f"error: {_missing(name, error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
+def _goes_on(name: str, words: Sequence[str], stop: KeyboardInterrupt) -> str:
+    """What to type to go on; a run that was begun has left its folder with the interrupt."""
+    run = getattr(stop, "__notes__", [])[:1]
+    rest = list(words)
+    if run and not any(word == "--run" or word.startswith("--run=") for word in rest):
+        rest += ["--run", *run]
+    return f"go on with: {shlex.join(['ray-userrep', name, *rest])}"
 
 
 def job_named(name: str) -> Job:

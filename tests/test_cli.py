@@ -1,5 +1,6 @@
 """The command itself, as a process: fast help, one line for what is wrong, thin files for submission."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,34 @@ ROOT = Path(__file__).parents[1]
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ray_userrep", *words]
     return subprocess.run(command, capture_output=True, text=True)
+
+
+STOPPED = """
+import os, signal, sys, time
+from ray_userrep import cli, command
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.training import runs
+
+def run(given):
+    with runs.running(Recipe(name="small"), sys.argv[2]):
+        os.kill(os.getpid(), int(sys.argv[1]))
+        while True:
+            time.sleep(0.01)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
+cli.JOBS = (command.Job("pretrain", "", run),)
+cli.main(["pretrain", "--seed", "3"])
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_job_that_is_stopped_says_how_to_go_on(tmp_path, number, code):
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, str(int(number)), f"{tmp_path}/run"], capture_output=True, text=True
+    )
+    assert done.returncode == code
+    assert done.stderr == f"stopped   go on with: ray-userrep pretrain --seed 3 --run {tmp_path}/run\n"
+    assert not (tmp_path / "run" / "lease.json").exists()
 
 
 def test_every_job_has_its_file_and_says_what_it_does():

@@ -5,7 +5,9 @@ The cluster is the one that the job was submitted to, or one started here for as
 
 import logging
 import os
+import signal
 import socket
+import threading
 from pathlib import Path
 
 import ray
@@ -26,10 +28,13 @@ def connect() -> None:
     os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     # A submitted job is told its cluster; a dashboard is only worth its start-up time on a cluster that stays.
     address = os.environ.get("RAY_ADDRESS")
+    terminate = signal.getsignal(signal.SIGTERM)
     if address is None:
         ray.init(address=running_here(), include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     else:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)  # Ray puts its own there, which ends without a word
     ray.data.DataContext.get_current().enable_progress_bars = False
     # A stage says in one line what it did; a task's error comes out as itself.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)

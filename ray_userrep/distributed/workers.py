@@ -4,9 +4,8 @@ Checkpoints, records and the encoder go to the run folder from the workers thems
 group, a resumed run and the bare loop all find them in one place; Ray carries only progress back to the caller.
 """
 
-import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +28,7 @@ from ray_userrep.distributed.connection import here, refuse_unshared
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.feed.stream import buckets_held
 from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.callbacks import Sink
 from ray_userrep.training.fit import fit
 
@@ -75,6 +75,8 @@ def _failure_of(trainer: TorchTrainer) -> TrainingFailedError | None:
         trainer.fit()
     except TrainingFailedError as error:
         return error
+    except SystemExit as stop:  # how Ray Train ends its driver when it is interrupted
+        raise KeyboardInterrupt from stop
     return None
 
 
@@ -159,8 +161,27 @@ def _num_workers(recipe: Recipe) -> int | tuple[int, int]:
 
 
 def _cpus_per_worker(recipe: Recipe) -> int:
-    total = int(ray.cluster_resources().get("CPU", os.cpu_count() or 1))
-    return recipe.train.cpus_per_worker or max(1, total // recipe.train.num_workers)
+    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return cpus_per_worker(recipe.train, nodes)
+
+
+def cpus_per_worker(config: TrainConfig, cores_of_nodes: Sequence[int]) -> int:
+    """Cores of a worker: as named, else the most with which all workers find a place on the nodes, at least 1.
+
+    Raises:
+        UserError: no node has as many as are named; a head without cores brings nodes that are not known yet.
+    """
+    named, largest = config.cpus_per_worker, max(cores_of_nodes, default=0)
+    if named is None:
+        fitting = (cores for cores in range(largest, 0, -1) if _places(cores, cores_of_nodes) >= config.num_workers)
+        return next(fitting, 1)
+    if named > largest and all(cores_of_nodes):
+        raise UserError(f"train.cpus_per_worker is {named}, but no node has more than {largest} cores: take fewer")
+    return named
+
+
+def _places(cores: int, cores_of_nodes: Sequence[int]) -> int:
+    return sum(of_node // cores for of_node in cores_of_nodes)
 
 
 def _use_gpu(recipe: Recipe) -> bool:

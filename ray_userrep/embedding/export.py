@@ -53,7 +53,7 @@ def export_vectors(
         UserError: the output folder holds something already; the encoder is of other items, or has no sums to store;
             or what was embedded earlier cannot be brought up to date.
     """
-    if storage.exists(output_uri) and storage.list_files(output_uri):
+    if storage.exists(output_uri) and storage.list_files(output_uri, hidden=True):
         raise UserError(f"output folder {output_uri} is not empty: name another with --output")
     encoder = on_corpus(UserEncoder.from_pretrained(encoder_uri), corpus, text)
     until = _end(corpus)

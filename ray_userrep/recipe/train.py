@@ -81,7 +81,7 @@ class TrainConfig(BaseModel):
         description="go on with as few when nodes are lost, and with more when they are back; none: wait for all",
     )
     cpus_per_worker: int | None = Field(
-        None, ge=1, description="CPU cores of a worker; none: the cluster's, split between the workers"
+        None, ge=1, description="CPU cores of a worker; none: as many as fit all workers on the nodes"
     )
     use_gpu: bool | None = Field(None, description="one GPU a worker; none: when the cluster has enough of them")
     max_failures: int = Field(3, ge=0, description="worker failures survived by restarting from the last checkpoint")

@@ -23,7 +23,7 @@ from ray_userrep.storage.files import (
     write_text,
 )
 from ray_userrep.storage.parquet import parquet_writer, read_parquet, read_schema, write_parquet
-from ray_userrep.storage.uri import absolute, is_local, join
+from ray_userrep.storage.uri import absolute, home, is_local, join, kept
 
 __all__ = [
     "FileEntry",
@@ -33,8 +33,10 @@ __all__ = [
     "delete",
     "download_dir",
     "exists",
+    "home",
     "is_local",
     "join",
+    "kept",
     "list_archive",
     "list_files",
     "open_fs",

@@ -31,6 +31,13 @@ _PIECE = 8 * 2**20  # a stream read without a size is several times slower than 
 _THREADS = 8
 _MORE_ATTEMPTS, _FIRST_PAUSE = 8, 0.1  # half a minute in all
 
+_DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full: make room, or name another place",
+    errno.EDQUOT: "your share of the disk is used up: make room, or name another place",
+    errno.EROFS: "the disk can only be read: name another place",
+    errno.EIO: "the disk fails to read or write",
+}
+
 T = TypeVar("T")
 
 
@@ -68,8 +75,8 @@ def exists(uri: str) -> bool:
         return filesystem.get_file_info(path).type != pafs.FileType.NotFound
 
 
-def list_files(uri: str, suffix: str = "") -> list[FileEntry]:
-    """All files below a folder, or the file itself, sorted by URI; names that start with `.` or `_` are skipped.
+def list_files(uri: str, suffix: str = "", hidden: bool = False) -> list[FileEntry]:
+    """All files below a folder, or the file itself, sorted by URI; names that start with `.` or `_` only if `hidden`.
 
     Raises:
         UserError: there is nothing at the URI, or it may not be read.
@@ -85,7 +92,7 @@ def list_files(uri: str, suffix: str = "") -> list[FileEntry]:
     return [
         FileEntry(join(absolute(uri), name), size)
         for name, size in found
-        if name.endswith(suffix) and not _is_hidden(name)
+        if name.endswith(suffix) and (hidden or not _is_hidden(name))
     ]
 
 
@@ -300,7 +307,8 @@ def user_errors(uri: str) -> Iterator[None]:
     except (NotADirectoryError, IsADirectoryError) as error:
         raise UserError(f"{uri}: a file stands where a folder is needed, or a folder where a file is") from error
     except Exception as error:
-        meaning = s3.meaning(error)
+        number = error.errno if isinstance(error, OSError) else None
+        meaning = _DISK_ERRORS.get(number or 0) or s3.meaning(error)
         if meaning is None:
             raise
         raise UserError(f"{uri}: {meaning}") from error
@@ -342,7 +350,10 @@ def sink(uri: str) -> Iterator[Any]:
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A hidden name in the same folder, gone when the block ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:  # such as below /proc, where no folder can be made
+        raise PermissionError(str(path.parent)) from error
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
         yield temporary

@@ -17,6 +17,28 @@ def absolute(uri: str) -> str:
     return uri.rstrip("/")
 
 
+def home() -> str:
+    """Where a job keeps what was given no place: `USERREP_HOME`, else the working directory.
+
+    That of a submitted job is a copy that Ray deletes; there it is a folder in the user's home on that node.
+    """
+    if named := os.environ.get("USERREP_HOME"):
+        return absolute(named)
+    return os.path.expanduser("~/userrep") if _is_rays(os.getcwd()) else os.getcwd()
+
+
+def kept(uri: str) -> str:
+    """The place that a job writes to; a relative one is meant from `home` where Ray owns the working directory."""
+    path = os.path.expanduser(uri.removeprefix("file://"))
+    if is_local(uri) and not os.path.isabs(path) and _is_rays(os.getcwd()):
+        return join(home(), os.path.normpath(path))
+    return absolute(uri)
+
+
+def _is_rays(folder: str) -> bool:
+    return any(part.startswith("_ray_pkg_") for part in folder.split("/"))
+
+
 def join(uri: str, *parts: str) -> str:
     """A place below another."""
     return "/".join([uri.rstrip("/") if uri != "/" else "", *(part.strip("/") for part in parts)])

@@ -21,6 +21,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.recipe import Recipe
@@ -30,14 +32,21 @@ _RECIPE = "recipe.json"
 _LEASE = "lease.json"
 _LEASE_SECONDS = 60.0
 # What a run is resumed on is not what it learns: these may be others each time.
-_PLACES = ("train.num_workers", "train.min_workers", "train.cpus_per_worker", "train.use_gpu", "train.max_failures")
+_PLACES = (
+    "run",
+    "train.num_workers",
+    "train.min_workers",
+    "train.cpus_per_worker",
+    "train.use_gpu",
+    "train.max_failures",
+)
 _PLACE_GROUPS = ("train.zero.",)
 _PACKAGES = ("ray_userrep", "torch", "ray", "deepspeed", "transformers", "pyarrow", "numpy")
 
 
 def default_run_uri(recipe: Recipe) -> str:
-    """A fresh local folder for a run that was given no name."""
-    return storage.absolute(f"runs/{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}")
+    """A fresh folder for a run that was given no name."""
+    return storage.join(storage.home(), f"runs/{recipe.name}-{datetime.now():%Y%m%d-%H%M%S}")
 
 
 def named_run(recipe: Recipe) -> tuple[Recipe, str]:
@@ -46,7 +55,7 @@ def named_run(recipe: Recipe) -> tuple[Recipe, str]:
     Raises:
         UserError: as `refuse_other`, before any work.
     """
-    run_uri = storage.absolute(recipe.run) if recipe.run else default_run_uri(recipe)
+    run_uri = storage.kept(recipe.run) if recipe.run else default_run_uri(recipe)
     recipe = recipe.model_copy(update={"run": run_uri})
     refuse_other(recipe, run_uri)
     return recipe, run_uri
@@ -62,16 +71,21 @@ def refuse_other(recipe: Recipe, run_uri: str) -> None:
         return
     recipe_uri = storage.join(run_uri, _RECIPE)
     if not storage.exists(recipe_uri):
-        if any(entry.uri != storage.join(run_uri, _LEASE) for entry in storage.list_files(run_uri)):
+        # A process that was killed may have left the beginning of a lease.
+        names = [entry.uri.removeprefix(run_uri).strip("/") for entry in storage.list_files(run_uri, hidden=True)]
+        if any(name != _LEASE and not name.startswith(f".{_LEASE}.") for name in names):
             raise UserError(f"{run_uri} holds files but no run: name another folder with --run")
         return
     if storage.exists(storage.join(run_uri, RESULT)):
         raise UserError(f"run folder {run_uri} holds a finished run: name another with --run")
-    other = Recipe.model_validate_json(storage.read_text(recipe_uri))
+    try:
+        other = Recipe.model_validate(storage.read_object(recipe_uri))
+    except ValidationError as error:
+        raise UserError(f"{recipe_uri} is no recipe of this version: name another run with --run") from error
     if fields := changed(other, recipe):
         raise UserError(
             f"run folder {run_uri} is in use by another recipe (it differs in {', '.join(fields[:5])}): "
-            f"name another with --run, or resume it with --recipe {recipe_uri}"
+            f"name another with --run, or resume it with --recipe {recipe_uri} --run {run_uri}"
         )
 
 
@@ -84,7 +98,8 @@ def open_run(recipe: Recipe, run_uri: str) -> bool:
     refuse_other(recipe, run_uri)
     recipe_uri = storage.join(run_uri, _RECIPE)
     resumed = storage.exists(recipe_uri)
-    storage.write_text(recipe_uri, recipe.model_dump_json(indent=2) + "\n")
+    placeless = recipe.model_copy(update={"run": None})  # a folder that is moved is still this run
+    storage.write_text(recipe_uri, placeless.model_dump_json(indent=2) + "\n")
     storage.write_json(storage.join(run_uri, ENVIRONMENT), environment())
     return resumed
 
@@ -99,7 +114,11 @@ def running(recipe: Recipe, run_uri: str) -> Iterator[None]:
     with Lease(run_uri):
         resumed = open_run(recipe, run_uri)
         print(f"run       {run_uri}{' (resumed)' if resumed else ''}", flush=True)
-        yield
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            stop.add_note(run_uri)  # the command line says how to go on
+            raise
 
 
 def changed(one: Recipe, other: Recipe) -> list[str]:

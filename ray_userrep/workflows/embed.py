@@ -15,7 +15,7 @@ def run_embed(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     config = recipe.embedding
     if config.previous is not None:  # actors have working directories of their own
         config = config.model_copy(update={"previous": storage.absolute(config.previous)})
-    output_uri = storage.absolute(output_uri)
+    output_uri = storage.kept(output_uri)
     summary = export_vectors(storage.absolute(encoder_uri), corpus, output_uri, config, recipe.text)
     print(f"vectors   {summary['users']:,} users, width {summary['width']}")
     if config.previous is not None:

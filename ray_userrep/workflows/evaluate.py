@@ -36,7 +36,7 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     Raises:
         UserError: the folder has a result, or as `measure`.
     """
-    folder = storage.absolute(output_uri)
+    folder = storage.kept(output_uri)
     result_uri = storage.join(folder, RESULT)
     if storage.exists(result_uri):
         raise UserError(f"{result_uri} is there already: name another folder with --output")

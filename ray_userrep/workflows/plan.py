@@ -13,7 +13,7 @@ def run_plan(recipe: Recipe, config: PlanConfig) -> Result:
     result = {"job": "plan", "recipe": recipe.model_dump(mode="json"), "plan": config.model_dump()} | found
     print(capacity_table(found))
     if recipe.run is not None:
-        uri = storage.join(storage.absolute(recipe.run), "plan.json")
+        uri = storage.join(storage.kept(recipe.run), "plan.json")
         storage.write_json(uri, result)
         print(f"plan      {uri}")
     return result

@@ -55,6 +55,8 @@ def open_or_prepare(recipe: Recipe) -> Corpus:
 
 def _open_or_prepare(recipe: Recipe) -> Corpus:
     named = recipe.corpus.uri and storage.absolute(recipe.corpus.uri)
+    if named and newest_version(named) is None:  # one that was submitted with the job is read, another is kept
+        named = storage.kept(str(recipe.corpus.uri))
     _refuse_unnamed(recipe)
     there = named is not None and newest_version(named) is not None
     if named and there and (recipe.logs.uri is None or recipe.corpus.version is not None):
@@ -81,6 +83,6 @@ def _refuse_unnamed(recipe: Recipe) -> None:
 
 
 def default_uri(recipe: Recipe, logs: Logs) -> str:
-    """A local folder named by what goes in, so that the same log is prepared once."""
+    """A folder named by what goes in, so that the same log is prepared once."""
     key = json.dumps([logs.uri, logs.fingerprint, recipe.corpus.model_dump(exclude={"uri", "append", "version"})])
-    return storage.absolute(f"corpora/{logs.reader}-{hashlib.sha256(key.encode()).hexdigest()[:8]}")
+    return storage.join(storage.home(), f"corpora/{logs.reader}-{hashlib.sha256(key.encode()).hexdigest()[:8]}")

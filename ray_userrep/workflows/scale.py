@@ -62,7 +62,7 @@ def run_scale(recipe: Recipe, config: ScaleConfig) -> Result:
         UserError: the folder holds another study, or a point of this one is refused or fails.
     """
     recipe = fixed(recipe, config)
-    folder = storage.absolute(recipe.run) if recipe.run else runs.default_run_uri(recipe)
+    folder = storage.kept(recipe.run) if recipe.run else runs.default_run_uri(recipe)
     connect()
     refuse_unshared(folder, "run", "--run")
     with Watch() as watch:

@@ -12,7 +12,7 @@ from ray_userrep.report.results import Result
 def run_synthesize(config: SyntheticConfig, output_uri: str) -> Result:
     """Write the log and say what the least possible loss is, and where the log lies."""
     connect()
-    uri = storage.absolute(output_uri)
+    uri = storage.kept(output_uri)
     refuse_unshared(uri, "log", "--output")
     began = time.perf_counter()
     description = synthesize(config, uri)

@@ -2,8 +2,24 @@
 
 import pytest
 
-from ray_userrep.distributed.workers import fit_distributed
+from ray_userrep.distributed.workers import cpus_per_worker, fit_distributed
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.train import TrainConfig
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "cores"),
+    [([2, 2], 1, 2), ([8], 2, 4), ([8, 3], 3, 3), ([0, 4], 1, 4), ([1], 3, 1), ([0], 2, 1)],
+)
+def test_a_worker_gets_what_one_node_can_give(nodes, workers, cores):
+    assert cpus_per_worker(TrainConfig(num_workers=workers), nodes) == cores
+
+
+def test_what_no_node_has_is_refused_unless_nodes_are_still_to_come():
+    config = TrainConfig(cpus_per_worker=6)
+    with pytest.raises(UserError, match=r"train\.cpus_per_worker is 6, but no node has more than 4 cores"):
+        cpus_per_worker(config, [4, 4])
+    assert cpus_per_worker(config, [0]) == cpus_per_worker(config, [0, 4]) == 6
 
 
 @pytest.mark.system

@@ -31,6 +31,33 @@ def test_a_folder_of_something_else_is_not_written_into(recipe, tmp_path):
         runs.refuse_other(recipe(), str(tmp_path))
 
 
+def test_hidden_files_are_something_else_too(recipe, tmp_path):
+    (tmp_path / ".thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="holds files but no run"):
+        runs.refuse_other(recipe(), str(tmp_path))
+
+
+def test_a_run_that_was_moved_goes_on_where_it_is(recipe, tmp_path):
+    runs.open_run(recipe(run=f"{tmp_path}/run"), f"{tmp_path}/run")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert runs.open_run(recipe(run=f"{tmp_path}/moved"), f"{tmp_path}/moved") is True
+    assert str(tmp_path) not in storage.read_text(f"{tmp_path}/moved/recipe.json")
+
+
+def test_a_submitted_job_writes_nothing_where_ray_deletes_it(recipe, tmp_path, monkeypatch):
+    package = tmp_path / "working_dir_files" / "_ray_pkg_0123"
+    package.mkdir(parents=True)
+    monkeypatch.chdir(package)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("USERREP_HOME", raising=False)
+    assert runs.default_run_uri(recipe()).startswith(f"{tmp_path}/home/userrep/runs/small-")
+    assert storage.kept("runs/a") == f"{tmp_path}/home/userrep/runs/a" and storage.kept("s3://b/a/") == "s3://b/a"
+    monkeypatch.setenv("USERREP_HOME", "s3://bucket/kept/")
+    assert runs.default_run_uri(recipe()).startswith("s3://bucket/kept/runs/small-")
+    monkeypatch.chdir(tmp_path)
+    assert storage.kept("runs/a") == f"{tmp_path}/runs/a"
+
+
 def test_a_live_process_keeps_its_run_and_a_dead_one_does_not(tmp_path):
     uri = str(tmp_path / "run")
     with runs.Lease(uri):
