@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from ray_userrep import recipes
-from ray_userrep.errors import UserError
+from ray_userrep.errors import UserError, refuse_secrets
 from ray_userrep.recipe.fields import ALIASES, config_of, validated, with_texts
 from ray_userrep.recipe.recipe import Recipe
 
@@ -61,6 +61,7 @@ def read(job: Job, argv: Sequence[str], others: Sequence[Job] = ()) -> Given:
         if not words or words[0].startswith("--"):
             raise UserError(f"{job.name} needs {job.place}: ray-userrep {job.name} {job.place}; see --help")
         own[job.place] = words.pop(0)
+        refuse_secrets(own[job.place], job.place)
     options = _options(words)
     own |= {name: options.pop(name) for name in job.own if name in options}
     if missing := [name for name in job.own if name not in own]:
@@ -116,6 +117,7 @@ def _options(argv: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--{name} is given twice: which one is meant?")
         if not value.strip():
             raise UserError(f"--{name} is empty: is a variable unset?")
+        refuse_secrets(value, f"--{name}")
         places.add(ALIASES.get(name, name))
         options[name] = value
     return options

@@ -11,6 +11,27 @@ from ray_userrep.recipe.objective import SampledSoftmaxConfig
 from ray_userrep.recipe.scale import ScaleConfig
 
 
+@pytest.mark.parametrize(
+    ("value", "refused"),
+    [
+        ("s3://AKIA:abc/def+x@bucket/log", True),
+        ("https://me:pw@host/log.csv", True),
+        ('{"uri": "s3://k:s@b"}', True),
+        ("s3://bucket/a:b/c", False),
+        ("sftp://me@host/log", False),
+        ("http://host:8080/a@b", False),
+        ("logs/a:b@c.csv", False),
+    ],
+)
+def test_credentials_in_an_address_are_refused_and_not_repeated(value, refused):
+    if not refused:
+        assert parse(["--logs", value]).logs.uri == value
+        return
+    with pytest.raises(UserError, match="holds credentials") as caught:
+        parse(["--logs", value])
+    assert value not in str(caught.value) and "abc" not in str(caught.value)
+
+
 def test_fields_and_aliases_are_set_by_path():
     recipe = parse(
         ["--recipe", "sasrec", "--logs", "s3://bucket/log", "--reader", "movielens", "--train.num_workers", "8",

@@ -12,10 +12,12 @@ from sklearn.manifold import TSNE
 
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences, sequences_of
 from ray_userrep.evaluation.profile import Features, read_vectors
 
 _MAP_USERS, _ITEMS_SHOWN, _NEIGHBOURS = 1000, 6, 5
+_FEWEST_USERS = 5  # fewer make no map
 
 
 def nearest_items(encoder: UserEncoder) -> dict[str, list[tuple[str, float]]]:
@@ -50,6 +52,8 @@ def map_of_users(corpus: Corpus, encoder: UserEncoder) -> dict[str, Any] | None:
     try:
         ids, vectors_UD = _vectors_of_some(corpus, encoder)
         xy_U2 = _plane(vectors_UD)
+    except UserError as error:
+        return found | {"failed": str(error)}
     except Exception as error:  # a picture's input is worth less than the result that it stands beside
         return found | {"failed": f"{type(error).__name__}: {error}"}
     return found | {"xy": xy_U2.round(3).tolist(), "labels": [str(label_of.get(user)) for user in ids]}
@@ -63,13 +67,21 @@ def _plane(vectors_UD: Features) -> Features:
 
 
 def _vectors_of_some(corpus: Corpus, encoder: UserEncoder) -> tuple[list[Any], Features]:
-    """Vectors of users with at least five interactions, so many as the map shows."""
+    """Vectors of users with at least five interactions, so many as the map shows.
+
+    Raises:
+        UserError: they are too few for a map.
+    """
     ids: list[Any] = []
     histories: list[Sequences] = []
     for number in corpus.buckets():
         bucket = corpus.bucket(number, encoder.side_columns)
-        share = _MAP_USERS // corpus.manifest.num_buckets
-        rows = np.flatnonzero(bucket.lengths_U >= 5)[:share]
+        share = -(-_MAP_USERS // corpus.manifest.num_buckets)
+        rows = np.flatnonzero(bucket.lengths_U >= 5)[: min(share, _MAP_USERS - len(ids))]
         ids += bucket.user_ids.take(rows).to_pylist()
         histories.append(sequences_of(bucket).take(rows))
+        if len(ids) == _MAP_USERS:
+            break
+    if len(ids) < _FEWEST_USERS:
+        raise UserError(f"only {len(ids)} users have five interactions")
     return ids, read_vectors(encoder, Sequences.concat(histories))

@@ -23,7 +23,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from ray_userrep.errors import UserError
+from ray_userrep.errors import UserError, refuse_secrets
 from ray_userrep.storage import archives, s3
 from ray_userrep.storage.uri import absolute, is_local, join, s3_parts
 
@@ -54,6 +54,7 @@ def open_fs(uri: str) -> tuple[pafs.FileSystem, str]:
     Raises:
         UserError: nothing here reads this scheme.
     """
+    refuse_secrets(uri, "an address")
     archive, member = archives.split(uri)
     if member:
         filesystem, path = open_fs(archive)

@@ -2,7 +2,7 @@
 
 import os
 
-from ray_userrep.errors import UserError
+from ray_userrep.errors import UserError, refuse_secrets
 
 
 def is_local(uri: str) -> bool:
@@ -12,6 +12,7 @@ def is_local(uri: str) -> bool:
 
 def absolute(uri: str) -> str:
     """The same place independent of the working directory; other schemes stay as they are, less a final slash."""
+    refuse_secrets(uri, "an address")
     if is_local(uri):
         return os.path.abspath(os.path.expanduser(uri.removeprefix("file://")))
     return uri.rstrip("/")

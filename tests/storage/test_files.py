@@ -32,8 +32,8 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_or_unwritable_disk_is_one_clear_line():
-    full = pytest.raises(UserError, match=r"/dev/full: the disk is full")
-    with full, storage.user_errors("/dev/full"), open("/dev/full", "wb", buffering=0) as file:
+    refused = pytest.raises(UserError, match="/dev/full: the disk is full")
+    with refused, storage.user_errors("/dev/full"), open("/dev/full", "wb", buffering=0) as file:
         file.write(b"x")
     with pytest.raises(UserError, match=r"/proc/run/lease\.json: no permission to read or write here"):
         storage.write_bytes("/proc/run/lease.json", b"{}")
