@@ -207,5 +207,5 @@ def test_exact_types_of_whole_numbers_are_read() -> None:
     assert times(pa.array([1_704_153_600]).cast(pa.decimal128(38, 0))) == [moment]
     assert times(pa.array([20_240_102]), formats=("%Y%m%d",)) == [moment]
     with pytest.raises(UserError, match=r"'t' of f is float, in which times from 2\*\*24 on are rounded: store"):
-        times(pa.array([1_704_153_600], pa.float32()))
+        times(pa.array([1_704_153_600.0], pa.float32()))
     assert times(pa.array([19_724.0], pa.float32()), "d") == [moment]
