@@ -43,7 +43,7 @@ class ColumnMapping:
     """How source columns become canonical ones.
 
     `columns` maps canonical to source names; `user_type` and `item_type` are int64 or string; `formats` are the
-    spellings of text timestamps, tried in order.
+    spellings of text timestamps, tried in order; numbers count from the day `timestamp_origin` after 1970-01-01.
     """
 
     columns: dict[str, str]
@@ -51,6 +51,12 @@ class ColumnMapping:
     item_type: pa.DataType
     timestamp_unit: str = "s"
     timestamp_formats: tuple[str, ...] = (ISO,)
+    timestamp_origin: int = 0
+
+    def times(self, values: pa.ChunkedArray, file: str) -> pa.ChunkedArray:
+        """The times of a file's column, null where none can be read."""
+        column, formats = self.columns["timestamp"], self.timestamp_formats
+        return parse_timestamps(values, self.timestamp_unit, formats, column, file, self.timestamp_origin)
 
     @property
     def optional(self) -> list[str]:
@@ -86,9 +92,7 @@ def canonicalise(
     found = {name: valid_text(values) for name, values in source.items()}
     users, no_user = _ids(found["user_id"], mapping.user_type, mapping.columns["user_id"], file)
     items, no_item = _ids(found["item_id"], mapping.item_type, mapping.columns["item_id"], file)
-    times = parse_timestamps(
-        found["timestamp"], mapping.timestamp_unit, mapping.timestamp_formats, mapping.columns["timestamp"], file
-    )
+    times = mapping.times(found["timestamp"], file)
     rows = pa.array(np.arange(first_row, first_row + raw.num_rows, dtype=np.int64))
     optional = [
         _optional(found.get(name), OPTIONAL[name], raw.num_rows, mapping.columns[name], file)

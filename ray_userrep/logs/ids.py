@@ -1,8 +1,11 @@
 """Ids as the source has them: int64 or text, exactly, never by way of a float.
 
 The type of an id column is settled once for the whole log, from the first rows of every file; a later value that does
-not fit stops the job rather than change what an id means.
+not fit stops the job rather than change what an id means. Whatever the format, an id that is empty, blank or written as
+NA, null, NaN or None is none: the one user that they would make has thousands of other people's rows.
 """
+
+import re
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +17,9 @@ _WHOLE = r"^-?(0|[1-9]\d{0,18})$"  # no leading zeros: 007 is text
 _WHOLE_OR_FLOAT = r"^-?(0|[1-9]\d{0,18})(\.0*)?$"
 _NUMBER = r"^-?(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d+)?$"
 _EXACT = 2**53  # from here on neighbouring whole numbers share a float
+_EXACT_BITS = {16: 11, 32: 24, 64: 53}
+_NONE = r"^([ \t]*|NULL|null|NaN|nan|None|NA|N/A|<NA>|\\N)$"
+_BEYOND = re.compile(r"-?[1-9]\d{18,}")
 _UTF8 = (
     r"^(?:[\x00-\x7F]|[\xC2-\xDF][\x80-\xBF]|\xE0[\xA0-\xBF][\x80-\xBF]|[\xE1-\xEC\xEE\xEF][\x80-\xBF]{2}"
     r"|\xED[\x80-\x9F][\x80-\xBF]|\xF0[\x90-\xBF][\x80-\xBF]{2}|[\xF1-\xF3][\x80-\xBF]{3}"
@@ -42,11 +48,27 @@ def valid_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
         return pc.if_else(valid, values, pa.scalar(None, pa.binary())).cast(pa.string())
 
 
+def named(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text, null where a writer says that there is none."""
+    return pc.if_else(pc.match_substring_regex(text, _NONE), pa.scalar(None, text.type), text)
+
+
+def _exact_bound(kind: pa.DataType) -> float:
+    """From where on neighbouring whole numbers share a float of this kind."""
+    return 2.0 ** _EXACT_BITS[kind.bit_width]
+
+
+def _digits(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Decimal numbers as text, without the zeros after their point."""
+    return pc.replace_substring_regex(values.cast(pa.string()), r"\.0*$", "")
+
+
 def inexact(values: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray | None:
     """Where floats, or text that was a float once, hold no id exactly; None where that is nowhere."""
     if pa.types.is_floating(values.type):
+        bound = _exact_bound(values.type)
         values = values.cast(pa.float64())
-        whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), float(_EXACT)))
+        whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), bound))
         found = pc.invert(pc.or_(whole, pc.is_nan(values)))
     elif is_text(values.type) and target == pa.int64():
         if pc.all(pc.match_substring_regex(values, _WHOLE)).as_py() is not False:
@@ -74,9 +96,8 @@ def id_type(values: pa.ChunkedArray, column: str, file: str) -> pa.DataType:
     kind = values.type
     if values.null_count == len(values):
         return pa.null()
-    if is_text(kind):
-        text = values.cast(pa.string())
-        filled = text.filter(pc.not_equal(text, ""))
+    if is_text(kind) or pa.types.is_decimal(kind):
+        filled = named(values.cast(pa.string()) if is_text(kind) else _digits(values)).drop_null()
         if len(filled) == 0:
             return pa.null()
         return pa.int64() if pc.all(pc.match_substring_regex(filled, _NUMBER)).as_py() else pa.string()
@@ -86,7 +107,7 @@ def id_type(values: pa.ChunkedArray, column: str, file: str) -> pa.DataType:
 
 
 def convert_ids(values: pa.ChunkedArray, target: pa.DataType, column: str, file: str) -> pa.ChunkedArray:
-    """The ids as `target` (int64 or string); empty text becomes null.
+    """The ids as `target` (int64 or string); text that says that there is none becomes null.
 
     Raises:
         UserError: a value cannot be held exactly.
@@ -96,9 +117,8 @@ def convert_ids(values: pa.ChunkedArray, target: pa.DataType, column: str, file:
         return pa.chunked_array([pa.nulls(len(values), target)])
     if pa.types.is_floating(kind):
         values = _whole_floats(values, column, file)
-    elif is_text(kind):
-        values = values.cast(pa.string())
-        values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+    elif is_text(kind) or pa.types.is_decimal(kind):
+        values = named(values.cast(pa.string()) if is_text(kind) else _digits(values))
         return _parse(values, column, file) if target == pa.int64() else values
     elif not pa.types.is_integer(kind):
         raise OtherSchema(f"column {column!r} of {file} is {kind}: ids are text or whole numbers")
@@ -106,11 +126,12 @@ def convert_ids(values: pa.ChunkedArray, target: pa.DataType, column: str, file:
 
 
 def _whole_floats(values: pa.ChunkedArray, column: str, file: str) -> pa.ChunkedArray:
+    source, bound = values, _exact_bound(values.type)
     values = values.cast(pa.float64())
     values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
-    bad = pc.or_(pc.not_equal(values, pc.floor(values)), pc.greater_equal(pc.abs(values), float(_EXACT)))
+    bad = pc.or_(pc.not_equal(values, pc.floor(values)), pc.greater_equal(pc.abs(values), bound))
     if pc.any(bad).as_py():
-        _refuse(values.filter(bad), column, file)
+        _refuse(source.filter(bad), column, file)
     return values.cast(pa.int64())
 
 
@@ -133,11 +154,17 @@ def _cast(values: pa.ChunkedArray, target: pa.DataType, column: str, file: str) 
     try:
         return values.cast(target)
     except pa.ArrowInvalid as error:
-        raise UserError(f"column {column!r} of {file} holds an id beyond int64: {error}") from error
+        raise UserError(
+            f"column {column!r} of {file} holds an id beyond int64: {error}; set logs.ids string to read all of them as text"
+        ) from error
 
 
 def _refuse(bad: pa.ChunkedArray, column: str, file: str) -> None:
     value = bad[0].as_py()
+    if isinstance(value, str) and _BEYOND.fullmatch(value):
+        raise UserError(
+            f"column {column!r} of {file} holds an id beyond int64: {value}; set logs.ids string to read all of them as text"
+        )
     if isinstance(value, float) or pc.all(pc.match_substring_regex(bad.slice(0, 1), _NUMBER)).as_py():
         raise UserError(inexact_message(bad, column, file))
     raise UserError(
@@ -148,7 +175,8 @@ def _refuse(bad: pa.ChunkedArray, column: str, file: str) -> None:
 
 def inexact_message(bad: pa.ChunkedArray, column: str, file: str) -> str:
     """Why the first of some floats is refused."""
+    bits = _EXACT_BITS[bad.type.bit_width] if pa.types.is_floating(bad.type) else 53
     return (
-        f"column {column!r} of {file} holds {bad[0].as_py()!r} as an id: a float with a fraction or at least 2**53 is "
+        f"column {column!r} of {file} holds {bad[0].as_py()!r} as an id: a float with a fraction or at least 2**{bits} is "
         f"not exact; write whole numbers or text, or set logs.ids string for a text file"
     )

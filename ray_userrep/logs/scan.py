@@ -6,6 +6,7 @@ is marked for the quarantine. Ids that are numbers in one file and text in anoth
 same ids.
 """
 
+import datetime as dt
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,15 +23,17 @@ from ray_userrep.logs.damage import EMPTY_FILE, DamagedFile, OtherSchema
 from ray_userrep.logs.files import Columns, FilePart, preview_rows
 from ray_userrep.logs.hive import folder_values, refuse_range
 from ray_userrep.logs.ids import convert_ids, id_type, inexact, inexact_message, valid_text
+from ray_userrep.logs.plausible import cure, doubt, is_rounded, is_small
 from ray_userrep.logs.reading import LogLayout, Piece, Scan, refusal_of, require, source_columns, with_folders
 from ray_userrep.logs.rejection import is_missing
-from ray_userrep.logs.times import parse_timestamps
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _THREADS = 16
 _ON_DRIVER = 1024  # files that are looked at without Ray
 _FILES_PER_TASK = 256
+_SAMPLE = 100  # times of a file
+_EPOCH = dt.date(1970, 1, 1)
 
 
 class _Seen(NamedTuple):
@@ -44,7 +47,8 @@ class _Seen(NamedTuple):
     rows: int = 0
     user_type: pa.DataType = pa.null()
     item_type: pa.DataType = pa.null()
-    num_times: int = 0
+    span: tuple[float, float] | None = None  # of the times, in seconds since 1970
+    times: tuple[str, ...] = ()
     odd_time: str | None = None
 
 
@@ -55,7 +59,7 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: LogLayout, first_fi
 
     Raises:
         UserError: no rows; a column is missing or of a wrong type; ids of mixed type; no time can be read; days are
-            wanted of a log without times.
+            wanted of a log without times; times are in 1970 or in the future.
     """
     if not layout.timed and files:
         refuse_range(config, files[0].uri)
@@ -66,6 +70,8 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: LogLayout, first_fi
         refused = next((one.error for one in seen if one.error is not None), None)
         raise UserError(refused or f"the log is empty: no rows in {_some(files)}")
     _require_times(good, mapping)
+    if layout.timed and config.timestamp_origin is None:
+        _refuse_unlikely(good, mapping)
     there = {name for one in good for name in (*one.columns, *folder_values(one.file.uri))}
     _require_mapped(config, there)
     kept = {name: column for name, column in mapping.columns.items() if column in there}
@@ -90,7 +96,8 @@ def _wanted(config: LogsConfig, files: list[FileEntry], layout: LogLayout) -> Co
     if config.side_columns is not None:
         columns = {name: column for name, column in columns.items() if name in (*REQUIRED, *config.side_columns)}
     formats = layout.formats if config.timestamp_format is None else (config.timestamp_format,)
-    return ColumnMapping(columns, pa.string(), pa.string(), config.timestamp_unit, formats)
+    origin = ((config.timestamp_origin or _EPOCH) - _EPOCH).days
+    return ColumnMapping(columns, pa.string(), pa.string(), config.timestamp_unit, formats, origin)
 
 
 def _look_at(files: list[FileEntry], one: "partial[_Seen | UserError]") -> list[_Seen]:
@@ -143,7 +150,7 @@ def _first_rows(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_
     first = with_folders(found.head, folders)
     user, item, time = (mapping.columns[name] for name in REQUIRED)
     raw_times = valid_text(first[time])
-    times = parse_timestamps(raw_times, mapping.timestamp_unit, mapping.timestamp_formats, time, file.uri)
+    times = mapping.times(raw_times, file.uri)
     odd = raw_times.filter(pc.and_(pc.is_null(times), pc.invert(is_missing(raw_times))))
     return _Seen(
         file=file,
@@ -152,9 +159,15 @@ def _first_rows(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_
         rows=first.num_rows,
         user_type=_id_type(first[user], user, file, ids_are_text),
         item_type=_id_type(first[item], item, file, ids_are_text),
-        num_times=len(times) - times.null_count,
+        span=_span(times),
+        times=tuple(str(value) for value in raw_times.filter(pc.is_valid(times)).slice(0, _SAMPLE)),
         odd_time=str(odd[0]) if len(odd) else None,
     )
+
+
+def _span(times: pa.ChunkedArray) -> tuple[float, float] | None:
+    bounds = pc.min_max(times.cast(pa.int64())).as_py()
+    return None if bounds["min"] is None else (bounds["min"] / 10**6, bounds["max"] / 10**6)
 
 
 def _id_type(values: pa.ChunkedArray, column: str, file: FileEntry, is_text: bool) -> pa.DataType:
@@ -177,11 +190,37 @@ def _id_type(values: pa.ChunkedArray, column: str, file: FileEntry, is_text: boo
 
 def _require_times(seen: list[_Seen], mapping: ColumnMapping) -> None:
     odd = next((one for one in seen if one.odd_time is not None), None)
-    if odd is not None and not any(one.num_times for one in seen):
+    if odd is not None and odd.odd_time is not None and not any(one.span for one in seen):
+        likely = cure(odd.odd_time)
         raise UserError(
             f"no timestamp can be read: column {mapping.columns['timestamp']!r} of {odd.file.uri} holds, for example, "
-            f"{odd.odd_time!r}; say how it is written: logs.timestamp_format for text, logs.timestamp_unit for numbers"
+            f"{odd.odd_time!r}; "
+            + (f"set {likely}, " if likely else "say how it is written: ")
+            + "logs.timestamp_format for text, logs.timestamp_unit for numbers"
         )
+
+
+def _refuse_unlikely(seen: list[_Seen], mapping: ColumnMapping) -> None:
+    """Refuse times that a wrong unit explains best; warn where they may be an order."""
+    spans = [one.span for one in seen if one.span is not None]
+    if not spans:
+        return
+    latest, first = max(span[1] for span in spans), next(one for one in seen if one.times)
+    odd = doubt(min(span[0] for span in spans), latest)
+    if odd is None and is_rounded([text for one in seen for text in one.times]):
+        raise UserError(
+            f"column {mapping.columns['timestamp']!r} of {first.file.uri} holds rounded numbers, for example "
+            f"{first.times[0]!r}: write them out in full"
+        )
+    if odd is None:
+        return
+    told = f"{odd}: column {mapping.columns['timestamp']!r} of {first.file.uri} holds, for example, {first.times[0]!r}"
+    if is_small(latest):
+        print(f"warning   {told}; they are taken for an order", flush=True)
+        return
+    likely = cure(first.times[0])
+    cures = f"set {likely}" if likely else "say how it is written: logs.timestamp_format for text, logs.timestamp_unit"
+    raise UserError(f"{told}; {cures}; where it is meant so, set logs.timestamp_origin 1970-01-01")
 
 
 def _require_mapped(config: LogsConfig, there: set[str]) -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-TimestampUnit = Literal["s", "ms", "us", "ns"]
+TimestampUnit = Literal["d", "s", "ms", "us", "ns"]
 SideColumn = Literal["domain", "event", "category", "rating", "price"]
 
 
@@ -25,7 +25,10 @@ class LogsConfig(BaseModel):
         description='canonical -> source column, e.g. {"user_id": "InvoiceNo"}; the default is the names the '
         "reader knows",
     )
-    timestamp_unit: TimestampUnit = Field("s", description="unit of integer timestamps since 1970")
+    timestamp_unit: TimestampUnit = Field("s", description="unit of timestamps that are numbers; d: days")
+    timestamp_origin: dt.date | None = Field(
+        None, description="day from which numbers count; none: 1970-01-01; spreadsheets count days from 1899-12-30"
+    )
     timestamp_format: str | None = Field(None, description="strptime format of text timestamps; none: ISO 8601")
     ids: Literal["auto", "string"] = Field(
         "auto",

@@ -123,10 +123,11 @@ def test_bytes_are_ids_exactly_where_they_are_text(items: list[bytes]) -> None:
         raw = pa.table({"u": [1] * len(items), "i": column, "t": [1] * len(items), "what": column})
         table = canonicalise(raw, mapping(event="what"), "f", 0)
         expected = [text(value) for value in items]
-        assert table["item_id"].to_pylist() == [value or None for value in expected]
+        filled = [value and (value.strip(" \t") and value) for value in expected]
+        assert table["item_id"].to_pylist() == [value or None for value in filled]
         assert table["event"].to_pylist() == expected
         reasons = {None: "invalid_text", "": "missing_item"}
-        assert table["reason"].to_pylist() == [reasons.get(value) for value in expected]
+        assert table["reason"].to_pylist() == [reasons.get(value) for value in filled]
 
 
 @given(st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)))
@@ -175,3 +176,36 @@ def test_what_is_no_time_is_null(values: pa.Array) -> None:
     assert found.type == TIMESTAMP
     unusable = [moment is None or moment < EPOCH for moment in found.to_pylist()]
     assert all(unusable)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2024-01-02 21:39:04 UTC", dt.datetime(2024, 1, 2, 21, 39, 4)),
+        (" 2024-01-02T21:39:04,5 GMT", dt.datetime(2024, 1, 2, 21, 39, 4, 500_000)),
+        ("2023-12-31T24:00:00", dt.datetime(2024, 1, 1)),
+        ("2024-02-28 24:00+01:00", dt.datetime(2024, 2, 28, 23)),
+        ("2024-01-01T24:00:01", None),
+        ("1.704231544e+09", dt.datetime(2024, 1, 2, 21, 39, 4)),
+        (" +1704231544 ", dt.datetime(2024, 1, 2, 21, 39, 4)),
+        ("1E9", dt.datetime(2001, 9, 9, 1, 46, 40)),
+    ],
+)
+def test_other_spellings(text: str, expected: dt.datetime | None) -> None:
+    assert times(pa.array([text, None])) == [expected and expected.replace(tzinfo=UTC), None]
+
+
+def test_days_count_from_the_origin() -> None:
+    expected = [dt.datetime(2024, 1, 2, 12, tzinfo=UTC)]
+    for values, origin in (([19_724.5], 0), ([45_293.5], -25_569), (["45293.5"], -25_569)):
+        column = pa.chunked_array([values])
+        assert parse_timestamps(column, "d", (ISO,), "t", "f", origin).to_pylist() == expected
+
+
+def test_exact_types_of_whole_numbers_are_read() -> None:
+    moment = dt.datetime(2024, 1, 2, tzinfo=UTC)
+    assert times(pa.array([1_704_153_600]).cast(pa.decimal128(38, 0))) == [moment]
+    assert times(pa.array([20_240_102]), formats=("%Y%m%d",)) == [moment]
+    with pytest.raises(UserError, match=r"'t' of f is float, in which times from 2\*\*24 on are rounded: store"):
+        times(pa.array([1_704_153_600.0], pa.float32()))
+    assert times(pa.array([19_724.0], pa.float32()), "d") == [moment]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.ids import convert_ids, id_type
+from ray_userrep.logs.ids import convert_ids, id_type, inexact
 from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import list_files
@@ -82,10 +82,35 @@ def test_inexact_floats_are_refused_by_name(values: list) -> None:
         convert_ids(column, id_type(column, "customer", "log.csv"), "customer", "log.csv")
 
 
-@pytest.mark.parametrize("values", [[2**63], ["9223372036854775808"]])
+def test_a_small_float_is_exact_for_smaller_numbers() -> None:
+    column = pa.chunked_array([pa.array([2.0**24 - 1, None], pa.float32())])
+    assert convert_ids(column, id_type(column, "u", "f"), "u", "f").to_pylist() == [2**24 - 1, None]
+    large = pa.chunked_array([pa.array([2.0**24, 1.0], pa.float32())])
+    assert inexact(large, pa.int64()).to_pylist() == [True, False]
+    with pytest.raises(UserError, match=r"or at least 2\*\*24 is not exact"):
+        convert_ids(large, pa.int64(), "u", "f")
+
+
+def test_whole_decimals_are_ids() -> None:
+    column = pa.chunked_array([pa.array([2**53 + 1, None, 7]).cast(pa.decimal128(38, 0))])
+    assert id_type(column, "u", "f") == pa.int64()
+    assert convert_ids(column, pa.int64(), "u", "f").to_pylist() == [2**53 + 1, None, 7]
+    assert convert_ids(column, pa.string(), "u", "f").to_pylist() == [str(2**53 + 1), None, "7"]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
+def test_words_for_nothing_are_no_user(tmp_path: Path, kind: str) -> None:
+    nothing = ["", " ", "NA", "N/A", "<NA>", "null", "NULL", "nan", "NaN", "None", "\\N"]
+    write(tmp_path, kind, [*nothing, "7"], [*range(len(nothing)), 1])
+    table = read(tmp_path)
+    assert table["user_id"].to_pylist() == [None] * len(nothing) + [7]
+    assert table["reason"].to_pylist() == ["missing_user"] * len(nothing) + [None]
+
+
+@pytest.mark.parametrize("values", [[2**63], ["9223372036854775808"], ["12345678901234567890"]])
 def test_whole_numbers_beyond_int64_are_refused(values: list) -> None:
     column = pa.chunked_array([pa.array(values, pa.uint64() if isinstance(values[0], int) else pa.string())])
-    with pytest.raises(UserError, match="beyond int64"):
+    with pytest.raises(UserError, match="beyond int64: .*set logs.ids string"):
         convert_ids(column, pa.int64(), "u", "f")
 
 
