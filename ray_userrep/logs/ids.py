@@ -155,7 +155,7 @@ def _cast(values: pa.ChunkedArray, target: pa.DataType, column: str, file: str) 
         return values.cast(target)
     except pa.ArrowInvalid as error:
         raise UserError(
-            f"column {column!r} of {file} holds an id beyond int64: {error}; set logs.ids string to read all of them as text"
+            f"column {column!r} of {file} holds an id beyond int64: {error}; set logs.ids string to read all as text"
         ) from error
 
 
@@ -163,7 +163,7 @@ def _refuse(bad: pa.ChunkedArray, column: str, file: str) -> None:
     value = bad[0].as_py()
     if isinstance(value, str) and _BEYOND.fullmatch(value):
         raise UserError(
-            f"column {column!r} of {file} holds an id beyond int64: {value}; set logs.ids string to read all of them as text"
+            f"column {column!r} of {file} holds an id beyond int64: {value}; set logs.ids string to read all as text"
         )
     if isinstance(value, float) or pc.all(pc.match_substring_regex(bad.slice(0, 1), _NUMBER)).as_py():
         raise UserError(inexact_message(bad, column, file))
@@ -177,6 +177,6 @@ def inexact_message(bad: pa.ChunkedArray, column: str, file: str) -> str:
     """Why the first of some floats is refused."""
     bits = _EXACT_BITS[bad.type.bit_width] if pa.types.is_floating(bad.type) else 53
     return (
-        f"column {column!r} of {file} holds {bad[0].as_py()!r} as an id: a float with a fraction or at least 2**{bits} is "
-        f"not exact; write whole numbers or text, or set logs.ids string for a text file"
+        f"column {column!r} of {file} holds {bad[0].as_py()!r} as an id: a float with a fraction or from 2**{bits} on is "
+        "not exact; write whole numbers or text, or set logs.ids string for a text file"
     )

@@ -46,7 +46,7 @@ def first_days(folder: Path, times: list[str], **config: Any) -> list[str]:
     ],
     ids=str,
 )
-def test_implausible_times_are_refused_with_the_cure(tmp_path: Path, times: list[str], settings: dict[str, Any]) -> None:
+def test_unlikely_times_are_refused_with_the_cure(tmp_path: Path, times: list[str], settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"'timestamp' of .*log\.csv holds, for example") as caught:
         first_days(tmp_path, times)
     assert all(f"logs.{name} {value}" in str(caught.value) for name, value in settings.items())
@@ -54,7 +54,7 @@ def test_implausible_times_are_refused_with_the_cure(tmp_path: Path, times: list
 
 
 def test_what_is_said_to_be_meant_is_believed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="all times lie in 1970: .* logs.timestamp_origin 1970-01-01"):
+    with pytest.raises(UserError, match=r"all times lie in 1970: .* logs\.timestamp_origin 1970-01-01"):
         first_days(tmp_path, ["2000000", "3000000"])
     assert first_days(tmp_path, ["2000000"], timestamp_origin="1970-01-01") == ["1970-01-24"]
     assert first_days(tmp_path, ["2000000", "1704153600"]) == ["1970-01-24", "2024-01-02"]
