@@ -177,6 +177,6 @@ def inexact_message(bad: pa.ChunkedArray, column: str, file: str) -> str:
     """Why the first of some floats is refused."""
     bits = _EXACT_BITS[bad.type.bit_width] if pa.types.is_floating(bad.type) else 53
     return (
-        f"column {column!r} of {file} holds {bad[0].as_py()!r} as an id: a float with a fraction or from 2**{bits} on is "
-        "not exact; write whole numbers or text, or set logs.ids string for a text file"
+        f"column {column!r} of {file} holds {bad[0].as_py()!r} as an id: a float with a fraction or from 2**{bits} on "
+        "is not exact; write whole numbers or text, or set logs.ids string for a text file"
     )
