@@ -19,7 +19,7 @@ _SHEET = 25_569  # days from 1899-12-30, from which spreadsheets count, to 1970
 
 def doubt(earliest: float, latest: float) -> str | None:
     """What is odd about a log whose first rows lie between two moments, in seconds since 1970; None is nothing."""
-    if 0 <= earliest and latest < _YEAR:
+    if earliest >= 0 and latest < _YEAR:
         return "all times lie in 1970"
     return "all times lie more than a year ahead" if earliest > time.time() + _YEAR else None
 

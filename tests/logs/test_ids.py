@@ -110,7 +110,7 @@ def test_words_for_nothing_are_no_user(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("values", [[2**63], ["9223372036854775808"], ["12345678901234567890"]])
 def test_whole_numbers_beyond_int64_are_refused(values: list) -> None:
     column = pa.chunked_array([pa.array(values, pa.uint64() if isinstance(values[0], int) else pa.string())])
-    with pytest.raises(UserError, match="beyond int64: .*set logs.ids string"):
+    with pytest.raises(UserError, match=r"beyond int64: .*set logs\.ids string"):
         convert_ids(column, pa.int64(), "u", "f")
 
 

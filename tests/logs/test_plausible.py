@@ -56,7 +56,7 @@ def test_implausible_times_are_refused_with_the_cure(
 
 
 def test_what_is_said_to_be_meant_is_believed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="all times lie in 1970: .* logs.timestamp_origin 1970-01-01"):
+    with pytest.raises(UserError, match=r"all times lie in 1970: .* logs\.timestamp_origin 1970-01-01"):
         first_days(tmp_path, ["2000000", "3000000"])
     assert first_days(tmp_path, ["2000000"], timestamp_origin="1970-01-01") == ["1970-01-24"]
     assert first_days(tmp_path, ["2000000", "1704153600"]) == ["1970-01-24", "2024-01-02"]
