@@ -154,17 +154,13 @@ def _cast(values: pa.ChunkedArray, target: pa.DataType, column: str, file: str) 
     try:
         return values.cast(target)
     except pa.ArrowInvalid as error:
-        raise UserError(
-            f"column {column!r} of {file} holds an id beyond int64: {error}; set logs.ids string to read all as text"
-        ) from error
+        raise UserError(_beyond_message(str(error), column, file)) from error
 
 
 def _refuse(bad: pa.ChunkedArray, column: str, file: str) -> None:
     value = bad[0].as_py()
     if isinstance(value, str) and _BEYOND.fullmatch(value):
-        raise UserError(
-            f"column {column!r} of {file} holds an id beyond int64: {value}; set logs.ids string to read all as text"
-        )
+        raise UserError(_beyond_message(value, column, file))
     if isinstance(value, float) or pc.all(pc.match_substring_regex(bad.slice(0, 1), _NUMBER)).as_py():
         raise UserError(inexact_message(bad, column, file))
     raise UserError(
@@ -173,10 +169,14 @@ def _refuse(bad: pa.ChunkedArray, column: str, file: str) -> None:
     )
 
 
+def _beyond_message(told: str, column: str, file: str) -> str:
+    return f"column {column!r} of {file} holds an id beyond int64: {told}; set logs.ids string to read all ids as text"
+
+
 def inexact_message(bad: pa.ChunkedArray, column: str, file: str) -> str:
     """Why the first of some floats is refused."""
     bits = _EXACT_BITS[bad.type.bit_width] if pa.types.is_floating(bad.type) else 53
     return (
-        f"column {column!r} of {file} holds {bad[0].as_py()!r} as an id: a float with a fraction or from 2**{bits} on "
-        "is not exact; write whole numbers or text, or set logs.ids string for a text file"
+        f"column {column!r} of {file} holds {bad[0].as_py()!r} as an id: a float with a fraction or at least 2**{bits} "
+        f"is not exact; write whole numbers or text, or set logs.ids string for a text file"
     )

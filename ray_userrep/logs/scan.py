@@ -191,13 +191,17 @@ def _id_type(values: pa.ChunkedArray, column: str, file: FileEntry, is_text: boo
 def _require_times(seen: list[_Seen], mapping: ColumnMapping) -> None:
     odd = next((one for one in seen if one.odd_time is not None), None)
     if odd is not None and odd.odd_time is not None and not any(one.span for one in seen):
-        likely = cure(odd.odd_time)
         raise UserError(
             f"no timestamp can be read: column {mapping.columns['timestamp']!r} of {odd.file.uri} holds, for example, "
-            f"{odd.odd_time!r}; "
-            + (f"set {likely}, " if likely else "say how it is written: ")
-            + "logs.timestamp_format for text, logs.timestamp_unit for numbers"
+            f"{odd.odd_time!r}; {_set(odd.odd_time)}"
         )
+
+
+def _set(sample: str) -> str:
+    likely = cure(sample)
+    if likely:
+        return f"set {likely}"
+    return "say how it is written: logs.timestamp_format for text, logs.timestamp_unit for numbers"
 
 
 def _refuse_unlikely(seen: list[_Seen], mapping: ColumnMapping) -> None:
@@ -218,9 +222,7 @@ def _refuse_unlikely(seen: list[_Seen], mapping: ColumnMapping) -> None:
     if is_small(latest):
         print(f"warning   {told}; they are taken for an order", flush=True)
         return
-    likely = cure(first.times[0])
-    cures = f"set {likely}" if likely else "say how it is written: logs.timestamp_format for text, logs.timestamp_unit"
-    raise UserError(f"{told}; {cures}; where it is meant so, set logs.timestamp_origin 1970-01-01")
+    raise UserError(f"{told}; {_set(first.times[0])}; where it is meant so, set logs.timestamp_origin 1970-01-01")
 
 
 def _require_mapped(config: LogsConfig, there: set[str]) -> None:

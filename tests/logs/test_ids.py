@@ -87,7 +87,7 @@ def test_a_small_float_is_exact_for_smaller_numbers() -> None:
     assert convert_ids(column, id_type(column, "u", "f"), "u", "f").to_pylist() == [2**24 - 1, None]
     large = pa.chunked_array([pa.array([2.0**24, 1.0], pa.float32())])
     assert inexact(large, pa.int64()).to_pylist() == [True, False]
-    with pytest.raises(UserError, match=r"or from 2\*\*24 on is not exact"):
+    with pytest.raises(UserError, match=r"or at least 2\*\*24 is not exact"):
         convert_ids(large, pa.int64(), "u", "f")
 
 

@@ -46,7 +46,9 @@ def first_days(folder: Path, times: list[str], **config: Any) -> list[str]:
     ],
     ids=str,
 )
-def test_unlikely_times_are_refused_with_the_cure(tmp_path: Path, times: list[str], settings: dict[str, Any]) -> None:
+def test_implausible_times_are_refused_with_the_cure(
+    tmp_path: Path, times: list[str], settings: dict[str, Any]
+) -> None:
     with pytest.raises(UserError, match=r"'timestamp' of .*log\.csv holds, for example") as caught:
         first_days(tmp_path, times)
     assert all(f"logs.{name} {value}" in str(caught.value) for name, value in settings.items())
