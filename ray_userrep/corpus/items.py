@@ -18,6 +18,13 @@ TEXT_VECTOR = "text_vector"  # column of text vectors
 REWORDED = "reworded_vector"  # column of vectors of the texts with words dropped; for training only
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+_ALIKE = (pa.types.is_integer, _is_text)
+
+
 class ItemTable:
     """Vocabulary plus aligned columns: `item_id` (int64 or string), `count`, and what the log offers (`text`, ...)."""
 
@@ -34,14 +41,15 @@ class ItemTable:
         """Indices of raw ids, -1 where unknown; ids of another type than the table's are refused."""
         if not self.has_ids_like(ids):
             raise UserError(f"item ids are {ids.type}, the item table holds {self.ids.type}: convert them first")
-        ids = ids.cast(self.ids.type)
-        found = pc.index_in(ids, value_set=self.ids)
+        try:
+            found = pc.index_in(ids.cast(self.ids.type), value_set=self.ids)
+        except pa.ArrowInvalid as error:
+            raise UserError(f"item ids do not fit {self.ids.type}, the type of the item table: {error}") from error
         return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
     def has_ids_like(self, ids: pa.Array | pa.ChunkedArray) -> bool:
-        """Whether these ids are of the table's type, or integers like its own."""
-        both_are_integers = pa.types.is_integer(ids.type) and pa.types.is_integer(self.ids.type)
-        return ids.type == self.ids.type or both_are_integers
+        """Whether these ids are of the table's type, or integers or texts like its own."""
+        return ids.type == self.ids.type or any(is_like(ids.type) and is_like(self.ids.type) for is_like in _ALIKE)
 
     def ids_of(self, indices: NDArray[np.integer]) -> pa.Array:
         """Raw ids at the given indices."""

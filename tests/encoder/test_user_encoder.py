@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -157,6 +158,34 @@ def test_encode_has_no_dropout_in_training(make_encoder):
     encoder = make_encoder(dropout=0.5)
     expected = encoder.encode(HISTORIES)
     np.testing.assert_array_equal(encoder.train().encode(HISTORIES), expected)
+    assert encoder.training
+
+
+def test_encode_leaves_the_mode_of_every_part_alone(make_encoder):
+    encoder = make_encoder(dropout=0.5).train()
+    encoder.items.eval()
+    before = [module.training for module in encoder.modules()]
+    encoder.encode(HISTORIES)
+    assert [module.training for module in encoder.modules()] == before
+
+
+def test_threads_that_ask_while_others_train_get_the_same_vectors(make_encoder):
+    encoder = make_encoder(dropout=0.5).eval()
+    expected, batch = encoder.encode(HISTORIES), Batch.of([[1, 2, 3]])
+    encoder.train()
+
+    def ask() -> list[np.ndarray]:
+        return [encoder.encode(HISTORIES, batch_tokens=5) for _ in range(10)]
+
+    def train() -> int:
+        return sum(torch.equal(encoder(batch), encoder(batch)) for _ in range(50))
+
+    with ThreadPoolExecutor(5) as pool:
+        silent, asked = pool.submit(train), [pool.submit(ask) for _ in range(4)]
+        answers = [one.result() for one in asked]
+    for found in answers:
+        np.testing.assert_allclose(found, [expected] * len(found), atol=1e-5)
+    assert silent.result() == 0, "the encoder that trains lost its dropout"
     assert encoder.training
 
 
