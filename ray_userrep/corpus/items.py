@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ray_userrep import storage
 from ray_userrep.errors import UserError
 
 FILE = "items.arrow"
@@ -91,10 +92,10 @@ class ItemTable:
         return column.flatten().to_numpy().reshape(len(self), -1)
 
     def save(self, folder: str | Path) -> None:
-        """Write the table into a local folder, without what only training wants."""
+        """Write the table into a local folder, without what only training wants; it may be the one it was read from."""
         table = self.table.select([name for name in self.table.column_names if name != REWORDED])
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with pa.OSFile(str(Path(folder) / FILE), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        # Beside the file that is there: this very table may be mapped from it.
+        with storage.sink(str(Path(folder) / FILE)) as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table.combine_chunks())
 
     @staticmethod
@@ -102,9 +103,12 @@ class ItemTable:
         """Memory-map a saved table.
 
         Raises:
-            UserError: the folder holds no item table.
+            UserError: the folder holds no item table, or a damaged one.
         """
         path = Path(folder) / FILE
         if not path.exists():
             raise UserError(f"no item table at {path}: the encoder folder is incomplete")
-        return ItemTable(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+        try:
+            return ItemTable(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"the item table at {path} cannot be read: {' '.join(str(error).split())}") from error

@@ -7,6 +7,7 @@ Shapes: T tokens, B users, V items, D width, F numbers of a user vector, E of a 
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -40,7 +41,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
 
-_ITEMS, _CARD = "items", "README.md"
+_CONFIG, _ITEMS, _CARD = "config.json", "items", "README.md"
 transformers_logging.disable_progress_bar()  # a bar for one small file is noise in a job's output
 
 
@@ -319,20 +320,39 @@ class UserEncoder(PreTrainedModel):
         return {"embedding": _count(self) - backbone, "backbone": backbone}
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
-        """Write weights, config, item table and model card into a local folder."""
-        super().save_pretrained(str(save_directory), **kwargs)
-        if self.item_table is not None:
-            self.item_table.save(Path(save_directory) / _ITEMS)
-        (Path(save_directory) / _CARD).write_text(model_card(self.config, self.parameters_by_kind()))
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> "UserEncoder":  # type: ignore[override]
-        """Load an encoder and its item table from a folder at any URI.
+        """Write weights, config, item table and model card into a local folder; it may be the one they were read from.
 
         Raises:
-            UserError: the folder does not hold a whole encoder.
+            UserError: it is no local folder.
         """
-        named = str(folder)
+        named = str(save_directory)
+        if not storage.is_local(named):
+            raise UserError(f"save_pretrained writes local folders (given {named}): save there, and copy the folder")
+        folder = Path(storage.absolute(named))
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"save_pretrained: {named} is a file, not a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        # Nothing that is there is touched before all is written: the disk may be full, or tables be mapped from it.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
+            super().save_pretrained(scratch, **kwargs)
+            if self.item_table is not None:
+                self.item_table.save(Path(scratch) / _ITEMS)
+            (Path(scratch) / _CARD).write_text(model_card(self.config, self.parameters_by_kind()))
+            _move_into(Path(scratch), folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: object) -> "UserEncoder":  # type: ignore[override]
+        """Load an encoder and its item table from its folder, or that of its run, at any URI.
+
+        Raises:
+            UserError: the folder does not hold a whole encoder; or options of transformers, of which it takes none.
+        """
+        if options:
+            raise UserError(
+                f"UserEncoder.from_pretrained takes a folder alone, no {', '.join(options)}: for another device or "
+                "precision use encoder.to(device=…, dtype=…) afterwards"
+            )
+        named = _own_folder(str(folder))
         if storage.is_local(named):
             return cls._from_folder(Path(storage.absolute(named)), named)
         with tempfile.TemporaryDirectory() as scratch:
@@ -373,6 +393,24 @@ def _count(module: torch.nn.Module) -> int:
     # A parameter that ZeRO-3 partitions is empty between uses and keeps its real size beside it.
     tables = [child.weight for child in module.modules() if isinstance(child, RowItems)]
     return sum(getattr(weight, "ds_numel", weight.numel()) for weight in [*module.parameters(), *tables])
+
+
+def _own_folder(named: str) -> str:
+    """The folder of an encoder, given it or that of its run."""
+    inner = storage.join(named, "encoder")
+    is_run = not storage.exists(storage.join(named, _CONFIG)) and storage.exists(storage.join(inner, _CONFIG))
+    return inner if is_run else named
+
+
+def _move_into(scratch: Path, folder: Path) -> None:
+    """Replace an encoder's files by those of a scratch folder inside it, and drop parts of larger weights."""
+    names = [path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file()]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(scratch / name, folder / name)
+    for path in folder.glob("model*.safetensors*"):
+        if Path(path.name) not in names:
+            path.unlink()
 
 
 def _check_folder(path: Path, named: str) -> None:

@@ -68,6 +68,41 @@ def test_weights_gathered_elsewhere_are_what_is_saved(make_encoder, tmp_path):
     assert all(torch.equal(value, loaded[name]) for name, value in gathered.items())
 
 
+def test_saved_onto_itself(make_encoder, tmp_path):
+    make_encoder().save_pretrained(tmp_path, max_shard_size="2KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    (tmp_path / "mine.txt").write_text("kept")
+    encoder = UserEncoder.from_pretrained(tmp_path)
+    expected = encoder.encode(HISTORIES)
+    encoder.save_pretrained(tmp_path)
+    np.testing.assert_array_equal(encoder.encode(HISTORIES), expected)
+    np.testing.assert_array_equal(UserEncoder.from_pretrained(tmp_path).encode(HISTORIES), expected)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"README.md", "config.json", "items", "mine.txt", "model.safetensors"}
+
+
+def test_an_encoder_that_cannot_be_saved_leaves_the_one_that_is_there(make_encoder, folder):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(AttributeError):
+        make_encoder().save_pretrained(folder, state_dict={"items.weight": None})
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_places_that_are_no_local_folder_are_refused(make_encoder, tmp_path):
+    (tmp_path / "file").touch()
+    for place, named in (("s3://bucket/encoder", "local folders"), (tmp_path / "file", "is a file")):
+        with pytest.raises(UserError, match=named):
+            make_encoder().save_pretrained(place)
+
+
+def test_the_folder_of_a_run_is_enough(make_encoder, tmp_path):
+    make_encoder().save_pretrained(tmp_path / "encoder")
+    loaded = UserEncoder.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(loaded.encode(HISTORIES), make_encoder().encode(HISTORIES))
+    with pytest.raises(UserError, match=r"no dtype, device_map: .*encoder\.to"):
+        UserEncoder.from_pretrained(tmp_path, dtype=torch.bfloat16, device_map="cpu")
+
+
 def test_any_uri(folder):
     storage.upload_dir(str(folder), "memory://models/encoder")
     there, here = UserEncoder.from_pretrained("memory://models/encoder"), UserEncoder.from_pretrained(folder)
@@ -113,6 +148,7 @@ def _shorten_the_table(folder):
     (_config(model_type="bert"), "'bert'"),
     (_config(num_items=31), "items.weight"),
     (_shorten_the_table, "items/ and config.json"),
+    (lambda folder: (folder / "items" / "items.arrow").write_bytes(b"ARROW1"), "item table at .* cannot be read"),
     (_config(encoder={"width": 16, "depth": 3}), "depth"),
     (_config(encoder={"width": 16, "backbone": {"kind": "transformer", "num_layers": 3}}), "backbone.blocks.2"),
 ])  # fmt: skip
