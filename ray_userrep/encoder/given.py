@@ -63,6 +63,8 @@ def _from_python(given: Any, called: str) -> pa.Array:
         raise _unlike(called, reprlib.repr(given))
     if hasattr(given, "isna"):
         given = [None if is_missing else row for row, is_missing in zip(given, given.isna(), strict=True)]
+    elif hasattr(given, "__array__"):
+        given = np.asarray(given)  # a tensor's rows are nothing to Arrow
     rows = [None if isinstance(row, float) and math.isnan(row) else row for row in given]
     for user, row in enumerate(rows):
         if row is not None and not _is_list(row):
@@ -75,7 +77,8 @@ def _from_python(given: Any, called: str) -> pa.Array:
 
 def _is_list(given: object) -> bool:
     # Sets are in no order; an array without axes has no length.
-    return hasattr(given, "__len__") and not isinstance(given, str | bytes | Mapping | Set) and np.ndim(given) > 0
+    is_long = hasattr(given, "__len__") and getattr(given, "ndim", 1) > 0
+    return is_long and not isinstance(given, str | bytes | Mapping | Set)
 
 
 def _holds_lists(kind: pa.DataType) -> bool:
