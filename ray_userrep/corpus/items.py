@@ -11,11 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ray_userrep import storage
 from ray_userrep.errors import UserError
 
 FILE = "items.arrow"
 TEXT_VECTOR = "text_vector"  # column of text vectors
 REWORDED = "reworded_vector"  # column of vectors of the texts with words dropped; for training only
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+_ALIKE = (pa.types.is_integer, _is_text)
 
 
 class ItemTable:
@@ -34,14 +42,15 @@ class ItemTable:
         """Indices of raw ids, -1 where unknown; ids of another type than the table's are refused."""
         if not self.has_ids_like(ids):
             raise UserError(f"item ids are {ids.type}, the item table holds {self.ids.type}: convert them first")
-        ids = ids.cast(self.ids.type)
-        found = pc.index_in(ids, value_set=self.ids)
+        try:
+            found = pc.index_in(ids.cast(self.ids.type), value_set=self.ids)
+        except pa.ArrowInvalid as error:
+            raise UserError(f"item ids do not fit {self.ids.type}, the type of the item table: {error}") from error
         return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
     def has_ids_like(self, ids: pa.Array | pa.ChunkedArray) -> bool:
-        """Whether these ids are of the table's type, or integers like its own."""
-        both_are_integers = pa.types.is_integer(ids.type) and pa.types.is_integer(self.ids.type)
-        return ids.type == self.ids.type or both_are_integers
+        """Whether these ids are of the table's type, or integers or texts like its own."""
+        return ids.type == self.ids.type or any(is_like(ids.type) and is_like(self.ids.type) for is_like in _ALIKE)
 
     def ids_of(self, indices: NDArray[np.integer]) -> pa.Array:
         """Raw ids at the given indices."""
@@ -83,10 +92,10 @@ class ItemTable:
         return column.flatten().to_numpy().reshape(len(self), -1)
 
     def save(self, folder: str | Path) -> None:
-        """Write the table into a local folder, without what only training wants."""
+        """Write the table into a local folder, without what only training wants; it may be the one it was read from."""
         table = self.table.select([name for name in self.table.column_names if name != REWORDED])
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with pa.OSFile(str(Path(folder) / FILE), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        # Beside the file that is there: this very table may be mapped from it.
+        with storage.sink(str(Path(folder) / FILE)) as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table.combine_chunks())
 
     @staticmethod
@@ -94,9 +103,12 @@ class ItemTable:
         """Memory-map a saved table.
 
         Raises:
-            UserError: the folder holds no item table.
+            UserError: the folder holds no item table, or a damaged one.
         """
         path = Path(folder) / FILE
         if not path.exists():
             raise UserError(f"no item table at {path}: the encoder folder is incomplete")
-        return ItemTable(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+        try:
+            return ItemTable(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"the item table at {path} cannot be read: {' '.join(str(error).split())}") from error

@@ -8,9 +8,8 @@ Shapes: U users, N interactions of all of them, W windows, F numbers of a user v
 remembered of a user.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ray_userrep.corpus.jagged import ranges
+from ray_userrep.encoder.layers import without_noise
 from ray_userrep.encoder.tempo import tempo_states
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import WHOLE_HISTORY, ReadoutKind
@@ -30,7 +30,6 @@ class Reader(Protocol):
 
     readout: ReadoutKind
     max_len: int
-    training: bool
 
     @property
     def tempo(self) -> nn.Module | None: ...
@@ -47,8 +46,6 @@ class Reader(Protocol):
 
     def scaled(self, sums_BS: Tensor, until: int | None = None) -> Tensor: ...
 
-    def train(self, mode: bool = True) -> Any: ...
-
 
 def user_vectors(
     encoder: Reader,
@@ -64,7 +61,8 @@ def user_vectors(
     encoder with a tempo counts days up to `until` (us), or up to each history's newest. There is no dropout, whatever
     mode the encoder is in.
     """
-    with _evaluating(encoder):
+    # Not inference mode: parameters gathered under it (ZeRO-3) could not be trained on afterwards.
+    with without_noise(), torch.no_grad():
         if encoder.readout not in WHOLE_HISTORY:
             return _newest(encoder, items_N, lengths_U, columns_N, batch_tokens)
         sums_US = history_sums(encoder, items_N, lengths_U, columns_N, batch_tokens)
@@ -88,7 +86,7 @@ def history_sums(
     length_W = np.minimum(lengths_U[user_W] - first_W, encoder.max_len)
     start_W = (np.cumsum(lengths_U) - lengths_U)[user_W] + first_W
     sums_UE1 = None
-    with _evaluating(encoder):
+    with without_noise(), torch.no_grad():
         for rows in by_length(length_W, batch_tokens):
             batch = _batch(items_N, columns_N, start_W[rows], length_W[rows], user_W[rows])
             sums_BE1 = encoder.sums(batch.to(encoder.device)).float().cpu().numpy()
@@ -102,18 +100,6 @@ def history_sums(
     times_N = np.array(columns_N[TIMESTAMPS])  # a copy: that of Arrow cannot be written to, of which torch warns
     states_US = tempo_states(torch.from_numpy(times_N), offsets_U1).numpy()
     return np.concatenate([sums_UE1, states_US], axis=1)
-
-
-@contextmanager
-def _evaluating(encoder: Reader) -> Iterator[None]:
-    was_training = encoder.training
-    encoder.train(False)
-    try:
-        # Not inference mode: parameters gathered under it (ZeRO-3) could not be trained on afterwards.
-        with torch.no_grad():
-            yield
-    finally:
-        encoder.train(was_training)
 
 
 def by_length(lengths_W: NDArray[np.int64], tokens: int) -> list[NDArray[np.int64]]:

@@ -3,11 +3,35 @@
 A later pass over the whole model would be simpler, and would find parameters already partitioned where ZeRO builds
 models too large for one worker.
 
+What draws noise in training asks `in_training`: vectors may be asked for without noise while other threads train, so
+that a thread's wish must not be written into the modules that all of them share.
+
 Shapes: any leading axes, D width.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor, nn
+
+_WITHOUT_NOISE: ContextVar[bool] = ContextVar("without_noise", default=False)
+
+
+@contextmanager
+def without_noise() -> Iterator[None]:
+    """In this thread modules draw nothing, whatever mode they are in."""
+    token = _WITHOUT_NOISE.set(True)
+    try:
+        yield
+    finally:
+        _WITHOUT_NOISE.reset(token)
+
+
+def in_training(module: nn.Module) -> bool:
+    """Whether a module may draw noise."""
+    return module.training and not _WITHOUT_NOISE.get()
 
 
 class Linear(nn.Linear):
@@ -35,7 +59,7 @@ class Dropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
+        if self.rate == 0 or not in_training(self):
             return x
         if x.device.type != "cpu":
             return nn.functional.dropout(x, self.rate)

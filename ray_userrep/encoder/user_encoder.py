@@ -7,8 +7,9 @@ Shapes: T tokens, B users, V items, D width, F numbers of a user vector, E of a 
 """
 
 import json
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
 from ray_userrep.encoder.card import model_card
 from ray_userrep.encoder.fields import Context, side_columns
+from ray_userrep.encoder.given import read_lists
 from ray_userrep.encoder.histories import history_sums, user_vectors
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
@@ -39,7 +41,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
 
-_ITEMS, _CARD = "items", "README.md"
+_CONFIG, _ITEMS, _CARD = "config.json", "items", "README.md"
 transformers_logging.disable_progress_bar()  # a bar for one small file is noise in a job's output
 
 
@@ -184,8 +186,8 @@ class UserEncoder(PreTrainedModel):
 
     def encode(
         self,
-        histories: pa.ListArray | Sequence[Sequence[Any]],
-        timestamps: pa.ListArray | Sequence[Sequence[Any]] | None = None,
+        histories: Iterable[Any],
+        timestamps: Iterable[Any] | None = None,
         until: datetime | None = None,
         *,
         unknown: Literal["skip", "error"] = "skip",
@@ -193,24 +195,24 @@ class UserEncoder(PreTrainedModel):
     ) -> NDArray[np.float32]:
         """User vectors of raw item ids, newest last, `[B, F]`; readouts of a window see its newest known `max_len`.
 
+        Histories are one list a user: of Python, a column of pandas, polars or Arrow, or a table of two axes.
         Unknown items are left out, or refused with `unknown="error"`; an empty history gives zeros. An encoder with
         encoder.tempo also wants the time of each interaction, and the moment up to which days are counted. There is no
-        dropout, whatever mode the encoder is in.
+        dropout, whatever mode the encoder is in. Threads may ask at once.
 
         Raises:
-            UserError: an unknown item, where those are refused; ids of another type than the item table's; an encoder
-                without its item table; times or the moment are missing, or not of one shape with the items.
+            UserError: what is given is not one list a user; an unknown item, where those are refused; ids of another
+                type than the item table's; an encoder without its item table; times or the moment are missing, or not
+                of one shape with the items.
         """
         if self.tempo is not None and until is None:
             raise UserError("this encoder counts days up to a moment (encoder.tempo): name it, as encode(…, until=…)")
+        if batch_tokens < 1:
+            raise UserError(f"batch_tokens: takes a number of tokens from 1 on (given {batch_tokens!r})")
         parts = self._known_parts(histories, timestamps, unknown)
-        return user_vectors(self, *parts, None if until is None else _microseconds(until), batch_tokens)
+        return user_vectors(self, *parts, _microseconds(until), batch_tokens)
 
-    def encode_sums(
-        self,
-        histories: pa.ListArray | Sequence[Sequence[Any]],
-        timestamps: pa.ListArray | Sequence[Sequence[Any]] | None = None,
-    ) -> NDArray[np.float32]:
+    def encode_sums(self, histories: Iterable[Any], timestamps: Iterable[Any] | None = None) -> NDArray[np.float32]:
         """What is to be remembered of parts of histories, `[B, S]`; `scale_sums` makes vectors of it.
 
         What is stored is brought up to date by `add_sums` with what its user did since; unknown items are left out.
@@ -249,30 +251,27 @@ class UserEncoder(PreTrainedModel):
             raise UserError("this encoder counts days up to a moment (encoder.tempo): name it, as until=…")
         with torch.inference_mode():
             sums = torch.from_numpy(sums_BS).to(self.device)
-            return self.scaled(sums, None if until is None else _microseconds(until)).cpu().numpy()
+            return self.scaled(sums, _microseconds(until)).cpu().numpy()
 
     def _known_parts(
-        self,
-        histories: pa.ListArray | Sequence[Sequence[Any]],
-        timestamps: pa.ListArray | Sequence[Sequence[Any]] | None,
-        unknown: Literal["skip", "error"],
+        self, histories: Iterable[Any], timestamps: Iterable[Any] | None, unknown: Literal["skip", "error"]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[np.int64]]]:
         """Indices of the known items end to end, `[N]`, how many each history has, `[B]`, and their times, if any."""
         if self.item_table is None:
             raise UserError("this encoder has no item table: load it from the folder of a run, or set item_table")
-        lists = _as_lists(histories, self.item_table.ids.type, "item ids")
-        indices_N = self.item_table.index_of(lists.flatten())
+        if unknown not in ("skip", "error"):
+            raise UserError(f"unknown: takes 'skip' or 'error' (given {unknown!r})")
+        ids_N, lengths_B = read_lists(histories, self.item_table.ids.type, "item ids")
+        indices_N = self.item_table.index_of(ids_N)
         if unknown == "error" and (indices_N < 0).any():
-            first = lists.flatten()[int(np.argmax(indices_N < 0))].as_py()
+            first = ids_N[int(np.argmax(indices_N < 0))].as_py()
             raise UserError(f"item {first!r} is not among the encoder's {len(self.item_table)} items")
-        users_N = np.repeat(np.arange(len(lists)), lists.value_lengths().fill_null(0).to_numpy())
-        known_N, times_N = indices_N >= 0, self._times(lists, timestamps)
+        users_N = np.repeat(np.arange(len(lengths_B)), lengths_B)
+        known_N, times_N = indices_N >= 0, self._times(lengths_B, timestamps)
         columns = {} if times_N is None else {TIMESTAMPS: times_N[known_N]}
-        return indices_N[known_N], np.bincount(users_N[known_N], minlength=len(lists)), columns
+        return indices_N[known_N], np.bincount(users_N[known_N], minlength=len(lengths_B)), columns
 
-    def _times(
-        self, lists: pa.ListArray, timestamps: pa.ListArray | Sequence[Sequence[Any]] | None
-    ) -> NDArray[np.int64] | None:
+    def _times(self, lengths_B: NDArray[np.int64], timestamps: Iterable[Any] | None) -> NDArray[np.int64] | None:
         """The time of each interaction (us), `[N]`."""
         if timestamps is None:
             if self.tempo is not None:
@@ -280,13 +279,10 @@ class UserEncoder(PreTrainedModel):
                     "this encoder counts when users came (encoder.tempo): give it the times beside the items"
                 )
             return None
-        times = _as_lists(timestamps, pa.timestamp("us"), "times")
-        if not times.value_lengths().fill_null(0).equals(lists.value_lengths().fill_null(0)):
+        times = read_lists(timestamps, pa.timestamp("us"), "times")
+        if not np.array_equal(times.lengths_B, lengths_B):
             raise UserError("timestamps: each history wants as many times as it has items")
-        found: NDArray[np.int64] = (
-            times.flatten().cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(zero_copy_only=False)
-        )
-        return found
+        return _microseconds_of(times.values_N)
 
     def known(self, table: ItemTable) -> NDArray[np.int64]:
         """Where this encoder's catalogue has each item of another, -1 where nowhere, `[V]`.
@@ -324,20 +320,39 @@ class UserEncoder(PreTrainedModel):
         return {"embedding": _count(self) - backbone, "backbone": backbone}
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
-        """Write weights, config, item table and model card into a local folder."""
-        super().save_pretrained(str(save_directory), **kwargs)
-        if self.item_table is not None:
-            self.item_table.save(Path(save_directory) / _ITEMS)
-        (Path(save_directory) / _CARD).write_text(model_card(self.config, self.parameters_by_kind()))
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> "UserEncoder":  # type: ignore[override]
-        """Load an encoder and its item table from a folder at any URI.
+        """Write weights, config, item table and model card into a local folder; it may be the one they were read from.
 
         Raises:
-            UserError: the folder does not hold a whole encoder.
+            UserError: it is no local folder.
         """
-        named = str(folder)
+        named = str(save_directory)
+        if not storage.is_local(named):
+            raise UserError(f"save_pretrained writes local folders (given {named}): save there, and copy the folder")
+        folder = Path(storage.absolute(named))
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"save_pretrained: {named} is a file, not a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        # Nothing that is there is touched before all is written: the disk may be full, or tables be mapped from it.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
+            super().save_pretrained(scratch, **kwargs)
+            if self.item_table is not None:
+                self.item_table.save(Path(scratch) / _ITEMS)
+            (Path(scratch) / _CARD).write_text(model_card(self.config, self.parameters_by_kind()))
+            _move_into(Path(scratch), folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: object) -> "UserEncoder":  # type: ignore[override]
+        """Load an encoder and its item table from its folder, or that of its run, at any URI.
+
+        Raises:
+            UserError: the folder does not hold a whole encoder; or options of transformers, of which it takes none.
+        """
+        if options:
+            raise UserError(
+                f"UserEncoder.from_pretrained takes a folder alone, no {', '.join(options)}: for another device or "
+                "precision use encoder.to(device=…, dtype=…) afterwards"
+            )
+        named = _own_folder(str(folder))
         if storage.is_local(named):
             return cls._from_folder(Path(storage.absolute(named)), named)
         with tempfile.TemporaryDirectory() as scratch:
@@ -380,6 +395,24 @@ def _count(module: torch.nn.Module) -> int:
     return sum(getattr(weight, "ds_numel", weight.numel()) for weight in [*module.parameters(), *tables])
 
 
+def _own_folder(named: str) -> str:
+    """The folder of an encoder, given it or that of its run."""
+    inner = storage.join(named, "encoder")
+    is_run = not storage.exists(storage.join(named, _CONFIG)) and storage.exists(storage.join(inner, _CONFIG))
+    return inner if is_run else named
+
+
+def _move_into(scratch: Path, folder: Path) -> None:
+    """Replace an encoder's files by those of a scratch folder inside it, and drop parts of larger weights."""
+    names = [path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file()]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(scratch / name, folder / name)
+    for path in folder.glob("model*.safetensors*"):
+        if Path(path.name) not in names:
+            path.unlink()
+
+
 def _check_folder(path: Path, named: str) -> None:
     for name in ("config.json", "model.safetensors"):
         if not any(path.glob(f"{name}*")):  # a table beyond 50 GB is saved in parts, with an index
@@ -392,17 +425,24 @@ def _check_folder(path: Path, named: str) -> None:
         raise UserError(f"the model at {named} is a {kind!r}, not a {UserEncoderConfig.model_type!r}")
 
 
-def _as_lists(lists: pa.ListArray | Sequence[Sequence[Any]], kind: pa.DataType, called: str) -> pa.ListArray:
-    if isinstance(lists, pa.Array):
-        return lists
+def _microseconds_of(times_N: pa.Array) -> NDArray[np.int64]:
+    if times_N.null_count:
+        raise UserError("timestamps: one of the times is missing")
     try:
-        return pa.array(lists, pa.list_(kind))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise UserError(f"the encoder's {called} are {kind}: {error}") from error
+        # Times finer than the log's are cut off, not refused.
+        moments_N = times_N.cast(pa.timestamp("us"), safe=not pa.types.is_timestamp(times_N.type))
+    except pa.ArrowException as error:
+        raise UserError(f"timestamps: {times_N.type} is no time ({' '.join(str(error).split())})") from error
+    found: NDArray[np.int64] = moments_N.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return found
 
 
-def _microseconds(moment: datetime) -> int:
+def _microseconds(moment: datetime | None) -> int | None:
     """Since the epoch; a moment without a zone is UTC, as times of logs are."""
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        raise UserError(f"until: takes a datetime (given {moment!r})")
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return round(aware.timestamp() * 1e6)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.corpus.splits import Split, SplitPart
 from ray_userrep.corpus.store import Bucket, Corpus
+from ray_userrep.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,22 @@ def read_histories(
     """The targets of this part of the split, each with everything known before it; a user may have several."""
     buckets = (corpus.bucket(number, side) for number in corpus.buckets())
     return Histories.concat([_histories(bucket, split, part) for bucket in buckets]).at_most(max_users)
+
+
+_PURPOSES: dict[SplitPart, str] = {"valid": "validate on", "test": "test on"}
+
+
+def refuse_unmeasured(corpus: Corpus, split: Split, rule: str, parts: Sequence[SplitPart] = ("valid", "test")) -> None:
+    """Refuse a split that leaves a part without users; buckets are read up to the first that has one.
+
+    Raises:
+        UserError: it does; the message names the split's rule.
+    """
+    for part in parts:
+        if not any(len(split.targets(corpus.bucket(number), part)[1]) for number in corpus.buckets()):
+            raise UserError(
+                f"no user of {corpus.uri} has an interaction to {_PURPOSES[part]}: split.rule {rule} needs more"
+            )
 
 
 def read_train(corpus: Corpus, split: Split, before: SplitPart, side: Sequence[str] = ()) -> Sequences:

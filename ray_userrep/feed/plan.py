@@ -149,7 +149,7 @@ class BatchPlan:
         for group in self._groups(epoch):
             windows = self._group_windows(group, epoch)
             targets_W = windows.length_W - self.lookahead
-            batch_W = (tokens_before + np.cumsum(targets_W) - targets_W) * num_batches // num_tokens
+            batch_W = batch_of(tokens_before + np.cumsum(targets_W) - targets_W, num_batches, num_tokens)
             bounds = np.flatnonzero(np.diff(batch_W, prepend=-1, append=-1))
             for low, high in pairwise(bounds):
                 yield int(batch_W[low]), windows.take(slice(low, high))
@@ -200,6 +200,18 @@ class BatchPlan:
     def _targets_per_epoch(self, lengths_U: NDArray[np.int64]) -> NDArray[np.int64]:
         targets_U = np.maximum(lengths_U - self.lookahead, 0)
         return targets_U if self.config.windows == "tile" else np.minimum(targets_U, self.config.max_len)
+
+
+def batch_of(before_W: NDArray[np.int64], num_batches: int, num_tokens: int) -> NDArray[np.int64]:
+    """The batch of each window by the rising number of tokens before it: that share of all batches, rounded down.
+
+    Batches are found by where they begin, in Python's integers: tokens times batches of 10¹² interactions overflow.
+    """
+    if len(before_W) == 0:
+        return before_W
+    first, last = (int(before) * num_batches // num_tokens for before in before_W[[0, -1]])
+    starts = [-(-batch * num_tokens // num_batches) for batch in range(first + 1, last + 1)]
+    return first + np.searchsorted(np.array(starts, np.int64), before_W, side="right")
 
 
 def rank_slice(batch: GlobalBatch, rank: int, world: int, micro_tokens: int) -> list[MicroBatch]:

@@ -5,6 +5,7 @@ All ranks run the same callbacks in the same order, since each may talk to the o
 Shapes: S steps since the last record, P parts of the objective.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -165,6 +166,10 @@ class Validate(Callback):
         if loop.state.step % loop.interval(loop.config.eval_every) == 0 or loop.state.step == loop.total_steps:
             self._validate(loop)
 
+    def on_end(self, loop: Loop) -> None:
+        if loop.state.best_metric is None:
+            raise DivergedError(f"the validation's {self._metric} was never a number: no weights are known to be good")
+
     def _no_longer_better(self, loop: Loop) -> bool:
         return loop.config.patience is not None and loop.state.stale_validations >= loop.config.patience
 
@@ -174,7 +179,8 @@ class Validate(Callback):
         metrics = self._measure()
         loop.engine.model.train()
         state, value = loop.state, metrics[self._metric]
-        if state.best_metric is None or value > state.best_metric:
+        # A value that is not a number compares as no better; as the first it must not count as the best either.
+        if value > (-math.inf if state.best_metric is None else state.best_metric):
             state.best_metric, state.best_step, state.stale_validations = value, state.step, 0
             self._keep_best()
         else:

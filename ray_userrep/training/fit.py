@@ -22,7 +22,7 @@ from ray_userrep.encoder.bag import Moments, scaled_bag
 from ray_userrep.encoder.histories import history_sums
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.histories import read_histories, read_train
+from ray_userrep.evaluation.histories import read_histories, read_train, refuse_unmeasured
 from ray_userrep.evaluation.universality import LEAST_INTERACTIONS, MIN_USERS, Question, ask_future, chosen
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.plan import BatchPlan, Position
@@ -113,6 +113,7 @@ def _pretraining(recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, r
     """
     ranks = recipe.objective.ranks_items(recipe.encoder)
     side = {*engine.model.encoder.side_columns, *engine.model.objective.side_columns}
+    refuse_unmeasured(corpus, split, recipe.split.rule, ("valid",))
     histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users, sorted(side))
     question = _future(recipe, corpus, split, sorted(side)) if recipe.train.select == "vector" else None
 

@@ -4,6 +4,7 @@ An object store cannot append: there the lines are kept and the object is writte
 """
 
 import json
+import math
 import tempfile
 import time
 from typing import Any
@@ -24,18 +25,27 @@ class MetricsFile:
 
     def __init__(self, run_uri: str, resumed_step: int) -> None:
         self._uri = storage.join(run_uri, RECORDS)
-        self._lines = [json.dumps(r) for r in read_records(run_uri) if r["step"] <= resumed_step]
+        self._lines = [_line(r) for r in read_records(run_uri) if r["step"] <= resumed_step]
         self._written = 0.0
         self.flush()
 
     def __call__(self, record: dict[str, Any]) -> None:
-        self._lines.append(json.dumps(record))
+        self._lines.append(_line(record))
         if time.monotonic() - self._written > _REWRITE_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         storage.write_text(self._uri, "".join(line + "\n" for line in self._lines))
         self._written = time.monotonic()
+
+
+def _line(record: dict[str, Any]) -> str:
+    """A record as JSON, which knows no NaN and no infinity: a figure that is none is null."""
+    return json.dumps({name: _finite(value) for name, value in record.items()}, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class TensorBoard:

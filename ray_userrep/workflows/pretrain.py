@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ray_userrep import storage
+from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.workers import fit_distributed
+from ray_userrep.evaluation.histories import refuse_unmeasured
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
@@ -35,6 +37,7 @@ def run_pretrain(recipe: Recipe) -> Result:
         connect()
     with _timed(timings, "prepare"):
         corpus = _corpus(recipe, run_uri)
+    refuse_unmeasured(corpus, resolve(recipe.split, corpus), recipe.split.rule)
     with runs.running(recipe, run_uri):
         storage.write_json(storage.join(run_uri, _CORPUS), {"uri": corpus.uri, "version": corpus.manifest.version})
         with _timed(timings, "train"):

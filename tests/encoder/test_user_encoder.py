@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -67,6 +68,41 @@ def test_weights_gathered_elsewhere_are_what_is_saved(make_encoder, tmp_path):
     assert all(torch.equal(value, loaded[name]) for name, value in gathered.items())
 
 
+def test_saved_onto_itself(make_encoder, tmp_path):
+    make_encoder().save_pretrained(tmp_path, max_shard_size="2KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    (tmp_path / "mine.txt").write_text("kept")
+    encoder = UserEncoder.from_pretrained(tmp_path)
+    expected = encoder.encode(HISTORIES)
+    encoder.save_pretrained(tmp_path)
+    np.testing.assert_array_equal(encoder.encode(HISTORIES), expected)
+    np.testing.assert_array_equal(UserEncoder.from_pretrained(tmp_path).encode(HISTORIES), expected)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"README.md", "config.json", "items", "mine.txt", "model.safetensors"}
+
+
+def test_an_encoder_that_cannot_be_saved_leaves_the_one_that_is_there(make_encoder, folder):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(AttributeError):
+        make_encoder().save_pretrained(folder, state_dict={"items.weight": None})
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_places_that_are_no_local_folder_are_refused(make_encoder, tmp_path):
+    (tmp_path / "file").touch()
+    for place, named in (("s3://bucket/encoder", "local folders"), (tmp_path / "file", "is a file")):
+        with pytest.raises(UserError, match=named):
+            make_encoder().save_pretrained(place)
+
+
+def test_the_folder_of_a_run_is_enough(make_encoder, tmp_path):
+    make_encoder().save_pretrained(tmp_path / "encoder")
+    loaded = UserEncoder.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(loaded.encode(HISTORIES), make_encoder().encode(HISTORIES))
+    with pytest.raises(UserError, match=r"no dtype, device_map: .*encoder\.to"):
+        UserEncoder.from_pretrained(tmp_path, dtype=torch.bfloat16, device_map="cpu")
+
+
 def test_any_uri(folder):
     storage.upload_dir(str(folder), "memory://models/encoder")
     there, here = UserEncoder.from_pretrained("memory://models/encoder"), UserEncoder.from_pretrained(folder)
@@ -112,6 +148,7 @@ def _shorten_the_table(folder):
     (_config(model_type="bert"), "'bert'"),
     (_config(num_items=31), "items.weight"),
     (_shorten_the_table, "items/ and config.json"),
+    (lambda folder: (folder / "items" / "items.arrow").write_bytes(b"ARROW1"), "item table at .* cannot be read"),
     (_config(encoder={"width": 16, "depth": 3}), "depth"),
     (_config(encoder={"width": 16, "backbone": {"kind": "transformer", "num_layers": 3}}), "backbone.blocks.2"),
 ])  # fmt: skip
@@ -157,6 +194,34 @@ def test_encode_has_no_dropout_in_training(make_encoder):
     encoder = make_encoder(dropout=0.5)
     expected = encoder.encode(HISTORIES)
     np.testing.assert_array_equal(encoder.train().encode(HISTORIES), expected)
+    assert encoder.training
+
+
+def test_encode_leaves_the_mode_of_every_part_alone(make_encoder):
+    encoder = make_encoder(dropout=0.5).train()
+    encoder.items.eval()
+    before = [module.training for module in encoder.modules()]
+    encoder.encode(HISTORIES)
+    assert [module.training for module in encoder.modules()] == before
+
+
+def test_threads_that_ask_while_others_train_get_the_same_vectors(make_encoder):
+    encoder = make_encoder(dropout=0.5).eval()
+    expected, batch = encoder.encode(HISTORIES), Batch.of([[1, 2, 3]])
+    encoder.train()
+
+    def ask() -> list[np.ndarray]:
+        return [encoder.encode(HISTORIES, batch_tokens=5) for _ in range(10)]
+
+    def train() -> int:
+        return sum(torch.equal(encoder(batch), encoder(batch)) for _ in range(50))
+
+    with ThreadPoolExecutor(5) as pool:
+        silent, asked = pool.submit(train), [pool.submit(ask) for _ in range(4)]
+        answers = [one.result() for one in asked]
+    for found in answers:
+        np.testing.assert_allclose(found, [expected] * len(found), atol=1e-5)
+    assert silent.result() == 0, "the encoder that trains lost its dropout"
     assert encoder.training
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.errors import UserError
-from ray_userrep.feed.plan import BatchPlan, GlobalBatch, Position, rank_slice
+from ray_userrep.feed.plan import BatchPlan, GlobalBatch, Position, batch_of, rank_slice
 from ray_userrep.feed.windows import Windows
 from ray_userrep.recipe.corpus import StreamConfig
 
@@ -126,3 +126,12 @@ def test_nothing_to_train_on_and_too_small_batches_are_refused():
         make_plan([[1, 1], [0]])
     with pytest.raises(UserError, match=r"stream.batch_tokens 4 is smaller than stream.max_len 8"):
         make_plan([[9]], batch_tokens=4)
+
+
+@given(st.integers(1, 10**13), st.integers(1, 10**9), st.lists(st.integers(0, 10**6), max_size=20), st.floats(0, 1))
+def test_batches_are_exact_shares_at_any_size(num_tokens, num_batches, sizes, share):
+    before = [round(share * num_tokens) + sum(sizes[:place]) for place in range(len(sizes))]
+    before = [min(tokens, num_tokens - 1) for tokens in before]
+    num_batches = min(num_batches, max(1, num_tokens // 1000))
+    expected = [tokens * num_batches // num_tokens for tokens in before]
+    assert batch_of(np.array(before, np.int64), num_batches, num_tokens).tolist() == expected

@@ -1,5 +1,6 @@
 """A rank's whole part of a run by the bare loop: learning, resuming, stopping, refusing."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -10,17 +11,19 @@ import torch
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
-from ray_userrep.evaluation.histories import read_train
+from ray_userrep.evaluation.histories import read_train, refuse_unmeasured
 from ray_userrep.evaluation.profile import read_vectors
 from ray_userrep.evaluation.universality import ask_future
 from ray_userrep.evaluation.universality import chosen as chosen_users
 from ray_userrep.feed.plan import Position
-from ray_userrep.recipe.corpus import LeaveOneOutConfig
+from ray_userrep.recipe.corpus import ColdUserConfig, LeaveOneOutConfig
+from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.callbacks import Log, Validate
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.fit import build_model, fit
 from ray_userrep.training.loop import TrainState
-from ray_userrep.training.records import progress_line
+from ray_userrep.training.records import MetricsFile, progress_line
 from ray_userrep.training.runs import read_records
 from tests.ranks import losses
 from tests.training.conftest import write_corpus
@@ -242,3 +245,49 @@ def test_too_few_users_to_judge_a_vector_by_are_refused(recipe, tmp_path):
     few = write_corpus(str(tmp_path / "corpus"), num_users=50)
     with pytest.raises(UserError, match=r"train\.select vector: fewer than 100 users have 4 interactions before"):
         run(recipe(**{"train.select": "vector"}), few, tmp_path / "run")
+
+
+@pytest.mark.parametrize("part, named", [("valid", "validate on"), ("test", "test on")])
+def test_a_split_that_leaves_nobody_to_measure_is_refused_by_its_rule(corpus, part, named):
+    nobody = ColdUserConfig(**{f"{part}_share": 1e-9})
+    with pytest.raises(UserError, match=f"an interaction to {named}: split.rule cold_user needs more"):
+        refuse_unmeasured(corpus, resolve(nobody, corpus), "cold_user")
+
+
+def test_a_run_without_validation_users_does_not_begin(corpus, recipe, tmp_path):
+    with pytest.raises(UserError, match="an interaction to validate on"):
+        run(recipe(split=ColdUserConfig(valid_share=1e-9)), corpus, tmp_path / "run")
+    assert not (tmp_path / "run" / "encoder").exists()
+
+
+class Halfway:
+    """As much of a loop as a validation asks for."""
+
+    def __init__(self, model):
+        self.state, self.engine, self.stopped = TrainState(step=1), self, False
+        self.model, self.config, self.total_steps = model, TrainConfig(), 1
+
+    def interval(self, epochs):
+        return 1
+
+
+def test_a_validation_that_is_not_a_number_is_never_the_best(tmp_path):
+    kept, told, values = [], [], iter([math.nan, 0.1, math.nan, 0.2])
+    loop = Halfway(torch.nn.Linear(1, 1))
+    log = Log(("part",), (1.0,), 1.0, told.append)
+    validate = Validate(
+        lambda: {"metric": next(values)}, "metric", lambda: kept.append(loop.state.step), log, told.append
+    )
+    for loop.state.step in range(1, 5):
+        validate.on_step(loop, torch.zeros(1))
+        if loop.state.step == 1:
+            with pytest.raises(DivergedError, match="metric was never a number"):
+                validate.on_end(loop)
+    validate.on_end(loop)
+    assert kept == [2, 4] and loop.state.best_metric == 0.2
+    file = MetricsFile(str(tmp_path), 0)
+    for record in told:
+        file(record)
+    file.flush()
+    assert [record["metric"] for record in read_records(str(tmp_path))] == [None, 0.1, None, 0.2]
+    assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()

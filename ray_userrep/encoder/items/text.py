@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.backbones.transformer import Transformer
 from ray_userrep.encoder.items.base import ItemEmbedder, ItemFeatures, hashed_lists
-from ray_userrep.encoder.layers import Dropout, Norm, ZeroLinear
+from ray_userrep.encoder.layers import Dropout, Norm, ZeroLinear, in_training
 from ray_userrep.encoder.readout import readout
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import Batch
@@ -43,6 +43,7 @@ class TextItems(ItemEmbedder):
 
     def __init__(self, text_width: int, width: int, hidden: int) -> None:
         super().__init__()
+        self._text_width = text_width  # ZeRO partitions a parameter as it is built, and it has no size of its own then
         self.centre = nn.Parameter(torch.zeros(text_width))
         self.weight = nn.Parameter(torch.randn(width, text_width) * width**-0.5)
         self.up = nn.Linear(text_width, hidden) if hidden else None
@@ -59,7 +60,7 @@ class TextItems(ItemEmbedder):
         Raises:
             UserError: the table has none, or of another width.
         """
-        self._vectors = text_features(table, "text", len(self.centre))
+        self._vectors = text_features(table, "text", self._text_width)
 
 
 class TextFeatures:
@@ -98,6 +99,7 @@ class WhitenedMoEItems(ItemEmbedder):
 
     def __init__(self, text_width: int, width: int, num_experts: int, dropout: float) -> None:
         super().__init__()
+        self._text_width = text_width
         self.centres = nn.Parameter(torch.zeros(num_experts, text_width))
         # The mean of so many independent maps of a text vector of length one has length one.
         self.weight = nn.Parameter(torch.randn(num_experts, width, text_width) * (num_experts / width) ** 0.5)
@@ -120,7 +122,7 @@ class WhitenedMoEItems(ItemEmbedder):
     def _gates(self, x: Tensor) -> Tensor:
         """The share of each expert, `[..., G]`; noise only in training."""
         logits = self.gate(x)
-        if self.training:
+        if in_training(self):
             logits = logits + torch.randn_like(logits) * (F.softplus(self.noise(x)) + _LEAST_NOISE)
         return logits.softmax(-1)
 
@@ -130,7 +132,7 @@ class WhitenedMoEItems(ItemEmbedder):
         Raises:
             UserError: the table has none, or of another width.
         """
-        self._vectors = text_features(table, "whitened_moe", self.centres.shape[1])
+        self._vectors = text_features(table, "whitened_moe", self._text_width)
 
 
 _NO_WORD = r"[^\p{L}\p{N}]+"
@@ -141,7 +143,7 @@ class WordItems(ItemEmbedder):
 
     def __init__(self, config: WordItemsConfig, width: int) -> None:
         super().__init__()
-        self._max_words = config.max_words
+        self._num_rows, self._max_words = config.num_rows, config.max_words
         self.words = nn.Parameter(torch.randn(config.num_rows, width))
         layers = TransformerConfig(
             num_layers=config.num_layers, num_heads=config.num_heads, causal=False, dropout=config.dropout
@@ -165,7 +167,7 @@ class WordItems(ItemEmbedder):
         texts = table.texts()
         if texts is None:
             raise UserError("encoder.items.kind words needs texts: the item table has none")
-        self._words = ItemFeatures(hashed_lists(_words_of(texts), len(self.words), self._max_words))
+        self._words = ItemFeatures(hashed_lists(_words_of(texts), self._num_rows, self._max_words))
 
     def _encoded(self, words_UL: Tensor) -> Tensor:
         known_UL = words_UL >= 0

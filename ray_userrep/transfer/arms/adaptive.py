@@ -23,6 +23,7 @@ from ray_userrep.encoder.backbones.hstu import HSTU
 from ray_userrep.encoder.backbones.mean import Mean
 from ray_userrep.encoder.backbones.transformer import Transformer
 from ray_userrep.encoder.items.tables import RowItems
+from ray_userrep.encoder.layers import in_training
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import Batch
@@ -56,7 +57,7 @@ class Policy(nn.Module):
         logit_TK: Tensor = self.head(self.reads(x_TD, batch)).float()
         if self._kind == "soft":
             return logit_TK.sigmoid()
-        if not self.training:
+        if not in_training(self):
             return (logit_TK > 0).float()
         # The difference of two Gumbel draws is logistic; one draw a user and block, whatever the length.
         uniform_BK = torch.rand(batch.num_users, logit_TK.shape[1], device=logit_TK.device).clamp(1e-6, 1 - 1e-6)

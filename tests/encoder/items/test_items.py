@@ -70,6 +70,20 @@ def build(items, table=TABLE):
 
 
 @every_kind
+def test_a_table_is_taken_while_parameters_are_partitioned(items):
+    """ZeRO-3 with `zero.init` leaves a parameter empty from when it is built until it is used."""
+    encoder = build(items)
+    expected = encoder.items(None).detach()
+    whole = [parameter.data for parameter in encoder.parameters()]
+    for parameter in encoder.parameters():
+        parameter.data = torch.empty(0)
+    encoder.item_table = TABLE
+    for parameter, data in zip(encoder.parameters(), whole, strict=True):
+        parameter.data = data
+    assert torch.equal(encoder.items(None), expected)
+
+
+@every_kind
 def test_ids_are_rows_of_the_catalogue_and_all_weights_learn(items):
     encoder = build(items)
     ids = torch.tensor([3, 0, 2, 3])

@@ -1,0 +1,91 @@
+"""Histories as callers hold them: lists of lists, arrays, and columns of pandas, polars or Arrow.
+
+Text, flat lists and dicts are sequences too, and would be read as other users than were meant: whatever is not one list
+a user is refused here.
+
+Shapes: B users, N entries of all of them.
+"""
+
+import math
+import reprlib
+from collections.abc import Iterable, Mapping, Set
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ray_userrep.errors import UserError
+
+
+class Lists(NamedTuple):
+    """The entries of all users end to end, `[N]`, and how many each has, `[B]`."""
+
+    values_N: pa.Array
+    lengths_B: NDArray[np.int64]
+
+
+def read_lists(given: Iterable[Any], kind: pa.DataType, called: str) -> Lists:
+    """One list a user, of which a missing one is empty; `kind` is the type of entries where there are none.
+
+    Raises:
+        UserError: it is not one list a user; the message says what they are lists of, as `called`.
+    """
+    column = _column(given, called)
+    lists = column if isinstance(column, pa.Array) else _from_python(column, called)
+    if pa.types.is_dictionary(lists.type):
+        lists = lists.dictionary_decode()
+    if pa.types.is_null(lists.type):
+        lists = lists.cast(pa.list_(pa.null()))
+    if not _holds_lists(lists.type):
+        raise _unlike(called, f"a column of {lists.type}")
+    lengths_B = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    values_N = pc.list_flatten(lists)
+    if pa.types.is_dictionary(values_N.type):
+        values_N = values_N.dictionary_decode()
+    return Lists(values_N.cast(kind) if pa.types.is_null(values_N.type) else values_N, lengths_B)
+
+
+def _column(given: Any, called: str) -> Any:
+    """What is given, or the one column of a table, as Arrow where it is Arrow within."""
+    names = getattr(given, "column_names", getattr(given, "columns", None))
+    if names is not None:
+        if len(names) != 1:
+            raise _unlike(called, f"a table: of its columns {reprlib.repr(list(names))} give the one that holds them")
+        given = given[names[0]]
+    given = given.to_arrow() if hasattr(given, "to_arrow") else given
+    return given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given
+
+
+def _from_python(given: Any, called: str) -> pa.Array:
+    if not _is_list(given):
+        raise _unlike(called, reprlib.repr(given))
+    if hasattr(given, "isna"):
+        given = [None if is_missing else row for row, is_missing in zip(given, given.isna(), strict=True)]
+    elif hasattr(given, "__array__"):
+        given = np.asarray(given)  # a tensor's rows are nothing to Arrow
+    rows = [None if isinstance(row, float) and math.isnan(row) else row for row in given]
+    for user, row in enumerate(rows):
+        if row is not None and not _is_list(row):
+            raise _unlike(called, f"{reprlib.repr(row)} for user {user}")
+    try:
+        return pa.array(rows, from_pandas=True)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        raise UserError(f"the encoder's {called} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _is_list(given: object) -> bool:
+    # Sets are in no order; an array without axes has no length.
+    is_long = hasattr(given, "__len__") and getattr(given, "ndim", 1) > 0
+    return is_long and not isinstance(given, str | bytes | Mapping | Set)
+
+
+def _holds_lists(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    views = (pa.types.is_list_view, pa.types.is_large_list_view)
+    return any(test(kind) for test in (*tests, *views))
+
+
+def _unlike(called: str, what: str) -> UserError:
+    return UserError(f"the encoder takes a list of {called} for each user, as [[…], […]] (given {what})")
