@@ -63,14 +63,13 @@ def _from_python(given: Any, called: str) -> pa.Array:
         raise _unlike(called, reprlib.repr(given))
     if hasattr(given, "isna"):
         given = [None if is_missing else row for row, is_missing in zip(given, given.isna(), strict=True)]
-    elif hasattr(given, "__array__"):
-        given = np.asarray(given)  # a tensor's rows are nothing to Arrow
     rows = [None if isinstance(row, float) and math.isnan(row) else row for row in given]
     for user, row in enumerate(rows):
         if row is not None and not _is_list(row):
             raise _unlike(called, f"{reprlib.repr(row)} for user {user}")
     try:
-        return pa.array(rows, from_pandas=True)
+        # A row of pandas or torch is nothing to Arrow, that of numpy is.
+        return pa.array([np.asarray(row) if hasattr(row, "__array__") else row for row in rows], from_pandas=True)
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise UserError(f"the encoder's {called} cannot be read: {' '.join(str(error).split())}") from error
 

@@ -88,7 +88,7 @@ def test_ids_that_are_none_are_one_line(make_encoder, given):
 
 def test_numbers_beyond_those_of_the_table_are_refused():
     with pytest.raises(UserError, match="do not fit int64"):
-        of_numbers().encode([[2**63]])
+        of_numbers().encode(pa.array([[2**63]], pa.list_(pa.uint64())))
 
 
 def test_options_that_are_none_are_refused(make_encoder):

@@ -117,7 +117,7 @@ def test_times_that_are_missing_or_of_another_shape_are_refused_by_name():
         encoder.encode(ITEMS, until=UNTIL)
     with pytest.raises(UserError, match="as many times as it has items"):
         encoder.encode(ITEMS, TIMES[::-1], UNTIL)
-    with pytest.raises(UserError, match="the encoder's times are timestamp"):
+    with pytest.raises(UserError, match="timestamps: string is no time"):
         encoder.encode([["a"]], [["soon"]], UNTIL)
     with pytest.raises(ValueError, match=r"encoder\.tempo adds numbers to vectors of encoder\.readout bag"):
         EncoderConfig(tempo=True)
