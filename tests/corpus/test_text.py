@@ -84,7 +84,7 @@ def test_after_an_append_only_new_texts_are_encoded(corpus, tmp_path, monkeypatc
     ensure_text_vectors(corpus, TextConfig())
     (tmp_path / "more").mkdir()
     more = {**TITLES, 2: "an umbrella", 6: "garden hose, 20 metres", 7: None}
-    rows = "".join(f"3,{item},3,{90_000 + item}\n" for item in (6, 7, 1))
+    rows = "".join(f"3,{item},3,{1_600_000_000 + item}\n" for item in (6, 7, 1))
     (tmp_path / "more" / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + rows)
     titles = "".join(f'{item},"{title or ""}",x\n' for item, title in more.items())
     (tmp_path / "more" / "movies.csv").write_text("movieId,title,genres\n" + titles)

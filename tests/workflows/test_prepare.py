@@ -73,7 +73,7 @@ def test_a_local_corpus_is_refused_where_several_nodes_would_write_it(monkeypatc
 def test_new_files_of_the_log_are_appended_and_an_older_version_is_opened(tmp_path, capsys):
     logs, corpus = write_log(tmp_path / "logs"), str(tmp_path / "corpus")
     run_prepare(recipe(logs, corpus, append=True))  # the first time there is nothing to append to
-    later = {"user_id": [1, 9], "item_id": [77, 1], "timestamp": [1_000_000, 1_000_001]}
+    later = {"user_id": [1, 9], "item_id": [77, 1], "timestamp": [1_600_000_000, 1_600_000_001]}
     pq.write_table(pa.table(later), tmp_path / "logs" / "later.parquet")
     for _ in range(2):
         run_prepare(recipe(logs, corpus, append=True))
