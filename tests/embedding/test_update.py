@@ -91,8 +91,9 @@ def test_three_days_one_by_one_are_all_of_them_at_once(tmp_path, tempo, num_late
     assert reread == num_late
 
 
-def test_files_brought_up_to_date_hold_what_the_newest_version_gives(tmp_path):
-    first, second, _ = three_versions(tmp_path)
+@pytest.mark.system
+def test_files_brought_up_to_date_hold_what_the_newest_version_gives_or_are_refused_before_anything_is_read(tmp_path):
+    first, second, third = three_versions(tmp_path)
     saved, (old, new) = save_encoder(first, tmp_path / "encoder"), (str(tmp_path / name) for name in ("old", "new"))
     export_vectors(saved, first, old, EmbeddingConfig(sums=True), TEXT)
     told = export_vectors(saved, second, new, EmbeddingConfig(previous=old), TEXT)
@@ -108,22 +109,22 @@ def test_files_brought_up_to_date_hold_what_the_newest_version_gives(tmp_path):
         found = [rows[user] for user in bucket.user_ids.to_pylist()]
         np.testing.assert_allclose([row["vector"] for row in found], vectors, atol=1e-5)
         assert [row["interactions"] for row in found] == bucket.lengths_U.tolist()
+    refuse_what_cannot_be_brought_up_to_date(tmp_path, third, saved, new)
 
 
-def test_what_cannot_be_brought_up_to_date_is_refused_before_anything_is_read(tmp_path):
-    first, _, third = three_versions(tmp_path)
-    encoder, plain = save_encoder(first, tmp_path / "encoder"), save_encoder(first, tmp_path / "p", readout="last")
-    old = str(tmp_path / "old")
-    told = export_vectors(encoder, first, old, EmbeddingConfig(sums=True), TEXT)
-
+def refuse_what_cannot_be_brought_up_to_date(tmp_path, corpus, encoder, previous):
     def refused(encoder, corpus, previous, message):
         with pytest.raises(UserError, match=message):
-            export_vectors(encoder, corpus, f"{tmp_path}/new", EmbeddingConfig(previous=previous), TEXT)
+            export_vectors(encoder, corpus, f"{tmp_path}/newest", EmbeddingConfig(previous=previous), TEXT)
 
-    refused(plain, third, old, r"want vectors that add up \(encoder\.readout bag\)")
-    refused(encoder, third, str(tmp_path), "name the output folder of an earlier embed")
-    refused(save_encoder(first, tmp_path / "other", tempo=False), third, old, "is of another encoder")
-    compact(third.uri)
-    refused(encoder, open_corpus(third.uri), old, "was compacted or prepared anew since: embed version 4 without")
-    storage.write_json(f"{old}/vectors.json", told | {"sums": False})
-    refused(encoder, third, old, "has no sums: embed once with embedding.sums true")
+    plain, other = (
+        save_encoder(corpus, tmp_path / name, *kind) for name, *kind in (("p", False, "last"), ("o", False))
+    )
+    refused(plain, corpus, previous, r"want vectors that add up \(encoder\.readout bag\)")
+    refused(encoder, corpus, str(tmp_path), "name the output folder of an earlier embed")
+    refused(other, corpus, previous, "is of another encoder")
+    compact(corpus.uri)
+    refused(encoder, open_corpus(corpus.uri), previous, "was compacted or prepared anew since: embed version 4 without")
+    told = storage.read_json(f"{previous}/vectors.json")
+    storage.write_json(f"{previous}/vectors.json", told | {"sums": False})
+    refused(encoder, corpus, previous, "has no sums: embed once with embedding.sums true")
