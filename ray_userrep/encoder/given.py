@@ -9,6 +9,7 @@ Shapes: B users, N entries of all of them.
 import math
 import reprlib
 from collections.abc import Iterable, Mapping, Set
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,33 @@ def read_lists(given: Iterable[Any], kind: pa.DataType, called: str) -> Lists:
     if pa.types.is_dictionary(values_N.type):
         values_N = values_N.dictionary_decode()
     return Lists(values_N.cast(kind) if pa.types.is_null(values_N.type) else values_N, lengths_B)
+
+
+def microseconds_of(times_N: pa.Array) -> NDArray[np.int64]:
+    """Times since the epoch, `[N]`.
+
+    Raises:
+        UserError: one is missing, or they are no times.
+    """
+    if times_N.null_count:
+        raise UserError("timestamps: one of the times is missing")
+    try:
+        # Times finer than the log's are cut off, not refused.
+        moments_N = times_N.cast(pa.timestamp("us"), safe=not pa.types.is_timestamp(times_N.type))
+    except pa.ArrowException as error:
+        raise UserError(f"timestamps: {times_N.type} is no time ({' '.join(str(error).split())})") from error
+    found: NDArray[np.int64] = moments_N.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return found
+
+
+def microseconds(moment: datetime | None) -> int | None:
+    """Since the epoch; a moment without a zone is UTC, as times of logs are."""
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        raise UserError(f"until: takes a datetime (given {moment!r})")
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1e6)
 
 
 def _column(given: Any, called: str) -> Any:

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
 from ray_userrep.encoder.card import model_card
 from ray_userrep.encoder.fields import Context, side_columns
-from ray_userrep.encoder.given import read_lists
+from ray_userrep.encoder.given import microseconds, microseconds_of, read_lists
 from ray_userrep.encoder.histories import history_sums, user_vectors
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
@@ -205,12 +205,11 @@ class UserEncoder(PreTrainedModel):
                 type than the item table's; an encoder without its item table; times or the moment are missing, or not
                 of one shape with the items.
         """
-        if self.tempo is not None and until is None:
-            raise UserError("this encoder counts days up to a moment (encoder.tempo): name it, as encode(…, until=…)")
+        moment = self._moment(until)
         if batch_tokens < 1:
             raise UserError(f"batch_tokens: takes a number of tokens from 1 on (given {batch_tokens!r})")
         parts = self._known_parts(histories, timestamps, unknown)
-        return user_vectors(self, *parts, _microseconds(until), batch_tokens)
+        return user_vectors(self, *parts, moment, batch_tokens)
 
     def encode_sums(self, histories: Iterable[Any], timestamps: Iterable[Any] | None = None) -> NDArray[np.float32]:
         """What is to be remembered of parts of histories, `[B, S]`; `scale_sums` makes vectors of it.
@@ -247,11 +246,16 @@ class UserEncoder(PreTrainedModel):
         Raises:
             UserError: the moment is missing.
         """
-        if self.tempo is not None and until is None:
-            raise UserError("this encoder counts days up to a moment (encoder.tempo): name it, as until=…")
+        moment = self._moment(until)
         with torch.inference_mode():
             sums = torch.from_numpy(sums_BS).to(self.device)
-            return self.scaled(sums, _microseconds(until)).cpu().numpy()
+            return self.scaled(sums, moment).cpu().numpy()
+
+    def _moment(self, until: datetime | None) -> int | None:
+        """The moment (us) up to which days are counted; None where none are."""
+        if self.tempo is not None and until is None:
+            raise UserError("this encoder counts days up to a moment (encoder.tempo): name it, as until=…")
+        return microseconds(until)
 
     def _known_parts(
         self, histories: Iterable[Any], timestamps: Iterable[Any] | None, unknown: Literal["skip", "error"]
@@ -282,7 +286,7 @@ class UserEncoder(PreTrainedModel):
         times = read_lists(timestamps, pa.timestamp("us"), "times")
         if not np.array_equal(times.lengths_B, lengths_B):
             raise UserError("timestamps: each history wants as many times as it has items")
-        return _microseconds_of(times.values_N)
+        return microseconds_of(times.values_N)
 
     def known(self, table: ItemTable) -> NDArray[np.int64]:
         """Where this encoder's catalogue has each item of another, -1 where nowhere, `[V]`.
@@ -423,28 +427,6 @@ def _check_folder(path: Path, named: str) -> None:
         raise UserError(f"the encoder at {named} cannot be read: config.json is not JSON ({error})") from error
     if kind != UserEncoderConfig.model_type:
         raise UserError(f"the model at {named} is a {kind!r}, not a {UserEncoderConfig.model_type!r}")
-
-
-def _microseconds_of(times_N: pa.Array) -> NDArray[np.int64]:
-    if times_N.null_count:
-        raise UserError("timestamps: one of the times is missing")
-    try:
-        # Times finer than the log's are cut off, not refused.
-        moments_N = times_N.cast(pa.timestamp("us"), safe=not pa.types.is_timestamp(times_N.type))
-    except pa.ArrowException as error:
-        raise UserError(f"timestamps: {times_N.type} is no time ({' '.join(str(error).split())})") from error
-    found: NDArray[np.int64] = moments_N.cast(pa.int64()).to_numpy(zero_copy_only=False)
-    return found
-
-
-def _microseconds(moment: datetime | None) -> int | None:
-    """Since the epoch; a moment without a zone is UTC, as times of logs are."""
-    if moment is None:
-        return None
-    if not isinstance(moment, datetime):
-        raise UserError(f"until: takes a datetime (given {moment!r})")
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1e6)
 
 
 def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int, hides_items: bool = False) -> UserEncoder:
