@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ray_userrep.objectives.base import Gather
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.bare import adamw
 from ray_userrep.training.shards import (
@@ -76,8 +77,8 @@ class ZeroEngine:
         if self.world > 1:
             self.model.gather = gather_rows
 
-    def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
-        loss, sums_P = self._engine(views, counts_P)
+    def forward(self, views: Views, counts_P: Tensor, gather: Gather) -> tuple[Tensor, Tensor]:
+        loss, sums_P = self._engine(views, counts_P, gather)
         return loss, sums_P
 
     def backward(self, loss: Tensor) -> None:

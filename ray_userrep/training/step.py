@@ -3,6 +3,8 @@
 Micro-batches are summed, never averaged: each part of an objective is divided by its own count over the whole global
 batch, so that cutting the batch into micro-batches, or over workers, does not change what is learned.
 
+A loss that looks across windows sees all of the global batch as well: over several micro-batches by cached gradients.
+
 Item tables whose gradients are rows (`RowItems`) are updated here too, outside the engine's optimiser: only rows that a
 step has read are exchanged and updated. Moments of other rows do not decay (as in torch's SparseAdam): an update costs
 what the batch holds, not what the catalogue does.
@@ -10,6 +12,7 @@ what the batch holds, not what the catalogue does.
 Shapes: P parts of the objective, N rows read by all ranks, R of them distinct, V items, D width.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -21,6 +24,7 @@ from ray_userrep.feed.batch import Batch
 from ray_userrep.feed.plan import Position
 from ray_userrep.objectives.base import Draws, Gather, Objective, identity_gather
 from ray_userrep.recipe.train import TrainConfig
+from ray_userrep.training.cached import CachedRows, Kept
 from ray_userrep.training.shards import Shard
 
 Views = list[Batch]
@@ -52,9 +56,9 @@ class TrainModel(nn.Module):
             self.encoder.eval()
         return self
 
-    def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, views: Views, counts_P: Tensor, gather: Gather = identity_gather) -> tuple[Tensor, Tensor]:
         """The normalised loss to differentiate, and the detached sum of each part, `[P]`."""
-        sums_P = self.objective(self.encoder, views, self.gather).sums_P
+        sums_P = self.objective(self.encoder, views, gather).sums_P
         weights_P = sums_P.new_tensor(self.objective.weights)
         return (sums_P / counts_P * weights_P).sum(), sums_P.detach()
 
@@ -73,7 +77,7 @@ class Engine(Protocol):
     rank: int
     world: int
 
-    def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]: ...
+    def forward(self, views: Views, counts_P: Tensor, gather: Gather) -> tuple[Tensor, Tensor]: ...
 
     def backward(self, loss: Tensor) -> None: ...
 
@@ -115,17 +119,47 @@ def train_step(engine: Engine, micros: Micros, learning_rate: float) -> Tensor:
     The engine averages gradients over ranks, so the normalised loss is multiplied by their number. Nothing here waits
     for the device.
     """
-    torch.manual_seed(micros.seed)  # dropout: a resumed run draws what the uninterrupted one drew
     counts_P = engine.sum(micros.counts_P.to(engine.device, non_blocking=True)).clamp(min=1)
-    loss_P = torch.zeros_like(counts_P)
-    for views in micros.views:
-        on_device = [view.to(engine.device) for view in views]
-        loss, sums_P = engine.forward(on_device, counts_P)
-        engine.backward(loss * engine.world)
-        loss_P += sums_P / counts_P
+    if len(micros.views) > 1 and engine.model.objective.looks_across:
+        loss_P = _learn_across(engine, micros, counts_P)
+    else:
+        loss_P = _learn(engine, micros, counts_P, [engine.model.gather] * len(micros.views))
     gradient_norm = engine.step(learning_rate)
     engine.model.step_rows(learning_rate, engine.world)
     return loss_P + 0.0 * gradient_norm  # a step whose gradient is not finite has no finite loss either
+
+
+def _learn(engine: Engine, micros: Micros, counts_P: Tensor, gathers: Sequence[Gather]) -> Tensor:
+    """Add each micro-batch's gradients, with a gather of its own."""
+    torch.manual_seed(micros.seed)  # dropout: a resumed run draws what the uninterrupted one drew
+    loss_P = torch.zeros_like(counts_P)
+    for views, gather in zip(micros.views, gathers, strict=True):
+        loss, sums_P = engine.forward(_on_device(views, engine), counts_P, gather)
+        engine.backward(loss * engine.world)
+        loss_P += sums_P / counts_P
+    return loss_P
+
+
+def _learn_across(engine: Engine, micros: Micros, counts_P: Tensor) -> Tensor:
+    """Add the gradients of losses over all micro-batches of all ranks; every pass draws the same dropout."""
+    torch.manual_seed(micros.seed)
+    made = [Kept() for _ in micros.views]
+    with torch.no_grad():
+        for views, kept in zip(micros.views, made, strict=True):
+            engine.forward(_on_device(views, engine), counts_P, kept)
+    cached = CachedRows(made, engine.model.gather)
+    loss_P = _learn(engine, micros, counts_P, [cached.gather_of(micro) for micro in range(len(made))])
+    cached.add_up(engine.sum)
+    torch.manual_seed(micros.seed)
+    for micro, views in enumerate(micros.views):
+        engine.forward(_on_device(views, engine), counts_P, kept := Kept())
+        if (asked := cached.asked(kept, micro)) is not None:
+            engine.backward(asked)
+    return loss_P
+
+
+def _on_device(views: Views, engine: Engine) -> Views:
+    return [view.to(engine.device) for view in views]
 
 
 def draws_at(seed: int, position: Position) -> Draws:
