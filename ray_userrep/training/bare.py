@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ray_userrep.objectives.base import Gather
 from ray_userrep.recipe.train import TrainConfig
+from ray_userrep.training.rows import clip
 from ray_userrep.training.shards import Shard, adam_parts, named_state, replicated_shards, replicated_weights
 from ray_userrep.training.step import TrainModel, Views
 
@@ -36,7 +37,7 @@ class BareEngine:
         loss.backward()
 
     def step(self, learning_rate: float) -> Tensor:
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
+        norm = clip(list(self.model.parameters()), self.model.row_norms(), self._clip_norm)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate * group["factor"]
         self._optimizer.step()
