@@ -6,17 +6,16 @@ same for all methods, which makes them comparable, and best for none of them.
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from ray_userrep.recipe.settings import Settings
 from ray_userrep.recipe.transfer import AttributeTaskConfig, NextItemTaskConfig, TaskConfig
 
 MethodName = Literal["conure", "in_turn", "fine_all", "head_only", "single", "multi_task"]
 
 
-class ContinualTaskConfig(BaseModel):
+class ContinualTaskConfig(Settings):
     """A place in the sequence: next items, or one or more attributes in turn."""
-
-    model_config = ConfigDict(extra="forbid")
 
     task: TaskConfig = Field(default_factory=AttributeTaskConfig)
     corpus: str | None = Field(None, description="prepared corpus that it is about; none: the recipe's")
@@ -26,10 +25,8 @@ def _next_item_first() -> tuple[ContinualTaskConfig, ...]:
     return (ContinualTaskConfig(task=NextItemTaskConfig()), ContinualTaskConfig())
 
 
-class ContinualConfig(BaseModel):
+class ContinualConfig(Settings):
     """A sequence of tasks, and the methods that learn it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     tasks: tuple[ContinualTaskConfig, ...] = Field(
         default_factory=_next_item_first, min_length=1, description="in the order in which they are learned"

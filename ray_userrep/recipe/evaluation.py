@@ -1,12 +1,12 @@
 """What is measured, over whom, and how sure the figures are."""
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
+
+from ray_userrep.recipe.settings import Settings
 
 
-class EvaluationConfig(BaseModel):
+class EvaluationConfig(Settings):
     """Full-catalogue ranking of one held-out item a user."""
-
-    model_config = ConfigDict(extra="forbid")
 
     ks: tuple[PositiveInt, ...] = Field((5, 10, 20), description="cut-offs; 10 is always measured")
     exclude_seen: bool = Field(False, description="rank only items new to the user; off where repeats are legitimate")

@@ -6,7 +6,9 @@ that validation prefers. That costs a fit for each pair of them.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+
+from ray_userrep.recipe.settings import Settings
 
 ArmName = Literal[
     "scratch",
@@ -29,10 +31,8 @@ ArmName = Literal[
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class _Users(BaseModel):
+class _Users(Settings):
     """How a task's users are dealt out."""
-
-    model_config = ConfigDict(extra="forbid")
 
     valid_share: float = Field(0.2, gt=0, lt=0.5, description="share of the task's users that validate")
     test_share: float = Field(0.2, gt=0, lt=0.5, description="share of the task's users that test")
@@ -89,10 +89,8 @@ class NextItemTaskConfig(_Users):
 TaskConfig = Annotated[AttributeTaskConfig | ReturnTaskConfig | NextItemTaskConfig, Field(discriminator="kind")]
 
 
-class TransferConfig(BaseModel):
+class TransferConfig(Settings):
     """One comparison of arms over seeds and label shares."""
-
-    model_config = ConfigDict(extra="forbid")
 
     encoder: str | None = Field(
         None, min_length=1, description="run or encoder folder to start from; none: pretrain first, as the recipe says"
