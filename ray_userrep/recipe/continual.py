@@ -37,7 +37,7 @@ class ContinualConfig(Settings):
         description="pruned masks; one encoder fine-tuned in turn; the first task's fine-tuned anew for each task; "
         "heads on the first task's; a model for each task; one encoder, in which all tasks so far train together",
     )
-    num_seeds: int = Field(1, ge=1, description="runs of the sequence, from recipe.seed on")
+    num_seeds: int = Field(1, ge=1, le=10_000, description="runs of the sequence, from recipe.seed on")
     prune: float = Field(0.7, gt=0, lt=1, description="conure: share of a layer's free weights that a task gives back")
     retrain: float = Field(0.5, gt=0, description="conure: epochs after pruning over those before it")
 

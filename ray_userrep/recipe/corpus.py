@@ -23,6 +23,7 @@ class CorpusConfig(Settings):
     num_buckets: int | None = Field(
         None,
         ge=1,
+        le=2**20,
         description="parts of the corpus by user hash, each sorted in memory; none: by the size of the log, at least 8",
     )
     max_user_interactions: int | None = Field(

@@ -14,6 +14,7 @@ FieldName = Literal[
 ]
 ReadoutKind = Literal["last", "mean", "whole", "bag", "cls", "mask"]
 WHOLE_HISTORY: tuple[ReadoutKind, ...] = ("whole", "bag")  # what reads all of a history, window by window
+MOST_LAYERS = 1000  # or parts of a kind: each takes time to build, whatever it holds
 TEMPO_WIDTH = 8  # numbers that encoder.tempo adds to a user vector
 
 
@@ -35,7 +36,7 @@ class WhitenedMoEItemsConfig(Settings):
     """Frozen text vectors through several whitenings, mixed by a gate that is noisy in training (UniSRec)."""
 
     kind: Literal["whitened_moe"] = "whitened_moe"
-    num_experts: int = Field(8, ge=1, description="whitenings that are mixed")
+    num_experts: int = Field(8, ge=1, le=MOST_LAYERS, description="whitenings that are mixed")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the text vectors before each whitening")
 
 
@@ -45,7 +46,7 @@ class WordItemsConfig(Settings):
     kind: Literal["words"] = "words"
     num_rows: int = Field(2**14, ge=1, description="rows that words are hashed into")
     max_words: int = Field(16, ge=1, description="words of a text that are read")
-    num_layers: int = Field(1, ge=1, description="layers over the words")
+    num_layers: int = Field(1, ge=1, le=MOST_LAYERS, description="layers over the words")
     num_heads: int = Field(2, ge=1, description="attention heads of a layer")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout of the residual branches")
 
@@ -115,7 +116,7 @@ class TransformerConfig(Settings):
     """Pre-norm Transformer over the user's interactions."""
 
     kind: Literal["transformer"] = "transformer"
-    num_layers: int = Field(2, ge=1, description="layers")
+    num_layers: int = Field(2, ge=1, le=MOST_LAYERS, description="layers")
     num_heads: int = Field(2, ge=1, description="attention heads of a layer; they share encoder.width")
     causal: bool = Field(True, description="a position sees only itself and what came before")
     positions: Literal["rotary", "learned"] = Field(
@@ -134,7 +135,7 @@ class HSTUConfig(Settings):
     """Pointwise gated attention with relative position and time (HSTU)."""
 
     kind: Literal["hstu"] = "hstu"
-    num_layers: int = Field(2, ge=1, description="layers")
+    num_layers: int = Field(2, ge=1, le=MOST_LAYERS, description="layers")
     num_heads: int = Field(2, ge=1, description="attention heads of a layer; they share encoder.width")
     causal: bool = Field(True, description="a position sees only itself and what came before")
     time_bias: bool = Field(True, description="attention also looks at the time between two interactions")
@@ -145,7 +146,9 @@ class CNNConfig(Settings):
     """Dilated convolutions (NextItNet; bidirectional as in GRec)."""
 
     kind: Literal["cnn"] = "cnn"
-    num_blocks: int = Field(4, ge=1, description="residual blocks of two convolutions, the second twice as dilated")
+    num_blocks: int = Field(
+        4, ge=1, le=MOST_LAYERS, description="residual blocks of two convolutions, the second twice as dilated"
+    )
     dilations: tuple[PositiveInt, ...] = Field((1, 4), min_length=1, description="dilation of each block, in turn")
     causal: bool = Field(True, description="a position sees only itself and what came before")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
@@ -155,7 +158,7 @@ class GRUConfig(Settings):
     """Gated recurrent units (GRU4Rec); causal by nature."""
 
     kind: Literal["gru"] = "gru"
-    num_layers: int = Field(1, ge=1, description="layers")
+    num_layers: int = Field(1, ge=1, le=MOST_LAYERS, description="layers")
     causal: Literal[True] = Field(True, description="a position sees only itself and what came before")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
 
@@ -164,7 +167,7 @@ class MeanConfig(Settings):
     """The mean of the items so far and a small network: the floor for every other backbone."""
 
     kind: Literal["mean"] = "mean"
-    num_layers: int = Field(1, ge=0, description="layers of the network; 0: the mean itself")
+    num_layers: int = Field(1, ge=0, le=MOST_LAYERS, description="layers of the network; 0: the mean itself")
     causal: bool = Field(True, description="the mean of a position and what came before, or of the whole window")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
 

@@ -65,7 +65,9 @@ class SyntheticConfig(Settings):
     days: int = Field(30, ge=1, le=36_500, description="days that the log covers")
     start: dt.date = Field(dt.date(2024, 1, 1), description="first day")
     seed: int = Field(0, ge=0, description="decides everything that is drawn")
-    files: int = Field(8, ge=1, description="files of a day and pieces of work; the rows do not depend on it")
+    files: int = Field(
+        8, ge=1, le=100_000, description="files of a day and pieces of work; the rows do not depend on it"
+    )
     domains: int = Field(1, ge=1, description="interests are dealt out to so many domains; more than one: folders")
     interests: int = Field(20, ge=1, description="groups of items; a user has one at a time")
     variants: int = Field(10, ge=1, description="variants of a product, which users come back to after `lag`")

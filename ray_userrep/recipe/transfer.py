@@ -106,7 +106,7 @@ class TransferConfig(Settings):
         "uaf into hstu as well; unisrec_transductive and unisrec_zero add ids to texts",
     )
     label_shares: tuple[Share, ...] = Field((1.0,), min_length=1, description="shares of the training users, nested")
-    num_seeds: int = Field(3, ge=1, description="fits of each arm, from recipe.seed on")
+    num_seeds: int = Field(3, ge=1, le=10_000, description="fits of each arm, from recipe.seed on")
 
     epochs: float = Field(30.0, gt=0, description="passes over a task's training users")
     min_steps: int = Field(
