@@ -29,7 +29,7 @@ def nearest_items(encoder: UserEncoder) -> dict[str, list[tuple[str, float]]]:
     with torch.inference_mode():
         vectors_VD = torch.nn.functional.normalize(encoder.items(None).float().cpu(), dim=1)
     shown = [index for index, text in enumerate(texts) if text][:_ITEMS_SHOWN]
-    cosines, found = (vectors_VD[shown] @ vectors_VD.T).topk(_NEIGHBOURS + 1)
+    cosines, found = (vectors_VD[shown] @ vectors_VD.T).topk(min(_NEIGHBOURS + 1, len(vectors_VD)))
     return {
         texts[item]: [(texts[j] or "?", float(c)) for j, c in zip(found[i], cosines[i], strict=True) if j != item][
             :_NEIGHBOURS
@@ -60,6 +60,8 @@ def map_of_users(corpus: Corpus, encoder: UserEncoder) -> dict[str, Any] | None:
 
 
 def _plane(vectors_UD: Features) -> Features:
+    if not np.ptp(vectors_UD, axis=0).any():  # scikit-learn 1.x crashes on points in one place
+        raise UserError("all users have the same vector")
     reduced = PCA(min(30, *vectors_UD.shape), random_state=0).fit_transform(vectors_UD)
     perplexity = min(30.0, (len(vectors_UD) - 1) / 3)
     plane: Features = TSNE(random_state=0, init="pca", perplexity=perplexity, n_jobs=-1).fit_transform(reduced)

@@ -23,7 +23,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from ray_userrep.errors import UserError, refuse_secrets
+from ray_userrep.errors import UserError, refuse_secrets, refuse_unfit
 from ray_userrep.storage import archives, s3
 from ray_userrep.storage.uri import absolute, is_local, join, s3_parts
 
@@ -36,6 +36,7 @@ _DISK_ERRORS = {
     errno.EDQUOT: "your share of the disk is used up: make room, or name another place",
     errno.EROFS: "the disk can only be read: name another place",
     errno.EIO: "the disk fails to read or write",
+    errno.ENAMETOOLONG: "a name is longer than the disk allows",
 }
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ def open_fs(uri: str) -> tuple[pafs.FileSystem, str]:
         UserError: nothing here reads this scheme.
     """
     refuse_secrets(uri, "an address")
+    refuse_unfit(uri, "an address")
     archive, member = archives.split(uri)
     if member:
         filesystem, path = open_fs(archive)
