@@ -94,6 +94,17 @@ class Corpus:
         path = self.manifest.users
         return None if path is None else storage.read_parquet(storage.join(self.uri, path))
 
+    def user_columns(self) -> list[str]:
+        """What the log has of users beside their interactions, `user_id` with it; none where it has no such table."""
+        path = self.manifest.users
+        return [] if path is None else list(storage.read_schema(storage.join(self.uri, path)).names)
+
+    def users_of(self, hashes_U: NDArray[np.int64]) -> pa.Table:
+        """The attributes of the users with these hashes, where the log has a table of them; read in batches."""
+        assert self.manifest.users is not None, "the columns were looked at before"
+        place = storage.join(self.uri, self.manifest.users)
+        return storage.filter_parquet(place, lambda rows: pa.array(np.isin(hash_ids(rows["user_id"]), hashes_U)))
+
     def bucket(self, number: int, side: Sequence[str] = ()) -> Bucket:
         """One bucket, decoded, with the side columns that are wanted and there.
 

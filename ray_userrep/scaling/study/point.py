@@ -99,12 +99,13 @@ def measure_point(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> Point
 def validation_loss(recipe: Recipe, corpus: Corpus, split: Split, encoder: UserEncoder) -> Likelihood:
     """The loss that the recipe trains, on users who are never trained on."""
     if isinstance(recipe.objective, AutoregressiveConfig):
-        return likelihood(encoder, read_unseen(corpus, split, encoder.side_columns))
+        return likelihood(encoder, read_unseen(corpus, split, encoder.side_columns, recipe.evaluation.max_users))
     assert encoder.item_table is not None
     data = ObjectiveData(encoder.item_table, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
     objective = build_objective(recipe.objective, recipe.encoder, data)
     columns = {*encoder.side_columns, *objective.side_columns}
-    return contrast(objective, encoder, read_unseen(corpus, split, sorted(columns)))
+    users = read_unseen(corpus, split, sorted(columns), recipe.evaluation.max_users)
+    return contrast(objective, encoder, users)
 
 
 def plan_of(recipe: Recipe, corpus: Corpus) -> BatchPlan:
