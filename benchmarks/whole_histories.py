@@ -32,6 +32,7 @@ from sklearn.decomposition import TruncatedSVD
 from ray_userrep import storage
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.manifest import SequenceFile
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 from ray_userrep.distributed.connection import connect
 from ray_userrep.embedding.export import export_vectors
@@ -154,7 +155,7 @@ def with_a_day(corpus: Corpus) -> Corpus:
         for name, values in new.items():
             some = some.append_column(name, pa.ListArray.from_arrays(offsets, pa.array(values)))
         path = file.path.replace("part-0", "part-1")
-        storage.write_parquet(storage.join(corpus.uri, path), some)
+        write_sequences(corpus.uri, path, some)
         counts = {"num_users": some.num_rows, "num_interactions": some.num_rows}
         files.append(SequenceFile(bucket=file.bucket, path=path, **counts))
     added = {

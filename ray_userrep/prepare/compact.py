@@ -12,6 +12,7 @@ import ray
 
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.stages import plain_errors
@@ -68,6 +69,6 @@ def _write_bucket(corpus: Corpus, number: int, build: str) -> SequenceFile:
     sequences = corpus.sequences(number, corpus.manifest.side_columns)
     assert sequences is not None, "a bucket of several files has users"
     path = f"{build}/sequences/bucket={number:05d}/part-0.parquet"
-    storage.write_parquet(storage.join(corpus.uri, path), sequences)
+    write_sequences(corpus.uri, path, sequences)
     num_interactions = len(sequences["items"].combine_chunks().flatten())
     return SequenceFile(bucket=number, path=path, num_users=sequences.num_rows, num_interactions=num_interactions)

@@ -122,7 +122,7 @@ def window_lengths(plan: BatchPlan) -> list[np.ndarray[Any, np.dtype[np.int64]]]
 
 def spent_on(recipe: Recipe, corpus: Corpus) -> PointResult:
     """Parameters, interactions, epochs and FLOPs of the whole run, as planned; FLOPs by its first batches."""
-    plan, lookahead = plan_of(recipe, corpus), lookahead_of(recipe.objective)
+    plan = plan_of(recipe, corpus)
     steps = total_steps(recipe.train, plan.num_batches)
     interactions = steps * plan.num_tokens / plan.num_batches
     catalogue = Catalogue(corpus.manifest.num_items)
@@ -135,7 +135,7 @@ def spent_on(recipe: Recipe, corpus: Corpus) -> PointResult:
         "flops": _per_interaction(costs, "total") * interactions,
         "steps": steps,
         "unique": plan.num_tokens,
-        "users": int(sum((lengths_U > lookahead).sum() for lengths_U in plan.train_lengths)),
+        "users": plan.num_users,
         "epochs": interactions / plan.num_tokens,
     }
 
