@@ -138,7 +138,7 @@ def one_more_day(folder: str, num_interactions: int) -> dict[str, Any]:
 
 def few(corpus: Corpus) -> Corpus:
     """The corpus with one file alone: what an export takes before it reads anything much."""
-    manifest = corpus.manifest.model_copy(update={"sequences": corpus.manifest.sequences[:1], "version": 3})
+    manifest = corpus.manifest.model_copy(update={"sequences": [corpus.manifest.sequences[0]], "version": 3})
     storage.write_json(manifest_uri(corpus.uri, 3), manifest.model_dump())
     return open_corpus(corpus.uri, 3)
 
@@ -160,7 +160,7 @@ def with_a_day(corpus: Corpus) -> Corpus:
         files.append(SequenceFile(bucket=file.bucket, path=path, **counts))
     added = {
         "version": 2,
-        "sequences": [*manifest.sequences, *files],
+        "sequences": manifest.sequences + files,
         "num_interactions": manifest.num_interactions + sum(file.num_interactions for file in files),
     }
     storage.write_json(manifest_uri(corpus.uri, 2), manifest.model_copy(update=added).model_dump())

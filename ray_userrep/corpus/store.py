@@ -135,7 +135,7 @@ class Corpus:
 
     def files(self, number: int) -> list[SequenceFile]:
         """The files of a bucket, the base first."""
-        return [file for file in self.manifest.sequences if file.bucket == number]
+        return self.manifest.sequences.of_bucket(number)
 
     def buckets(self) -> range:
         return range(self.manifest.num_buckets)

@@ -203,7 +203,7 @@ def _manifest(
             "side_columns": list(dict.fromkeys([*base.side_columns, *delta.side_columns])),
             "items": grown["items"],
             "quarantine": [*base.quarantine, *delta.quarantine],
-            "sequences": [*base.sequences, *(one["file"] for one in added)],
+            "sequences": base.sequences + [one["file"] for one in added],
         }
     )
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import ray
 
 from ray_userrep import storage
-from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
 from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
@@ -50,7 +50,8 @@ def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
     base, shared = corpus.manifest, ray.put(corpus)
     with plain_errors():
         written = ray.get([_write_bucket.remote(shared, number, build) for number in scattered])
-    kept = [file for file in base.sequences if file.bucket not in set(scattered)]
+    untouched = sorted(set(base.sequences.buckets()) - set(scattered))
+    kept = [file for number in untouched for file in corpus.files(number)]
     files = sorted([*kept, *written], key=lambda file: file.bucket)
     assert sum(file.num_interactions for file in files) == base.num_interactions, "nothing is lost"
     assert sum(file.num_users for file in files) == base.num_users, "a user is in one file"
@@ -59,7 +60,7 @@ def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
             "version": base.version + 1,
             "parent": base.version,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "sequences": files,
+            "sequences": SequenceFiles.of(files),
         }
     )
 

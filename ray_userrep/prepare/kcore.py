@@ -18,7 +18,7 @@ import ray
 from numpy.typing import NDArray
 
 from ray_userrep import storage
-from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
 from ray_userrep.corpus.outline import outline_path, write_sequences
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.sequences import sequence_counts
@@ -155,7 +155,7 @@ def _published(
             "interactions_per_day": total["days"],
             "domains": total["domains"],
             "items": _items(build),
-            "sequences": [SequenceFile(**{name: part[name] for name in named}) for part in parts],
+            "sequences": SequenceFiles.of(SequenceFile(**{name: part[name] for name in named}) for part in parts),
             "removed_by_k_core": {
                 "users": manifest.num_users - counts["num_users"],
                 "items": manifest.num_items - num_items,

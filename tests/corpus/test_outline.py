@@ -37,7 +37,7 @@ def with_late_comers(corpus: Corpus) -> Corpus:
         path = f"data/sequences/bucket={number:05d}/part-1.parquet"
         write_sequences(corpus.uri, path, pa.table({"user_id": users, "user_hash": hash_ids(users)} | columns))
         files.append(SequenceFile(bucket=number, path=path, num_users=len(users), num_interactions=len(times)))
-    return Corpus(corpus.uri, corpus.manifest.model_copy(update={"sequences": [*corpus.manifest.sequences, *files]}))
+    return Corpus(corpus.uri, corpus.manifest.model_copy(update={"sequences": corpus.manifest.sequences + files}))
 
 
 @pytest.mark.parametrize("more", [lambda corpus: corpus, with_late_comers], ids=["one file", "two files"])
