@@ -168,6 +168,8 @@ class _Embedder:
             table["interactions"].to_numpy(),
             sums.flatten().to_numpy().reshape(-1, width),
         )
+        if not self._appended.files(number):
+            return stored
         appended, whole = self._appended.bucket(number), lambda: self._corpus.bucket(number)
         return brought_up_to_date(self._encoder, stored, appended, whole, self._config.batch_tokens)
 

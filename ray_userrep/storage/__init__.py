@@ -23,7 +23,7 @@ from ray_userrep.storage.files import (
     write_json,
     write_text,
 )
-from ray_userrep.storage.parquet import parquet_writer, read_parquet, read_schema, write_parquet
+from ray_userrep.storage.parquet import filter_parquet, parquet_writer, read_parquet, read_schema, write_parquet
 from ray_userrep.storage.uri import absolute, home, is_local, join, kept
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "delete",
     "download_dir",
     "exists",
+    "filter_parquet",
     "home",
     "is_local",
     "join",

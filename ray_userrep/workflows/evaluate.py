@@ -1,7 +1,7 @@
 """Measuring an encoder on the held-out test items, beside tuned baselines on the same users.
 
-One process does it, on a GPU where there is one: scores are made for a few users at a time, so that memory does not
-grow with users times items.
+One process does it, on a GPU where there is one: scores are made for a few users at a time, and of a large log a sample
+of the users is read, so that memory grows neither with users times items nor with the log.
 """
 
 import time
@@ -17,12 +17,13 @@ from ray_userrep.embedding.catalogue import on_corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.baselines import tuned_baselines
-from ray_userrep.evaluation.histories import read_histories
+from ray_userrep.evaluation.histories import Histories, read_histories
 from ray_userrep.evaluation.portrait import map_of_users, nearest_items
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
 from ray_userrep.evaluation.statistics import HEADLINE, comparison, summary
-from ray_userrep.evaluation.universality import measure_universality
+from ray_userrep.evaluation.universality import measure_universality, most_users
+from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
@@ -83,6 +84,7 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
         "user_map": map_of_users(corpus, encoder),
         "corpus": corpus_facts(corpus),
         "counts": corpus_counts(corpus) | {"test_users": len(np.unique(test.users_U))},
+        "samples": _samples(test, manifest.num_users, config),
     }
     if config.baselines:
         tuned = tuned_baselines(corpus, split, config)
@@ -92,3 +94,15 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
         best = max(tuned, key=lambda name: result["baselines"][name][HEADLINE]["mean"])
         result["over_best_baseline"] = {"baseline": best, **comparison(ours, tuned[best].ranks_U, config, test.users_U)}
     return result
+
+
+def _samples(test: Histories, num_users: int, config: EvaluationConfig) -> dict[str, dict[str, int]]:
+    """Of how many users what is measured are samples, and how large these are; only where not all were taken."""
+    found = {}
+    if test.chosen_from is not None:
+        found["ranked"] = {"users": len(np.unique(test.users_U)), "of": test.chosen_from}
+    if config.fitted_users is not None and config.fitted_users < num_users:
+        found["fitted"] = {"users": config.fitted_users, "of": num_users}
+    if most_users(config) < num_users:
+        found["universality"] = {"users": most_users(config), "of": num_users}
+    return found
