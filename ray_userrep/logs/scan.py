@@ -61,6 +61,8 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: LogLayout, first_fi
         UserError: no rows; a column is missing or of a wrong type; ids of mixed type; no time can be read; days are
             wanted of a log without times; times are in 1970 or in the future.
     """
+    if config.order == "row":
+        layout = replace(layout, timed=False)
     if not layout.timed and files:
         refuse_range(config, files[0].uri)
     mapping = _wanted(config, files, layout)
@@ -69,7 +71,8 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: LogLayout, first_fi
     if not any(one.rows for one in good):
         refused = next((one.error for one in seen if one.error is not None), None)
         raise UserError(refused or f"the log is empty: no rows in {_some(files)}")
-    _require_times(good, mapping)
+    if mapping.timed:
+        _require_times(good, mapping)
     if layout.timed and config.timestamp_origin is None:
         _refuse_unlikely(good, mapping)
     there = {name for one in good for name in (*one.columns, *folder_values(one.file.uri))}
@@ -93,6 +96,8 @@ def _wanted(config: LogsConfig, files: list[FileEntry], layout: LogLayout) -> Co
         raise UserError(f"logs.columns: unknown {unknown[0]!r}; it takes {', '.join((*REQUIRED, *OPTIONAL))}")
     folders = {name: name for file in files for name in folder_values(file.uri) if name in OPTIONAL}
     columns = {**folders, **layout.columns, **config.columns}
+    if config.order == "row":
+        columns.pop("timestamp", None)
     if config.side_columns is not None:
         columns = {name: column for name, column in columns.items() if name in (*REQUIRED, *config.side_columns)}
     formats = layout.formats if config.timestamp_format is None else (config.timestamp_format,)
@@ -148,17 +153,23 @@ def _first_rows(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_
     if not found.columns:
         return _Seen(file, [FilePart(file, 0, None, 0)], (), (EMPTY_FILE, "no lines"))
     first = with_folders(found.head, folders)
-    user, item, time = (mapping.columns[name] for name in REQUIRED)
-    raw_times = valid_text(first[time])
-    times = mapping.times(raw_times, file.uri)
-    odd = raw_times.filter(pc.and_(pc.is_null(times), pc.invert(is_missing(raw_times))))
-    return _Seen(
+    user, item = (mapping.columns[name] for name in ("user_id", "item_id"))
+    seen = _Seen(
         file=file,
         parts=found.parts,
         columns=tuple(found.columns),
         rows=first.num_rows,
         user_type=_id_type(first[user], user, file, ids_are_text),
         item_type=_id_type(first[item], item, file, ids_are_text),
+    )
+    return _with_times(seen, first[mapping.columns["timestamp"]], mapping) if mapping.timed else seen
+
+
+def _with_times(seen: _Seen, values: pa.ChunkedArray, mapping: ColumnMapping) -> _Seen:
+    raw_times = valid_text(values)
+    times = mapping.times(raw_times, seen.file.uri)
+    odd = raw_times.filter(pc.and_(pc.is_null(times), pc.invert(is_missing(raw_times))))
+    return seen._replace(
         span=_span(times),
         times=tuple(str(value) for value in raw_times.filter(pc.is_valid(times)).slice(0, _SAMPLE)),
         odd_time=str(odd[0]) if len(odd) else None,
