@@ -17,10 +17,12 @@ from ray_userrep.storage import FileEntry
 def hint(file: FileEntry, names: list[str], wanted: list[str], csv: CsvFormat) -> str:
     """More words for the refusal of a file that has not the wanted columns; empty where nothing is to be said."""
     if is_numbered(names):
-        example = json.dumps({name: str(place) for place, name in enumerate(REQUIRED)})
+        example = json.dumps({name: str(place) for place, name in enumerate(REQUIRED[: len(names)])})
         return f"; it has no header, so that columns are named by their places, as in {example}"
     if is_parquet(file.uri) or is_json(file.uri):
         return _nested(file, names, wanted, csv)
+    if not {plain(name) for name in names}.isdisjoint(map(plain, wanted)):
+        return ""
     if len(names) == 1:
         return "; where these are several columns, set logs.layout.separator"
     return (

@@ -20,7 +20,7 @@ from ray_userrep.logs.hive import folder_values, in_range, is_cut
 from ray_userrep.logs.rejection import MALFORMED_LINE, rejected
 from ray_userrep.logs.text_files import EXACT, Columns
 from ray_userrep.logs.times import ISO
-from ray_userrep.recipe.logs import LogsConfig
+from ray_userrep.recipe.logs import LogsConfig, Order
 from ray_userrep.storage import FileEntry
 
 _MIN_TASK_BYTES, _MAX_TASK_BYTES = 16 * 2**20, 64 * 2**20
@@ -66,6 +66,11 @@ class Scan(NamedTuple):
     layout: LogLayout
     mapping: ColumnMapping
     work: list[Piece]
+
+    @property
+    def order(self) -> Order:
+        """What a user's interactions are ordered by: their times, or how the rows stand."""
+        return "time" if self.layout.timed else "row"
 
     def dataset(self) -> ray.data.Dataset:
         """Canonical interactions; small files share a task, a large one has several."""

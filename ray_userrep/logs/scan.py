@@ -36,6 +36,7 @@ _THREADS = 16
 _ON_DRIVER = 1024  # files that are looked at without Ray
 _FILES_PER_TASK = 256
 _SAMPLE = 100  # times of a file
+_SHOWN = 8  # columns of a file that is no log
 _EPOCH = dt.date(1970, 1, 1)
 
 
@@ -57,6 +58,14 @@ class _Seen(NamedTuple):
     comma: str | None = None  # the column whose numbers have a decimal comma
 
 
+class _NoColumns(OtherSchema):
+    """A file has other columns than a log, these `names`."""
+
+    def __init__(self, words: str, names: list[str]) -> None:
+        super().__init__(words)
+        self.names = names
+
+
 def scan(config: LogsConfig, files: list[FileEntry], layout: LogLayout, first_file: int = 0) -> Scan:
     """Look at the first rows of every file and settle columns, id types and spellings.
 
@@ -66,6 +75,8 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: LogLayout, first_fi
         UserError: no rows; a column is missing or of a wrong type; ids of mixed type; no time can be read; days are
             wanted of a log without times; times are in 1970 or in the future.
     """
+    if config.order == "row":
+        layout = replace(layout, timed=False)
     if not layout.timed and files:
         refuse_range(config, files[0].uri)
     mapping = _wanted(config, files, layout)
@@ -73,10 +84,10 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: LogLayout, first_fi
     seen = _look_at(files, partial(_look, mapping=mapping, layout=layout, ids_are_text=config.ids == "string"))
     good = [one for one in seen if one.refusal is None]
     if not any(one.rows for one in good):
-        refused = next((one.error for one in seen if one.error is not None), None)
-        raise UserError(refused or f"the log is empty: no rows in {_some(files)}")
+        raise UserError(_nothing(seen) or f"the log is empty: no rows in {_some(files)}")
     _refuse_others(config, seen)
-    _require_times(good, mapping)
+    if mapping.timed:
+        _require_times(good, mapping)
     if layout.timed and config.timestamp_origin is None:
         _refuse_unlikely(good, mapping)
     there = {name for one in good for name in (*one.columns, *folder_values(one.file.uri))}
@@ -105,6 +116,8 @@ def _wanted(config: LogsConfig, files: list[FileEntry], layout: LogLayout) -> Co
         raise UserError(f"logs.columns: unknown {unknown[0]!r}; it takes {', '.join((*REQUIRED, *OPTIONAL))}")
     folders = {name: name for file in files for name in folder_values(file.uri) if name in OPTIONAL}
     columns = {**folders, **layout.columns, **config.columns}
+    if config.order == "row":
+        columns.pop("timestamp", None)
     if config.side_columns is not None:
         columns = {name: column for name, column in columns.items() if name in (*REQUIRED, *config.side_columns)}
     formats = layout.formats if config.timestamp_format is None else (config.timestamp_format,)
@@ -142,6 +155,8 @@ def _look(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_are_te
         if not file.size:
             return _Seen(file, whole, (), (EMPTY_FILE, "no bytes"))
         return _first_rows(file, mapping, layout, ids_are_text)
+    except _NoColumns as error:
+        return _Seen(file, whole, tuple(error.names), refusal_of(error, file), str(error))
     except DamagedFile as error:
         return _Seen(file, whole, (), refusal_of(error, file), str(error))
     except UserError as error:
@@ -157,7 +172,7 @@ def _first_rows(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_
         try:
             require_columns([*told, *(name for name in folders if name not in told)], mapping, file.uri)
         except OtherSchema as error:
-            raise OtherSchema(f"{error}{hint(file, names, list(wanted), layout.csv)}") from None
+            raise _NoColumns(f"{error}{hint(file, names, list(wanted), layout.csv)}", names) from None
         require([*told, *folders], layout.extra, file)
         return {name: kind for name, kind in wanted.items() if name in told}
 
@@ -165,23 +180,29 @@ def _first_rows(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_
     if not found.columns:
         return _Seen(file, [FilePart(file, 0, None, 0)], (), (EMPTY_FILE, "no lines"))
     first = numbers(with_folders(found.head, folders), mapping, layout)
-    refuse_lists(first, [column for name, column in mapping.columns.items() if name in REQUIRED], file)
-    user, item, time = (mapping.columns[name] for name in REQUIRED)
-    raw_times = valid_text(first[time])
-    times = mapping.times(raw_times, file.uri)
-    odd = raw_times.filter(pc.and_(pc.is_null(times), pc.invert(is_missing(raw_times))))
-    return _Seen(
+    refuse_lists(first, [mapping.columns[name] for name in mapping.required], file)
+    user, item = (mapping.columns[name] for name in ("user_id", "item_id"))
+    seen = _Seen(
         file=file,
         parts=found.parts,
         columns=tuple(respelled(found.columns, wanted, file.uri)),
         rows=first.num_rows,
         user_type=_id_type(first[user], user, file, ids_are_text),
         item_type=_id_type(first[item], item, file, ids_are_text),
+        notes=found.notes,
+        comma=_comma(first, mapping),
+    )
+    return _with_times(seen, first[mapping.columns["timestamp"]], mapping) if mapping.timed else seen
+
+
+def _with_times(seen: _Seen, values: pa.ChunkedArray, mapping: ColumnMapping) -> _Seen:
+    raw_times = valid_text(values)
+    times = mapping.times(raw_times, seen.file.uri)
+    odd = raw_times.filter(pc.and_(pc.is_null(times), pc.invert(is_missing(raw_times))))
+    return seen._replace(
         span=_span(times),
         times=tuple(str(value) for value in raw_times.filter(pc.is_valid(times)).slice(0, _SAMPLE)),
         odd_time=str(odd[0]) if len(odd) else None,
-        notes=found.notes,
-        comma=_comma(first, mapping),
     )
 
 
@@ -212,6 +233,16 @@ def _id_type(values: pa.ChunkedArray, column: str, file: FileEntry, is_text: boo
     if bad is not None and exact.null_count == len(exact):
         raise OtherSchema(inexact_message(values.filter(bad), column, file.uri))
     return kind
+
+
+def _nothing(seen: list[_Seen]) -> str | None:
+    """Why no file can be read: of several that are other tables, which columns each has."""
+    first = next((one for one in seen if one.error is not None), None)
+    others = [one for one in seen if one.columns]
+    if first is None or len(others) < 2:
+        return first and first.error
+    told = "; ".join(f"{one.file.uri.rsplit('/', 1)[-1]} has {', '.join(one.columns[:_SHOWN])}" for one in others[1:5])
+    return f"{others[0].error}; {told}: of several tables, name the log's own with --logs"
 
 
 def _refuse_others(config: LogsConfig, seen: list[_Seen]) -> None:

@@ -21,7 +21,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
 from ray_userrep.logs.files import is_beside
 from ray_userrep.logs.hive import prune
-from ray_userrep.recipe.logs import LayoutConfig, LogsConfig
+from ray_userrep.recipe.logs import LayoutConfig, LogsConfig, Order
 from ray_userrep.storage import FileEntry
 
 EMBEDDED = Path(__file__).parent / "datasets" / "online_retail" / "online_retail.parquet"
@@ -35,12 +35,14 @@ class Tables(NamedTuple):
     """What a reader makes of its files.
 
     `interactions` holds canonical rows, good and rejected ones (`reason`); `items` has one row an `item_id`, `users`
-    one row a `user_id`, each with what else the log says, None where it says nothing.
+    one row a `user_id`, each with what else the log says, None where it says nothing. Where the order is that of the
+    rows, the times say it and nothing else.
     """
 
     interactions: ray.data.Dataset
     items: pa.Table | None
     users: pa.Table | None
+    order: Order
 
 
 class Reader(Protocol):
@@ -68,6 +70,7 @@ class Logs(NamedTuple):
     users: pa.Table | None
     files: Sequence[FileEntry] = ()
     max_quarantined_share: float = 1.0
+    order: Order = "time"
 
     @property
     def num_bytes(self) -> int:
@@ -91,10 +94,11 @@ def open_logs(config: LogsConfig, known: Mapping[str, int] | None = None) -> Log
             f"logs.layout is for plain tables, and logs.reader {reader} knows its own: leave one of them out"
         )
     unread = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
-    tables = _load(reader).read(config, unread)
+    interactions, items, users, order = _load(reader).read(config, unread)
     fingerprint = _fingerprint(config, reader, list(zip(names, (file.size for file in files), strict=True)))
     shown = uri if config.uri is not None else EMBEDDED_NAME
-    return Logs(shown, reader, fingerprint, *tables, files, config.max_quarantined_share)
+    share = config.max_quarantined_share
+    return Logs(shown, reader, fingerprint, interactions, items, users, files, share, order)
 
 
 def unknown_files(config: LogsConfig, known: Mapping[str, int]) -> list[FileEntry]:

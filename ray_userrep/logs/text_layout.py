@@ -24,6 +24,7 @@ _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _EMPTY_LINES = re.compile(rb"[\r\n]*")
 _RUN, _EDGE = re.compile(rb"[ \t]+"), re.compile(rb"[ \t]*(\r\n|\n|\r)[ \t]*")
 _VALUE = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|\d{4}[-/]\d\d?[-/]\d\d?([T ].*)?")
+_COUNTS = 3  # lines, above which it is a column of numbers
 _HEADER_LINES = 16  # at most; a header of more is a quote that is never closed
 
 
@@ -89,13 +90,16 @@ class TextLayout(NamedTuple):
 
 def settle(data: bytes, suffix: str, csv: CsvFormat) -> TextLayout:
     """The layout of a file with a name's suffix, given whole lines from its start."""
-    start = _after(data, csv.skip_lines)
+    counts = _num_counts(data) if csv.header is None and not csv.skip_lines else 0
+    skipped = counts or csv.skip_lines
+    start = _after(data, skipped)
     line = text_of(_line(data, start))
     delimiter, note = (csv.delimiter, None) if csv.delimiter is not None else _separator(line, suffix)
     quote = csv.quote if _is_quoted(line, delimiter, csv) else None
     if delimiter == BLANKS and quote is not None and quote in line:
         delimiter = " "
-    told = TextLayout(delimiter, quote, csv.names or (), start, csv.skip_lines, notes=(note,) if note else ())
+    notes = [note, f"rows begin after {counts} lines of one number" if counts else None]
+    told = TextLayout(delimiter, quote, csv.names or (), start, skipped, notes=tuple(filter(None, notes)))
     return told if csv.names is not None else _named(told, data, csv)
 
 
@@ -173,6 +177,14 @@ def _after(data: bytes, num_lines: int) -> int:
         place += len(_line(data, place))
     found = _EMPTY_LINES.match(data, place)
     return place if found is None else found.end()
+
+
+def _num_counts(data: bytes) -> int:
+    """How many lines of one number stand above lines of more: counts of what follows."""
+    place, found = 0, 0
+    while found <= _COUNTS and (line := _line(data, place)).strip().isdigit():
+        place, found = place + len(line), found + 1
+    return found if 0 < found <= _COUNTS and _line(data, place).strip() else 0
 
 
 def _record(data: bytes, start: int, quote: str | None) -> bytes:

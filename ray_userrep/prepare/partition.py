@@ -28,8 +28,11 @@ from ray_userrep.prepare.stages import PEAK, peak_bytes, watch_peak
 from ray_userrep.prepare.staging import write_slices
 
 
-def partition(batch: pa.Table, build_uri: str, num_buckets: int) -> pa.Table:
-    """Write a batch's good rows by bucket and its rejected rows; returns one row that describes it."""
+def partition(batch: pa.Table, build_uri: str, num_buckets: int, timed: bool) -> pa.Table:
+    """Write a batch's good rows by bucket and its rejected rows; returns one row that describes it.
+
+    Days are counted where the log is `timed`.
+    """
     watch_peak()
     name = uuid.uuid4().hex
     good, rejected = split_rejected(batch)
@@ -42,7 +45,7 @@ def partition(batch: pa.Table, build_uri: str, num_buckets: int) -> pa.Table:
         report["file"] = storage.join(build_uri, "staging", "rows", name)
         report["first_row"] = pc.min(good["row"]).as_py()
         report["bucket_rows"] = _write_buckets(good, report["file"], num_buckets)
-        report["days"] = _days(good["timestamp"])
+        report["days"] = _days(good["timestamp"]) if timed else {}
     return pa.table({"report": [json.dumps(report | {PEAK: peak_bytes()})]})
 
 

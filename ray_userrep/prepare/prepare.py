@@ -131,6 +131,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
         num_duplicates=_sum(written, "num_duplicates"),
         num_capped=_sum(buckets, "num_capped"),
         quarantined=parts["reasons"],
+        order=logs.order,
         interactions_per_day=parts["days"],
         domains=dict(sorted(sum((Counter(bucket["domains"]) for bucket in written), Counter[str]()).items())),
         side_columns=written[0]["side_columns"],
@@ -144,7 +145,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
 
 def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
     """Stream the log into a file a batch, a slice a bucket; what the tasks say is added up as it comes."""
-    task = partial(partition, build_uri=build_uri, num_buckets=num_buckets)
+    task = partial(partition, build_uri=build_uri, num_buckets=num_buckets, timed=logs.order == "time")
     # Whole blocks: to fill batches of a given size, Ray Data would have one task read everything.
     dataset = logs.interactions.map_batches(task, batch_format="pyarrow", batch_size=None)
     progress, files, quarantine = StageProgress("partition"), list[tuple[int, str]](), list[str]()

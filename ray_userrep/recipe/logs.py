@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+Order = Literal["time", "row"]
 TimestampUnit = Literal["d", "s", "ms", "us", "ns"]
 SideColumn = Literal["domain", "event", "category", "rating", "price"]
 
@@ -83,6 +84,11 @@ class LogsConfig(BaseModel):
         "reader knows",
     )
     layout: LayoutConfig = Field(default_factory=LayoutConfig)
+    order: Order = Field(
+        "time",
+        description="what a user's interactions are ordered by; row: the log has no times, files are taken by name and "
+        "their rows as they stand",
+    )
     timestamp_unit: TimestampUnit = Field("s", description="unit of timestamps that are numbers; d: days")
     timestamp_origin: dt.date | None = Field(
         None, description="day from which numbers count; none: 1970-01-01; spreadsheets count days from 1899-12-30"
@@ -108,6 +114,20 @@ class LogsConfig(BaseModel):
     def _range(self) -> "LogsConfig":
         if self.from_date is not None and self.to_date is not None and self.from_date > self.to_date:
             raise ValueError(f"logs.from_date {self.from_date} is after logs.to_date {self.to_date}")
+        return self
+
+    @model_validator(mode="after")
+    def _without_times(self) -> "LogsConfig":
+        asked = {
+            "logs.columns timestamp": self.columns.get("timestamp"),
+            "logs.timestamp_format": self.timestamp_format,
+            "logs.timestamp_origin": self.timestamp_origin,
+            "logs.from_date": self.from_date,
+            "logs.to_date": self.to_date,
+        }
+        named = next((name for name, value in asked.items() if value is not None), None)
+        if self.order == "row" and named is not None:
+            raise ValueError(f"{named} is about times, which logs.order row does not read: leave one of the two out")
         return self
 
 

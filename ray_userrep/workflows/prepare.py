@@ -22,7 +22,7 @@ from ray_userrep.report.results import RESULT, Result, load_result
 def run_prepare(recipe: Recipe) -> Result:
     """Prepare the recipe's log; leaves result.json and report.html in the corpus folder, returns the result."""
     connect()
-    corpus = open_or_prepare(recipe)
+    corpus = _prepared(recipe)
     sources = read_sources(corpus.uri, corpus.manifest.sources)
     result: Result = {
         "job": "prepare",
@@ -45,8 +45,18 @@ def open_or_prepare(recipe: Recipe) -> Corpus:
     Item texts are encoded where the recipe's encoder reads them.
 
     Raises:
-        UserError: the log cannot be prepared, or the corpus is where only one of several nodes can see it.
+        UserError: the log cannot be prepared, or has no times where the recipe reads some, or the corpus is where only
+            one of several nodes can see it.
     """
+    reader = recipe.reads_times()
+    if reader is not None and recipe.logs.order == "row":  # told before the log is read
+        raise UserError(f"{reader} reads times, and logs.order row does without: leave one of the two out")
+    corpus = _prepared(recipe)
+    corpus.manifest.require_times(reader)
+    return corpus
+
+
+def _prepared(recipe: Recipe) -> Corpus:
     corpus = _open_or_prepare(recipe)
     if recipe.encoder.needs_text():
         ensure_text_vectors(corpus, recipe.text)

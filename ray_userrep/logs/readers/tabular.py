@@ -48,6 +48,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         found.dataset(),
         _dimension([file for file in tables if _name(file) == "items"], "item_id", found.mapping.item_type),
         _dimension([file for file in tables if _name(file) == "users"], "user_id", found.mapping.user_type),
+        found.order,
     )
 
 
