@@ -26,7 +26,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
+from ray_userrep.errors import UserError
+from ray_userrep.recipe.logs import Order
+
 SCHEMA_VERSION = 3
+NO_TIMES = "the log has no times: interactions are in the order of the rows"
 
 
 class SequenceFile(BaseModel):
@@ -134,7 +138,8 @@ class Manifest(BaseModel):
     k_core: dict[str, int] = {"users": 1, "items": 1}  # the least interactions of those that were kept
     removed_by_k_core: dict[str, int] = {}  # users, items, interactions, and in how many rounds of counting
     quarantined: dict[str, int]  # reason -> rows
-    interactions_per_day: dict[str, int]  # ISO date -> interactions
+    order: Order = "time"  # row: the times only say the order, as of a log that has none
+    interactions_per_day: dict[str, int]  # ISO date -> interactions; empty where the order is that of the rows
     domains: dict[str, int] = {}  # domain -> interactions, the empty name for none; empty where the log has no domains
     side_columns: list[str]  # aligned list columns of the sequences beside items and timestamps
     items: str
@@ -142,3 +147,15 @@ class Manifest(BaseModel):
     quarantine: list[str]
     sequences: _Files
     peak_bytes: dict[str, int] = {}  # stage of the preparation -> the most memory that one of its tasks took
+
+    def require_times(self, reader: str | None) -> None:
+        """Check that the log has times where something reads them; `reader` is its field, None where nothing does.
+
+        Raises:
+            UserError: it has none.
+        """
+        if reader is not None and self.order == "row":
+            raise UserError(
+                f"{reader} reads times, and the log {self.source_uri} has only the order of its rows (logs.order row): "
+                f"do without {reader}"
+            )

@@ -134,9 +134,10 @@ def resolve(config: SplitConfig, corpus: Corpus, user_share: float = 1.0) -> Spl
     A share of the users changes what is trained on, never what is measured.
 
     Raises:
-        UserError: the log is too short in time for a global-time split.
+        UserError: the log has no times, or is too short in time, for a global-time split.
     """
     if isinstance(config, GlobalTimeConfig):
+        corpus.manifest.require_times("split.rule global_time")
         return Split(config, *_cut_times(config, corpus.manifest), user_share=user_share)
     if isinstance(config, ColdItemConfig):
         return Split(config, part_V=_parts(hash_ids(corpus.items().ids), config), user_share=user_share)

@@ -37,7 +37,7 @@ class _Task(NamedTuple):
     corpus_uri: str
     version: int
     output_uri: str
-    until: int
+    until: int | None
     config: EmbeddingConfig
     text: TextConfig
 
@@ -114,9 +114,11 @@ def _fingerprint(encoder_uri: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _end(corpus: Corpus) -> int:
-    """The newest day of the log (us): vectors are as of it."""
-    newest = max(corpus.manifest.interactions_per_day, default="1970-01-01")
+def _end(corpus: Corpus) -> int | None:
+    """The newest day of the log (us): vectors are as of it. None where it has no times."""
+    if corpus.manifest.order == "row":
+        return None
+    newest = max(corpus.manifest.interactions_per_day)
     return int(datetime.fromisoformat(newest).replace(tzinfo=UTC).timestamp()) * 10**6
 
 

@@ -42,8 +42,9 @@ _FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 class ColumnMapping:
     """How source columns become canonical ones.
 
-    `columns` maps canonical to source names; `user_type` and `item_type` are int64 or string; `formats` are the
-    spellings of text timestamps, tried in order; numbers count from the day `timestamp_origin` after 1970-01-01.
+    `columns` maps canonical to source names, without `timestamp` where rows are taken as they stand; `user_type` and
+    `item_type` are int64 or string; `formats` are the spellings of text timestamps, tried in order; numbers count from
+    the day `timestamp_origin` after 1970-01-01.
     """
 
     columns: dict[str, str]
@@ -57,6 +58,16 @@ class ColumnMapping:
         """The times of a file's column, null where none can be read."""
         column, formats = self.columns["timestamp"], self.timestamp_formats
         return parse_timestamps(values, self.timestamp_unit, formats, column, file, self.timestamp_origin)
+
+    @property
+    def timed(self) -> bool:
+        """Whether times are read; if not, a row's number stands for its time."""
+        return "timestamp" in self.columns
+
+    @property
+    def required(self) -> list[str]:
+        """The canonical columns that every file must have."""
+        return [name for name in REQUIRED if name in self.columns]
 
     @property
     def optional(self) -> list[str]:
@@ -92,8 +103,8 @@ def canonicalise(
     found = {name: valid_text(values) for name, values in source.items()}
     users, no_user = _ids(found["user_id"], mapping.user_type, mapping.columns["user_id"], file)
     items, no_item = _ids(found["item_id"], mapping.item_type, mapping.columns["item_id"], file)
-    times = mapping.times(found["timestamp"], file)
     rows = pa.array(np.arange(first_row, first_row + raw.num_rows, dtype=np.int64))
+    times = mapping.times(found["timestamp"], file) if mapping.timed else rows.cast(TIMESTAMP)
     optional = [
         _optional(found.get(name), OPTIONAL[name], raw.num_rows, mapping.columns[name], file)
         for name in mapping.optional
@@ -103,9 +114,11 @@ def canonicalise(
         INEXACT_ID: either(no_user, no_item),
         MISSING_USER: pc.is_null(users),
         MISSING_ITEM: pc.is_null(items),
-        **time_grounds(times, source["timestamp"]),
+        **(time_grounds(times, source["timestamp"]) if mapping.timed else {}),
     }
     reason = first_reason(grounds, raw.num_rows, reasons)
+    if not mapping.timed:
+        times = pc.if_else(pc.is_valid(reason), pa.scalar(None, TIMESTAMP), times)
     why = explain(reason, file, {"user_id": no_user, "item_id": no_item}, found)
     return pa.table([users, items, times, rows, *optional, reason, *why], schema=mapping.schema())
 
@@ -116,13 +129,15 @@ def require_columns(names: list[str], mapping: ColumnMapping, file: str) -> None
     Raises:
         OtherSchema: one is missing; the message lists what there is.
     """
-    for name in REQUIRED:
-        column = mapping.columns[name]
-        if column not in names:
-            raise OtherSchema(
-                f"{file} has no column {column!r} for {name}; its columns are {', '.join(names)}: "
-                f'map them with logs.columns, as in {{"{name}": "COLUMN"}}, or name logs.reader'
-            )
+    missing = {name: mapping.columns[name] for name in mapping.required if mapping.columns[name] not in names}
+    if missing:
+        told = ", nor ".join(f"{column!r} for {name}" for name, column in missing.items())
+        example = ", ".join(f'"{name}": "COLUMN"' for name in missing)
+        other = "; a log without times is read with logs.order row" if "timestamp" in missing else ""
+        raise OtherSchema(
+            f"{file} has no column {told}; its columns are {', '.join(names)}: "
+            f"map them with logs.columns, as in {{{example}}}, or name logs.reader{other}"
+        )
 
 
 def _ids(

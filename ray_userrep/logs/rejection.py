@@ -39,6 +39,8 @@ DAMAGE = frozenset(
 )
 REJECTION = ("reason", "file", "detail")
 
+CURES = {INVALID_TEXT: "ids that are not UTF-8 are read where logs.layout.encoding says what they are, such as latin-1"}
+
 _ABSURD = pa.scalar(dt.datetime(2100, 1, 1, tzinfo=dt.UTC), TIMESTAMP)  # the first moment that nobody can have logged
 _DETAIL = 200  # characters
 
@@ -91,10 +93,12 @@ def explain(
     details = pa.chunked_array([pa.nulls(len(reason), pa.string())])
     if reason.null_count == len(reason):
         return details, details
-    timed = pc.is_in(reason, value_set=pa.array([BAD_TIMESTAMP, NEGATIVE_TIMESTAMP, ABSURD_TIMESTAMP]))
     inexact = pc.equal(reason, INEXACT_ID)
     places = {name: pc.and_(inexact, bad) for name, bad in inexact_ids.items() if bad is not None}
-    for name, here in {**places, "timestamp": timed}.items():
+    if "timestamp" in found:
+        odd_times = pa.array([BAD_TIMESTAMP, NEGATIVE_TIMESTAMP, ABSURD_TIMESTAMP])
+        places["timestamp"] = pc.is_in(reason, value_set=odd_times)
+    for name, here in places.items():
         told = pc.utf8_slice_codeunits(found[name].cast(pa.string()), 0, _DETAIL)
         details = pc.if_else(pc.fill_null(here, False), told, details)
     return pc.if_else(pc.is_valid(reason), pa.scalar(file), none), details

@@ -8,6 +8,7 @@ import hashlib
 import json
 import pkgutil
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
@@ -20,25 +21,28 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
 from ray_userrep.logs.files import is_beside
 from ray_userrep.logs.hive import prune
-from ray_userrep.recipe.logs import LogsConfig
+from ray_userrep.recipe.logs import LayoutConfig, LogsConfig, Order
 from ray_userrep.storage import FileEntry
 
 EMBEDDED = Path(__file__).parent / "datasets" / "online_retail" / "online_retail.parquet"
 EMBEDDED_NAME = "embedded:online_retail"
 DELTA_HISTORY = "_delta_log"
 _GENERAL = "tabular"
+_WILD = frozenset("*?[")
 
 
 class Tables(NamedTuple):
     """What a reader makes of its files.
 
     `interactions` holds canonical rows, good and rejected ones (`reason`); `items` has one row an `item_id`, `users`
-    one row a `user_id`, each with what else the log says, None where it says nothing.
+    one row a `user_id`, each with what else the log says, None where it says nothing. Where the order is that of the
+    rows, the times say it and nothing else.
     """
 
     interactions: ray.data.Dataset
     items: pa.Table | None
     users: pa.Table | None
+    order: Order
 
 
 class Reader(Protocol):
@@ -66,6 +70,7 @@ class Logs(NamedTuple):
     users: pa.Table | None
     files: Sequence[FileEntry] = ()
     max_quarantined_share: float = 1.0
+    order: Order = "time"
 
     @property
     def num_bytes(self) -> int:
@@ -83,12 +88,17 @@ def open_logs(config: LogsConfig, known: Mapping[str, int] | None = None) -> Log
     """
     uri, files = _listed(config)
     names = [file.uri.removeprefix(uri).strip("/") or uri.rsplit("/", 1)[-1] for file in files]
-    reader = config.reader or _recognise(uri, names)
+    reader = config.reader or (_recognise(uri, names) if config.layout == LayoutConfig() else _GENERAL)
+    if reader != _GENERAL and config.layout != LayoutConfig():
+        raise UserError(
+            f"logs.layout is for plain tables, and logs.reader {reader} knows its own: leave one of them out"
+        )
     unread = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
-    tables = _load(reader).read(config, unread)
+    interactions, items, users, order = _load(reader).read(config, unread)
     fingerprint = _fingerprint(config, reader, list(zip(names, (file.size for file in files), strict=True)))
     shown = uri if config.uri is not None else EMBEDDED_NAME
-    return Logs(shown, reader, fingerprint, *tables, files, config.max_quarantined_share)
+    share = config.max_quarantined_share
+    return Logs(shown, reader, fingerprint, interactions, items, users, files, share, order)
 
 
 def unknown_files(config: LogsConfig, known: Mapping[str, int]) -> list[FileEntry]:
@@ -110,10 +120,28 @@ def unknown_files(config: LogsConfig, known: Mapping[str, int]) -> list[FileEntr
 
 def _listed(config: LogsConfig) -> tuple[str, list[FileEntry]]:
     uri = storage.absolute(config.uri) if config.uri is not None else str(EMBEDDED)
-    files = _files(uri)
+    uri, pattern = _pattern(uri)
+    files = [file for file in _files(uri) if _matches(file.uri.removeprefix(uri), pattern)]
+    if not files and pattern:
+        raise UserError(f"no file in {uri} matches {'/'.join(pattern)}")
     if not files:
         raise UserError(f"the log is empty: no files in {uri}")
     return uri, prune(config, files)
+
+
+def _pattern(uri: str) -> tuple[str, list[str]]:
+    """A place and what the folders and files below it are to match; a place that is there is no pattern."""
+    parts = uri.split("/")
+    first = next((place for place, part in enumerate(parts) if not _WILD.isdisjoint(part)), None)
+    if first is None or storage.exists(uri):
+        return uri, []
+    return "/".join(parts[:first]) or "/", parts[first:]
+
+
+def _matches(name: str, pattern: list[str]) -> bool:
+    """Whether a file's place is matched part by part, or lies in a folder that is."""
+    parts = name.strip("/").split("/")
+    return len(parts) >= len(pattern) and all(map(fnmatchcase, parts, pattern))
 
 
 def reader_names() -> list[str]:

@@ -81,9 +81,10 @@ def _build(corpus: Corpus, logs: Logs, config: CorpusConfig, build: str) -> Mani
     delta = build_version(logs, layout, corpus.uri, Build(corpus.uri, f"{build}/delta"))
     began = time.perf_counter()
     _require_same_ids(corpus, delta)
+    _require_same_order(corpus, delta)
     references: Any = _grow_items.options(num_returns=2).remote(corpus, delta, logs.items, build)
     grown, index = references  # the index stays in the object store
-    later = min(delta.interactions_per_day) > max(corpus.manifest.interactions_per_day)
+    later = delta.order == "time" and min(delta.interactions_per_day) > max(corpus.manifest.interactions_per_day)
     shared = ray.put(corpus)
     with plain_errors():
         added = ray.get([_graft_bucket.remote(shared, file, index, build, later) for file in delta.sequences])
@@ -110,6 +111,15 @@ def _require_same_ids(corpus: Corpus, delta: Manifest) -> None:
                 f"{name} is {theirs} in the new files, {ours} in {corpus.uri}: write them alike, or prepare the whole "
                 "log again with logs.ids string, and append with it"
             )
+
+
+def _require_same_order(corpus: Corpus, delta: Manifest) -> None:
+    ours, theirs = corpus.manifest.order, delta.order
+    if ours != theirs:
+        raise UserError(
+            f"the new files are in the order of {theirs}, those of {corpus.uri} in the order of {ours}: append with "
+            f"logs.order {ours}"
+        )
 
 
 def _type(uri: str, column: str) -> pa.DataType:
@@ -152,6 +162,9 @@ def _graft_bucket(
     Where all of them are `later` than what was there, no tie can be with it.
     """
     sequences = _renumbered(storage.read_parquet(storage.join(corpus.uri, file.path)), index)
+    before = None if later else corpus.sequences(file.bucket)
+    if before is not None and corpus.manifest.order == "row":
+        sequences = _after(before, sequences)
     path = f"{build}/sequences/bucket={file.bucket:05d}/part-0.parquet"
     write_sequences(corpus.uri, path, sequences)
     added = sequence_counts(sequences) | {"file": file.model_copy(update={"path": path})}
@@ -160,7 +173,6 @@ def _graft_bucket(
     if known:
         is_known = pc.is_in(sequences["user_id"], value_set=pa.chunked_array(known).combine_chunks())
         added["num_users"] -= pc.sum(is_known).as_py()
-    before = None if later else corpus.sequences(file.bucket)
     if before is not None:
         both, alone = (sequence_counts(part) for part in (merge_sequences([before, sequences.select(KEYS)]), before))
         added |= {name: both[name] - alone[name] for name in ("num_ties", "num_duplicates")}
@@ -171,6 +183,14 @@ def _renumbered(sequences: pa.Table, index: NDArray[np.int64]) -> pa.Table:
     items = sequences["items"].combine_chunks()
     lists = pa.ListArray.from_arrays(items.offsets, pa.array(index[items.values.to_numpy()]))
     return sequences.set_column(sequences.column_names.index("items"), "items", lists)
+
+
+def _after(before: pa.Table, sequences: pa.Table) -> pa.Table:
+    """Sequences of which the times only say the order, put after others."""
+    times = sequences["timestamps"].combine_chunks()
+    newest = pc.max(before["timestamps"].combine_chunks().values)
+    lists = pa.ListArray.from_arrays(times.offsets, pc.add(times.values, pc.add(newest, 1)))
+    return sequences.set_column(sequences.column_names.index("timestamps"), "timestamps", lists)
 
 
 def _write_sources(corpus: Corpus, logs: Logs, build: str) -> str:

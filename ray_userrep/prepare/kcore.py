@@ -152,7 +152,7 @@ def _published(
             "num_items": num_items,
             "content_fingerprint": f"{manifest.content_fingerprint}-{config.users}-{config.items}",
             "k_core": config.model_dump(),
-            "interactions_per_day": total["days"],
+            "interactions_per_day": total["days"] if manifest.order == "time" else {},
             "domains": total["domains"],
             "items": _items(build),
             "sequences": SequenceFiles.of(SequenceFile(**{name: part[name] for name in named}) for part in parts),

@@ -22,14 +22,17 @@ from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.errors import UserError
 from ray_userrep.logs.damage import WHOLE_FILE
 from ray_userrep.logs.files import ROWS_PER_FILE
-from ray_userrep.logs.rejection import DAMAGE, REJECTION
+from ray_userrep.logs.rejection import CURES, DAMAGE, REJECTION
 from ray_userrep.logs.source import Logs
 from ray_userrep.prepare.stages import PEAK, peak_bytes, watch_peak
 from ray_userrep.prepare.staging import write_slices
 
 
-def partition(batch: pa.Table, build_uri: str, num_buckets: int) -> pa.Table:
-    """Write a batch's good rows by bucket and its rejected rows; returns one row that describes it."""
+def partition(batch: pa.Table, build_uri: str, num_buckets: int, timed: bool) -> pa.Table:
+    """Write a batch's good rows by bucket and its rejected rows; returns one row that describes it.
+
+    Days are counted where the log is `timed`.
+    """
     watch_peak()
     name = uuid.uuid4().hex
     good, rejected = split_rejected(batch)
@@ -42,7 +45,7 @@ def partition(batch: pa.Table, build_uri: str, num_buckets: int) -> pa.Table:
         report["file"] = storage.join(build_uri, "staging", "rows", name)
         report["first_row"] = pc.min(good["row"]).as_py()
         report["bucket_rows"] = _write_buckets(good, report["file"], num_buckets)
-        report["days"] = _days(good["timestamp"])
+        report["days"] = _days(good["timestamp"]) if timed else {}
     return pa.table({"report": [json.dumps(report | {PEAK: peak_bytes()})]})
 
 
@@ -92,9 +95,10 @@ def refuse_damage(logs: Logs, num_good: int, reasons: dict[str, int], files: Ite
     if max(share_rows, share_files) <= logs.max_quarantined_share:
         return
     counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(damage.items(), key=lambda told: -told[1]))
+    cures = "".join(f"; {CURES[reason]}" for reason in damage if reason in CURES)
     raise UserError(
         f"{logs.uri}: {share_rows:.1%} of the rows are damaged and {share_files:.1%} of the files cannot be read, more "
-        f"than logs.max_quarantined_share {logs.max_quarantined_share:.1%} ({counts}); the first: "
+        f"than logs.max_quarantined_share {logs.max_quarantined_share:.1%} ({counts}){cures}; the first: "
         + "; ".join(_examples(files))
     )
 

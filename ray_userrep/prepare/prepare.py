@@ -22,6 +22,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.store import manifest_uri, newest_version
 from ray_userrep.errors import UserError
+from ray_userrep.logs.rejection import CURES
 from ray_userrep.logs.source import Logs
 from ray_userrep.prepare.kcore import keep_core
 from ray_userrep.prepare.partition import partition, refuse_damage
@@ -130,6 +131,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
         num_duplicates=_sum(written, "num_duplicates"),
         num_capped=_sum(buckets, "num_capped"),
         quarantined=parts["reasons"],
+        order=logs.order,
         interactions_per_day=parts["days"],
         domains=dict(sorted(sum((Counter(bucket["domains"]) for bucket in written), Counter[str]()).items())),
         side_columns=written[0]["side_columns"],
@@ -143,7 +145,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
 
 def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
     """Stream the log into a file a batch, a slice a bucket; what the tasks say is added up as it comes."""
-    task = partial(partition, build_uri=build_uri, num_buckets=num_buckets)
+    task = partial(partition, build_uri=build_uri, num_buckets=num_buckets, timed=logs.order == "time")
     # Whole blocks: to fill batches of a given size, Ray Data would have one task read everything.
     dataset = logs.interactions.map_batches(task, batch_format="pyarrow", batch_size=None)
     progress, files, quarantine = StageProgress("partition"), list[tuple[int, str]](), list[str]()
@@ -162,7 +164,8 @@ def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
             progress.add(part["rows"])
     if not files:
         listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-        raise _Useless(f"nothing in {logs.uri} can be used: {listed or 'it has no rows'}")
+        cures = "".join(f"; {CURES[reason]}" for reason in reasons if reason in CURES)
+        raise _Useless(f"nothing in {logs.uri} can be used: {listed or 'it has no rows'}{cures}")
     refuse_damage(logs, int(bucket_rows.sum()), reasons, quarantine)
     progress.end(f"{bucket_rows.sum():,} interactions, {reasons.total():,} quarantined")
     return {

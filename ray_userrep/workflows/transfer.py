@@ -75,6 +75,7 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     pretrained = None if recipe.transfer.encoder is None else UserEncoder.from_pretrained(pretrained_uri)
     if pretrained is not None:
         recipe = _as_pretrained(recipe, pretrained)
+    corpus.manifest.require_times(recipe.encoder.reads_times())
     tasks = read_tasks(
         recipe.transfer,
         corpus,
@@ -178,7 +179,7 @@ def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: 
         if isinstance(task, NextItemTask) and (held_out := task.held_out()) is not None:
             refuse_seen_items(task.name, held_out, log, split)
             continue
-        refuse_overlap(task.name, *task.known_until(), corpus.manifest.content_fingerprint, seen)
+        refuse_overlap(task.name, *task.known_until(), corpus.manifest, seen)
     return True
 
 

@@ -41,7 +41,7 @@ def batch(reasons):
 
 
 def report_of(table, uri, num_buckets=4):
-    (report,) = partition(table, str(uri), num_buckets)["report"].to_pylist()
+    (report,) = partition(table, str(uri), num_buckets, timed=True)["report"].to_pylist()
     return json.loads(report)
 
 
