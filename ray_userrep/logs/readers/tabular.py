@@ -31,6 +31,8 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     """
     tables = [file for file in files if is_table(file.uri)]
     log = [file for file in tables if not is_beside(file.uri)]
+    if not log and len(tables) == 1:  # it is the log, whatever it is called
+        log, tables = tables, []
     if not log:
         raise UserError(f"no Parquet, CSV or JSON lines file with interactions among {len(files)} files: name a log")
     found = scan(config, log, LogLayout({name: name for name in (*REQUIRED, *OPTIONAL)}))
