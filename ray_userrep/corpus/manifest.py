@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
 from ray_userrep.errors import UserError
+from ray_userrep.logs.numbers import Unread
 from ray_userrep.recipe.logs import Order
 
 SCHEMA_VERSION = 3
@@ -138,6 +139,7 @@ class Manifest(BaseModel):
     k_core: dict[str, int] = {"users": 1, "items": 1}  # the least interactions of those that were kept
     removed_by_k_core: dict[str, int] = {}  # users, items, interactions, and in how many rounds of counting
     quarantined: dict[str, int]  # reason -> rows
+    unread: dict[str, Unread] = {}  # column -> values that were given and are no numbers; their rows are kept
     order: Order = "time"  # row: the times only say the order, as of a log that has none
     interactions_per_day: dict[str, int]  # ISO date -> interactions; empty where the order is that of the rows
     domains: dict[str, int] = {}  # domain -> interactions, the empty name for none; empty where the log has no domains

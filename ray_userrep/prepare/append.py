@@ -25,6 +25,7 @@ from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
+from ray_userrep.logs.numbers import joined
 from ray_userrep.logs.source import Logs, open_logs, unknown_files
 from ray_userrep.prepare.prepare import build_version
 from ray_userrep.prepare.sequences import sequence_counts
@@ -78,6 +79,8 @@ def graft(corpus: Corpus, logs: Logs, config: CorpusConfig) -> Manifest | None:
 def _build(corpus: Corpus, logs: Logs, config: CorpusConfig, build: str) -> Manifest:
     """Write the files of the next version below the build folder; returns its manifest."""
     layout = config.model_copy(update={"num_buckets": corpus.manifest.num_buckets})
+    # New files may well be of items that no table tells of yet.
+    logs = logs._replace(max_unmatched_share=1.0)
     delta = build_version(logs, layout, corpus.uri, Build(corpus.uri, f"{build}/delta"))
     began = time.perf_counter()
     _require_same_ids(corpus, delta)
@@ -216,6 +219,7 @@ def _manifest(
                 name: getattr(base, name) + sum(one[name] for one in added)
                 for name in ("num_users", "num_ties", "num_duplicates")
             },
+            "unread": joined([base.unread, delta.unread]),
             "quarantined": _summed(base.quarantined, delta.quarantined),
             "interactions_per_day": _summed(base.interactions_per_day, delta.interactions_per_day),
             "domains": _summed(base.domains, delta.domains),

@@ -108,6 +108,13 @@ class LogsConfig(Settings):
         0.05, ge=0, le=1, description="share of damaged rows, or of files lost to damage, above which preparing stops"
     )
 
+    max_unmatched_share: float = Field(
+        0.99,
+        ge=0,
+        le=1,
+        description="share of the log's items or users that a table beside it may lack; above, preparing stops",
+    )
+
     @model_validator(mode="after")
     def _range(self) -> "LogsConfig":
         if self.from_date is not None and self.to_date is not None and self.from_date > self.to_date:
