@@ -95,7 +95,7 @@ def open_run(recipe: Recipe, run_uri: str) -> bool:
     resumed = storage.exists(recipe_uri)
     placeless = recipe.model_copy(update={"run": None})  # a folder that is moved is still this run
     storage.write_text(recipe_uri, placeless.model_dump_json(indent=2) + "\n")
-    storage.write_json(storage.join(run_uri, ENVIRONMENT), environment())
+    storage.write_json(storage.join(run_uri, ENVIRONMENT), environment(recipe.train.use_gpu))
     return resumed
 
 
@@ -149,8 +149,8 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and {"kind", "step"} <= found.keys() else None
 
 
-def environment() -> dict[str, Any]:
-    """Versions, commit and hardware: what a reader needs to judge or repeat a figure."""
+def environment(use_gpu: bool | None = None) -> dict[str, Any]:
+    """Versions, commit and hardware: what a reader needs to judge or repeat a figure; no GPU where none is wanted."""
     import torch  # reading a run takes it not, and it is slow to import
 
     return {
@@ -160,7 +160,7 @@ def environment() -> dict[str, Any]:
         "versions": {name: _version(name) for name in _PACKAGES},
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if use_gpu is not False and torch.cuda.is_available() else None,
     }
 
 

@@ -1,7 +1,8 @@
 """Measuring an encoder on the held-out test items, beside tuned baselines on the same users.
 
-One process does it, on a GPU where there is one: scores are made for a few users at a time, and of a large log a sample
-of the users is read, so that memory grows neither with users times items nor with the log.
+One process does it, a task with a GPU where the cluster has one, else the driver: scores are made for a few users at a
+time, and of a large log a sample of the users is read, so that memory grows neither with users times items nor with the
+log.
 """
 
 import time
@@ -23,6 +24,7 @@ from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
 from ray_userrep.evaluation.statistics import HEADLINE, comparison, summary
 from ray_userrep.evaluation.universality import measure_universality, most_users
+from ray_userrep.prepare.devices import Device, with_gpu
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
@@ -44,10 +46,9 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     connect()
     began = time.perf_counter()
     corpus = open_or_prepare(recipe)
-    encoder = UserEncoder.from_pretrained(encoder_uri)
-    result = measure(recipe, corpus, encoder, job="evaluate")
+    result = measure(recipe, corpus, UserEncoder.from_pretrained(encoder_uri), job="evaluate")
     result |= {"encoder": encoder_uri, "timings": {"evaluate": time.perf_counter() - began}}
-    storage.write_json(storage.join(folder, ENVIRONMENT), environment())
+    storage.write_json(storage.join(folder, ENVIRONMENT), environment(recipe.train.use_gpu))
     storage.write_json(result_uri, result)
     print(page.printed(result))
     print(f"result    {result_uri}")
@@ -61,7 +62,12 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
     Raises:
         UserError: the encoder's items are not the corpus's, or no user has a test item.
     """
-    encoder = on_corpus(encoder, corpus, recipe.text)
+    use_gpu = recipe.train.use_gpu
+    return with_gpu(use_gpu, _measured, recipe, corpus, on_corpus(encoder, corpus, recipe.text, use_gpu), job)
+
+
+def _measured(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str, device: Device) -> Result:
+    encoder.to(device)  # type: ignore[arg-type]
     config, manifest = recipe.evaluation, corpus.manifest
     split = resolve(recipe.split, corpus)
     test = read_histories(corpus, split, "test", config.max_users, encoder.side_columns)

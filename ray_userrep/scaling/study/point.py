@@ -49,7 +49,9 @@ TRAINED, DIVERGED = "trained", "diverged"
 _COSTED_BATCHES = 20
 
 
-def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any], on_record: Sink) -> PointResult:
+def run_point(
+    recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any], on_record: Sink, device: str = "cpu"
+) -> PointResult:
     """Train or resume one point and write its result; the caller holds the run's lease.
 
     Raises:
@@ -57,12 +59,12 @@ def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any
     """
     runs.open_run(recipe, run_uri)
     began = time.perf_counter()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     spent = spent_on(recipe, corpus)
     measured: PointResult = {"outcome": DIVERGED}
     try:
-        fit(recipe, corpus, run_uri, lambda model: BareEngine(model, recipe.train, device), on_record)
-        measured = {"outcome": _outcome(run_uri)} | measure_point(recipe, corpus, load_encoder(run_uri))
+        fit(recipe, corpus, run_uri, lambda model: BareEngine(model, recipe.train, torch.device(device)), on_record)
+        encoder = load_encoder(run_uri).eval().to(device)
+        measured = {"outcome": _outcome(run_uri)} | measure_point(recipe, corpus, encoder)
     except DivergedError as error:
         measured["message"] = str(error)
     except UserError as error:
@@ -84,7 +86,6 @@ def finished_point(run_uri: str) -> PointResult | None:
 def measure_point(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> PointResult:
     """Validation loss, NDCG@10 and profile of a trained encoder."""
     split, config = resolve(recipe.split, corpus), recipe.evaluation
-    encoder = encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     test = read_histories(corpus, split, "test", config.max_users, encoder.side_columns)
     found = ranks(encoder_scorer(encoder), test, corpus.manifest.num_items, config.exclude_seen)
     return {
