@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import ray
 import torch
+from numpy.typing import NDArray
 
 from ray_userrep import storage
-from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.corpus.store import Bucket, Corpus, open_corpus
 from ray_userrep.embedding.catalogue import on_corpus
 from ray_userrep.embedding.update import Remembered, appended_since, brought_up_to_date, remembered
 from ray_userrep.encoder.histories import user_vectors
@@ -151,9 +152,7 @@ class _Embedder:
             columns = {"vector": _lists(vectors_UF), "interactions": users.lengths_U, "sums": _lists(users.sums_US)}
             return pa.table({"user_id": users.user_ids} | columns), users.num_reread
         bucket = self._corpus.bucket(number, self._encoder.side_columns)
-        side = {TIMESTAMPS: bucket.timestamps_N} | bucket.side_N
-        parts = bucket.items_N, bucket.lengths_U, side
-        vectors_UF = user_vectors(self._encoder, *parts, self._task.until, self._config.batch_tokens)
+        vectors_UF = bucket_vectors(self._encoder, bucket, self._task.until, self._config.batch_tokens)
         columns = {"vector": _lists(vectors_UF), "interactions": bucket.lengths_U}
         return pa.table({"user_id": bucket.user_ids} | columns), 0
 
@@ -170,6 +169,12 @@ class _Embedder:
         )
         appended, whole = self._appended.bucket(number), lambda: self._corpus.bucket(number)
         return brought_up_to_date(self._encoder, stored, appended, whole, self._config.batch_tokens)
+
+
+def bucket_vectors(encoder: UserEncoder, bucket: Bucket, until: int, batch_tokens: int) -> NDArray[np.float32]:
+    """The vectors of a bucket's users as of a moment (us), `[U, F]`."""
+    columns = {TIMESTAMPS: bucket.timestamps_N} | bucket.side_N
+    return user_vectors(encoder, bucket.items_N, bucket.lengths_U, columns, until, batch_tokens)
 
 
 def _lists(x_UF: np.ndarray) -> pa.FixedSizeListArray:

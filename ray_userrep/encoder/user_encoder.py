@@ -6,10 +6,8 @@ Being a `PreTrainedModel` gives saving, loading and hubs for free. The item tabl
 Shapes: T tokens, B users, V items, D width, F numbers of a user vector, E of a bag, S of what is remembered of a user.
 """
 
-import json
-import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -28,27 +26,29 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
 from ray_userrep.encoder.card import model_card
-from ray_userrep.encoder.fields import Context, side_columns
-from ray_userrep.encoder.given import microseconds, microseconds_of, read_lists
+from ray_userrep.encoder.fields import Context
+from ray_userrep.encoder.folder import MODEL_TYPE, check_folder, move_into, own_folder
+from ray_userrep.encoder.given import microseconds
 from ray_userrep.encoder.histories import history_sums, user_vectors
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.layers import Dropout
+from ray_userrep.encoder.reading import Known, known_interactions, reads, tidy
 from ray_userrep.encoder.readout import APPENDED, append_token, readout, window_sums
 from ray_userrep.encoder.tempo import Tempo, follows, joined_states, tempo_states
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
 
-_CONFIG, _ITEMS, _CARD = "config.json", "items", "README.md"
+_ITEMS, _CARD = "items", "README.md"
 transformers_logging.disable_progress_bar()  # a bar for one small file is noise in a job's output
 
 
 class UserEncoderConfig(PreTrainedConfig):
     """The encoder's config tree, its catalogue's sizes and the longest window, as transformers stores them."""
 
-    model_type = "user_encoder"
+    model_type = MODEL_TYPE
 
     encoder: dict[str, Any] | None = None
     num_items: int = 0
@@ -75,7 +75,7 @@ class UserEncoder(PreTrainedModel):
         items = build_items(parts.items, config.num_items, parts.width, config.text_width, table)
         self.items = UnitItems(items) if parts.unit_items else items
         self.special = SpecialTokens(parts.width) if appended or config.hides_items else None
-        self.side_columns = side_columns(parts)
+        self._reads = reads(parts)
         self.context = Context(parts.context, parts.width) if parts.context else None
         self.dropout = Dropout(parts.dropout)
         self.backbone = build_backbone(parts.backbone, parts.width, config.max_len + appended)
@@ -184,32 +184,63 @@ class UserEncoder(PreTrainedModel):
             raise UserError(f"this encoder was not built to be read out at {kind}: take last or mean")
         self.readout = self.config.readout = kind
 
+    @property
+    def side_columns(self) -> tuple[str, ...]:
+        """The stored columns beside items and times that the encoder reads."""
+        return self._reads.columns
+
     def encode(
         self,
         histories: Iterable[Any],
         timestamps: Iterable[Any] | None = None,
         until: datetime | None = None,
         *,
+        fields: Mapping[str, Iterable[Any]] | None = None,
         unknown: Literal["skip", "error"] = "skip",
         batch_tokens: int = 16384,
     ) -> NDArray[np.float32]:
         """User vectors of raw item ids, newest last, `[B, F]`; readouts of a window see its newest known `max_len`.
 
-        Histories are one list a user: of Python, a column of pandas, polars or Arrow, or a table of two axes.
-        Unknown items are left out, or refused with `unknown="error"`; an empty history gives zeros. An encoder with
-        encoder.tempo also wants the time of each interaction, and the moment up to which days are counted. There is no
-        dropout, whatever mode the encoder is in. Threads may ask at once.
+        Histories are one list a user: of Python, a column of pandas, polars or Arrow, or a table of two axes. What the
+        encoder reads of interactions beside their items lies beside them in the same form: their times, and `fields`
+        by name, such as a price. An encoder with encoder.tempo also wants the moment up to which days are counted.
+        Unknown items are left out, or refused with `unknown="error"`; where nothing is left there are zeros, with a
+        warning. There is no dropout, whatever mode the encoder is in. Threads may ask at once.
 
         Raises:
             UserError: what is given is not one list a user; an unknown item, where those are refused; ids of another
-                type than the item table's; an encoder without its item table; times or the moment are missing, or not
+                type than the item table's; an encoder without its item table; what the encoder reads is missing, or not
                 of one shape with the items.
         """
         moment = self._moment(until)
-        if batch_tokens < 1:
-            raise UserError(f"batch_tokens: takes a number of tokens from 1 on (given {batch_tokens!r})")
-        parts = self._known_parts(histories, timestamps, unknown)
-        return user_vectors(self, *parts, moment, batch_tokens)
+        known = self._known(histories, timestamps, fields, unknown)
+        return user_vectors(self, *known, moment, _counted(batch_tokens))
+
+    def encode_table(
+        self,
+        interactions: Any,
+        until: datetime | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        unknown: Literal["skip", "error"] = "skip",
+        batch_tokens: int = 16384,
+    ) -> pa.Table:
+        """Vectors of the users of a table of interactions, as `embed` writes them: `user_id`, `vector`, `interactions`.
+
+        The table (pandas, polars, Arrow) has a row an interaction: `user_id`, `item_id`, `timestamp`, and the fields
+        that the encoder reads, under these names or those that `columns` gives them. Rows of a user go by their time,
+        or as they stand where there is none. Users come as they first appear; `interactions` counts those with known
+        items, of which the vector is made.
+
+        Raises:
+            UserError: it is no table, or lacks a column; or as `encode`.
+        """
+        moment = self._moment(until)
+        users = tidy(interactions, columns or {}, self._reads)
+        known = self._known(users.items, users.times, users.fields, unknown)
+        vectors_BF = user_vectors(self, *known, moment, _counted(batch_tokens))
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(vectors_BF.reshape(-1)), self.vector_width)
+        return pa.table({"user_id": users.user_ids, "vector": vectors, "interactions": known.lengths_B})
 
     def encode_sums(self, histories: Iterable[Any], timestamps: Iterable[Any] | None = None) -> NDArray[np.float32]:
         """What is to be remembered of parts of histories, `[B, S]`; `scale_sums` makes vectors of it.
@@ -221,7 +252,7 @@ class UserEncoder(PreTrainedModel):
         """
         if self.readout != "bag":
             raise UserError(f"only vectors of encoder.readout bag add up: make those of {self.readout} anew")
-        return history_sums(self, *self._known_parts(histories, timestamps, "skip"))
+        return history_sums(self, *self._known(histories, timestamps, None, "skip"))
 
     def add_sums(self, old_BS: NDArray[np.float32], new_BS: NDArray[np.float32]) -> NDArray[np.float32]:
         """What is to be remembered of histories, of which the newer part follows the older one, `[B, S]`."""
@@ -257,36 +288,16 @@ class UserEncoder(PreTrainedModel):
             raise UserError("this encoder counts days up to a moment (encoder.tempo): name it, as until=…")
         return microseconds(until)
 
-    def _known_parts(
-        self, histories: Iterable[Any], timestamps: Iterable[Any] | None, unknown: Literal["skip", "error"]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[np.int64]]]:
-        """Indices of the known items end to end, `[N]`, how many each history has, `[B]`, and their times, if any."""
+    def _known(
+        self,
+        histories: Iterable[Any],
+        timestamps: Iterable[Any] | None,
+        fields: Mapping[str, Iterable[Any]] | None,
+        unknown: Literal["skip", "error"],
+    ) -> Known:
         if self.item_table is None:
             raise UserError("this encoder has no item table: load it from the folder of a run, or set item_table")
-        if unknown not in ("skip", "error"):
-            raise UserError(f"unknown: takes 'skip' or 'error' (given {unknown!r})")
-        ids_N, lengths_B = read_lists(histories, self.item_table.ids.type, "item ids")
-        indices_N = self.item_table.index_of(ids_N)
-        if unknown == "error" and (indices_N < 0).any():
-            first = ids_N[int(np.argmax(indices_N < 0))].as_py()
-            raise UserError(f"item {first!r} is not among the encoder's {len(self.item_table)} items")
-        users_N = np.repeat(np.arange(len(lengths_B)), lengths_B)
-        known_N, times_N = indices_N >= 0, self._times(lengths_B, timestamps)
-        columns = {} if times_N is None else {TIMESTAMPS: times_N[known_N]}
-        return indices_N[known_N], np.bincount(users_N[known_N], minlength=len(lengths_B)), columns
-
-    def _times(self, lengths_B: NDArray[np.int64], timestamps: Iterable[Any] | None) -> NDArray[np.int64] | None:
-        """The time of each interaction (us), `[N]`."""
-        if timestamps is None:
-            if self.tempo is not None:
-                raise UserError(
-                    "this encoder counts when users came (encoder.tempo): give it the times beside the items"
-                )
-            return None
-        times = read_lists(timestamps, pa.timestamp("us"), "times")
-        if not np.array_equal(times.lengths_B, lengths_B):
-            raise UserError("timestamps: each history wants as many times as it has items")
-        return microseconds_of(times.values_N)
+        return known_interactions(self.item_table, self._reads, histories, timestamps, fields or {}, unknown)
 
     def known(self, table: ItemTable) -> NDArray[np.int64]:
         """Where this encoder's catalogue has each item of another, -1 where nowhere, `[V]`.
@@ -342,7 +353,7 @@ class UserEncoder(PreTrainedModel):
             if self.item_table is not None:
                 self.item_table.save(Path(scratch) / _ITEMS)
             (Path(scratch) / _CARD).write_text(model_card(self.config, self.parameters_by_kind()))
-            _move_into(Path(scratch), folder)
+            move_into(Path(scratch), folder)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: object) -> "UserEncoder":  # type: ignore[override]
@@ -356,7 +367,7 @@ class UserEncoder(PreTrainedModel):
                 f"UserEncoder.from_pretrained takes a folder alone, no {', '.join(options)}: for another device or "
                 "precision use encoder.to(device=…, dtype=…) afterwards"
             )
-        named = _own_folder(str(folder))
+        named = own_folder(str(folder))
         if storage.is_local(named):
             return cls._from_folder(Path(storage.absolute(named)), named)
         with tempfile.TemporaryDirectory() as scratch:
@@ -365,7 +376,7 @@ class UserEncoder(PreTrainedModel):
 
     @classmethod
     def _from_folder(cls, path: Path, named: str) -> "UserEncoder":
-        _check_folder(path, named)
+        check_folder(path, named)
         table = ItemTable.load(path / _ITEMS)
         try:
             loaded: Any = super().from_pretrained(str(path), output_loading_info=True, ignore_mismatched_sizes=True)
@@ -393,40 +404,16 @@ class SpecialTokens(torch.nn.Module):
         return torch.nn.functional.embedding((-values_T - 1).clamp(min=0), self.weight)
 
 
+def _counted(batch_tokens: int) -> int:
+    if batch_tokens < 1:
+        raise UserError(f"batch_tokens: takes a number of tokens from 1 on (given {batch_tokens!r})")
+    return batch_tokens
+
+
 def _count(module: torch.nn.Module) -> int:
     # A parameter that ZeRO-3 partitions is empty between uses and keeps its real size beside it.
     tables = [child.weight for child in module.modules() if isinstance(child, RowItems)]
     return sum(getattr(weight, "ds_numel", weight.numel()) for weight in [*module.parameters(), *tables])
-
-
-def _own_folder(named: str) -> str:
-    """The folder of an encoder, given it or that of its run."""
-    inner = storage.join(named, "encoder")
-    is_run = not storage.exists(storage.join(named, _CONFIG)) and storage.exists(storage.join(inner, _CONFIG))
-    return inner if is_run else named
-
-
-def _move_into(scratch: Path, folder: Path) -> None:
-    """Replace an encoder's files by those of a scratch folder inside it, and drop parts of larger weights."""
-    names = [path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file()]
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(scratch / name, folder / name)
-    for path in folder.glob("model*.safetensors*"):
-        if Path(path.name) not in names:
-            path.unlink()
-
-
-def _check_folder(path: Path, named: str) -> None:
-    for name in ("config.json", "model.safetensors"):
-        if not any(path.glob(f"{name}*")):  # a table beyond 50 GB is saved in parts, with an index
-            raise UserError(f"no encoder at {named}: {name} is missing")
-    try:
-        kind = json.loads((path / "config.json").read_text()).get("model_type")
-    except ValueError as error:
-        raise UserError(f"the encoder at {named} cannot be read: config.json is not JSON ({error})") from error
-    if kind != UserEncoderConfig.model_type:
-        raise UserError(f"the model at {named} is a {kind!r}, not a {UserEncoderConfig.model_type!r}")
 
 
 def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int, hides_items: bool = False) -> UserEncoder:
