@@ -135,7 +135,10 @@ JOBS = (
         "embed",
         """Write the vector of every user of a corpus as Parquet.
 
-        ray-userrep embed --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]""",
+        ray-userrep embed --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]
+
+        The folder opens with pandas.read_parquet: user_id, vector, interactions, newest. Vectors as of days, of what lay
+        before them: --embedding.until '["2024-01-01", "2024-02-01"]'.""",
         _embed,
         own=("encoder", "output"),
     ),

@@ -9,7 +9,7 @@ from ray_userrep import recipes
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.store import Bucket, side_values
-from ray_userrep.embedding.export import bucket_vectors
+from ray_userrep.embedding.tables import bucket_vectors
 from ray_userrep.encoder.given import microseconds
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
