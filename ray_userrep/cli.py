@@ -137,8 +137,8 @@ JOBS = (
 
         ray-userrep embed --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]
 
-        The folder opens with pandas.read_parquet: user_id, vector, interactions, newest. Vectors as of days, of what lay
-        before them: --embedding.until '["2024-01-01", "2024-02-01"]'.""",
+        The folder opens with pandas.read_parquet: user_id, vector, interactions, newest. Vectors as of days, of what
+        lay before them: --embedding.until '["2024-01-01", "2024-02-01"]'.""",
         _embed,
         own=("encoder", "output"),
     ),
