@@ -7,18 +7,15 @@ Shapes: T tokens, B users, V items, D width, F numbers of a user vector, E of a 
 """
 
 import tempfile
-from collections.abc import Iterable, Mapping
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from ray_userrep import storage
@@ -28,15 +25,14 @@ from ray_userrep.encoder.bag import Bag, scaled_bag
 from ray_userrep.encoder.card import model_card
 from ray_userrep.encoder.fields import Context
 from ray_userrep.encoder.folder import MODEL_TYPE, check_folder, move_into, own_folder
-from ray_userrep.encoder.given import microseconds
-from ray_userrep.encoder.histories import history_sums, user_vectors
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.layers import Dropout
-from ray_userrep.encoder.reading import Known, known_interactions, reads, tidy
+from ray_userrep.encoder.reading import reads
 from ray_userrep.encoder.readout import APPENDED, append_token, readout, window_sums
-from ray_userrep.encoder.tempo import Tempo, follows, joined_states, tempo_states
+from ray_userrep.encoder.serving import Serving
+from ray_userrep.encoder.tempo import Tempo, tempo_states
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
@@ -58,7 +54,7 @@ class UserEncoderConfig(PreTrainedConfig):
     readout: ReadoutKind | None = None  # where users are read out, if not where the encoder was built to be
 
 
-class UserEncoder(PreTrainedModel):
+class UserEncoder(Serving):
     """From a user's interactions to a vector."""
 
     config_class = UserEncoderConfig
@@ -189,116 +185,6 @@ class UserEncoder(PreTrainedModel):
         """The stored columns beside items and times that the encoder reads."""
         return self._reads.columns
 
-    def encode(
-        self,
-        histories: Iterable[Any],
-        timestamps: Iterable[Any] | None = None,
-        until: datetime | None = None,
-        *,
-        fields: Mapping[str, Iterable[Any]] | None = None,
-        unknown: Literal["skip", "error"] = "skip",
-        batch_tokens: int = 16384,
-    ) -> NDArray[np.float32]:
-        """User vectors of raw item ids, newest last, `[B, F]`; readouts of a window see its newest known `max_len`.
-
-        Histories are one list a user: of Python, a column of pandas, polars or Arrow, or a table of two axes. What the
-        encoder reads of interactions beside their items lies beside them in the same form: their times, and `fields`
-        by name, such as a price. An encoder with encoder.tempo also wants the moment up to which days are counted.
-        Unknown items are left out, or refused with `unknown="error"`; where nothing is left there are zeros, with a
-        warning. There is no dropout, whatever mode the encoder is in. Threads may ask at once.
-
-        Raises:
-            UserError: what is given is not one list a user; an unknown item, where those are refused; ids of another
-                type than the item table's; an encoder without its item table; what the encoder reads is missing, or not
-                of one shape with the items.
-        """
-        moment = self._moment(until)
-        known = self._known(histories, timestamps, fields, unknown)
-        return user_vectors(self, *known, moment, _counted(batch_tokens))
-
-    def encode_table(
-        self,
-        interactions: Any,
-        until: datetime | None = None,
-        *,
-        columns: Mapping[str, str] | None = None,
-        unknown: Literal["skip", "error"] = "skip",
-        batch_tokens: int = 16384,
-    ) -> pa.Table:
-        """Vectors of the users of a table of interactions, as `embed` writes them: `user_id`, `vector`, `interactions`.
-
-        The table (pandas, polars, Arrow) has a row an interaction: `user_id`, `item_id`, `timestamp`, and the fields
-        that the encoder reads, under these names or those that `columns` gives them. Rows of a user go by their time,
-        or as they stand where there is none. Users come as they first appear; `interactions` counts those with known
-        items, of which the vector is made.
-
-        Raises:
-            UserError: it is no table, or lacks a column; or as `encode`.
-        """
-        moment = self._moment(until)
-        users = tidy(interactions, columns or {}, self._reads)
-        known = self._known(users.items, users.times, users.fields, unknown)
-        vectors_BF = user_vectors(self, *known, moment, _counted(batch_tokens))
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(vectors_BF.reshape(-1)), self.vector_width)
-        return pa.table({"user_id": users.user_ids, "vector": vectors, "interactions": known.lengths_B})
-
-    def encode_sums(self, histories: Iterable[Any], timestamps: Iterable[Any] | None = None) -> NDArray[np.float32]:
-        """What is to be remembered of parts of histories, `[B, S]`; `scale_sums` makes vectors of it.
-
-        What is stored is brought up to date by `add_sums` with what its user did since; unknown items are left out.
-
-        Raises:
-            UserError: users are not read out at a bag, where old and new interactions never meet; or as `encode`.
-        """
-        if self.readout != "bag":
-            raise UserError(f"only vectors of encoder.readout bag add up: make those of {self.readout} anew")
-        return history_sums(self, *self._known(histories, timestamps, None, "skip"))
-
-    def add_sums(self, old_BS: NDArray[np.float32], new_BS: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What is to be remembered of histories, of which the newer part follows the older one, `[B, S]`."""
-        assert self.bag is not None, "what encode_sums gave"
-        (old_BE1, old_BT), (new_BE1, new_BT) = (np.split(x_BS, [self.bag.width + 1], 1) for x_BS in (old_BS, new_BS))
-        if self.tempo is None:
-            return old_BE1 + new_BE1
-        states_BT = joined_states(torch.from_numpy(old_BT), torch.from_numpy(new_BT)).numpy()
-        return np.concatenate([old_BE1 + new_BE1, states_BT], 1)
-
-    def follows(self, old_BS: NDArray[np.float32], new_BS: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Whether the newer part of each history may be added to the older one, `[B]`: not if it reaches back."""
-        assert self.bag is not None, "what encode_sums gave"
-        if self.tempo is None:
-            return np.ones(len(new_BS), np.bool_)
-        old_BT, new_BT = (torch.from_numpy(x_BS[:, self.bag.width + 1 :]) for x_BS in (old_BS, new_BS))
-        return follows(old_BT, new_BT).numpy()
-
-    def scale_sums(self, sums_BS: NDArray[np.float32], until: datetime | None = None) -> NDArray[np.float32]:
-        """The user vectors of what is remembered, as of a moment, where the encoder has a tempo, `[B, F]`.
-
-        Raises:
-            UserError: the moment is missing.
-        """
-        moment = self._moment(until)
-        with torch.inference_mode():
-            sums = torch.from_numpy(sums_BS).to(self.device)
-            return self.scaled(sums, moment).cpu().numpy()
-
-    def _moment(self, until: datetime | None) -> int | None:
-        """The moment (us) up to which days are counted; None where none are."""
-        if self.tempo is not None and until is None:
-            raise UserError("this encoder counts days up to a moment (encoder.tempo): name it, as until=…")
-        return microseconds(until)
-
-    def _known(
-        self,
-        histories: Iterable[Any],
-        timestamps: Iterable[Any] | None,
-        fields: Mapping[str, Iterable[Any]] | None,
-        unknown: Literal["skip", "error"],
-    ) -> Known:
-        if self.item_table is None:
-            raise UserError("this encoder has no item table: load it from the folder of a run, or set item_table")
-        return known_interactions(self.item_table, self._reads, histories, timestamps, fields or {}, unknown)
-
     def known(self, table: ItemTable) -> NDArray[np.int64]:
         """Where this encoder's catalogue has each item of another, -1 where nowhere, `[V]`.
 
@@ -402,12 +288,6 @@ class SpecialTokens(torch.nn.Module):
 
     def forward(self, values_T: Tensor) -> Tensor:
         return torch.nn.functional.embedding((-values_T - 1).clamp(min=0), self.weight)
-
-
-def _counted(batch_tokens: int) -> int:
-    if batch_tokens < 1:
-        raise UserError(f"batch_tokens: takes a number of tokens from 1 on (given {batch_tokens!r})")
-    return batch_tokens
 
 
 def _count(module: torch.nn.Module) -> int:
