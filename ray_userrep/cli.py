@@ -83,13 +83,19 @@ def _synthesize(given: Given) -> object:
 def _report(given: Given) -> object:
     from ray_userrep.workflows.report import run_report
 
-    return run_report(given.own["RUN"])
+    return run_report(given.places[0])
 
 
 def _runs(given: Given) -> object:
     from ray_userrep.workflows.runs import run_runs
 
-    return run_runs(given.own["FOLDER"])
+    return run_runs(given.places[0])
+
+
+def _compare(given: Given) -> object:
+    from ray_userrep.workflows.compare import run_compare
+
+    return run_compare(given.places)
 
 
 JOBS = (
@@ -209,6 +215,19 @@ JOBS = (
         ray-userrep runs runs/""",
         _runs,
         place="FOLDER",
+        has_recipe=False,
+    ),
+    Job(
+        "compare",
+        """Which of several runs ranks the next item better: paired differences to the first one, user by user.
+
+        ray-userrep compare runs/sasrec runs/hstu
+
+        Runs that differ in nothing but the seed are one system. Folders of runs are taken apart; the order of names
+        says what is compared with what. The best simple method stands beside.""",
+        _compare,
+        place="RUN",
+        several=True,
         has_recipe=False,
     ),
 )

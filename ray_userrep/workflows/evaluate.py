@@ -18,6 +18,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.baselines import tuned_baselines
 from ray_userrep.evaluation.histories import read_histories
+from ray_userrep.evaluation.kept import write_ranks
 from ray_userrep.evaluation.portrait import map_of_users, nearest_items
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
@@ -44,7 +45,7 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     began = time.perf_counter()
     corpus = open_or_prepare(recipe)
     encoder = UserEncoder.from_pretrained(encoder_uri)
-    result = measure(recipe, corpus, encoder, job="evaluate")
+    result = measure(recipe, corpus, encoder, folder, job="evaluate")
     result |= {"encoder": encoder_uri, "timings": {"evaluate": time.perf_counter() - began}}
     storage.write_json(storage.join(folder, ENVIRONMENT), environment())
     storage.write_json(result_uri, result)
@@ -54,8 +55,10 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     return load_result(folder)
 
 
-def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> Result:
+def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, folder: str, job: str) -> Result:
     """Metrics with intervals, baselines, and the paired comparison with the best of them, as `result.json` holds them.
+
+    Every user's ranks are kept in the folder, for comparisons with other runs.
 
     Raises:
         UserError: the encoder's items are not the corpus's, or no user has a test item.
@@ -84,11 +87,14 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
         "corpus": corpus_facts(corpus),
         "counts": corpus_counts(corpus) | {"test_users": len(np.unique(test.users_U))},
     }
+    kept = {"encoder": ours}
     if config.baselines:
         tuned = tuned_baselines(corpus, split, config)
         result["baselines"] = {
             name: summary(one.ranks_U, config, test.users_U) | {"setting": one.setting} for name, one in tuned.items()
         }
         best = max(tuned, key=lambda name: result["baselines"][name][HEADLINE]["mean"])
+        kept[best] = tuned[best].ranks_U
         result["over_best_baseline"] = {"baseline": best, **comparison(ours, tuned[best].ranks_U, config, test.users_U)}
+    write_ranks(folder, test.users_U, test.targets_U, kept)
     return result

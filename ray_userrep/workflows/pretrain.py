@@ -44,7 +44,7 @@ def run_pretrain(recipe: Recipe) -> Result:
             fit_distributed(recipe, corpus, run_uri, lambda record: print(progress_line(record), flush=True))
         with _timed(timings, "evaluate"):
             encoder = load_encoder(run_uri)
-            result = measure(recipe, corpus, encoder, job="pretrain") | {"run": run_uri, "timings": timings}
+            result = measure(recipe, corpus, encoder, run_uri, job="pretrain") | {"run": run_uri, "timings": timings}
         storage.write_json(storage.join(run_uri, RESULT), result)
     print(page.printed(result))
     print("time      " + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
