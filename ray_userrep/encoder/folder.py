@@ -2,13 +2,34 @@
 
 import json
 import os
+import re
 from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 
 MODEL_TYPE = "user_encoder"  # in config.json, as transformers tells models apart
 _CONFIG = "config.json"
+_REPOSITORY = re.compile(r"[\w-]+(\.[\w-]+)*/[\w-]+(\.[\w-]+)*")
+_SHOWN = 200  # characters of a reason
+
+
+def from_hub(named: str, revision: str | None) -> str:
+    """A local copy of a repository of the hub, given as `org/name` where no such folder is here; else what was given.
+
+    Raises:
+        UserError: there is neither.
+    """
+    if not _REPOSITORY.fullmatch(named) or storage.exists(named):
+        return named
+    try:
+        return snapshot_download(named, revision=revision)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = " ".join(str(error).split())[:_SHOWN]
+        raise UserError(f"no encoder at {named}: there is no such folder, and the hub gave none ({reason})") from error
 
 
 def own_folder(named: str) -> str:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import PreTrainedConfig
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from ray_userrep import storage
@@ -24,7 +24,7 @@ from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
 from ray_userrep.encoder.card import model_card
 from ray_userrep.encoder.fields import Context
-from ray_userrep.encoder.folder import MODEL_TYPE, check_folder, move_into, own_folder
+from ray_userrep.encoder.folder import MODEL_TYPE, check_folder, from_hub, move_into, own_folder
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
@@ -38,6 +38,7 @@ from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
 
 _ITEMS, _CARD = "items", "README.md"
+_OF_AUTO_MODEL = {"config", "trust_remote_code", "adapter_kwargs"}
 transformers_logging.disable_progress_bar()  # a bar for one small file is noise in a job's output
 
 
@@ -242,23 +243,36 @@ class UserEncoder(Serving):
             move_into(Path(scratch), folder)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **options: object) -> "UserEncoder":  # type: ignore[override]
-        """Load an encoder and its item table from its folder, or that of its run, at any URI.
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        folder: str | Path,
+        *,
+        dtype: torch.dtype | None = None,
+        device_map: str | torch.device | None = None,
+        revision: str | None = None,
+        **options: object,
+    ) -> "UserEncoder":
+        """Load an encoder and its item table: from its folder or its run's, at any URI, or from the hub by `org/name`.
+
+        It goes to one device. Other options of transformers are refused, but for those that AutoModel always gives.
 
         Raises:
-            UserError: the folder does not hold a whole encoder; or options of transformers, of which it takes none.
+            UserError: the folder does not hold a whole encoder; or other options are given.
         """
-        if options:
+        if options.keys() - _OF_AUTO_MODEL:
             raise UserError(
-                f"UserEncoder.from_pretrained takes a folder alone, no {', '.join(options)}: for another device or "
-                "precision use encoder.to(device=…, dtype=…) afterwards"
+                f"UserEncoder.from_pretrained takes folder, dtype, device_map and revision, not {', '.join(options)}"
             )
-        named = own_folder(str(folder))
+        named = own_folder(from_hub(str(folder), revision))
         if storage.is_local(named):
-            return cls._from_folder(Path(storage.absolute(named)), named)
-        with tempfile.TemporaryDirectory() as scratch:
-            storage.download_dir(named, scratch)
-            return cls._from_folder(Path(scratch), named)
+            encoder = cls._from_folder(Path(storage.absolute(named)), named)
+        else:
+            with tempfile.TemporaryDirectory() as scratch:
+                storage.download_dir(named, scratch)
+                encoder = cls._from_folder(Path(scratch), named)
+        accelerator = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+        encoder.to(device=accelerator if device_map == "auto" else device_map, dtype=dtype)  # type: ignore[call-arg]
+        return encoder
 
     @classmethod
     def _from_folder(cls, path: Path, named: str) -> "UserEncoder":
@@ -313,3 +327,7 @@ def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int, hides_i
     encoder = UserEncoder(stored, table)
     encoder.item_table = table
     return encoder
+
+
+AutoConfig.register(MODEL_TYPE, UserEncoderConfig)
+AutoModel.register(UserEncoderConfig, UserEncoder)
