@@ -7,6 +7,7 @@ from transformers import PreTrainedConfig
 from ray_userrep.encoder.reading import PRICE, reads
 from ray_userrep.recipe.encoder import WHOLE_HISTORY, EncoderConfig
 
+CARD = "README.md"
 _TEMPLATE = """---
 library_name: ray_userrep
 tags: [user-representation, sequential-recommendation]
@@ -25,9 +26,15 @@ It knows {num_items:,} items, listed in `items/`.
 {call}
 ```
 
-Items the encoder does not know are left out. What it was trained on, how, and how well it does beside simple
-baselines is in `recipe.json`, `result.json` and `report.html` of the run that made it.
+Items the encoder does not know are left out.
+
+## Trained on
+
+{learned}
+
+The licence of the weights is not stated here: it depends on that of the log. State it before you share this folder.
 """
+_UNMEASURED = "See `recipe.json`, `result.json` and `report.html` of the run that made it."
 
 _LOAD = """from ray_userrep.encoder.user_encoder import UserEncoder
 
@@ -37,8 +44,8 @@ _MOMENT = "from datetime import datetime"
 _TIMES = "times = [[datetime(2024, 1, 31), datetime(2024, 2, 29, 18, 30)]]"
 
 
-def model_card(config: PreTrainedConfig, parameters: dict[str, int]) -> str:
-    """Markdown for people who find the folder without the run."""
+def model_card(config: PreTrainedConfig, parameters: dict[str, int], learned: str = _UNMEASURED) -> str:
+    """Markdown for people who find the folder without the run; `learned` says from what, and how well."""
     encoder = EncoderConfig.model_validate(config.encoder)
     whole = (config.readout or encoder.readout) in WHOLE_HISTORY
     fields: dict[str, Any] = {
@@ -46,6 +53,7 @@ def model_card(config: PreTrainedConfig, parameters: dict[str, int]) -> str:
         "reads": "the whole history" if whole else f"the newest {config.max_len} interactions",
         "num_items": config.num_items,
         "call": _call(encoder),
+        "learned": learned,
     }
     return _TEMPLATE.format(**fields, **parameters)
 

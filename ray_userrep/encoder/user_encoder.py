@@ -22,7 +22,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
-from ray_userrep.encoder.card import model_card
+from ray_userrep.encoder.card import CARD, model_card
 from ray_userrep.encoder.fields import Context
 from ray_userrep.encoder.folder import MODEL_TYPE, check_folder, from_hub, move_into, own_folder
 from ray_userrep.encoder.items.base import UnitItems
@@ -37,7 +37,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
 
-_ITEMS, _CARD = "items", "README.md"
+_ITEMS = "items"
 _OF_AUTO_MODEL = {"config", "trust_remote_code", "adapter_kwargs"}
 transformers_logging.disable_progress_bar()  # a bar for one small file is noise in a job's output
 
@@ -239,7 +239,7 @@ class UserEncoder(Serving):
             super().save_pretrained(scratch, **kwargs)
             if self.item_table is not None:
                 self.item_table.save(Path(scratch) / _ITEMS)
-            (Path(scratch) / _CARD).write_text(model_card(self.config, self.parameters_by_kind()))
+            (Path(scratch) / CARD).write_text(model_card(self.config, self.parameters_by_kind()))
             move_into(Path(scratch), folder)
 
     @classmethod

@@ -10,6 +10,7 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.workers import fit_distributed
+from ray_userrep.encoder.card import CARD, model_card
 from ray_userrep.evaluation.histories import refuse_unmeasured
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
@@ -47,6 +48,8 @@ def run_pretrain(recipe: Recipe) -> Result:
             encoder = load_encoder(run_uri)
             result = measure(recipe, corpus, encoder, run_uri, job="pretrain") | {"run": run_uri, "timings": timings}
         storage.write_json(storage.join(run_uri, RESULT), result)
+        card = model_card(encoder.config, encoder.parameters_by_kind(), page.learned(result))
+        storage.write_text(storage.join(run_uri, "encoder", CARD), card)
     print(page.printed(result))
     print("time      " + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
     print(f"result    {storage.join(run_uri, RESULT)}")
