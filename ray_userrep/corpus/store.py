@@ -201,11 +201,12 @@ def _decode(table: pa.Table, side: Sequence[str]) -> Bucket:
         offsets_U1=items.offsets.to_numpy().astype(np.int64),
         items_N=items.values.to_numpy(),
         timestamps_N=timestamps.values.to_numpy(),
-        side_N={name: _side(table.column(name).combine_chunks().values) for name in side},
+        side_N={name: side_values(table.column(name).combine_chunks().values) for name in side},
     )
 
 
-def _side(values: pa.Array) -> NDArray[np.generic]:
+def side_values(values: pa.Array) -> NDArray[np.generic]:
+    """A side column as batches have it: numbers, or hashes of texts; NaN and 0 where there is none."""
     if pa.types.is_floating(values.type) or pa.types.is_integer(values.type):
         return values.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
     known = ~values.is_null().to_numpy(zero_copy_only=False)

@@ -19,6 +19,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.baselines import tuned_baselines
 from ray_userrep.evaluation.histories import Histories, read_histories
+from ray_userrep.evaluation.kept import write_ranks
 from ray_userrep.evaluation.portrait import map_of_users, nearest_items
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
@@ -46,7 +47,7 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     connect()
     began = time.perf_counter()
     corpus = open_or_prepare(recipe)
-    result = measure(recipe, corpus, UserEncoder.from_pretrained(encoder_uri), job="evaluate")
+    result = measure(recipe, corpus, UserEncoder.from_pretrained(encoder_uri), folder, job="evaluate")
     result |= {"encoder": encoder_uri, "timings": {"evaluate": time.perf_counter() - began}}
     storage.write_json(storage.join(folder, ENVIRONMENT), environment(recipe.train.use_gpu))
     storage.write_json(result_uri, result)
@@ -56,17 +57,20 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     return load_result(folder)
 
 
-def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> Result:
+def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, folder: str, job: str) -> Result:
     """Metrics with intervals, baselines, and the paired comparison with the best of them, as `result.json` holds them.
+
+    Every user's ranks are kept in the folder, for comparisons with other runs.
 
     Raises:
         UserError: the encoder's items are not the corpus's, or no user has a test item.
     """
     use_gpu = recipe.train.use_gpu
-    return with_gpu(use_gpu, _measured, recipe, corpus, on_corpus(encoder, corpus, recipe.text, use_gpu), job)
+    encoder = on_corpus(encoder, corpus, recipe.text, use_gpu)
+    return with_gpu(use_gpu, _measured, recipe, corpus, encoder, folder, job)
 
 
-def _measured(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str, device: Device) -> Result:
+def _measured(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, folder: str, job: str, device: Device) -> Result:
     encoder.to(device)  # type: ignore[arg-type]
     config, manifest = recipe.evaluation, corpus.manifest
     split = resolve(recipe.split, corpus)
@@ -92,13 +96,16 @@ def _measured(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str, de
         "counts": corpus_counts(corpus) | {"test_users": len(np.unique(test.users_U))},
         "samples": _samples(test, manifest.num_users, config),
     }
+    kept = {"encoder": ours}
     if config.baselines:
         tuned = tuned_baselines(corpus, split, config)
         result["baselines"] = {
             name: summary(one.ranks_U, config, test.users_U) | {"setting": one.setting} for name, one in tuned.items()
         }
         best = max(tuned, key=lambda name: result["baselines"][name][HEADLINE]["mean"])
+        kept[best] = tuned[best].ranks_U
         result["over_best_baseline"] = {"baseline": best, **comparison(ours, tuned[best].ranks_U, config, test.users_U)}
+    write_ranks(folder, test.users_U, test.targets_U, kept)
     return result
 
 

@@ -16,7 +16,7 @@ from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.side_by_side import Setting, fitted
 from ray_userrep.embedding.catalogue import on_corpus
-from ray_userrep.encoder.fields import side_columns
+from ray_userrep.encoder.reading import reads
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.devices import Device, with_gpu
@@ -83,7 +83,7 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
         recipe.objective,
         recipe.evaluation,
         recipe.stream.windows,
-        side_columns(recipe.encoder),
+        reads(recipe.encoder).columns,
     )
     checked = _check_tasks(recipe, tasks, corpus, source, pretrained_uri)
     if pretrained is None:

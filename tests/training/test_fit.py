@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -211,7 +212,7 @@ def test_records_tell_rate_wait_and_time_left(corpus, recipe, tmp_path):
     lines = []
     run(recipe(), corpus, tmp_path / "run", lambda record: lines.append(progress_line(record)))
     train = next(line for line in lines if "loss" in line)
-    assert all(word in train for word in ("interactions/s", "data wait", "left", "%"))
+    assert all(word in train for word in ("interactions/s", "waiting for data", "left", "%"))
     assert any("validation  hr@" in line or "validation  ndcg@" in line for line in lines)
     assert list(Path(tmp_path / "run" / "tensorboard").glob("events*"))
 
@@ -268,6 +269,9 @@ class Halfway:
 
     def interval(self, epochs):
         return 1
+
+    def paused(self):
+        return nullcontext()
 
 
 def test_a_validation_that_is_not_a_number_is_never_the_best(tmp_path):

@@ -207,6 +207,24 @@ def _told(over: Result) -> str:
     return f"{shown}{over['mean']:+.3f} [{over['low']:+.3f}, {over['high']:+.3f}]"
 
 
+def learned(result: Result) -> str:
+    """What an encoder was trained on and how well it does, as a model card says it."""
+    facts, counts = result["corpus"], result["counts"]
+    days = sorted(facts["interactions_per_day"])
+    rows = [
+        f"- {counts['interactions']:,} interactions of {counts['users']:,} users with {counts['items']:,} items, "
+        f"{days[0]} to {days[-1]} (reader `{facts['reader']}`)",
+        f"- recipe `{result['recipe']['name']}`, seed {result['seed']}",
+        f"- next items: NDCG@10 {_interval(result['metrics']['ndcg@10'])}. {verdict(result)}",
+    ]
+    rows += [f"- {_profile_line(name, found).removeprefix('profile   ')}" for name, found in result["profile"].items()]
+    return "\n".join(rows)
+
+
+def _interval(metric: dict[str, float]) -> str:
+    return f"{metric['mean']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]"
+
+
 def verdict(result: Result) -> str:
     """Whether pretraining won, in one sentence, also when it did not."""
     difference = result.get("over_best_baseline")
