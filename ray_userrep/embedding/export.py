@@ -194,11 +194,12 @@ class _Embedder:
         sums = torch.from_numpy(users.sums_US).to(self._encoder.device)
         with torch.inference_mode():
             vectors_UF = self._encoder.scaled(sums, self._task.until).cpu().numpy()
+        no_times = pa.nulls(len(users.newest_U), users.newest_U.type)
         return pa.table({
             "user_id": users.user_ids,
             "vector": lists(vectors_UF, self._config.dtype),
             "interactions": users.lengths_U,
-            "newest": pa.nulls(len(users.newest_U), users.newest_U.type) if self._task.until is None else users.newest_U,
+            "newest": no_times if self._task.until is None else users.newest_U,
             "sums": lists(users.sums_US),
         })  # fmt: skip
 
