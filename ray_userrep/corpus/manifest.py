@@ -4,7 +4,7 @@
     <corpus>/data/<build>/items.parquet   one row an item, in index order
                           users.parquet   attributes, where the log has them
                           sequences/bucket=00000/part-0.parquet   one row a user, sorted by user_id
-                                                 _part-0.outline.parquet   how much of each user and day is in it
+                                                 _part-0.outline           how much of each user and day is in it
                           quarantine/*.parquet                    rejected rows with their reasons
                           sources.parquet                         the log's files that are in this version
 
