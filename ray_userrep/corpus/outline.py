@@ -37,7 +37,7 @@ def write_sequences(uri: str, path: str, sequences: pa.Table, dictionary: bool |
 def outline_path(path: str) -> str:
     """Where the outline of a file of sequences is."""
     folder, name = path.rsplit("/", 1)
-    return f"{folder}/_{name.removesuffix('.parquet')}.outline"  # for whoever reads the folder's Parquet it is not there
+    return f"{folder}/_{name.removesuffix('.parquet')}.outline"  # not among the folder's Parquet
 
 
 def read_outline(uri: str, paths: Sequence[str]) -> Outline:
