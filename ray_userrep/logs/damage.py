@@ -4,6 +4,8 @@ A damaged file costs its own rows, which the quarantine counts; a store or a dis
 rows are still there. Damage below the library's own checks (a flipped bit in stored text) is not seen.
 """
 
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +22,7 @@ EMPTY_FILE = "empty_file"
 WHOLE_FILE = (UNREADABLE_FILE, MISSING_FILE, OTHER_SCHEMA)  # a record of these stands for more rows than one
 
 _DAMAGE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError)
+_IN_ARCHIVE = (zipfile.BadZipFile, zlib.error)  # a member, or where it lies
 _STORE = "AWS Error"
 _NO_OBJECT = "NO_SUCH_KEY"
 
@@ -53,7 +56,7 @@ def readable(file: FileEntry) -> Iterator[None]:
     with storage.user_errors(file.uri):
         try:
             yield
-        except _DAMAGE as error:
+        except (*_DAMAGE, *_IN_ARCHIVE) as error:
             if isinstance(error, FileNotFoundError) or _NO_OBJECT in str(error):
                 raise MissingFile(f"{file.uri}: there is nothing here") from error
             if isinstance(error, OSError) and (error.errno is not None or _STORE in str(error)):
