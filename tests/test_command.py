@@ -157,7 +157,7 @@ def test_a_job_s_own_arguments_are_taken_and_missed_by_name():
 
 
 def test_a_job_that_is_given_a_place_takes_it_without_an_option():
-    assert read(job_named("report"), ["runs/a"]).own == {"RUN": "runs/a"}
+    assert read(job_named("report"), ["runs/a"]).places == ("runs/a",)
     for words in ([], ["--run", "runs/a"]):
         with pytest.raises(UserError, match="report needs RUN"):
             read(job_named("report"), words)

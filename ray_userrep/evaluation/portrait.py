@@ -43,19 +43,19 @@ def map_of_users(corpus: Corpus, encoder: UserEncoder) -> dict[str, Any] | None:
 
     `xy` and `labels` are aligned; `failed` says why there are none.
     """
-    users = corpus.users()
-    if users is None or users.num_columns < 2:
+    attribute = next((name for name in corpus.user_columns() if name != "user_id"), None)
+    if attribute is None:
         return None
-    attribute = next(name for name in users.column_names if name != "user_id")
-    label_of = dict(zip(users["user_id"].to_pylist(), users[attribute].to_pylist(), strict=True))
     found: dict[str, Any] = {"attribute": attribute, "xy": [], "labels": [], "failed": None}
     try:
-        ids, vectors_UD = _vectors_of_some(corpus, encoder)
-        xy_U2 = _plane(vectors_UD)
+        ids, histories = _some(corpus, encoder)
+        xy_U2 = _plane(read_vectors(encoder, histories))
     except UserError as error:
         return found | {"failed": str(error)}
     except Exception as error:  # a picture's input is worth less than the result that it stands beside
         return found | {"failed": f"{type(error).__name__}: {error}"}
+    users = corpus.users_of(histories.users_U)
+    label_of = dict(zip(users["user_id"].to_pylist(), users[attribute].to_pylist(), strict=True))
     return found | {"xy": xy_U2.round(3).tolist(), "labels": [str(label_of.get(user)) for user in ids]}
 
 
@@ -68,8 +68,8 @@ def _plane(vectors_UD: Features) -> Features:
     return plane
 
 
-def _vectors_of_some(corpus: Corpus, encoder: UserEncoder) -> tuple[list[Any], Features]:
-    """Vectors of users with at least five interactions, so many as the map shows.
+def _some(corpus: Corpus, encoder: UserEncoder) -> tuple[list[Any], Sequences]:
+    """Ids and histories of users with at least five interactions, so many as the map shows.
 
     Raises:
         UserError: they are too few for a map.
@@ -86,4 +86,4 @@ def _vectors_of_some(corpus: Corpus, encoder: UserEncoder) -> tuple[list[Any], F
             break
     if len(ids) < _FEWEST_USERS:
         raise UserError(f"only {len(ids)} users have five interactions")
-    return ids, read_vectors(encoder, Sequences.concat(histories))
+    return ids, Sequences.concat(histories)

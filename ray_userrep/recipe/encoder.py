@@ -15,6 +15,7 @@ FieldName = Literal[
 ReadoutKind = Literal["last", "mean", "whole", "bag", "cls", "mask"]
 WHOLE_HISTORY: tuple[ReadoutKind, ...] = ("whole", "bag")  # what reads all of a history, window by window
 MOST_LAYERS = 1000  # or parts of a kind: each takes time to build, whatever it holds
+TIME_FIELDS: tuple[FieldName, ...] = ("gap", "hour", "day", "month", "year")  # what is told by the times alone
 TEMPO_WIDTH = 8  # numbers that encoder.tempo adds to a user vector
 
 
@@ -215,6 +216,14 @@ class EncoderConfig(Settings):
         if self.readout == "bag":
             return min(self.bag_kept, self.bag_width) + TEMPO_WIDTH * self.tempo
         return self.width
+
+    def reads_times(self) -> str | None:
+        """What of the encoder reads times, by its field; None where nothing does."""
+        if self.tempo:
+            return "encoder.tempo"
+        if isinstance(self.backbone, HSTUConfig) and self.backbone.time_bias:
+            return "encoder.backbone.time_bias"
+        return next((f"encoder.context {name}" for name in self.context if name in TIME_FIELDS), None)
 
     def needs_text(self) -> bool:
         """Whether items are made from text vectors."""

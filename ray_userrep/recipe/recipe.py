@@ -3,12 +3,19 @@
 from pydantic import Field, model_validator
 
 from ray_userrep.recipe.continual import ContinualConfig
-from ray_userrep.recipe.corpus import CorpusConfig, LeaveOneOutConfig, SplitConfig, StreamConfig, TextConfig
+from ray_userrep.recipe.corpus import (
+    CorpusConfig,
+    GlobalTimeConfig,
+    LeaveOneOutConfig,
+    SplitConfig,
+    StreamConfig,
+    TextConfig,
+)
 from ray_userrep.recipe.embedding import EmbeddingConfig
-from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.recipe.encoder import TIME_FIELDS, EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.logs import LogsConfig
-from ray_userrep.recipe.objective import AutoregressiveConfig, ObjectiveConfig, WeightedConfig
+from ray_userrep.recipe.objective import AutoencodingConfig, AutoregressiveConfig, ObjectiveConfig, WeightedConfig
 from ray_userrep.recipe.settings import Settings
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.recipe.transfer import TransferConfig
@@ -50,6 +57,15 @@ class Recipe(Settings):
                 "a global batch must hold at least one window"
             )
         return self
+
+    def reads_times(self) -> str | None:
+        """What pretraining reads times for, by its field; None where it does not."""
+        parts = self.objective.parts if isinstance(self.objective, WeightedConfig) else ()
+        objectives: list[ObjectiveConfig] = [self.objective, *(part.objective for part in parts)]
+        heads = [head for one in objectives if isinstance(one, AutoencodingConfig) for head in one.heads]
+        head = next((f"objective.heads {name}" for name in heads if name in TIME_FIELDS), None)
+        split = "split.rule global_time" if isinstance(self.split, GlobalTimeConfig) else None
+        return self.encoder.reads_times() or head or split
 
     def _untrained(self) -> str | None:
         """What of the encoder no objective would train."""

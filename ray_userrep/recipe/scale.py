@@ -38,7 +38,9 @@ class ScaleConfig(Settings):
         None, description="the least loss possible, where it is known: the report sets the law's E beside it"
     )
     cpus_per_run: float = Field(1.0, gt=0, description="CPU cores of a run; fractions share one")
-    gpus_per_run: float = Field(0.0, ge=0, description="GPUs of a run; fractions share one")
+    gpus_per_run: float | None = Field(
+        None, ge=0, description="GPUs of a run; fractions share one; none: one where the cluster has some"
+    )
 
     @model_validator(mode="after")
     def _no_repeats(self) -> "ScaleConfig":

@@ -81,7 +81,10 @@ class TrainConfig(Settings):
     cpus_per_worker: int | None = Field(
         None, ge=1, description="CPU cores of a worker; none: as many as fit all workers on the nodes"
     )
-    use_gpu: bool | None = Field(None, description="one GPU a worker; none: when the cluster has enough of them")
+    use_gpu: bool | None = Field(
+        None,
+        description="one GPU a worker, a fit and a measurement; none: when the cluster has enough of them; false: none",
+    )
     max_failures: int = Field(3, ge=0, description="worker failures survived by restarting from the last checkpoint")
 
     log_every: int = Field(20, ge=1, description="steps between progress lines")
