@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from ray_userrep import storage
 from ray_userrep.corpus.draws import hash_ids
@@ -153,18 +154,26 @@ def open_corpus(uri: str, version: int | None = None) -> Corpus:
     """Open the newest version, or the one asked for.
 
     Raises:
-        UserError: there is no corpus, no such version, or it was written by another schema version.
+        UserError: there is no corpus, no such version, its manifest is not what was written, or it is of another
+            schema version.
     """
     uri = storage.absolute(uri)
     wanted = newest_version(uri) if version is None else version
     if wanted is None:
         raise UserError(f"no corpus at {uri}: prepare one with jobs/prepare.py --logs URI --corpus {uri}")
-    raw = storage.read_json(manifest_uri(uri, wanted))
+    raw = storage.read_object(manifest_uri(uri, wanted))
     if raw.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
             f"corpus {uri} has schema {raw.get('schema_version')}, this is {SCHEMA_VERSION}: prepare it again"
         )
-    return Corpus(uri, Manifest.model_validate(raw))
+    try:
+        return Corpus(uri, Manifest.model_validate(raw))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise UserError(
+            f"manifest {manifest_uri(uri, wanted)} is not what was written ({'.'.join(map(str, wrong['loc']))}: "
+            f"{wrong['msg']}): prepare the log again"
+        ) from None
 
 
 def newest_version(uri: str) -> int | None:
@@ -173,7 +182,8 @@ def newest_version(uri: str) -> int | None:
     if not storage.exists(folder):
         return None
     names = [entry.uri.rsplit("/", 1)[-1] for entry in storage.list_files(folder, ".json")]
-    return max((int(name.removesuffix(".json")) for name in names), default=None)
+    numbers = [name.removesuffix(".json") for name in names]
+    return max((int(number) for number in numbers if number.isdecimal()), default=None)
 
 
 def manifest_uri(uri: str, version: int) -> str:

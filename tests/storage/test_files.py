@@ -3,6 +3,7 @@
 import gzip
 import os
 import pickle
+import random
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -259,6 +260,23 @@ def test_unreadable_content_is_named(tmp_path: Path) -> None:
         storage.read_json(str(bad))
     with pytest.raises(UserError, match="not a readable Parquet file"):
         storage.read_parquet(str(bad))
+
+
+def test_damaged_parquet_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    rng, path = random.Random(0), tmp_path / "a.parquet"
+    texts = pa.array([[f"text {n}", "é"] for n in range(300)])
+    storage.write_parquet(str(path), pa.table({"id": range(300), "texts": texts}))
+    whole, refused = path.read_bytes(), 0
+    for number in range(300):
+        data = bytearray(whole)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(data[: rng.randrange(len(data))] if number % 10 == 0 else data)
+        try:
+            storage.read_parquet(str(path)).to_pylist()
+            storage.read_schema(str(path))
+        except UserError as error:
+            refused += "not a readable Parquet file" in str(error)
+    assert refused > 100
 
 
 @pytest.mark.parametrize("uri", ["nosuch://x/y", "s3:///x"])
