@@ -9,7 +9,7 @@ Shapes: U users, N interactions of all of them.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ class Sequences:
         """Users of several parts, end to end."""
         lengths = np.concatenate([part.lengths_U for part in parts])
         names = [f.name for f in fields(cls) if f.name not in ("offsets_U1", "side_N", "chosen_from")]
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         filled = [part for part in parts if part.num_users] or parts[:1]
         side = {name: np.concatenate([part.side_N[name] for part in filled]) for name in filled[0].side_N}
         return cls(offsets_U1=np.concatenate([[0], np.cumsum(lengths)]), side_N=side, **columns)
