@@ -15,7 +15,18 @@ from ray_userrep.recipe.words import choices, type_of
 
 # The fields that most jobs are started with, by what they are about.
 _SHORT = {
-    "data": ("logs.uri", "logs.reader", "logs.columns", "logs.timestamp_unit", "corpus.uri", "split.rule"),
+    "data": (
+        "logs.uri",
+        "logs.reader",
+        "logs.columns",
+        "logs.timestamp_unit",
+        "logs.timestamp_format",
+        "logs.layout.separator",
+        "logs.layout.header",
+        "logs.layout.encoding",
+        "corpus.uri",
+        "split.rule",
+    ),
     "model": ("encoder.width", "encoder.backbone.kind", "encoder.items.kind", "stream.max_len", "objective.kind"),
     "training": ("train.epochs", "train.learning_rate", "stream.batch_tokens", "train.num_workers", "train.zero.stage"),
     "run": ("run", "seed"),
@@ -33,7 +44,7 @@ def overview(doc: str, jobs: Sequence[Job]) -> str:
 def help_text(job: Job, every: bool) -> str:
     """What a job's `--help` prints; with every field, `--help-all`."""
     needed = [f"--{name} URI" for name in job.own]
-    usage = ["usage: ray-userrep", job.name, *([job.place] if job.place else []), *needed]
+    usage = ["usage: ray-userrep", job.name, *_named(job), *needed]
     optional = ["[--OPTION VALUE …]"] if job.has_recipe or job.config is not None else []
     lines = [" ".join(usage + optional), "", inspect.cleandoc(job.doc)]
     if job.config is not None:
@@ -42,6 +53,10 @@ def help_text(job: Job, every: bool) -> str:
         named = f"one of {', '.join(recipes.names())}; or a run's recipe.json"
         lines += ["", *_told("--recipe NAME|FILE", named), *(_by_part() if every else _short())]
     return "\n".join(lines)
+
+
+def _named(job: Job) -> list[str]:
+    return [] if job.place is None else [job.place + (" …" if job.several else "")]
 
 
 def _short() -> Iterator[str]:

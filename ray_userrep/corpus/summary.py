@@ -57,6 +57,7 @@ def corpus_counts(corpus: Corpus) -> dict[str, Any]:
         "users": manifest.num_users,
         "items": manifest.num_items,
         "quarantined": manifest.quarantined,
+        "order": manifest.order,
     }
 
 

@@ -25,6 +25,7 @@ from ray_userrep.scaling.study.grid import StudyPoint
 from ray_userrep.scaling.study.point import PointResult, finished_point, run_point
 from ray_userrep.scaling.study.prediction import refuse_unregistered
 from ray_userrep.training import runs
+from ray_userrep.training.lease import Lease
 
 _POLL_SECONDS = 2.0
 _LEASE_SECONDS = 90.0  # a run whose node is gone keeps its lease for a while
@@ -175,7 +176,7 @@ def _run(
 def _lease(uri: str) -> Iterator[None]:
     """The run's lease, waited for while a dead owner's runs out."""
     deadline = time.monotonic() + _LEASE_SECONDS
-    lease = runs.Lease(uri)
+    lease = Lease(uri)
     while True:
         try:
             lease.__enter__()

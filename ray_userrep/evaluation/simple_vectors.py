@@ -6,6 +6,8 @@ label. Rows of counts have unit length, so that busy users do not take up the le
 Shapes: U users, V items, N interactions, F features.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
@@ -46,13 +48,16 @@ def svd(counts_UV: csr_matrix, width: int) -> Features:
     return reduced
 
 
-def tempo(histories: Sequences, cut: int) -> Features:
+def tempo(histories: Sequences, cut: int, timed: bool = True) -> Features:
     """When and how often users came before a cut (us), `[U, 10]`; all of them have a history.
 
     Log days since the newest and the oldest interaction and of the mean gap, its spread over the mean, log numbers of
     interactions, of distinct items and of those in the last 7, 30 and 90 days, and the share that is taken again: what
-    predicts a return by itself (Fader, Hardie & Lee 2005).
+    predicts a return by itself (Fader, Hardie & Lee 2005). Where the log is not `timed`, all ages are 0 and only the
+    numbers are left.
     """
+    if not timed:
+        histories = replace(histories, times_N=np.full_like(histories.times_N, cut))
     first_U, last_U = histories.offsets_U1[:-1], histories.offsets_U1[1:] - 1
     user_N = np.repeat(np.arange(histories.num_users), histories.lengths_U)
     age_N = (cut - histories.times_N) / _DAY

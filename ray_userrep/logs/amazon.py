@@ -64,7 +64,8 @@ def read_release(config: LogsConfig, files: list[FileEntry], release: Release) -
     if config.timestamp_unit == "s":
         config = config.model_copy(update={"timestamp_unit": release.unit})
     log = scan(config, list(chosen), _layout(config, release, bool(reviews)))
-    return Tables(log.dataset(), _products(metadata, release.key, log.mapping.item_type), None)
+    products = _products(metadata, release.key, log.mapping.item_type)
+    return Tables(log.dataset(), products, None, log.order)
 
 
 def beside_metadata(names: list[str], logs: tuple[str, ...]) -> bool:

@@ -39,6 +39,8 @@ DAMAGE = frozenset(
 )
 REJECTION = ("reason", "file", "detail")
 
+CURES = {INVALID_TEXT: "ids that are not UTF-8 are read where logs.layout.encoding says what they are, such as latin-1"}
+
 _ABSURD = pa.scalar(dt.datetime(2100, 1, 1, tzinfo=dt.UTC), TIMESTAMP)  # the first moment that nobody can have logged
 _DETAIL = 200  # characters
 
@@ -82,22 +84,26 @@ def first_reason(
 
 def explain(
     reason: pa.ChunkedArray,
+    lost: list[pa.ChunkedArray],
     file: str,
     inexact_ids: dict[str, pa.ChunkedArray | None],
     found: dict[str, pa.ChunkedArray],
 ) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """The file of each rejected row, and what stood there where an id or a time was expected."""
+    """The file of each rejected row, or of which a number was lost, and what stood where an id or a time was due."""
     none = pa.scalar(None, pa.string())
     details = pa.chunked_array([pa.nulls(len(reason), pa.string())])
-    if reason.null_count == len(reason):
+    odd = [values for values in (reason, *lost) if values.null_count < len(values)]
+    if not odd:
         return details, details
-    timed = pc.is_in(reason, value_set=pa.array([BAD_TIMESTAMP, NEGATIVE_TIMESTAMP, ABSURD_TIMESTAMP]))
     inexact = pc.equal(reason, INEXACT_ID)
     places = {name: pc.and_(inexact, bad) for name, bad in inexact_ids.items() if bad is not None}
-    for name, here in {**places, "timestamp": timed}.items():
+    if "timestamp" in found:
+        odd_times = pa.array([BAD_TIMESTAMP, NEGATIVE_TIMESTAMP, ABSURD_TIMESTAMP])
+        places["timestamp"] = pc.is_in(reason, value_set=odd_times)
+    for name, here in places.items():
         told = pc.utf8_slice_codeunits(found[name].cast(pa.string()), 0, _DETAIL)
         details = pc.if_else(pc.fill_null(here, False), told, details)
-    return pc.if_else(pc.is_valid(reason), pa.scalar(file), none), details
+    return pc.if_else(pc.is_valid(pc.coalesce(*odd)), pa.scalar(file), none), details
 
 
 def rejected(schema: pa.Schema, reason: str, file: str, first_row: int, details: list[str]) -> pa.Table:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import pkgutil
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
@@ -20,25 +21,29 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
 from ray_userrep.logs.files import is_beside
 from ray_userrep.logs.hive import prune
-from ray_userrep.recipe.logs import LogsConfig
+from ray_userrep.logs.numbers import Unread, with_numbers
+from ray_userrep.recipe.logs import LayoutConfig, LogsConfig, Order
 from ray_userrep.storage import FileEntry
 
 EMBEDDED = Path(__file__).parent / "datasets" / "online_retail" / "online_retail.parquet"
 EMBEDDED_NAME = "embedded:online_retail"
 DELTA_HISTORY = "_delta_log"
 _GENERAL = "tabular"
+_WILD = frozenset("*?[")
 
 
 class Tables(NamedTuple):
     """What a reader makes of its files.
 
     `interactions` holds canonical rows, good and rejected ones (`reason`); `items` has one row an `item_id`, `users`
-    one row a `user_id`, each with what else the log says, None where it says nothing.
+    one row a `user_id`, each with what else the log says, None where it says nothing. Where the order is that of the
+    rows, the times say it and nothing else.
     """
 
     interactions: ray.data.Dataset
     items: pa.Table | None
     users: pa.Table | None
+    order: Order
 
 
 class Reader(Protocol):
@@ -55,7 +60,8 @@ class Logs(NamedTuple):
     """An opened log; `fingerprint` changes with its files' names and sizes and with how they are read.
 
     `files` are all files of the log, also those that were left out as known. More damage than `max_quarantined_share`,
-    of its rows or of its files, is too much to go on.
+    of its rows or of its files, is too much to go on; so are more items or users than `max_unmatched_share` of which
+    the tables beside it say nothing.
     """
 
     uri: str
@@ -66,6 +72,9 @@ class Logs(NamedTuple):
     users: pa.Table | None
     files: Sequence[FileEntry] = ()
     max_quarantined_share: float = 1.0
+    max_unmatched_share: float = 1.0
+    order: Order = "time"
+    unread: Mapping[str, Unread] = {}  # of the tables beside the log
 
     @property
     def num_bytes(self) -> int:
@@ -83,12 +92,21 @@ def open_logs(config: LogsConfig, known: Mapping[str, int] | None = None) -> Log
     """
     uri, files = _listed(config)
     names = [file.uri.removeprefix(uri).strip("/") or uri.rsplit("/", 1)[-1] for file in files]
-    reader = config.reader or _recognise(uri, names)
-    unread = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
-    tables = _load(reader).read(config, unread)
+    reader = config.reader or (_recognise(uri, names) if config.layout == LayoutConfig() else _GENERAL)
+    if reader != _GENERAL and config.layout != LayoutConfig():
+        raise UserError(
+            f"logs.layout is for plain tables, and logs.reader {reader} knows its own: leave one of them out"
+        )
+    new = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
+    interactions, items, users, order = _load(reader).read(config, new)
     fingerprint = _fingerprint(config, reader, list(zip(names, (file.size for file in files), strict=True)))
     shown = uri if config.uri is not None else EMBEDDED_NAME
-    return Logs(shown, reader, fingerprint, *tables, files, config.max_quarantined_share)
+    unread: dict[str, Unread] = {}
+    if items is not None:
+        items, lost = with_numbers(items, "price", "table of items")
+        unread = {} if lost is None else {"price of items": lost}
+    shares = config.max_quarantined_share, config.max_unmatched_share
+    return Logs(shown, reader, fingerprint, interactions, items, users, files, *shares, order, unread)
 
 
 def unknown_files(config: LogsConfig, known: Mapping[str, int]) -> list[FileEntry]:
@@ -110,10 +128,28 @@ def unknown_files(config: LogsConfig, known: Mapping[str, int]) -> list[FileEntr
 
 def _listed(config: LogsConfig) -> tuple[str, list[FileEntry]]:
     uri = storage.absolute(config.uri) if config.uri is not None else str(EMBEDDED)
-    files = _files(uri)
+    uri, pattern = _pattern(uri)
+    files = [file for file in _files(uri) if _matches(file.uri.removeprefix(uri), pattern)]
+    if not files and pattern:
+        raise UserError(f"no file in {uri} matches {'/'.join(pattern)}")
     if not files:
         raise UserError(f"the log is empty: no files in {uri}")
     return uri, prune(config, files)
+
+
+def _pattern(uri: str) -> tuple[str, list[str]]:
+    """A place and what the folders and files below it are to match; a place that is there is no pattern."""
+    parts = uri.split("/")
+    first = next((place for place, part in enumerate(parts) if not _WILD.isdisjoint(part)), None)
+    if first is None or storage.exists(uri):
+        return uri, []
+    return "/".join(parts[:first]) or "/", parts[first:]
+
+
+def _matches(name: str, pattern: list[str]) -> bool:
+    """Whether a file's place is matched part by part, or lies in a folder that is."""
+    parts = name.strip("/").split("/")
+    return len(parts) >= len(pattern) and all(map(fnmatchcase, parts, pattern))
 
 
 def reader_names() -> list[str]:
@@ -151,5 +187,6 @@ def _files(uri: str) -> list[FileEntry]:
 
 
 def _fingerprint(config: LogsConfig, reader: str, sizes: list[tuple[str, int]]) -> str:
-    key = [config.model_dump(mode="json", exclude={"uri", "reader", "max_quarantined_share"}), reader, sizes]
+    left_out = {"uri", "reader", "max_quarantined_share", "max_unmatched_share"}
+    key = [config.model_dump(mode="json", exclude=left_out), reader, sizes]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

@@ -24,8 +24,10 @@ def interactions(config: LogsConfig, dataset: ray.data.Dataset, schema: pa.Schem
     """Canonical interactions of a table whose columns have canonical names, or those of `logs.columns`.
 
     Raises:
-        UserError: a column is missing, or an id is of a type that holds none.
+        UserError: a column is missing, an id is of a type that holds none, or the order of the rows is asked for.
     """
+    if config.order == "row":
+        raise UserError(f"logs.order row: the rows of the table {place} have no order of their own")
     known = {name: name for name in (*REQUIRED, *OPTIONAL)} | config.columns
     columns = {name: column for name, column in known.items() if column in schema.names or name in REQUIRED}
     mapping = ColumnMapping(columns, pa.string(), pa.string(), config.timestamp_unit, (config.timestamp_format or ISO,))

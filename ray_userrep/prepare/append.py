@@ -22,8 +22,10 @@ from ray_userrep import storage
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.jagged import KEYS, merge_sequences
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
+from ray_userrep.logs.numbers import joined
 from ray_userrep.logs.source import Logs, open_logs, unknown_files
 from ray_userrep.prepare.prepare import build_version
 from ray_userrep.prepare.sequences import sequence_counts
@@ -77,12 +79,15 @@ def graft(corpus: Corpus, logs: Logs, config: CorpusConfig) -> Manifest | None:
 def _build(corpus: Corpus, logs: Logs, config: CorpusConfig, build: str) -> Manifest:
     """Write the files of the next version below the build folder; returns its manifest."""
     layout = config.model_copy(update={"num_buckets": corpus.manifest.num_buckets})
+    # New files may well be of items that no table tells of yet.
+    logs = logs._replace(max_unmatched_share=1.0)
     delta = build_version(logs, layout, corpus.uri, Build(corpus.uri, f"{build}/delta"))
     began = time.perf_counter()
     _require_same_ids(corpus, delta)
+    _require_same_order(corpus, delta)
     references: Any = _grow_items.options(num_returns=2).remote(corpus, delta, logs.items, build)
     grown, index = references  # the index stays in the object store
-    later = min(delta.interactions_per_day) > max(corpus.manifest.interactions_per_day)
+    later = delta.order == "time" and min(delta.interactions_per_day) > max(corpus.manifest.interactions_per_day)
     shared = ray.put(corpus)
     with plain_errors():
         added = ray.get([_graft_bucket.remote(shared, file, index, build, later) for file in delta.sequences])
@@ -109,6 +114,15 @@ def _require_same_ids(corpus: Corpus, delta: Manifest) -> None:
                 f"{name} is {theirs} in the new files, {ours} in {corpus.uri}: write them alike, or prepare the whole "
                 "log again with logs.ids string, and append with it"
             )
+
+
+def _require_same_order(corpus: Corpus, delta: Manifest) -> None:
+    ours, theirs = corpus.manifest.order, delta.order
+    if ours != theirs:
+        raise UserError(
+            f"the new files are in the order of {theirs}, those of {corpus.uri} in the order of {ours}: append with "
+            f"logs.order {ours}"
+        )
 
 
 def _type(uri: str, column: str) -> pa.DataType:
@@ -151,15 +165,17 @@ def _graft_bucket(
     Where all of them are `later` than what was there, no tie can be with it.
     """
     sequences = _renumbered(storage.read_parquet(storage.join(corpus.uri, file.path)), index)
+    before = None if later else corpus.sequences(file.bucket)
+    if before is not None and corpus.manifest.order == "row":
+        sequences = _after(before, sequences)
     path = f"{build}/sequences/bucket={file.bucket:05d}/part-0.parquet"
-    storage.write_parquet(storage.join(corpus.uri, path), sequences)
+    write_sequences(corpus.uri, path, sequences)
     added = sequence_counts(sequences) | {"file": file.model_copy(update={"path": path})}
     files = [storage.join(corpus.uri, there.path) for there in corpus.files(file.bucket)]
     known = [chunk for there in files for chunk in storage.read_parquet(there, ["user_id"])["user_id"].chunks]
     if known:
         is_known = pc.is_in(sequences["user_id"], value_set=pa.chunked_array(known).combine_chunks())
         added["num_users"] -= pc.sum(is_known).as_py()
-    before = None if later else corpus.sequences(file.bucket)
     if before is not None:
         both, alone = (sequence_counts(part) for part in (merge_sequences([before, sequences.select(KEYS)]), before))
         added |= {name: both[name] - alone[name] for name in ("num_ties", "num_duplicates")}
@@ -170,6 +186,14 @@ def _renumbered(sequences: pa.Table, index: NDArray[np.int64]) -> pa.Table:
     items = sequences["items"].combine_chunks()
     lists = pa.ListArray.from_arrays(items.offsets, pa.array(index[items.values.to_numpy()]))
     return sequences.set_column(sequences.column_names.index("items"), "items", lists)
+
+
+def _after(before: pa.Table, sequences: pa.Table) -> pa.Table:
+    """Sequences of which the times only say the order, put after others."""
+    times = sequences["timestamps"].combine_chunks()
+    newest = pc.max(before["timestamps"].combine_chunks().values)
+    lists = pa.ListArray.from_arrays(times.offsets, pc.add(times.values, pc.add(newest, 1)))
+    return sequences.set_column(sequences.column_names.index("timestamps"), "timestamps", lists)
 
 
 def _write_sources(corpus: Corpus, logs: Logs, build: str) -> str:
@@ -195,6 +219,7 @@ def _manifest(
                 name: getattr(base, name) + sum(one[name] for one in added)
                 for name in ("num_users", "num_ties", "num_duplicates")
             },
+            "unread": joined([base.unread, delta.unread]),
             "quarantined": _summed(base.quarantined, delta.quarantined),
             "interactions_per_day": _summed(base.interactions_per_day, delta.interactions_per_day),
             "domains": _summed(base.domains, delta.domains),
@@ -202,7 +227,7 @@ def _manifest(
             "side_columns": list(dict.fromkeys([*base.side_columns, *delta.side_columns])),
             "items": grown["items"],
             "quarantine": [*base.quarantine, *delta.quarantine],
-            "sequences": [*base.sequences, *(one["file"] for one in added)],
+            "sequences": base.sequences + [one["file"] for one in added],
         }
     )
 

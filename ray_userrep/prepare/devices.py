@@ -53,5 +53,5 @@ def with_gpu(use_gpu: bool | None, work: Callable[..., T], *given: Any) -> T:
         return found
 
 
-def _with_device(work: Callable[..., T], given: tuple[Any, ...]) -> T:
+def _with_device(work: Callable[..., Any], given: tuple[Any, ...]) -> Any:
     return work(*given, device_of_task(1))

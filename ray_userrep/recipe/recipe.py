@@ -1,24 +1,32 @@
 """A recipe: one typed tree of every room's config, which is a run's complete description."""
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ray_userrep.recipe.continual import ContinualConfig
-from ray_userrep.recipe.corpus import CorpusConfig, LeaveOneOutConfig, SplitConfig, StreamConfig, TextConfig
+from ray_userrep.recipe.corpus import (
+    CorpusConfig,
+    GlobalTimeConfig,
+    LeaveOneOutConfig,
+    SplitConfig,
+    StreamConfig,
+    TextConfig,
+)
 from ray_userrep.recipe.embedding import EmbeddingConfig
-from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.recipe.encoder import TIME_FIELDS, EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.logs import LogsConfig
-from ray_userrep.recipe.objective import AutoregressiveConfig, ObjectiveConfig, WeightedConfig
+from ray_userrep.recipe.objective import AutoencodingConfig, AutoregressiveConfig, ObjectiveConfig, WeightedConfig
+from ray_userrep.recipe.settings import Settings
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.recipe.transfer import TransferConfig
 
 
-class Recipe(BaseModel):
+class Recipe(Settings):
     """Everything that decides what a job does; stored with each run as `recipe.json`."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field(description="what the run and its report are called; a recipe's is that of its system")
+    name: str = Field(
+        min_length=1, description="what the run and its report are called; a recipe's is that of its system"
+    )
     seed: int = Field(0, ge=0, description="decides first weights, order, negatives and dropout")
     run: str | None = Field(
         None, min_length=1, description="folder of the run; none: runs/ here, named by recipe and time"
@@ -41,12 +49,23 @@ class Recipe(BaseModel):
         refusal = self.objective.refusal(self.encoder) or self._untrained()
         if refusal is not None:
             raise ValueError(refusal)
+        if not self.name.isprintable() or "/" in self.name or len(self.name) > 100:
+            raise ValueError(f"name {self.name!r} is part of a folder's: at most 100 characters, no slash, one line")
         if self.stream.batch_tokens < self.stream.max_len:
             raise ValueError(
                 f"stream.batch_tokens {self.stream.batch_tokens} is smaller than stream.max_len {self.stream.max_len}: "
                 "a global batch must hold at least one window"
             )
         return self
+
+    def reads_times(self) -> str | None:
+        """What pretraining reads times for, by its field; None where it does not."""
+        parts = self.objective.parts if isinstance(self.objective, WeightedConfig) else ()
+        objectives: list[ObjectiveConfig] = [self.objective, *(part.objective for part in parts)]
+        heads = [head for one in objectives if isinstance(one, AutoencodingConfig) for head in one.heads]
+        head = next((f"objective.heads {name}" for name in heads if name in TIME_FIELDS), None)
+        split = "split.rule global_time" if isinstance(self.split, GlobalTimeConfig) else None
+        return self.encoder.reads_times() or head or split
 
     def _untrained(self) -> str | None:
         """What of the encoder no objective would train."""

@@ -113,6 +113,7 @@ def read_stages(recipe: Recipe, source: Corpus) -> tuple[list[Stage], list[Corpu
 
 def _fresh(recipe: Recipe, corpus: Corpus) -> UserEncoder:
     """An encoder over a corpus's items with first weights, the same for every method."""
+    corpus.manifest.require_times(recipe.encoder.reads_times())
     items = corpus.items()
     if recipe.encoder.needs_text():
         ensure_text_vectors(corpus, recipe.text, recipe.train.use_gpu)
@@ -138,8 +139,7 @@ def _check(recipe: Recipe, stages: list[Stage], corpora: list[Corpus]) -> bool:
         if isinstance(stage.task, NextItemTask) and not recipe.transfer.allow_overlap:
             seen = read_pretrained(corpus, stage.task.split)
             for later, other in zip(stages[number + 1 :], corpora[number + 1 :], strict=True):
-                content = other.manifest.content_fingerprint
-                refuse_overlap(later.name, *later.task.known_until(), content, seen)
+                refuse_overlap(later.name, *later.task.known_until(), other.manifest, seen)
     return not recipe.transfer.allow_overlap
 
 

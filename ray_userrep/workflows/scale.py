@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ray_userrep import storage
+from ray_userrep.corpus.manifest import NO_TIMES
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.sweep import OnProgress, Progress, begun, sweep
@@ -87,6 +88,7 @@ def _trained_and_fitted(
     tuned = tuned_factors(trials, tried)
     made, said = study_points(recipe, config, study_of, tuned)
     said += edge_warnings(tuned, config.tune)
+    said += [NO_TIMES] if corpus.manifest.order == "row" else []
     print("".join(f"warning   {line}\n" for line in said), end="", flush=True)
     fitted, held = [p for p in made if p.kind in LAW and not p.held_out], [p for p in made if p.held_out]
     results = sweep(fitted, corpus, folder, config, on_progress)

@@ -16,7 +16,7 @@ from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.side_by_side import Setting, fitted
 from ray_userrep.embedding.catalogue import on_corpus
-from ray_userrep.encoder.fields import side_columns
+from ray_userrep.encoder.reading import reads
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.devices import Device, with_gpu
@@ -75,6 +75,7 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     pretrained = None if recipe.transfer.encoder is None else UserEncoder.from_pretrained(pretrained_uri)
     if pretrained is not None:
         recipe = _as_pretrained(recipe, pretrained)
+    corpus.manifest.require_times(recipe.encoder.reads_times())
     tasks = read_tasks(
         recipe.transfer,
         corpus,
@@ -82,7 +83,7 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
         recipe.objective,
         recipe.evaluation,
         recipe.stream.windows,
-        side_columns(recipe.encoder),
+        reads(recipe.encoder).columns,
     )
     checked = _check_tasks(recipe, tasks, corpus, source, pretrained_uri)
     if pretrained is None:
@@ -178,7 +179,7 @@ def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: 
         if isinstance(task, NextItemTask) and (held_out := task.held_out()) is not None:
             refuse_seen_items(task.name, held_out, log, split)
             continue
-        refuse_overlap(task.name, *task.known_until(), corpus.manifest.content_fingerprint, seen)
+        refuse_overlap(task.name, *task.known_until(), corpus.manifest, seen)
     return True
 
 

@@ -189,7 +189,7 @@ def test_files_of_another_schema_or_without_lines_are_one_record_each(tmp_path: 
     for name in ("f.csv", "g.parquet", "h.jsonl"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "i.csv.gz").write_bytes(gzip.compress(b""))
-    found = [row for row in rows(opened(tmp_path)) if row["reason"] is not None]
+    found = [row for row in rows(opened(tmp_path, max_quarantined_share=1)) if row["reason"] is not None]
     assert [Path(row["file"]).name[0] for row in found] == list("bcdefghi")
     assert [row["reason"] for row in found] == ["other_schema"] * 4 + ["empty_file"] * 4
     assert [row["row"] for row in found] == [number * ROWS_PER_FILE for number in range(1, 9)]
@@ -217,7 +217,7 @@ def test_text_that_is_not_utf8_is_no_id(tmp_path: Path) -> None:
 def test_a_store_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "a.csv", [event(0)])
 
-    def fail(file: object) -> None:
+    def fail(*_: object) -> None:
         raise OSError("When reading information for key 'a.csv': AWS Error UNKNOWN (HTTP status 500) during HeadObject")
 
     monkeypatch.setattr(files, "head_bytes", fail)
@@ -238,3 +238,37 @@ def test_many_files_are_looked_at_by_tasks(ray_session: None, tmp_path: Path, mo
     with pytest.raises(UserError, match=r"x\.csv") as caught:
         opened(tmp_path)
     assert type(caught.value) is UserError
+
+
+def test_a_log_without_times_is_told_of_the_order_of_its_rows(tmp_path: Path) -> None:
+    write(tmp_path / "x.csv", [{"user_id": 1, "item_id": 2}])
+    with pytest.raises(UserError, match=r"no column 'timestamp' .* a log without times is read with logs\.order row"):
+        opened(tmp_path)
+
+
+def test_rows_are_taken_as_they_stand_whatever_their_times(tmp_path: Path) -> None:
+    write(tmp_path / "b.jsonl", [{"user_id": 1, "item_id": f"b{n}", "timestamp": "never"} for n in range(3)])
+    write(
+        tmp_path / "a" / "z.csv",
+        [{"user_id": 1, "item_id": f"a{n}"} for n in range(3)] + [{"user_id": "", "item_id": 9}],
+    )
+    found = opened(tmp_path, order="row")
+    assert found.order == "row" and opened_types(found) == ("int64", "string")
+    good = sorted((row for row in rows(found) if row["reason"] is None), key=lambda row: row["timestamp"])
+    assert [row["item_id"] for row in good] == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    assert [row["row"] for row in good] == sorted(row["row"] for row in good)
+    (bad,) = (row for row in rows(found) if row["reason"] is not None)
+    assert (bad["reason"], bad["timestamp"]) == ("missing_user", None)
+
+
+def opened_types(found: Scan) -> tuple[str, str]:
+    return str(found.mapping.user_type), str(found.mapping.item_type)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"columns": {"timestamp": "t"}}, {"timestamp_format": "%Y"}, {"from_date": "2024-01-01"}],
+)
+def test_what_is_about_times_does_not_go_with_the_order_of_rows(asked: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"logs\.\w+.* is about times, which logs\.order row does not read"):
+        LogsConfig(order="row", **asked)

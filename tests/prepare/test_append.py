@@ -12,16 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ray_userrep import storage
+from ray_userrep.corpus.outline import outline_path
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import newest_version, open_corpus
 from ray_userrep.errors import UserError
+from ray_userrep.logs import reading
 from ray_userrep.logs.source import open_logs
 from ray_userrep.prepare import append as module
 from ray_userrep.prepare.append import append
 from ray_userrep.prepare.compact import compact
 from ray_userrep.prepare.prepare import prepare
 from ray_userrep.prepare.side_tables import read_sources
-from ray_userrep.recipe.corpus import CorpusConfig, LeaveOneOutConfig
+from ray_userrep.recipe.corpus import CorpusConfig, GlobalTimeConfig, LeaveOneOutConfig
 from ray_userrep.recipe.logs import LogsConfig
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -130,6 +132,7 @@ def test_an_old_version_stays_what_it_was(grown, tmp_path):
     assert [open_corpus(first.uri, version).manifest.parent for version in (1, 2, 3)] == [None, 1, 2]
     manifests = [open_corpus(first.uri, version).manifest for version in (1, 2, 3)]
     named = {f for m in manifests for f in [m.items, m.sources, *m.quarantine, *(file.path for file in m.sequences)]}
+    named |= {outline_path(file.path) for m in manifests for file in m.sequences}
     named |= {f"manifests/00000{version}.json" for version in (1, 2, 3)}
     assert {str(file.relative_to(first.uri)) for file in files_below(first.uri)} == named
 
@@ -259,3 +262,32 @@ def test_versions_in_an_object_store(s3_uri, tmp_path):
     assert content(grown) == whole
     assert content(open_corpus(grown.uri, compact(grown.uri).version)) == whole
     assert not [entry for entry in storage.list_files(grown.uri) if re.search("staging|delta/(seq|it|so)", entry.uri)]
+
+
+def untimed(folder, name, rows):
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    Path(f"{folder}/{name}").write_text("".join(f"{line}\n" for line in ["user_id,item_id", *rows]))
+    return LogsConfig(uri=str(folder), order="row")
+
+
+def test_without_times_rows_are_in_the_order_of_the_files_and_appended_ones_come_after(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_MIN_TASK_BYTES", 1)  # a read task for each file
+    rows = {f"f{file}.csv": [f"u{n % 3},f{file}-{n:02d}" for n in range(20)] for file in range(4)}
+    written = [untimed(tmp_path / "log", name, rows[name]) for name in ("f2.csv", "f1.csv", "f3.csv")]
+    corpus = prepared(written[0], tmp_path / "corpus")
+    untimed(tmp_path / "log", "f0.csv", rows["f0.csv"])
+    corpus = appended(written[0], corpus.uri)
+    expected = {f"u{user}": [] for user in range(3)}
+    for name in ("f1.csv", "f2.csv", "f3.csv", "f0.csv"):
+        for row in rows[name]:
+            expected[row.split(",")[0]].append(row.split(",")[1])
+    manifest = corpus.manifest
+    assert {user: [item for item, *_ in events] for user, events in content(corpus)[0].items()} == expected
+    assert (manifest.order, manifest.interactions_per_day, manifest.num_ties) == ("row", {}, 0)
+    compact(corpus.uri)
+    assert {u: [i for i, *_ in e] for u, e in content(open_corpus(corpus.uri))[0].items()} == expected
+    with pytest.raises(UserError, match=r"split\.rule global_time reads times, .* only the order of its rows"):
+        resolve(GlobalTimeConfig(), corpus)
+    write_day(tmp_path / "log", 0, FIRST)
+    with pytest.raises(UserError, match=r"in the order of time, .* in the order of row: append with logs\.order row"):
+        appended(LogsConfig(uri=str(tmp_path / "log")), corpus.uri)

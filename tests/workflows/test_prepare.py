@@ -5,8 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 
+from ray_userrep.corpus.manifest import NO_TIMES
 from ray_userrep.corpus.store import newest_version
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.workflows.compact import run_compact
 from ray_userrep.workflows.prepare import open_or_prepare, run_prepare
@@ -56,11 +58,39 @@ def test_a_named_corpus_follows_its_log(tmp_path):
     assert newest_version(corpus) == 2
 
 
+@pytest.mark.parametrize("inside", ["", "corpus", "deeper/corpus"])
+def test_a_corpus_or_run_inside_its_log_is_refused(tmp_path, monkeypatch, inside):
+    logs = write_log(tmp_path / "logs")
+    with pytest.raises(UserError, match=r"the corpus would lie inside the log's folder, .*logs.*--corpus"):
+        open_or_prepare(recipe(logs, f"{logs}/{inside}"))
+    ran = Recipe.model_validate({"name": "t", "logs": {"uri": logs}, "run": f"{logs}/{inside}"})
+    with pytest.raises(UserError, match="the run would lie inside"):
+        open_or_prepare(ran)
+    monkeypatch.chdir(logs)
+    with pytest.raises(UserError, match="the corpus would lie inside"):
+        open_or_prepare(recipe("."))
+
+
 def test_a_preparation_prints_its_counts_and_its_place(tmp_path, capsys):
     run_prepare(recipe(write_log(tmp_path / "logs"), str(tmp_path / "corpus")))
     printed = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["interactions", "40"] in printed and ["users", "7"] in printed and ["items", "5"] in printed
     assert ["corpus", str(tmp_path / "corpus"), "(version", "1)"] in printed
+
+
+def test_a_log_without_times_says_so_and_is_refused_where_times_are_read(tmp_path, capsys):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "log.csv").write_text("user_id,item_id\n" + "".join(f"{n % 7},{n % 5}\n" for n in range(40)))
+    asked = recipe(str(logs), str(tmp_path / "corpus"))
+    asked = asked.model_copy(update={"logs": asked.logs.model_copy(update={"order": "row"})})
+    result = run_prepare(asked)
+    assert NO_TIMES in capsys.readouterr().out and result["counts"]["order"] == "row"
+    assert NO_TIMES in (tmp_path / "corpus" / "report.html").read_text()
+    reads = EncoderConfig(context=("event", "gap"))
+    for told, message in ((asked, "logs.order row does without"), (recipe(None, asked.corpus.uri), "only the order")):
+        with pytest.raises(UserError, match=rf"encoder\.context gap reads times, and .*{message}"):
+            open_or_prepare(told.model_copy(update={"encoder": reads}))
 
 
 def test_a_local_corpus_is_refused_where_several_nodes_would_write_it(monkeypatch, tmp_path):

@@ -40,6 +40,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         found.dataset(),
         _items(items, found.mapping.item_type) if items else None,
         _users(users, found.mapping.user_type) if users else None,
+        found.order,
     )
 
 

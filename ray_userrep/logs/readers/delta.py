@@ -39,7 +39,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         raise UserError(f"{place} cannot be read as a Delta table: {error}") from error
     schema = dataset.schema()
     fields = [] if schema is None else zip(schema.names, schema.types, strict=True)
-    return Tables(interactions(config, dataset, pa.schema(list(fields)), place), None, None)
+    return Tables(interactions(config, dataset, pa.schema(list(fields)), place), None, None, "time")
 
 
 def _options() -> dict[str, str] | None:

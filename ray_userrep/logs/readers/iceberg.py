@@ -45,7 +45,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     )
     schema = dataset.schema()
     fields = [] if schema is None else zip(schema.names, schema.types, strict=True)
-    return Tables(interactions(config, dataset, pa.schema(list(fields)), places.pop()), None, None)
+    return Tables(interactions(config, dataset, pa.schema(list(fields)), places.pop()), None, None, "time")
 
 
 def _options() -> dict[str, str]:

@@ -50,7 +50,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     rows = canonicalise(raw, ColumnMapping(COLUMNS, user_type, item_type), logs[0].uri, 0)
     described = f"{stem(logs[0].uri).removesuffix(_INTERACTIONS)}{_ITEMS}"
     items = next((_items(file, item_type) for file in files if stem(file.uri) == described), None)
-    return Tables(ray.data.from_arrow(rows), items, None)
+    return Tables(ray.data.from_arrow(rows), items, None, "row")
 
 
 def _histories(file: FileEntry) -> pa.Table:

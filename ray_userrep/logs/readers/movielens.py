@@ -91,6 +91,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         found.dataset(),
         _items(movies, release.movies_csv, found.mapping.item_type) if movies else None,
         _users(users, release.users_csv, found.mapping.user_type) if users else None,
+        found.order,
     )
 
 

@@ -34,7 +34,8 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     sessions = [file for file in files if stem(file.uri).endswith(".csv")]
     if not sessions:
         raise UserError(f"no file of sessions (.csv) among {len(files)} files")
-    return Tables(scan(config, sessions, histories(_rows)).dataset(), None, None)
+    log = scan(config, sessions, histories(_rows))
+    return Tables(log.dataset(), None, None, log.order)
 
 
 def _rows(lines: pa.Table, _: FileEntry, first_line: int) -> pa.Table:

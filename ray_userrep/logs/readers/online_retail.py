@@ -67,7 +67,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         first_file += len(group)
     first, *others = (one.dataset() for one in scans)
     items, users = _dimensions(scans)
-    return Tables(first.union(*others) if others else first, items, users)
+    return Tables(first.union(*others) if others else first, items, users, scans[0].order)
 
 
 def _groups(files: list[FileEntry]) -> dict[tuple[_Names, str | None], list[FileEntry]]:

@@ -38,7 +38,9 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     if original:
         if config.timestamp_unit == "s":
             config = config.model_copy(update={"timestamp_unit": "ms"})
-        return Tables(scan(config, original, LogLayout(_COLUMNS)).dataset(), None, None)
+        log = scan(config, original, LogLayout(_COLUMNS))
+        return Tables(log.dataset(), None, None, log.order)
     if not cut:
         raise UserError(f"neither {_ORIGINAL} nor {', '.join(_EVENTS)} among {len(files)} files")
-    return Tables(scan(config, cut, untimed("visitorid", "itemid", _EVENTS)).dataset(), None, None)
+    log = scan(config, cut, untimed("visitorid", "itemid", _EVENTS))
+    return Tables(log.dataset(), None, None, log.order)

@@ -49,7 +49,8 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         for number, file in enumerate(logs)
         if (label := _label(file)) is not None
     ]
-    return Tables(found.dataset(), None, pa.concat_tables(users, promote_options="default") if users else None)
+    told = pa.concat_tables(users, promote_options="default") if users else None
+    return Tables(found.dataset(), None, told, found.order)
 
 
 def _label(file: FileEntry) -> str | None:

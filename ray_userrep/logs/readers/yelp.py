@@ -42,6 +42,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         found.dataset(),
         _items(businesses, found.mapping.item_type) if businesses else None,
         _users(users, found.mapping.user_type) if users else None,
+        found.order,
     )
 
 

@@ -6,6 +6,7 @@ from ray_userrep import storage
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.heat import Cell, heat_table, strengths
 from ray_userrep.report.page import Section, facts, listing, metrics_table, page, remark
+from ray_userrep.report.pages.data import order_fact
 from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment
 
 _TOLD = {
@@ -171,6 +172,7 @@ def _cost(result: Result) -> str:
 def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
     return {
         "recipe": recipe.name,
+        **order_fact(result["counts"]["order"]),
         "seeds": str(recipe.continual.num_seeds),
         "earlier tasks and later tests": "no overlap" if result["overlap"] else "not checked",
         **machine(read_environment(run_uri)),

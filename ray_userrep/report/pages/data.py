@@ -3,6 +3,9 @@
 from collections import Counter
 
 from ray_userrep import storage
+from ray_userrep.corpus.manifest import NO_TIMES
+from ray_userrep.logs.numbers import Unread, told
+from ray_userrep.recipe.logs import Order
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import counts
 from ray_userrep.report.page import Section, drawing, facts, listing, page, remark
@@ -17,12 +20,14 @@ def draw(folder: str) -> str:
     result = load_result(folder)
     recipe, corpus = Recipe.model_validate(result["recipe"]), result["corpus"]
     sections = [
-        Section("Log", facts(_log_facts(result)) + _over_time(corpus["interactions_per_day"])),
+        Section("Log", facts(_log_facts(result)) + _over_time(corpus)),
         Section("Long tails", _tails(result)),
         Section("Sequences", _sequences(recipe, result)),
         Section("Split", _split(recipe, result)),
         Section("Quarantine", _quarantine(result)),
     ]
+    if corpus["unread"]:
+        sections.append(Section("Numbers that could not be read", _unread(corpus["unread"])))
     if corpus["domains"]:
         sections.insert(1, Section("Domains", _domains(corpus["domains"])))
     uri = storage.join(folder, REPORT)
@@ -33,12 +38,11 @@ def draw(folder: str) -> str:
 
 def describe(corpus: Result) -> dict[str, str]:
     """The counts of a corpus, by name."""
-    days = list(corpus["interactions_per_day"])
     rows = {
         "interactions": f"{corpus['num_interactions']:,}",
         "users": f"{corpus['num_users']:,}",
         "items": f"{corpus['num_items']:,}",
-        "days": f"{days[0]} to {days[-1]}",
+        **(order_fact(corpus["order"]) or {"days": _span(corpus)}),
         "same user and time": f"{corpus['num_ties']:,} rows, {corpus['num_duplicates']:,} of them exact repeats",
     }
     if corpus["removed_by_k_core"]:
@@ -46,16 +50,27 @@ def describe(corpus: Result) -> dict[str, str]:
         removed = ", ".join(f"{count:,} {what}" for what, count in corpus["removed_by_k_core"].items())
         rows["k-core"] = f"{bounds}; removed {removed}"
     rows |= {name or "no domain": f"{count:,} interactions" for name, count in corpus["domains"].items()}
+    rows |= {name: f"{lost['count']:,} values are no numbers" for name, lost in corpus["unread"].items()}
     return rows | {reason: f"{count:,} quarantined" for reason, count in corpus["quarantined"].items()}
 
 
+def order_fact(order: Order) -> dict[str, str]:
+    """What a page says of the order of a log without times; nothing of one with times."""
+    return {"order": NO_TIMES} if order == "row" else {}
+
+
+def _span(corpus: Result) -> str:
+    days = list(corpus["interactions_per_day"])
+    return f"{days[0]} to {days[-1]}"
+
+
 def _lead(corpus: Result) -> str:
-    days, rejected = list(corpus["interactions_per_day"]), sum(corpus["quarantined"].values())
+    rejected = sum(corpus["quarantined"].values())
     share = rejected / (rejected + corpus["num_interactions"])
     usable = f"{share:.2%} of the rows quarantined" if rejected else "all usable"
     return (
         f"{corpus['num_interactions']:,} interactions of {corpus['num_users']:,} users with {corpus['num_items']:,} "
-        f"items, {days[0]} to {days[-1]}; {usable}."
+        f"items, {NO_TIMES if corpus['order'] == 'row' else _span(corpus)}; {usable}."
     )
 
 
@@ -78,7 +93,10 @@ def _log_facts(result: Result) -> dict[str, str]:
     }
 
 
-def _over_time(days: dict[str, int]) -> str:
+def _over_time(corpus: Result) -> str:
+    days: dict[str, int] = corpus["interactions_per_day"]
+    if corpus["order"] == "row":
+        return remark("Nothing is shown over time.")
     busiest = max(days, key=lambda day: days[day])
     caption = f"UTC; {len(days):,} days have interactions, {busiest} the most: {days[busiest]:,}."
     return drawing(lambda: counts.days_figure(days), caption)
@@ -125,6 +143,12 @@ def _split(recipe: Recipe, result: Result) -> str:
     if result["refusal"] is not None:
         return facts(named | {"cannot be had": result["refusal"]})
     return facts(named | {name: f"{count:,}" for name, count in result["split"].items()})
+
+
+def _unread(unread: dict[str, Result]) -> str:
+    """Prices and ratings that were given and could not be read; their rows are kept."""
+    lines = (told(name, Unread(**lost)) for name, lost in unread.items())
+    return "".join(remark(f"{line}.") for line in lines) + remark("Their rows are kept without them.")
 
 
 def _quarantine(result: Result) -> str:

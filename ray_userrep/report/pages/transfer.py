@@ -9,6 +9,7 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import figures
 from ray_userrep.report.page import Section, drawing, facts, listing, metrics_table, page, remark
 from ray_userrep.report.pages import fusion
+from ray_userrep.report.pages.data import order_fact
 from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment
 
 NEGATIVE = "negative transfer"
@@ -220,6 +221,7 @@ def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
     counts = result["counts"]
     return {
         "recipe": recipe.name,
+        **order_fact(counts["order"]),
         "encoder": result["encoder"],
         "items known to the encoder": f"{counts['items_known']:,} of {counts['items']:,}",
         **_cold(result),

@@ -100,12 +100,13 @@ def measure_point(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> Point
 def validation_loss(recipe: Recipe, corpus: Corpus, split: Split, encoder: UserEncoder) -> Likelihood:
     """The loss that the recipe trains, on users who are never trained on."""
     if isinstance(recipe.objective, AutoregressiveConfig):
-        return likelihood(encoder, read_unseen(corpus, split, encoder.side_columns))
+        return likelihood(encoder, read_unseen(corpus, split, encoder.side_columns, recipe.evaluation.max_users))
     assert encoder.item_table is not None
     data = ObjectiveData(encoder.item_table, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
     objective = build_objective(recipe.objective, recipe.encoder, data)
     columns = {*encoder.side_columns, *objective.side_columns}
-    return contrast(objective, encoder, read_unseen(corpus, split, sorted(columns)))
+    users = read_unseen(corpus, split, sorted(columns), recipe.evaluation.max_users)
+    return contrast(objective, encoder, users)
 
 
 def plan_of(recipe: Recipe, corpus: Corpus) -> BatchPlan:
@@ -122,7 +123,7 @@ def window_lengths(plan: BatchPlan) -> list[np.ndarray[Any, np.dtype[np.int64]]]
 
 def spent_on(recipe: Recipe, corpus: Corpus) -> PointResult:
     """Parameters, interactions, epochs and FLOPs of the whole run, as planned; FLOPs by its first batches."""
-    plan, lookahead = plan_of(recipe, corpus), lookahead_of(recipe.objective)
+    plan = plan_of(recipe, corpus)
     steps = total_steps(recipe.train, plan.num_batches)
     interactions = steps * plan.num_tokens / plan.num_batches
     catalogue = Catalogue(corpus.manifest.num_items)
@@ -135,7 +136,7 @@ def spent_on(recipe: Recipe, corpus: Corpus) -> PointResult:
         "flops": _per_interaction(costs, "total") * interactions,
         "steps": steps,
         "unique": plan.num_tokens,
-        "users": int(sum((lengths_U > lookahead).sum() for lengths_U in plan.train_lengths)),
+        "users": plan.num_users,
         "epochs": interactions / plan.num_tokens,
     }
 

@@ -77,7 +77,7 @@ class AttributeTask:
         refuse_few(self.name, "in test", self.num_users("test"), self._least)
         self._columns = columns.take(attribute.rows_U[is_active_U])
         refuse_leaks(self.name, self._columns, self._labels_U, self._num_classes, self._train(1.0), self._parts.valid)
-        self._tempo_UF = tempo(self._histories, self._known_end())
+        self._tempo_UF = tempo(self._histories, self._known_end(), corpus.manifest.order == "time")
         self._own = self._columns.with_numbers("tempo", self._tempo_UF)
         nothing = np.zeros((self._histories.num_users, 0), np.float32)
         self._beside_UE = as_inputs(self._own, self._parts.train) if config.beside_columns else nothing

@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.corpus.splits import NONE, Split
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError
 from ray_userrep.feed.stream import train_counts
+from ray_userrep.recipe.logs import Order
 
 
 class Pretrained(NamedTuple):
@@ -27,6 +29,7 @@ class Pretrained(NamedTuple):
     until_U: NDArray[np.int64]
     test_from_U: NDArray[np.int64]
     content: str  # of the log
+    order: Order
 
 
 def read_pretrained(corpus: Corpus, split: Split) -> Pretrained:
@@ -43,8 +46,8 @@ def read_pretrained(corpus: Corpus, split: Split) -> Pretrained:
         test_from_U[tested] = bucket.timestamps_N[(starts_U + cut.test_U)[tested]]
         columns.append((bucket.user_hash_U, until_U, test_from_U))
     users_U, until_U, test_from_U = (np.concatenate(column) for column in zip(*columns, strict=True))
-    order = np.argsort(users_U)
-    return Pretrained(users_U[order], until_U[order], test_from_U[order], corpus.manifest.content_fingerprint)
+    order, content = np.argsort(users_U), corpus.manifest.content_fingerprint
+    return Pretrained(users_U[order], until_U[order], test_from_U[order], content, corpus.manifest.order)
 
 
 def refuse_seen_items(task: str, held_out: pa.Array, corpus: Corpus, split: Split) -> None:
@@ -64,16 +67,23 @@ def refuse_seen_items(task: str, held_out: pa.Array, corpus: Corpus, split: Spli
 
 
 def refuse_overlap(
-    task: str, users_U: NDArray[np.int64], known_until_U: NDArray[np.int64], content: str, seen: Pretrained
+    task: str, users_U: NDArray[np.int64], known_until_U: NDArray[np.int64], log: Manifest, seen: Pretrained
 ) -> None:
     """Check a task's test users, each with the time of the newest interaction that the task knows of them.
 
     Raises:
-        UserError: pretraining was trained on later interactions of some of them; or, on the same log, histories reach
-            into pretraining's own test.
+        UserError: pretraining was trained on later interactions of some of them; on the same log, histories reach
+            into pretraining's own test; or one of two logs has no times to tell by.
     """
     place_U = np.searchsorted(seen.users_U, users_U).clip(max=len(seen.users_U) - 1)
     is_shared_U = seen.users_U[place_U] == users_U
+    is_same = log.content_fingerprint == seen.content
+    if is_shared_U.any() and not is_same and "row" in (log.order, seen.order):
+        raise UserError(
+            f"transfer.task {task}: {is_shared_U.sum():,} of the {len(users_U):,} test users are in pretraining's log, "
+            "and the two logs have no times to tell what it saw of them: set transfer.allow_overlap true where they "
+            "only share ids"
+        )
     later = int((is_shared_U & (seen.until_U[place_U] > known_until_U)).sum())
     if later:
         raise UserError(
@@ -82,7 +92,7 @@ def refuse_overlap(
             "transfer.allow_overlap true where two logs only share ids"
         )
     beyond = int((is_shared_U & (known_until_U > seen.test_from_U[place_U])).sum())
-    if beyond and content == seen.content:
+    if beyond and is_same:
         raise UserError(
             f"transfer.task {task}: the histories of {beyond:,} of the {len(users_U):,} test users reach into the test "
             "period of pretraining: take the split.rule that the encoder was pretrained with"

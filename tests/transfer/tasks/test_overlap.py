@@ -9,7 +9,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.recipe.corpus import ColdItemConfig
 from ray_userrep.transfer.tasks.overlap import Pretrained, read_pretrained, refuse_overlap, refuse_seen_items
 
-SEEN = Pretrained(np.array([2, 5, 9]), np.array([100, 200, 300]), np.array([150, 250, 350]), "log")
+SEEN = Pretrained(np.array([2, 5, 9]), np.array([100, 200, 300]), np.array([150, 250, 350]), "log", "time")
 
 
 def test_what_was_seen_is_read_user_by_user(corpus, split):
@@ -46,10 +46,22 @@ def test_items_that_pretraining_was_trained_on_are_not_cold(corpus, split):
         ([3], [0], "log", None),
     ],
 )
-def test_overlap_is_refused_and_nothing_else_is(users, until, content, message):
-    check = lambda: refuse_overlap("gender", np.array(users), np.array(until), content, SEEN)  # noqa: E731
+def test_overlap_is_refused_and_nothing_else_is(corpus, users, until, content, message):
+    log = corpus.manifest.model_copy(update={"content_fingerprint": content})
+    check = lambda: refuse_overlap("gender", np.array(users), np.array(until), log, SEEN)  # noqa: E731
     if message is None:
         check()
         return
     with pytest.raises(UserError, match=message):
         check()
+
+
+def test_without_times_only_one_log_can_be_told_by_its_order(corpus):
+    def check(content, user=2):
+        log = corpus.manifest.model_copy(update={"content_fingerprint": content, "order": "row"})
+        refuse_overlap("gender", np.array([user]), np.array([100]), log, SEEN)
+
+    check("log")
+    check("other", user=3)
+    with pytest.raises(UserError, match=r"1 of the 1 test users are in pretraining's log, .* no times to tell"):
+        check("other")

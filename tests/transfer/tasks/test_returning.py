@@ -99,11 +99,10 @@ def test_trees_that_know_when_users_came_tell_who_comes_back(corpus):
 
 def test_pretraining_that_saw_beyond_the_cut_is_refused(corpus):
     task, split = read(corpus, days=10)
-    content = corpus.manifest.content_fingerprint
-    refuse_overlap(task.name, *task.known_until(), content, read_pretrained(corpus, split))
+    refuse_overlap(task.name, *task.known_until(), corpus.manifest, read_pretrained(corpus, split))
     with pytest.raises(UserError, match=r"return within 10 days: pretraining was trained on what .* after the task"):
         seen = read_pretrained(corpus, resolve(LeaveOneOutConfig(), corpus))
-        refuse_overlap(task.name, *task.known_until(), content, seen)
+        refuse_overlap(task.name, *task.known_until(), corpus.manifest, seen)
 
 
 def test_what_cannot_be_asked_is_refused(corpus, write_corpus, tmp_path):
