@@ -2,11 +2,12 @@
 
 import errno
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_PIECE = 4096
+_PIECE, _TRIES = 4096, 1000
 
 
 @contextmanager
@@ -38,8 +39,12 @@ def fill(folder: Path) -> Path:
 
 
 def read_only(folder: Path, is_on: bool) -> None:
-    """Make the folder's disk read-only, or writable again."""
-    _run("mount", "-o", f"remount,{'ro' if is_on else 'rw'}", str(folder))
+    """Make the folder's disk read-only, as soon as no file is open to be written, or writable again."""
+    for _ in range(_TRIES):
+        with suppress(subprocess.CalledProcessError):
+            return _run("mount", "-o", f"remount,{'ro' if is_on else 'rw'}", str(folder))
+        time.sleep(0.01)
+    raise TimeoutError(f"{folder} is always being written to")
 
 
 def _run(*words: str) -> None:

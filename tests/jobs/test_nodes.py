@@ -39,7 +39,7 @@ def pretrain(address: str, place: str, run: str, *more: str) -> "subprocess.Comp
 
 
 def test_the_default_job_trains_to_its_end_and_what_no_node_holds_is_refused(s3_uri: str, address: str) -> None:
-    write_log(s3_uri)  # type: ignore[arg-type]
+    write_log(s3_uri)
     done = pretrain(address, s3_uri, "default")
     assert done.returncode == 0, done.stderr[-3000:]
     assert storage.read_json(f"{s3_uri}/default/result.json")["counts"]["users"] == 90
