@@ -303,23 +303,26 @@ def table(rows: dict[str, Row]) -> str:
     return "\n".join(lines)
 
 
+def is_missing(row: Row | None, seed: int) -> bool:
+    """Whether a fault is still to be measured."""
+    return row is None or row["seed"] != seed
+
+
 def main() -> None:
+    by_name = {fault.__name__: fault for fault in FAULTS}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=[fault.__name__ for fault in FAULTS], metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=by_name, metavar="NAME")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/faults"), metavar="DIR")
     options = parser.parse_args()
     report = json.loads(RESULT.read_text()) if RESULT.exists() else {"rows": {}}
     lab = Lab(options.folder)
     try:
-        for fault in FAULTS:
-            name, there = fault.__name__, report["rows"].get(fault.__name__)
-            asked = name in options.only if options.only else there is None or there["seed"] != options.seed
-            if asked:
-                report["rows"][name] = measured(lab, fault, options.seed)
-                report["environment"] = environment()
-                RESULT.write_text(json.dumps(report, indent=1) + "\n")
-                print(table({name: report["rows"][name]}), flush=True)
+        for name in options.only or [name for name in by_name if is_missing(report["rows"].get(name), options.seed)]:
+            report["rows"][name] = row = measured(lab, by_name[name], options.seed)
+            report["environment"] = environment()
+            RESULT.write_text(json.dumps(report, indent=1) + "\n")
+            print(table({name: row}), flush=True)
     finally:
         lab.close()
     print(table(report["rows"]))

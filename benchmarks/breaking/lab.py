@@ -67,6 +67,7 @@ class Lab:
         """The process that trains for a job, the newest one."""
         raylet = psutil.Process(self.cluster.head_node.all_processes["raylet"][0].process.pid)
         found = named([*raylet.children(recursive=True), *job.children("ray::")], "TrainWorker")
+        assert found, "\n".join(["nothing trains", *job.lines[-30:]])
         return max(found, key=lambda process: process.create_time())
 
     def again(self, run: Path, first: Job, cure: Callable[[], object] = lambda: None, **given: Any) -> list[Job]:
@@ -75,7 +76,8 @@ class Lab:
             return [first]
         cure()
         second = self.pretrain(run, **given)
-        second.finish()
+        if second.finish():
+            print("\n".join(second.lines[-30:]), flush=True)
         return [first, second]
 
     def row(self, run: Path, jobs: list[Job]) -> Row:
