@@ -19,7 +19,14 @@ OTHER_SCHEMA = "other_schema"
 EMPTY_FILE = "empty_file"
 WHOLE_FILE = (UNREADABLE_FILE, MISSING_FILE, OTHER_SCHEMA)  # a record of these stands for more rows than one
 
-_DAMAGE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError)
+_DAMAGE = (
+    pa.ArrowInvalid,
+    pa.ArrowTypeError,
+    pa.ArrowKeyError,
+    pa.ArrowNotImplementedError,
+    OSError,
+    *storage.ARCHIVE_DAMAGE,
+)
 _STORE = "AWS Error"
 _NO_OBJECT = "NO_SUCH_KEY"
 

@@ -154,6 +154,7 @@ def _recognise(uri: str, names: list[str]) -> str:
 
 def _files(uri: str) -> list[FileEntry]:
     """What a log consists of: files, those inside archives, and the history of a Delta table."""
+    storage.refuse_links_out(uri)
     found = storage.list_files(uri)
     history = storage.join(uri, DELTA_HISTORY)
     if storage.exists(history):

@@ -1,5 +1,6 @@
 """Everything that is read or written, at any URI: places, whole files, Parquet tables."""
 
+from ray_userrep.storage.archives import DAMAGE as ARCHIVE_DAMAGE
 from ray_userrep.storage.files import (
     FileEntry,
     again,
@@ -15,6 +16,7 @@ from ray_userrep.storage.files import (
     read_json,
     read_object,
     read_text,
+    refuse_links_out,
     sink,
     upload_dir,
     user_errors,
@@ -27,6 +29,7 @@ from ray_userrep.storage.parquet import parquet_writer, read_parquet, read_schem
 from ray_userrep.storage.uri import absolute, home, is_local, join, kept
 
 __all__ = [
+    "ARCHIVE_DAMAGE",
     "FileEntry",
     "absolute",
     "again",
@@ -49,6 +52,7 @@ __all__ = [
     "read_parquet",
     "read_schema",
     "read_text",
+    "refuse_links_out",
     "sink",
     "upload_dir",
     "user_errors",

@@ -101,14 +101,35 @@ def list_archive(uri: str) -> list[FileEntry]:
     """All files of a zip archive, sorted by URI; names that start with `.` or `_` are skipped.
 
     Raises:
-        UserError: it cannot be read as an archive.
+        UserError: it cannot be read as an archive, or holds what leads out of it or unpacks to absurd sizes.
     """
     with user_errors(uri):
         try:
             found = archives.members(*open_fs(uri))
         except (zipfile.BadZipFile, pa.ArrowInvalid) as error:
             raise UserError(f"{uri} cannot be read as a zip archive: {error}") from error
+        except archives.UnsafeArchive as error:
+            raise UserError(f"{uri} is refused, as {error}: unpack what you trust of it") from error
     return [FileEntry(join(uri, name), size) for name, size in found if not _is_hidden(name)]
+
+
+def refuse_links_out(uri: str) -> None:
+    """Check that no link below a local folder leads out of it, or back to a folder that it is in.
+
+    Raises:
+        UserError: one does; the message names it.
+    """
+    root = os.path.realpath(absolute(uri)) if is_local(uri) else ""
+    if not os.path.isdir(root):
+        return
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            place = os.path.join(folder, name)
+            if not os.path.islink(place):
+                continue
+            target = os.path.realpath(place)
+            if os.path.commonpath([root, target]) != root or os.path.commonpath([target, place]) == target:
+                raise UserError(f"{place} is a link that leads out of {uri} or back into it: put {target} there itself")
 
 
 def again(read: Callable[[], T]) -> T:
