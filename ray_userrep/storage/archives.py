@@ -48,8 +48,8 @@ def inside(filesystem: pafs.FileSystem, path: str) -> pafs.FileSystem:
     return pafs.PyFileSystem(pafs.FSSpecHandler(_Members(fo=filesystem.open_input_file(path))))
 
 
-def members(filesystem: pafs.FileSystem, path: str) -> list[tuple[str, int]]:
-    """Names and unpacked sizes of an archive's files, sorted.
+def members(filesystem: pafs.FileSystem, path: str) -> list[tuple[str, int, int]]:
+    """Names, unpacked sizes and checksums of an archive's files, sorted.
 
     Raises:
         zipfile.BadZipFile: it is not an archive.
@@ -60,7 +60,7 @@ def members(filesystem: pafs.FileSystem, path: str) -> list[tuple[str, int]]:
     for info in found:
         if (reason := _unsafe(info)) is not None:
             raise UnsafeArchive(f"its member {info.filename!r} {reason}")
-    return sorted((info.filename, info.file_size) for info in found if not info.is_dir())
+    return sorted((info.filename, info.file_size, info.CRC) for info in found if not info.is_dir())
 
 
 def _unsafe(info: zipfile.ZipInfo) -> str | None:
