@@ -10,11 +10,12 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from ray_userrep import recipes
-from ray_userrep.errors import UserError, refuse_secrets
-from ray_userrep.recipe.fields import ALIASES, config_of, validated, with_texts
+from ray_userrep.errors import UserError, refuse_secrets, refuse_unfit
+from ray_userrep.recipe.fields import ALIASES, config_of, from_json, validated, with_texts
 from ray_userrep.recipe.recipe import Recipe
 
 DEFAULT_RECIPE = "online_retail"
+_LARGEST_FILE = 2**20
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -61,12 +62,14 @@ def read(job: Job, argv: Sequence[str], others: Sequence[Job] = ()) -> Given:
         if not words or words[0].startswith("--"):
             raise UserError(f"{job.name} needs {job.place}: ray-userrep {job.name} {job.place}; see --help")
         own[job.place] = words.pop(0)
-        refuse_secrets(own[job.place], job.place)
+        _refuse_no_place(own[job.place], job.place)
     options = _options(words)
     own |= {name: options.pop(name) for name in job.own if name in options}
     if missing := [name for name in job.own if name not in own]:
         needed = ", ".join(f"--{name} URI" for name in job.own)
         raise UserError(f"--{missing[0]} is missing: {job.name} needs {needed}")
+    for name in job.own:
+        _refuse_no_place(own[name], f"--{name}")
     config_texts = {key: text for key, text in options.items() if job.config is not None and key.startswith(job.prefix)}
     texts = {key: text for key, text in options.items() if key not in config_texts}
     _refuse_foreign(job, texts, others)
@@ -94,13 +97,30 @@ def load(name: str) -> Recipe:
     if name in recipes.names():
         return recipes.recipe(name)
     if name.endswith(".json"):
-        from ray_userrep import storage  # reading files takes longer to import than all else here
-
-        raw = storage.read_json(name)
-        if not isinstance(raw, dict):
-            raise UserError(f"{name} is not a recipe: it holds a {type(raw).__name__}")
-        return validated(raw)
+        _refuse_no_place(name, "--recipe")
+        return _from_file(name)
     raise UserError(f"unknown recipe {name!r}: it is one of {', '.join(recipes.names())}, or a .json file")
+
+
+def _from_file(uri: str) -> Recipe:
+    from ray_userrep import storage  # reading files takes longer to import than all else here
+
+    if sum(entry.size for entry in storage.list_files(uri)) > _LARGEST_FILE:
+        raise UserError(f"{uri} is not a recipe: it has more than {_LARGEST_FILE:,} bytes")
+    try:
+        raw = from_json(storage.read_bytes(uri))
+    except UserError as error:
+        raise UserError(f"{uri}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{uri} is not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{uri} is not a recipe: it holds a {type(raw).__name__}")
+    return validated(raw)
+
+
+def _refuse_no_place(text: str, name: str) -> None:
+    refuse_unfit(text, name)
+    refuse_secrets(text, name)
 
 
 def _recipe(texts: dict[str, str]) -> Recipe:

@@ -15,7 +15,18 @@ from ray_userrep.recipe.words import choices, type_of
 
 # The fields that most jobs are started with, by what they are about.
 _SHORT = {
-    "data": ("logs.uri", "logs.reader", "logs.columns", "logs.timestamp_unit", "corpus.uri", "split.rule"),
+    "data": (
+        "logs.uri",
+        "logs.reader",
+        "logs.columns",
+        "logs.timestamp_unit",
+        "logs.timestamp_format",
+        "logs.layout.separator",
+        "logs.layout.header",
+        "logs.layout.encoding",
+        "corpus.uri",
+        "split.rule",
+    ),
     "model": ("encoder.width", "encoder.backbone.kind", "encoder.items.kind", "stream.max_len", "objective.kind"),
     "training": ("train.epochs", "train.learning_rate", "stream.batch_tokens", "train.num_workers", "train.zero.stage"),
     "run": ("run", "seed"),

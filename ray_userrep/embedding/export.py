@@ -24,6 +24,7 @@ from ray_userrep.encoder.histories import user_vectors
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS
+from ray_userrep.prepare.devices import device_of_task, gpus_asked
 from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.embedding import EmbeddingConfig
 
@@ -40,14 +41,21 @@ class _Task(NamedTuple):
     until: int | None
     config: EmbeddingConfig
     text: TextConfig
+    num_gpus: float
 
 
 def export_vectors(
-    encoder_uri: str, corpus: Corpus, output_uri: str, config: EmbeddingConfig, text: TextConfig
+    encoder_uri: str,
+    corpus: Corpus,
+    output_uri: str,
+    config: EmbeddingConfig,
+    text: TextConfig,
+    use_gpu: bool | None = None,
 ) -> dict[str, Any]:
     """Encode every user and write `user_id`, `vector` (float32, `[F]`), `interactions`, maybe `sums`, as Parquet.
 
-    Returns the summary that is written beside the files, last, as `vectors.json`.
+    Returns the summary that is written beside the files, last, as `vectors.json`. Actors share the cluster's GPUs, if
+    there are some and `use_gpu` is not false.
 
     Raises:
         UserError: the output folder holds something already; the encoder is of other items, or has no sums to store;
@@ -55,7 +63,7 @@ def export_vectors(
     """
     if storage.exists(output_uri) and storage.list_files(output_uri, hidden=True):
         raise UserError(f"output folder {output_uri} is not empty: name another with --output")
-    encoder = on_corpus(UserEncoder.from_pretrained(encoder_uri), corpus, text)
+    encoder = on_corpus(UserEncoder.from_pretrained(encoder_uri), corpus, text, use_gpu)
     until = _end(corpus)
     summary: dict[str, Any] = {
         "encoder": encoder_uri,
@@ -68,7 +76,8 @@ def export_vectors(
         "sums": config.sums or config.previous is not None,
     }
     _check_sums(encoder, corpus, config, summary)
-    task = _Task(encoder_uri, corpus.uri, corpus.manifest.version, output_uri, until, config, text)
+    num_gpus = gpus_asked(use_gpu, config.num_actors)
+    task = _Task(encoder_uri, corpus.uri, corpus.manifest.version, output_uri, until, config, text, num_gpus)
     buckets = [{"bucket": number} for number in corpus.buckets()]
     try:
         done = ray.data.from_items(buckets, override_num_blocks=len(buckets)).map_batches(
@@ -77,6 +86,7 @@ def export_vectors(
             batch_size=1,
             concurrency=config.num_actors,
             num_cpus=config.cpus_per_actor,
+            num_gpus=num_gpus,
         )
         summary["users_read_anew"] = int(done.to_pandas()["users_read_anew"].sum())
     except BaseException:
@@ -132,7 +142,8 @@ class _Embedder:
     def __init__(self, task: _Task) -> None:
         self._task, self._config = task, task.config
         self._corpus = open_corpus(task.corpus_uri, task.version)
-        self._encoder = on_corpus(UserEncoder.from_pretrained(task.encoder_uri), self._corpus, task.text)
+        encoder = on_corpus(UserEncoder.from_pretrained(task.encoder_uri), self._corpus, task.text)
+        self._encoder = encoder.to(device_of_task(task.num_gpus))  # type: ignore[arg-type]
         if self._config.previous is not None:
             version = storage.read_json(storage.join(self._config.previous, _SUMMARY))["corpus_version"]
             self._appended = appended_since(self._corpus, version)
@@ -170,6 +181,8 @@ class _Embedder:
             table["interactions"].to_numpy(),
             sums.flatten().to_numpy().reshape(-1, width),
         )
+        if not self._appended.files(number):
+            return stored
         appended, whole = self._appended.bucket(number), lambda: self._corpus.bucket(number)
         return brought_up_to_date(self._encoder, stored, appended, whole, self._config.batch_tokens)
 

@@ -67,15 +67,14 @@ def appended_since(corpus: Corpus, version: int) -> Corpus:
         UserError: what was there then is not all there now: files were compacted, or old interactions dropped.
     """
     older, now = open_corpus(corpus.uri, version).manifest, corpus.manifest
-    gone = [file for file in older.sequences if file not in now.sequences]
-    if gone or now.num_capped:
-        reason = "was compacted or prepared anew" if gone else "keeps only the newest interactions of each user"
+    gone = older.sequences.without(now.sequences)
+    if len(gone) or now.num_capped:
+        reason = "was compacted or prepared anew" if len(gone) else "keeps only the newest interactions of each user"
         raise UserError(
             f"embedding.previous is of version {version} of {corpus.uri}, which {reason} since: embed version "
             f"{now.version} without embedding.previous"
         )
-    added = [file for file in now.sequences if file not in older.sequences]
-    return Corpus(corpus.uri, now.model_copy(update={"sequences": added}))
+    return Corpus(corpus.uri, now.model_copy(update={"sequences": now.sequences.without(older.sequences)}))
 
 
 def _some(bucket: Bucket, user_ids: pa.Array) -> Bucket:

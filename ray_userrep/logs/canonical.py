@@ -138,14 +138,15 @@ def require_columns(names: list[str], mapping: ColumnMapping, file: str) -> None
     Raises:
         OtherSchema: one is missing; the message lists what there is.
     """
-    for name in mapping.required:
-        column = mapping.columns[name]
-        if column not in names:
-            other = "; a log without times is read with logs.order row" if name == "timestamp" else ""
-            raise OtherSchema(
-                f"{file} has no column {column!r} for {name}; its columns are {', '.join(names)}: "
-                f'map them with logs.columns, as in {{"{name}": "COLUMN"}}, or name logs.reader{other}'
-            )
+    missing = {name: mapping.columns[name] for name in mapping.required if mapping.columns[name] not in names}
+    if missing:
+        told = ", nor ".join(f"{column!r} for {name}" for name, column in missing.items())
+        example = ", ".join(f'"{name}": "COLUMN"' for name in missing)
+        other = "; a log without times is read with logs.order row" if "timestamp" in missing else ""
+        raise OtherSchema(
+            f"{file} has no column {told}; its columns are {', '.join(names)}: "
+            f"map them with logs.columns, as in {{{example}}}, or name logs.reader{other}"
+        )
 
 
 def _ids(

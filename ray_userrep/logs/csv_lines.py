@@ -9,39 +9,40 @@ are only counted; others cost a regular expression, some hundred nanoseconds a f
 Lines that are not UTF-8 and have too few or too many fields are set aside here too: Arrow would fail to show them.
 """
 
-import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
 
 _RECORD_BYTES = 2**20  # no record of several lines is longer
 _BREAK = re.compile(rb"\r\n|\n|\r")
-_FIELD = rb'"[^"]*+(?:""[^"]*+)*+"'
-_FIELD_IN_LINE = rb'"[^"\r\n]*+(?:""[^"\r\n]*+)*+"'
-_QUOTED = re.compile(_FIELD)
+_FIELD = rb"%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+%(q)b"
+_FIELD_IN_LINE = rb"%(q)b[^%(q)b\r\n]*+(?:%(q)b%(q)b[^%(q)b\r\n]*+)*+%(q)b"
 
 
 class SoundLines(io.RawIOBase):
     """Blocks of whole lines as a stream without unsound lines, which are added to `malformed` with their numbers.
 
-    `num_fields` is how many a line has, None for as many as the first has. What is not the `whole` file may end within
-    a quoted field, which is left out then.
+    `num_fields` is how many a line has, `first_line` the number of the first; no `quote`: there are none. What is not
+    the `whole` file may end within a quoted field, which is left out then.
     """
 
     def __init__(
         self,
         blocks: Iterable[bytes],
         delimiter: str,
-        quoted: bool,
+        quote: str | None,
         malformed: list[str],
-        num_fields: int | None = None,
+        num_fields: int,
+        first_line: int = 1,
         whole: bool = True,
     ) -> None:
-        self._delimiter, self._quoted = delimiter.encode(), quoted
+        self._delimiter, self._quote = delimiter.encode(), (quote or "").encode()
         self._malformed, self._whole = malformed, whole
-        line, record = _record(self._delimiter, _FIELD_IN_LINE), _record(self._delimiter, _FIELD)
+        mark = self._quote or b'"'
+        line, record = (_record(self._delimiter, mark, field % {b"q": mark}) for field in (_FIELD_IN_LINE, _FIELD))
         self._lines, self._record = re.compile(b"(?:%b)*+" % line), re.compile(record)
-        self._line, self._num_fields = 1, num_fields
+        self._quoted = re.compile(_FIELD % {b"q": mark})
+        self._line, self._num_fields = first_line, num_fields
         self._pieces, self._piece = self._sound(blocks), memoryview(b"")
 
     def readable(self) -> bool:
@@ -64,8 +65,6 @@ class SoundLines(io.RawIOBase):
         rest = b""
         for block in blocks:
             data = rest + block
-            if self._num_fields is None and data.strip():
-                self._num_fields = _num_fields(data, self._delimiter, self._quoted)
             kept, rest = self._split(data, last=False)
             yield b"".join(kept)
         if rest and self._whole:
@@ -74,7 +73,7 @@ class SoundLines(io.RawIOBase):
 
     def _split(self, data: bytes, last: bool) -> tuple[list[bytes], bytes]:
         """The sound lines, and the record at the end that may go on in the next block."""
-        if not (self._quoted and b'"' in data):
+        if not self._quote or self._quote not in data:
             return list(self._shown(data)), b""
         kept, place = list[bytes](), 0
         while place < len(data):
@@ -98,11 +97,11 @@ class SoundLines(io.RawIOBase):
         """Whether a record may be whole once the next block is there."""
         if len(rest) > _RECORD_BYTES:
             return False
-        closed = self._record.match(rest + b'"\n')
+        closed = self._record.match(rest + self._quote + b"\n")
         return not _ends(rest) or (closed is not None and closed.end() > len(rest))
 
     def _count(self, record: bytes) -> int:
-        bare = _QUOTED.sub(b"", record) if self._quoted else record
+        bare = self._quoted.sub(b"", record) if self._quote else record
         return bare.count(self._delimiter) + 1
 
     def _swallows(self, record: bytes) -> bool:
@@ -133,19 +132,11 @@ class SoundLines(io.RawIOBase):
         return [b"\n"] * len(lines.splitlines())
 
 
-def _record(delimiter: bytes, quoted: bytes) -> bytes:
+def _record(delimiter: bytes, quote: bytes, quoted: bytes) -> bytes:
     """The pattern of a record with its end of line; a field either is quoted or does not begin with a quote."""
     comma = re.escape(delimiter)
-    field = rb'(?:%b|[^"\r\n%b][^\r\n%b]*+)?+' % (quoted, comma, comma)
+    field = rb"(?:%b|[^%b\r\n%b][^\r\n%b]*+)?+" % (quoted, quote, comma, comma)
     return rb"%b(?:%b%b)*+(?:%b)" % (field, comma, field, _BREAK.pattern)
-
-
-def _num_fields(data: bytes, delimiter: bytes, quoted: bool) -> int:
-    """How many fields the first line has that is not empty."""
-    line = data.lstrip(b"\r\n").splitlines()[0].decode("latin-1")
-    between = delimiter.decode()
-    rows = csv.reader([line], delimiter=between) if quoted else iter([line.split(between)])
-    return len(next(rows))
 
 
 def _ends(data: bytes) -> bool:

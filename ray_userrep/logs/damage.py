@@ -4,6 +4,7 @@ A damaged file costs its own rows, which the quarantine counts; a store or a dis
 rows are still there. Damage below the library's own checks (a flipped bit in stored text) is not seen.
 """
 
+import lzma
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,8 @@ _DAMAGE = (
     pa.ArrowNotImplementedError,
     OSError,
     *storage.ARCHIVE_DAMAGE,
+    lzma.LZMAError,
+    UnicodeError,
 )
 _STORE = "AWS Error"
 _NO_OBJECT = "NO_SUCH_KEY"
@@ -65,4 +68,6 @@ def readable(file: FileEntry) -> Iterator[None]:
                 raise MissingFile(f"{file.uri}: there is nothing here") from error
             if isinstance(error, OSError) and (error.errno is not None or _STORE in str(error)):
                 raise  # a disk, a network or a store: the rows are still there
+            if isinstance(error, UnicodeError):
+                raise DamagedFile(f"{file.uri} is in another encoding: see logs.layout.encoding ({error})") from error
             raise DamagedFile(f"{file.uri} cannot be read: {str(error).splitlines()[0]}") from error

@@ -7,6 +7,7 @@ its checks and its quarantine with all others; it sees one block at a time and m
 """
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count, islice
@@ -18,23 +19,26 @@ import pyarrow.parquet as pq
 
 from ray_userrep import storage
 from ray_userrep.logs.damage import OtherSchema, readable
+from ray_userrep.logs.names import respelled
 from ray_userrep.logs.text_files import (
     HEAD_BYTES,
     Columns,
-    CsvFormat,
     head_bytes,
+    is_plain_text,
     is_text_table,
     stem,
     stream,
     text_blocks,
     text_names,
+    text_notes,
 )
+from ray_userrep.logs.text_layout import CsvFormat
 from ray_userrep.storage import FileEntry
 
 _BATCH_ROWS = 2**17
 _PART_ROWS = 2**22
 _AT_ONCE = 2**20  # a Parquet file of fewer bytes is fetched whole: requests cost more than columns that nobody wants
-_PARQUET = (".parquet", ".pq")
+_PARQUET = re.compile(r".*\.(parquet|pq)(\.(gzip|gz|snappy|zstd|zst|brotli|lz4|bz2))?")  # pandas' df.parquet.gzip
 
 
 class FilePart(NamedTuple):
@@ -47,16 +51,25 @@ class FilePart(NamedTuple):
 
 
 class FilePreview(NamedTuple):
-    """What opening a file once shows: its columns (none in an empty one), its pieces of work, and its first rows."""
+    """What opening a file once shows: its columns (none in an empty one), its pieces of work, and its first rows.
+
+    `notes` say what of its layout was taken from the first rows.
+    """
 
     columns: list[str]
     parts: list[FilePart]
     head: pa.Table
+    notes: tuple[str, ...] = ()
 
 
 def is_table(uri: str) -> bool:
     """Whether the name is that of a Parquet, CSV or JSON lines file."""
-    return PurePosixPath(stem(uri)).suffix in _PARQUET or is_text_table(uri)
+    return is_parquet(uri) or is_text_table(uri)
+
+
+def is_parquet(uri: str) -> bool:
+    """Whether the name is that of a Parquet file; that of a codec behind it says how the pages are compressed."""
+    return _PARQUET.fullmatch(PurePosixPath(uri).name.lower()) is not None
 
 
 def preview(file: FileEntry, csv: CsvFormat, choose: Callable[[list[str]], Columns]) -> FilePreview:
@@ -66,24 +79,26 @@ def preview(file: FileEntry, csv: CsvFormat, choose: Callable[[list[str]], Colum
         DamagedFile: the file cannot be read as what its name says.
     """
     with readable(file):
-        if _is_parquet(file):
+        if is_parquet(file.uri):
             return _look_parquet(file, choose)
-        data = head_bytes(file)
+        data = head_bytes(file, csv.encoding)
         names = text_names(file, data, csv)
         columns = choose(names) if names else {}
         whole = len(data) < HEAD_BYTES
         first = next(text_blocks(file, io.BytesIO(data), csv, columns, [], whole), None) if columns else None
-    return FilePreview(names, [FilePart(file, 0, None, file.size)], first if first is not None else _no_rows(columns))
+        notes = text_notes(file, data, csv)
+    head = first if first is not None else _no_rows(columns)
+    return FilePreview(names, [FilePart(file, 0, None, file.size)], head, notes)
 
 
 def is_beside(uri: str) -> bool:
     """Whether the name is that of a table beside a log: items or users."""
-    return is_table(uri) and PurePosixPath(stem(uri)).stem in ("items", "users")
+    return (is_table(uri) or is_plain_text(uri)) and PurePosixPath(stem(uri)).stem in ("items", "users")
 
 
 def parts(file: FileEntry) -> list[FilePart]:
     """Split a file into pieces of work; text cannot be split."""
-    if not _is_parquet(file):
+    if not is_parquet(file.uri):
         return [FilePart(file, 0, None, file.size)]
     with readable(file), _parquet(file) as parquet:
         return _split(file, parquet.metadata)
@@ -106,15 +121,11 @@ def read_blocks(part: FilePart, csv: CsvFormat, columns: Columns, malformed: lis
         DamagedFile: the file cannot be read as what its name says, here or from here on.
     """
     with readable(part.file):
-        if _is_parquet(part.file):
+        if is_parquet(part.file.uri):
             yield from _batches(part, columns)
             return
-        with stream(part.file) as source:
+        with stream(part.file, csv.encoding) as source:
             yield from text_blocks(part.file, source, csv, columns, malformed)
-
-
-def _is_parquet(file: FileEntry) -> bool:
-    return stem(file.uri).endswith(_PARQUET)
 
 
 def _batches(part: FilePart, columns: Columns) -> Iterator[pa.Table]:
@@ -123,8 +134,9 @@ def _batches(part: FilePart, columns: Columns) -> Iterator[pa.Table]:
     for attempt in count():
         try:
             with _parquet(part.file) as parquet:
-                for batch in islice(parquet.iter_batches(_BATCH_ROWS, part.row_groups, list(columns)), done, None):
-                    yield pa.Table.from_batches([batch])
+                own = _own(parquet, columns, part.file)
+                for batch in islice(parquet.iter_batches(_BATCH_ROWS, part.row_groups, list(own.values())), done, None):
+                    yield pa.Table.from_batches([batch]).select(list(own.values())).rename_columns(list(own))
                     done += 1
             return
         except OSError as error:
@@ -153,9 +165,18 @@ def _first_batch(file: FileEntry, choose: Callable[[list[str]], Columns]) -> Fil
     with _parquet(file) as parquet:
         names = parquet.schema_arrow.names
         columns = choose(names)
-        batch = next(parquet.iter_batches(_BATCH_ROWS, columns=list(columns)), None)
-        first = pa.Table.from_batches([batch]) if batch is not None else _no_rows(columns)
+        own = _own(parquet, columns, file)
+        batch = next(parquet.iter_batches(_BATCH_ROWS, columns=list(own.values())), None)
+        found = None if batch is None else pa.Table.from_batches([batch]).select(list(own.values()))
+        first = _no_rows(columns) if found is None else found.rename_columns(list(own))
         return FilePreview(names, _split(file, parquet.metadata), first)
+
+
+def _own(parquet: pq.ParquetFile, columns: Columns, file: FileEntry) -> dict[str, str]:
+    """Wanted columns by the names that the file has for them."""
+    names = parquet.schema_arrow.names
+    own = dict(zip(respelled(names, columns, file.uri), names, strict=True))
+    return {name: own.get(name, name) for name in columns}
 
 
 def _split(file: FileEntry, metadata: pq.FileMetaData) -> list[FilePart]:
@@ -209,7 +230,8 @@ def preview_rows(
 
 
 def _needed(parser: LineParser, names: list[str], file: FileEntry) -> Columns:
-    missing = [name for name in parser.columns if name not in names]
+    told = respelled(names, parser.columns, file.uri)
+    missing = [name for name in parser.columns if name not in told]
     if missing:
         raise OtherSchema(f"{file.uri} has no column {missing[0]!r}; its columns are {', '.join(names)}")
     return parser.columns

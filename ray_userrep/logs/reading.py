@@ -14,6 +14,7 @@ import ray.data
 
 from ray_userrep.logs.canonical import OPTIONAL, ColumnMapping, canonicalise
 from ray_userrep.logs.damage import DamagedFile, OtherSchema
+from ray_userrep.logs.decimals import with_points
 from ray_userrep.logs.files import ROWS_PER_FILE, CsvFormat, FilePart, LineParser, row_blocks
 from ray_userrep.logs.hive import folder_values, in_range, is_cut
 from ray_userrep.logs.rejection import MALFORMED_LINE, rejected
@@ -36,7 +37,7 @@ class LogLayout:
     `columns` maps canonical names to its source columns (optional ones are taken where the files have them); `extra`
     are source columns that `reject` looks at to name the rows it refuses (null: none). Where lines are not
     interactions, `parser` makes rows of them, and `columns` and `extra` are columns of those. Where the times only say
-    the order, it is not `timed`.
+    the order, it is not `timed`. Numbers in text may have a `decimal_comma`.
     """
 
     columns: dict[str, str]
@@ -46,6 +47,7 @@ class LogLayout:
     reject: Reject | None = None
     parser: LineParser | None = None
     timed: bool = True
+    decimal_comma: bool = False
 
 
 class Piece(NamedTuple):
@@ -120,7 +122,7 @@ class Scan(NamedTuple):
         folders = {name: value for name, value in folder_values(piece.part.file.uri).items() if name in wanted}
         own = {name: kind for name, kind in wanted.items() if name in piece.columns}
         for raw in row_blocks(piece.part, self.layout.csv, self.layout.parser, own, broken, first_line):
-            yield with_folders(raw, folders)
+            yield numbers(with_folders(raw, folders), self.mapping, self.layout)
 
     def _in_range(self, rows: pa.Table, raw: pa.Table, file: FileEntry) -> tuple[pa.Table, pa.Table]:
         """The rows of the wanted days, and those without a time."""
@@ -158,6 +160,14 @@ def with_folders(raw: pa.Table, folders: dict[str, str | None]) -> pa.Table:
         if name not in raw.column_names:
             raw = raw.append_column(name, pa.repeat(pa.scalar(value, pa.string()), raw.num_rows))
     return raw
+
+
+def numbers(raw: pa.Table, mapping: ColumnMapping, layout: LogLayout) -> pa.Table:
+    """Raw rows whose numbers have a decimal point, whatever they were written with."""
+    if not layout.decimal_comma:
+        return raw
+    names = ("timestamp", *(name for name, kind in OPTIONAL.items() if kind == pa.float64()))
+    return with_points(raw, [column for name, column in mapping.columns.items() if name in names])
 
 
 def require(names: list[str], wanted: Iterable[str], file: FileEntry) -> None:

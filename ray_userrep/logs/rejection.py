@@ -39,6 +39,8 @@ DAMAGE = frozenset(
 )
 REJECTION = ("reason", "file", "detail")
 
+CURES = {INVALID_TEXT: "ids that are not UTF-8 are read where logs.layout.encoding says what they are, such as latin-1"}
+
 _ABSURD = pa.scalar(dt.datetime(2100, 1, 1, tzinfo=dt.UTC), TIMESTAMP)  # the first moment that nobody can have logged
 _DETAIL = 200  # characters
 

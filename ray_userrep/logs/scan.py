@@ -19,12 +19,15 @@ import ray
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, ColumnMapping, require_columns
-from ray_userrep.logs.damage import EMPTY_FILE, DamagedFile, OtherSchema
+from ray_userrep.logs.damage import EMPTY_FILE, OTHER_SCHEMA, DamagedFile, OtherSchema
+from ray_userrep.logs.decimals import has_comma
 from ray_userrep.logs.files import Columns, FilePart, preview_rows
+from ray_userrep.logs.hints import hint, refuse_lists
 from ray_userrep.logs.hive import folder_values, refuse_range
 from ray_userrep.logs.ids import convert_ids, id_type, inexact, inexact_message, valid_text
+from ray_userrep.logs.names import respelled
 from ray_userrep.logs.plausible import cure, doubt, is_rounded, is_small
-from ray_userrep.logs.reading import LogLayout, Piece, Scan, refusal_of, require, source_columns, with_folders
+from ray_userrep.logs.reading import LogLayout, Piece, Scan, numbers, refusal_of, require, source_columns, with_folders
 from ray_userrep.logs.rejection import is_missing
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
@@ -33,6 +36,7 @@ _THREADS = 16
 _ON_DRIVER = 1024  # files that are looked at without Ray
 _FILES_PER_TASK = 256
 _SAMPLE = 100  # times of a file
+_SHOWN = 8  # columns of a file that is no log
 _EPOCH = dt.date(1970, 1, 1)
 
 
@@ -50,6 +54,16 @@ class _Seen(NamedTuple):
     span: tuple[float, float] | None = None  # of the times, in seconds since 1970
     times: tuple[str, ...] = ()
     odd_time: str | None = None
+    notes: tuple[str, ...] = ()  # what was taken of its layout without being said
+    comma: str | None = None  # the column whose numbers have a decimal comma
+
+
+class _NoColumns(OtherSchema):
+    """A file has other columns than a log, these `names`."""
+
+    def __init__(self, words: str, names: list[str]) -> None:
+        super().__init__(words)
+        self.names = names
 
 
 def scan(config: LogsConfig, files: list[FileEntry], layout: LogLayout, first_file: int = 0) -> Scan:
@@ -66,11 +80,12 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: LogLayout, first_fi
     if not layout.timed and files:
         refuse_range(config, files[0].uri)
     mapping = _wanted(config, files, layout)
+    layout = replace(layout, decimal_comma=config.layout.decimal == "comma")
     seen = _look_at(files, partial(_look, mapping=mapping, layout=layout, ids_are_text=config.ids == "string"))
     good = [one for one in seen if one.refusal is None]
     if not any(one.rows for one in good):
-        refused = next((one.error for one in seen if one.error is not None), None)
-        raise UserError(refused or f"the log is empty: no rows in {_some(files)}")
+        raise UserError(_nothing(seen) or f"the log is empty: no rows in {_some(files)}")
+    _refuse_others(config, seen)
     if mapping.timed:
         _require_times(good, mapping)
     if layout.timed and config.timestamp_origin is None:
@@ -81,6 +96,11 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: LogLayout, first_fi
     user_type = _agreed([(one.file, one.user_type) for one in good], kept["user_id"])
     item_type = _agreed([(one.file, one.item_type) for one in good], kept["item_id"])
     mapping = replace(mapping, columns=kept, user_type=user_type, item_type=item_type)
+    comma = next((one for one in good if one.comma is not None), None)
+    if comma is not None and config.layout.decimal == "auto":
+        layout = replace(layout, decimal_comma=True)
+        print(f"note      {comma.file.uri}: a comma is the decimal sign of {comma.comma!r}", flush=True)
+    _tell(good)
     work = [
         Piece(number, part, one.columns, one.refusal)
         for number, one in enumerate(seen, first_file)
@@ -135,6 +155,8 @@ def _look(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_are_te
         if not file.size:
             return _Seen(file, whole, (), (EMPTY_FILE, "no bytes"))
         return _first_rows(file, mapping, layout, ids_are_text)
+    except _NoColumns as error:
+        return _Seen(file, whole, tuple(error.names), refusal_of(error, file), str(error))
     except DamagedFile as error:
         return _Seen(file, whole, (), refusal_of(error, file), str(error))
     except UserError as error:
@@ -143,24 +165,32 @@ def _look(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_are_te
 
 def _first_rows(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_are_text: bool) -> _Seen:
     folders = folder_values(file.uri)
+    wanted = source_columns(mapping.columns, layout, [])
 
     def choose(names: list[str]) -> Columns:
-        require_columns([*names, *(name for name in folders if name not in names)], mapping, file.uri)
-        require([*names, *folders], layout.extra, file)
-        return {name: kind for name, kind in source_columns(mapping.columns, layout, []).items() if name in names}
+        told = respelled(names, wanted, file.uri)
+        try:
+            require_columns([*told, *(name for name in folders if name not in told)], mapping, file.uri)
+        except OtherSchema as error:
+            raise _NoColumns(f"{error}{hint(file, names, list(wanted), layout.csv)}", names) from None
+        require([*told, *folders], layout.extra, file)
+        return {name: kind for name, kind in wanted.items() if name in told}
 
     found = preview_rows(file, layout.csv, layout.parser, choose)
     if not found.columns:
         return _Seen(file, [FilePart(file, 0, None, 0)], (), (EMPTY_FILE, "no lines"))
-    first = with_folders(found.head, folders)
+    first = numbers(with_folders(found.head, folders), mapping, layout)
+    refuse_lists(first, [mapping.columns[name] for name in mapping.required], file)
     user, item = (mapping.columns[name] for name in ("user_id", "item_id"))
     seen = _Seen(
         file=file,
         parts=found.parts,
-        columns=tuple(found.columns),
+        columns=tuple(respelled(found.columns, wanted, file.uri)),
         rows=first.num_rows,
         user_type=_id_type(first[user], user, file, ids_are_text),
         item_type=_id_type(first[item], item, file, ids_are_text),
+        notes=found.notes,
+        comma=_comma(first, mapping),
     )
     return _with_times(seen, first[mapping.columns["timestamp"]], mapping) if mapping.timed else seen
 
@@ -174,6 +204,12 @@ def _with_times(seen: _Seen, values: pa.ChunkedArray, mapping: ColumnMapping) ->
         times=tuple(str(value) for value in raw_times.filter(pc.is_valid(times)).slice(0, _SAMPLE)),
         odd_time=str(odd[0]) if len(odd) else None,
     )
+
+
+def _comma(first: pa.Table, mapping: ColumnMapping) -> str | None:
+    """The first column of numbers that has a decimal comma, where none has a point."""
+    names = [column for name, column in mapping.columns.items() if OPTIONAL.get(name) == pa.float64()]
+    return next((name for name in names if name in first.column_names and has_comma(first[name])), None)
 
 
 def _span(times: pa.ChunkedArray) -> tuple[float, float] | None:
@@ -199,6 +235,34 @@ def _id_type(values: pa.ChunkedArray, column: str, file: FileEntry, is_text: boo
     return kind
 
 
+def _nothing(seen: list[_Seen]) -> str | None:
+    """Why no file can be read: of several that are other tables, which columns each has."""
+    first = next((one for one in seen if one.error is not None), None)
+    others = [one for one in seen if one.columns]
+    if first is None or len(others) < 2:
+        return first and first.error
+    told = "; ".join(f"{one.file.uri.rsplit('/', 1)[-1]} has {', '.join(one.columns[:_SHOWN])}" for one in others[1:5])
+    return f"{others[0].error}; {told}: of several tables, name the log's own with --logs"
+
+
+def _refuse_others(config: LogsConfig, seen: list[_Seen]) -> None:
+    """Refuse a log where too many files beside it are none: which of them is meant is for the user to say."""
+    others = [one for one in seen if one.refusal is not None and one.refusal[0] == OTHER_SCHEMA]
+    if len(others) <= config.max_quarantined_share * len(seen):
+        return
+    log = max((one for one in seen if one.refusal is None), key=lambda one: one.file.size)
+    raise UserError(
+        f"{len(others)} of {len(seen)} files are not of this log: {others[0].error}. Name the one that is, as in "
+        f"--logs {log.file.uri}, move the others away, or raise logs.max_quarantined_share to leave them out"
+    )
+
+
+def _tell(seen: list[_Seen]) -> None:
+    """Say once what was taken from first lines."""
+    for note in dict.fromkeys(note for one in seen for note in one.notes):
+        print(f"note      {_some([one.file for one in seen if note in one.notes])}: {note}", flush=True)
+
+
 def _require_times(seen: list[_Seen], mapping: ColumnMapping) -> None:
     odd = next((one for one in seen if one.odd_time is not None), None)
     if odd is not None and odd.odd_time is not None and not any(one.span for one in seen):
@@ -209,6 +273,8 @@ def _require_times(seen: list[_Seen], mapping: ColumnMapping) -> None:
 
 
 def _set(sample: str) -> str:
+    if sample.startswith(("[", "(")):
+        return "one interaction a row is needed, not a list of them: pandas' explode makes rows of lists"
     likely = cure(sample)
     if likely:
         return f"set {likely}"

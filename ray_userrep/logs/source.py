@@ -8,6 +8,7 @@ import hashlib
 import json
 import pkgutil
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
@@ -21,13 +22,14 @@ from ray_userrep.logs import readers
 from ray_userrep.logs.files import is_beside
 from ray_userrep.logs.hive import prune
 from ray_userrep.logs.numbers import Unread, with_numbers
-from ray_userrep.recipe.logs import LogsConfig, Order
+from ray_userrep.recipe.logs import LayoutConfig, LogsConfig, Order
 from ray_userrep.storage import FileEntry
 
 EMBEDDED = Path(__file__).parent / "datasets" / "online_retail" / "online_retail.parquet"
 EMBEDDED_NAME = "embedded:online_retail"
 DELTA_HISTORY = "_delta_log"
 _GENERAL = "tabular"
+_WILD = frozenset("*?[")
 
 
 class Tables(NamedTuple):
@@ -90,13 +92,17 @@ def open_logs(config: LogsConfig, known: Mapping[str, FileEntry] | None = None) 
     """
     uri, files = _listed(config)
     names = [file.uri.removeprefix(uri).strip("/") or uri.rsplit("/", 1)[-1] for file in files]
-    reader = config.reader or _recognise(uri, names)
-    unread = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
-    interactions, items, users, order = _load(reader).read(config, unread)
+    reader = config.reader or (_recognise(uri, names) if config.layout == LayoutConfig() else _GENERAL)
+    if reader != _GENERAL and config.layout != LayoutConfig():
+        raise UserError(
+            f"logs.layout is for plain tables, and logs.reader {reader} knows its own: leave one of them out"
+        )
+    new = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
+    interactions, items, users, order = _load(reader).read(config, new)
     contents = [(name, file.size, file.stamp) for name, file in zip(names, files, strict=True)]
     fingerprint = _fingerprint(config, reader, contents)
     shown = uri if config.uri is not None else EMBEDDED_NAME
-    unread = {}
+    unread: dict[str, Unread] = {}
     if items is not None:
         items, lost = with_numbers(items, "price", "table of items")
         unread = {} if lost is None else {"price of items": lost}
@@ -127,12 +133,30 @@ def unknown_files(config: LogsConfig, known: Mapping[str, FileEntry]) -> list[Fi
 
 def _listed(config: LogsConfig) -> tuple[str, list[FileEntry]]:
     uri = storage.absolute(config.uri) if config.uri is not None else str(EMBEDDED)
-    files = _files(uri)
+    uri, pattern = _pattern(uri)
+    files = [file for file in _files(uri) if _matches(file.uri.removeprefix(uri), pattern)]
+    if not files and pattern:
+        raise UserError(f"no file in {uri} matches {'/'.join(pattern)}")
     if config.uri is None:  # written wherever the package was installed
         files = [file._replace(stamp=0) for file in files]
     if not files:
         raise UserError(f"the log is empty: no files in {uri}")
     return uri, prune(config, files)
+
+
+def _pattern(uri: str) -> tuple[str, list[str]]:
+    """A place and what the folders and files below it are to match; a place that is there is no pattern."""
+    parts = uri.split("/")
+    first = next((place for place, part in enumerate(parts) if not _WILD.isdisjoint(part)), None)
+    if first is None or storage.exists(uri):
+        return uri, []
+    return "/".join(parts[:first]) or "/", parts[first:]
+
+
+def _matches(name: str, pattern: list[str]) -> bool:
+    """Whether a file's place is matched part by part, or lies in a folder that is."""
+    parts = name.strip("/").split("/")
+    return len(parts) >= len(pattern) and all(map(fnmatchcase, parts, pattern))
 
 
 def reader_names() -> list[str]:

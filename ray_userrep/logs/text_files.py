@@ -6,14 +6,15 @@ that takes a second parse of the block it is in. Text that is not UTF-8 is taken
 """
 
 import io
+import lzma
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import PurePosixPath
-from typing import TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 
@@ -21,6 +22,10 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs.csv_lines import SoundLines
 from ray_userrep.logs.damage import DamagedFile
+from ray_userrep.logs.encodings import ByteSource, as_utf8
+from ray_userrep.logs.json_lines import json_lines
+from ray_userrep.logs.names import respelled
+from ray_userrep.logs.text_layout import CsvFormat, TextLayout, settle, text_of
 from ray_userrep.storage import FileEntry
 
 HEAD_BYTES = 2**20
@@ -30,22 +35,22 @@ _BLOCK_BYTES = 16 * 2**20
 _LINE_BYTES = 64 * 2**20  # above, it is one document, not lines
 _BROKEN_LINES = 1000  # of one JSON file, above which it is not JSON lines
 _NULLS = ["", "NULL", "null", "NaN", "nan", "None", "\\N"]  # not NA: Namibia, and a product code
-_COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_COMPRESSED = {
+    ".gz": "gzip",
+    ".gzip": "gzip",
+    ".bz2": "bz2",
+    ".zst": "zstd",
+    ".zstd": "zstd",
+    ".lz4": "lz4",
+    ".xz": "xz",
+}
+_DELIMITED = (".csv", ".tsv")
+_PLAIN = (".dat", ".txt", ".data", ".text")
+_ABOUT = ("readme", "license", "licence", "copying", "citation", "changelog", "source", "about", "description")
 _JSON = (".json", ".jsonl", ".ndjson")
 _CHANGED = re.compile(r"changed from (number|string) to (number|string)")
 
-TextSource: TypeAlias = pa.NativeFile | io.BytesIO
 Columns = Mapping[str, pa.DataType | None]  # source column -> the type it will become, where that is known
-
-
-@dataclass(frozen=True)
-class CsvFormat:
-    """How delimited text is laid out; None stands for: by the file's name, its header, quotes unless tabs separate."""
-
-    delimiter: str | None = None
-    names: tuple[str, ...] | None = None
-    quoted: bool | None = None
 
 
 def stem(uri: str) -> str:
@@ -56,20 +61,35 @@ def stem(uri: str) -> str:
 
 def is_text_table(uri: str) -> bool:
     """Whether the name is that of a CSV or JSON lines file."""
-    return PurePosixPath(stem(uri)).suffix in (*_JSON, *_DELIMITERS)
+    return PurePosixPath(stem(uri)).suffix in (*_JSON, *_DELIMITED)
+
+
+def is_json(uri: str) -> bool:
+    """Whether the name is that of a JSON file."""
+    return stem(uri).endswith(_JSON)
+
+
+def is_plain_text(uri: str) -> bool:
+    """Whether a file may be delimited text though its name does not say so, and is not about the others."""
+    name = PurePosixPath(stem(uri))
+    return name.suffix in _PLAIN and not name.stem.startswith(_ABOUT)
 
 
 @contextmanager
-def stream(file: FileEntry) -> Iterator[pa.NativeFile]:
-    """A text file's content, decompressed."""
+def stream(file: FileEntry, encoding: str | None = None) -> Iterator[ByteSource]:
+    """A text file's content, decompressed, in UTF-8; JSON of any kind as JSON lines."""
     compression = _COMPRESSED.get(PurePosixPath(file.uri.lower()).suffix)
-    with storage.open_stream(file.uri, compression, HEAD_BYTES) as source:
-        yield source
+    with ExitStack() as stack:
+        arrows = None if compression == "xz" else compression
+        opened = stack.enter_context(storage.open_stream(file.uri, arrows, HEAD_BYTES))
+        source: ByteSource = stack.enter_context(lzma.LZMAFile(opened)) if compression == "xz" else opened
+        text = as_utf8(source, encoding)
+        yield json_lines(text) if is_json(file.uri) else text
 
 
-def head_bytes(file: FileEntry) -> bytes:
+def head_bytes(file: FileEntry, encoding: str | None = None) -> bytes:
     """Whole lines from the start of a text file."""
-    with stream(file) as source:
+    with stream(file, encoding) as source:
         data = b""
         while piece := source.read(HEAD_BYTES):
             data += piece
@@ -81,63 +101,70 @@ def head_bytes(file: FileEntry) -> bytes:
 
 def text_names(file: FileEntry, data: bytes, csv: CsvFormat) -> list[str]:
     """A text file's columns, from its header or its first lines; none where there are no lines."""
-    if csv.names is not None and not _is_json(file):
+    if csv.names is not None and not is_json(file.uri):
         return list(csv.names)
     if not data.strip():
         return []
-    if _is_json(file):
+    if is_json(file.uri):
         return _json_schema(file, data).names
-    return _open_csv(io.BytesIO(data), file, csv, {}, []).schema.names
+    return list(settle(data, _suffix(file), csv).names)
+
+
+def text_notes(file: FileEntry, data: bytes, csv: CsvFormat) -> tuple[str, ...]:
+    """What was taken from the first lines of a text file without being said."""
+    return () if is_json(file.uri) or not data.strip() else settle(data, _suffix(file), csv).notes
 
 
 def text_blocks(
-    file: FileEntry, source: TextSource, csv: CsvFormat, columns: Columns, malformed: list[str], whole: bool = True
+    file: FileEntry, source: ByteSource, csv: CsvFormat, columns: Columns, malformed: list[str], whole: bool = True
 ) -> Iterator[pa.Table]:
     """The named columns of a text file; lines that cannot be split into columns are added to `malformed`.
 
     Where the source is not the `whole` file, it may end within a quoted field.
     """
-    if _is_json(file):
+    if is_json(file.uri):
         return _json_blocks(file, source, columns, malformed)
     return _csv_blocks(file, source, csv, columns, malformed, whole)
 
 
-def _is_json(file: FileEntry) -> bool:
-    return stem(file.uri).endswith(_JSON)
+def _suffix(file: FileEntry) -> str:
+    return PurePosixPath(stem(file.uri)).suffix
 
 
 def _csv_blocks(
-    file: FileEntry, source: TextSource, csv: CsvFormat, columns: Columns, malformed: list[str], whole: bool
+    file: FileEntry, source: ByteSource, csv: CsvFormat, columns: Columns, malformed: list[str], whole: bool
 ) -> Iterator[pa.Table]:
+    blocks = _line_blocks(source)
+    first = next(blocks, b"")
+    if not first.strip():
+        return
+    told = settle(first, _suffix(file), csv)
+    told = told._replace(names=tuple(respelled(told.names, columns, file.uri)))
+    sound = (told.unified(block) for block in chain([first[told.start :]], blocks))
+    lines = SoundLines(sound, told.between, told.quote, malformed, len(told.names), told.lines + 1, whole)
     try:
-        reader = _open_csv(source, file, csv, columns, malformed, whole)
+        reader = _open_csv(lines, told, columns, malformed)
     except pa.ArrowInvalid as error:
         if "Empty CSV file" in str(error):
             return
         raise
     for batch in reader:
         decoded = [_decode(batch.column(name), columns.get(name) == EXACT) for name in batch.schema.names]
-        yield pa.table(decoded, batch.schema.names)
+        yield pa.table([_trimmed(one) for one in decoded] if told.padded else decoded, batch.schema.names)
 
 
-def _open_csv(
-    source: TextSource, file: FileEntry, csv: CsvFormat, columns: Columns, malformed: list[str], whole: bool = True
-) -> pacsv.CSVStreamingReader:
+def _open_csv(lines: SoundLines, told: TextLayout, columns: Columns, malformed: list[str]) -> pacsv.CSVStreamingReader:
     def set_aside(row: pacsv.InvalidRow) -> str:
-        malformed.append(row.text if row.number is None else f"line {row.number}: {row.text}")
+        malformed.append(row.text if row.number is None else f"line {told.lines + row.number}: {row.text}")
         return "skip"
 
-    delimiter = csv.delimiter or _DELIMITERS.get(PurePosixPath(stem(file.uri)).suffix, ",")
-    quoted = delimiter != "\t" if csv.quoted is None else csv.quoted
-    num_fields = None if csv.names is None else len(csv.names)
-    lines = SoundLines(_line_blocks(source), delimiter, quoted, malformed, num_fields, whole)
     return pacsv.open_csv(
         pa.PythonFile(lines, "r"),
-        pacsv.ReadOptions(column_names=csv.names, block_size=_BLOCK_BYTES),
+        pacsv.ReadOptions(column_names=told.names, block_size=_BLOCK_BYTES),
         pacsv.ParseOptions(
-            delimiter=delimiter,
-            quote_char='"' if quoted else False,
-            newlines_in_values=quoted,
+            delimiter=told.between,
+            quote_char=told.quote or False,
+            newlines_in_values=told.quote is not None,
             invalid_row_handler=set_aside,
         ),
         pacsv.ConvertOptions(
@@ -158,30 +185,29 @@ def _decode(column: pa.Array, exact: bool) -> pa.Array:
         if exact:
             return column
         encoded = column.dictionary_encode()
-        return pa.array([_text(value) for value in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
+        return pa.array([text_of(value) for value in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
 
 
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
+def _trimmed(column: pa.Array) -> pa.Array:
+    return pc.utf8_trim_whitespace(column) if pa.types.is_string(column.type) else column
 
 
-def _json_blocks(file: FileEntry, source: TextSource, columns: Columns, malformed: list[str]) -> Iterator[pa.Table]:
+def _json_blocks(file: FileEntry, source: ByteSource, columns: Columns, malformed: list[str]) -> Iterator[pa.Table]:
     """The types are settled by the first lines."""
-    schema = None
+    schema, there = None, list[str]()
     for lines in _line_blocks(source):
         if not lines.strip():
             continue
         if schema is None:
             seen = _json_schema(file, lines[: lines.find(b"\n", HEAD_BYTES) + 1] or lines)
-            kinds = [(name, _json_type(seen.field(name).type, columns[name])) for name in columns if name in seen.names]
-            schema = pa.schema(kinds)
-        yield from _parse(file, lines, schema, malformed)
+            own = dict(zip(respelled(seen.names, columns, file.uri), seen.names, strict=True))
+            there = [name for name in columns if name in own]
+            schema = pa.schema([(own[name], _json_type(seen.field(own[name]).type, columns[name])) for name in there])
+        for table in _parse(file, lines, schema, malformed):
+            yield table.rename_columns(there)
 
 
-def _line_blocks(source: TextSource) -> Iterator[bytes]:
+def _line_blocks(source: ByteSource) -> Iterator[bytes]:
     """Whole lines, about a block of them at a time."""
     rest = b""
     while piece := source.read(_BLOCK_BYTES):

@@ -22,6 +22,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.jagged import KEYS, merge_sequences
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
 from ray_userrep.logs.numbers import joined
@@ -168,7 +169,7 @@ def _graft_bucket(
     if before is not None and corpus.manifest.order == "row":
         sequences = _after(before, sequences)
     path = f"{build}/sequences/bucket={file.bucket:05d}/part-0.parquet"
-    storage.write_parquet(storage.join(corpus.uri, path), sequences)
+    write_sequences(corpus.uri, path, sequences)
     added = sequence_counts(sequences) | {"file": file.model_copy(update={"path": path})}
     files = [storage.join(corpus.uri, there.path) for there in corpus.files(file.bucket)]
     known = [chunk for there in files for chunk in storage.read_parquet(there, ["user_id"])["user_id"].chunks]
@@ -226,7 +227,7 @@ def _manifest(
             "side_columns": list(dict.fromkeys([*base.side_columns, *delta.side_columns])),
             "items": grown["items"],
             "quarantine": [*base.quarantine, *delta.quarantine],
-            "sequences": [*base.sequences, *(one["file"] for one in added)],
+            "sequences": base.sequences + [one["file"] for one in added],
         }
     )
 

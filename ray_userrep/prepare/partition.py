@@ -24,7 +24,7 @@ from ray_userrep.logs.canonical import UNREAD
 from ray_userrep.logs.damage import WHOLE_FILE
 from ray_userrep.logs.files import ROWS_PER_FILE
 from ray_userrep.logs.numbers import EXAMPLES
-from ray_userrep.logs.rejection import DAMAGE, REJECTION
+from ray_userrep.logs.rejection import CURES, DAMAGE, REJECTION
 from ray_userrep.logs.source import Logs
 from ray_userrep.prepare.stages import PEAK, peak_bytes, watch_peak
 from ray_userrep.prepare.staging import write_slices
@@ -106,9 +106,10 @@ def refuse_damage(logs: Logs, num_good: int, reasons: dict[str, int], files: Ite
     if max(share_rows, share_files) <= logs.max_quarantined_share:
         return
     counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(damage.items(), key=lambda told: -told[1]))
+    cures = "".join(f"; {CURES[reason]}" for reason in damage if reason in CURES)
     raise UserError(
         f"{logs.uri}: {share_rows:.1%} of the rows are damaged and {share_files:.1%} of the files cannot be read, more "
-        f"than logs.max_quarantined_share {logs.max_quarantined_share:.1%} ({counts}); the first: "
+        f"than logs.max_quarantined_share {logs.max_quarantined_share:.1%} ({counts}){cures}; the first: "
         + "; ".join(_examples(files))
     )
 

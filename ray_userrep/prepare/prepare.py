@@ -22,6 +22,7 @@ from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.store import manifest_uri, newest_version
 from ray_userrep.errors import UserError
 from ray_userrep.logs.numbers import EXAMPLES, Unread, joined, told
+from ray_userrep.logs.rejection import CURES
 from ray_userrep.logs.source import Logs
 from ray_userrep.prepare.kcore import keep_core
 from ray_userrep.prepare.partition import partition, refuse_damage
@@ -170,7 +171,8 @@ def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
             progress.add(part["rows"])
     if not files:
         listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-        raise _Useless(f"nothing in {logs.uri} can be used: {listed or 'it has no rows'}")
+        cures = "".join(f"; {CURES[reason]}" for reason in reasons if reason in CURES)
+        raise _Useless(f"nothing in {logs.uri} can be used: {listed or 'it has no rows'}{cures}")
     refuse_damage(logs, int(bucket_rows.sum()), reasons, quarantine)
     progress.end(f"{bucket_rows.sum():,} interactions, {reasons.total():,} quarantined")
     return {

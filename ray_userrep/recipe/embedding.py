@@ -1,12 +1,12 @@
 """How many actors encode users, on what, and whether vectors are brought up to date later."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ray_userrep.recipe.settings import Settings
 
 
-class EmbeddingConfig(BaseModel):
+class EmbeddingConfig(Settings):
     """The batch export of user vectors."""
-
-    model_config = ConfigDict(extra="forbid")
 
     num_actors: int = Field(1, ge=1, description="processes that hold an encoder and encode side by side")
     cpus_per_actor: int = Field(1, ge=1, description="CPU cores of an actor")

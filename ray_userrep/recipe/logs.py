@@ -1,22 +1,77 @@
 """Which log is read, by which reader, and how its columns map onto the canonical ones."""
 
+import codecs
 import datetime as dt
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from ray_userrep.recipe.settings import Settings
 
 Order = Literal["time", "row"]
 TimestampUnit = Literal["d", "s", "ms", "us", "ns"]
 SideColumn = Literal["domain", "event", "category", "rating", "price"]
 
 
-class LogsConfig(BaseModel):
+class LayoutConfig(Settings):
+    """How delimited text is laid out, where that differs from what its first line shows."""
+
+    separator: str | None = Field(
+        None,
+        min_length=1,
+        description="what stands between two fields: tab, blank (any number of them), or characters such as ; or ::; "
+        "none: recognised",
+    )
+    header: bool | None = Field(
+        None,
+        description="whether the first line names the columns; false: they are named 0, 1, 2, … in logs.columns; "
+        "none: recognised",
+    )
+    skip_lines: int = Field(0, ge=0, description="lines before the header, or before the first row")
+    quote: Literal["auto", "double", "single", "none"] = Field(
+        "auto", description="marks around fields that hold separators; auto: double ones, none where tabs separate"
+    )
+    decimal: Literal["auto", "point", "comma"] = Field(
+        "auto", description="sign in numbers such as 12,50; auto: a comma where no number of the first rows has a point"
+    )
+    encoding: str | None = Field(
+        None, min_length=1, description="such as latin-1, cp1252 or utf-16; none: UTF-8, UTF-16 where it shows"
+    )
+
+    @field_validator("separator")
+    @classmethod
+    def _separator(cls, value: str | None) -> str | None:
+        if value is not None and any(char in "\r\n\0\"'" or char.isalnum() for char in _spelled(value)):
+            raise ValueError(f"logs.layout.separator: takes tab, blank or signs such as ; or :: (given {value!r})")
+        return value if value is None else _spelled(value)
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            "".encode(value)  # not all that Python calls codecs are of text
+            return codecs.lookup(value).name
+        except (LookupError, ValueError):
+            raise ValueError(
+                f"logs.layout.encoding: {value!r} is none that is known; it takes names such as latin-1, cp1252, utf-16"
+            ) from None
+
+
+def _spelled(separator: str) -> str:
+    """A separator as it stands in a file, from the words and escapes for what a shell hardly lets through."""
+    named = {"tab": "\t", "\\t": "\t", "blank": " \t", "blanks": " \t", "space": " \t", " ": " \t"}
+    return named.get(separator, separator)
+
+
+class LogsConfig(Settings):
     """Where the interaction log is and how to read it."""
 
-    model_config = ConfigDict(extra="forbid")
-
     uri: str | None = Field(
-        None, min_length=1, description="folder or file with the raw log; none: the Online Retail log in the package"
+        None,
+        min_length=1,
+        description="folder, file or pattern (*) of the raw log; none: Online Retail, from the package",
     )
     reader: str | None = Field(
         None, min_length=1, description="raw layout (a module of logs/readers); none: recognised from the files"
@@ -26,6 +81,7 @@ class LogsConfig(BaseModel):
         description='canonical -> source column, e.g. {"user_id": "InvoiceNo"}; the default is the names the '
         "reader knows",
     )
+    layout: LayoutConfig = Field(default_factory=LayoutConfig)
     order: Order = Field(
         "time",
         description="what a user's interactions are ordered by; row: the log has no times, files are taken by name and "
@@ -80,21 +136,21 @@ class LogsConfig(BaseModel):
         return self
 
 
-class SyntheticConfig(BaseModel):
+class SyntheticConfig(Settings):
     """How large a synthetic log is and what is planted in it; the same values give the same log.
 
     An item is a variant of a product of an interest, so `items` is a multiple of `interests` times `variants`.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
     interactions: int = Field(1_000_000, ge=2, description="rows of the log, exactly")
     users: int = Field(50_000, ge=1, le=2**31, description="users, each with at least min_length interactions")
     items: int = Field(10_000, ge=2, le=2**31, description="size of the catalogue")
-    days: int = Field(30, ge=1, description="days that the log covers")
+    days: int = Field(30, ge=1, le=36_500, description="days that the log covers")
     start: dt.date = Field(dt.date(2024, 1, 1), description="first day")
-    seed: int = Field(0, ge=0, lt=2**63, description="decides everything that is drawn")
-    files: int = Field(8, ge=1, description="files of a day and pieces of work; the rows do not depend on it")
+    seed: int = Field(0, ge=0, description="decides everything that is drawn")
+    files: int = Field(
+        8, ge=1, le=100_000, description="files of a day and pieces of work; the rows do not depend on it"
+    )
     domains: int = Field(1, ge=1, description="interests are dealt out to so many domains; more than one: folders")
     interests: int = Field(20, ge=1, description="groups of items; a user has one at a time")
     variants: int = Field(10, ge=1, description="variants of a product, which users come back to after `lag`")

@@ -16,7 +16,8 @@ def run_embed(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     if config.previous is not None:  # actors have working directories of their own
         config = config.model_copy(update={"previous": storage.absolute(config.previous)})
     output_uri = storage.kept(output_uri)
-    summary = export_vectors(storage.absolute(encoder_uri), corpus, output_uri, config, recipe.text)
+    where = storage.absolute(encoder_uri), corpus, output_uri
+    summary = export_vectors(*where, config, recipe.text, recipe.train.use_gpu)
     print(f"vectors   {summary['users']:,} users, width {summary['width']}")
     if config.previous is not None:
         print(f"read anew {summary['users_read_anew']:,} users, of whom interactions came late")

@@ -59,7 +59,7 @@ def open_or_prepare(recipe: Recipe) -> Corpus:
 def _prepared(recipe: Recipe) -> Corpus:
     corpus = _open_or_prepare(recipe)
     if recipe.encoder.needs_text():
-        ensure_text_vectors(corpus, recipe.text)
+        ensure_text_vectors(corpus, recipe.text, recipe.train.use_gpu)
     return corpus
 
 
@@ -68,6 +68,9 @@ def _open_or_prepare(recipe: Recipe) -> Corpus:
     if named and newest_version(named) is None:  # one that was submitted with the job is read, another is kept
         named = storage.kept(str(recipe.corpus.uri))
     _refuse_unnamed(recipe)
+    for name, place in (("corpus", recipe.corpus.uri), ("run", recipe.run)):
+        if place is not None:
+            _refuse_within(recipe, name, storage.absolute(place))
     there = named is not None and newest_version(named) is not None
     if named and there and (recipe.logs.uri is None or recipe.corpus.version is not None):
         refuse_unshared(named)
@@ -77,6 +80,7 @@ def _open_or_prepare(recipe: Recipe) -> Corpus:
         return open_corpus(named, append(recipe.logs, recipe.corpus, named).version)
     logs = open_logs(recipe.logs)
     uri = named or default_uri(recipe, logs)
+    _refuse_within(recipe, "corpus", uri)
     refuse_unshared(uri)
     return open_corpus(uri, prepare(logs, recipe.corpus, uri).version)
 
@@ -90,6 +94,20 @@ def _refuse_unnamed(recipe: Recipe) -> None:
         raise UserError("corpus.append adds to the newest version: leave out corpus.version")
     if recipe.corpus.append and recipe.logs.uri is None:
         raise UserError("corpus.append needs the log, or its new files: name them with --logs")
+
+
+def _refuse_within(recipe: Recipe, name: str, place: str) -> None:
+    """Refuse to write into the log's folder, which is read whole the next time.
+
+    Raises:
+        UserError: the place is the log's own, or lies in it.
+    """
+    log = None if recipe.logs.uri is None else storage.absolute(recipe.logs.uri)
+    if log is not None and f"{place}/".startswith(f"{log.rstrip('/')}/"):
+        raise UserError(
+            f"the {name} would lie inside the log's folder, {place} in {log}, and be read as a part of the log: name "
+            f"another place with --{name}, or the log's own files with --logs"
+        )
 
 
 def default_uri(recipe: Recipe, logs: Logs) -> str:

@@ -20,7 +20,8 @@ def sound(data: bytes, size: int = 2**20, quoted: bool = True, whole: bool = Tru
         if len(blocks[-1]) >= size:
             blocks.append(b"")
         blocks[-1] += line
-    found = SoundLines(blocks, ",", quoted, malformed, whole=whole).readall()
+    num_fields = lines[0].count(b",") + 1 if lines else 1
+    found = SoundLines(blocks, ",", '"' if quoted else None, malformed, num_fields, whole=whole).readall()
     return found.decode(errors="replace"), malformed
 
 

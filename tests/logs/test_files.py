@@ -51,6 +51,8 @@ def test_a_large_file_goes_on_where_the_answer_of_a_store_broke_off(
     whole = files._parquet
 
     class Broken:
+        schema_arrow = pa.schema({"id": pa.int64()})
+
         def iter_batches(self, *_: object) -> Iterator[pa.RecordBatch]:
             with whole(entry(path)) as parquet:
                 yield from islice(parquet.iter_batches(30), 2)

@@ -168,6 +168,27 @@ def test_files_that_no_reader_knows(tmp_path: Path) -> None:
         open_logs(LogsConfig(uri=bad(tmp_path, "x", "notes.xlsx")))
 
 
+def test_a_pattern_names_files_and_folders(tmp_path: Path) -> None:
+    for place in ("2024-01/a.csv", "2024-02/deep/b.csv", "2023-12/c.csv", "[1] x.csv"):
+        write_csv(tmp_path / place, ROWS)
+
+    def names(pattern: str) -> list[str]:
+        logs = open_logs(LogsConfig(uri=f"{tmp_path}/{pattern}"))
+        return [file.uri.removeprefix(f"{tmp_path}/") for file in logs.files]
+
+    assert names("2024-*") == ["2024-01/a.csv", "2024-02/deep/b.csv"]
+    assert names("*/?.csv") == ["2023-12/c.csv", "2024-01/a.csv"]
+    assert names("[1] x.csv") == ["[1] x.csv"]  # a file of this name is no pattern
+    with pytest.raises(UserError, match=r"no file in .* matches 2025-\*"):
+        names("2025-*")
+
+
+def test_a_layout_is_for_plain_tables(tmp_path: Path) -> None:
+    config = LogsConfig(uri=bad(tmp_path, "x"), reader="movielens", layout={"separator": ";"})
+    with pytest.raises(UserError, match=r"logs\.layout is for plain tables, and logs\.reader movielens knows its own"):
+        open_logs(config)
+
+
 def test_a_missing_place(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: there is nothing here"):
         open_logs(LogsConfig(uri=str(tmp_path / "nowhere")))

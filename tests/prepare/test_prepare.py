@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest
+from ray_userrep.corpus.outline import outline_path
 from ray_userrep.corpus.store import newest_version, open_corpus
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import EMBEDDED, Logs, open_logs
@@ -112,7 +113,7 @@ def test_a_manifest_counts_what_there_is(tmp_path):
     found = [(row["user_id"], row["item_id"], row["reason"]) for row in rejected.sort_by("row").to_pylist()]
     assert found == [(user, item, reason) for user, item, _, reason in REJECTED]
     named = {manifest.items, manifest.sources, "manifests/000001.json", *manifest.quarantine}
-    named |= {file.path for file in manifest.sequences}
+    named |= {path for file in manifest.sequences for path in (file.path, outline_path(file.path))}
     assert {str(file.relative_to(tmp_path)) for file in files_below(tmp_path)} == named
 
 
@@ -242,7 +243,7 @@ def test_a_rerun_continues_after_the_stages_that_were_finished(tmp_path, monkeyp
         manifest.sources,
         "manifests/000002.json",
         *manifest.quarantine,
-        *(f.path for f in manifest.sequences),
+        *(path for file in manifest.sequences for path in (file.path, outline_path(file.path))),
     }
     below = set(files_below(tmp_path)) - before - set(files_below(tmp_path / "whole"))
     assert {str(file.relative_to(tmp_path)) for file in below} == named

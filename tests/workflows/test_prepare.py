@@ -58,6 +58,19 @@ def test_a_named_corpus_follows_its_log(tmp_path):
     assert newest_version(corpus) == 2
 
 
+@pytest.mark.parametrize("inside", ["", "corpus", "deeper/corpus"])
+def test_a_corpus_or_run_inside_its_log_is_refused(tmp_path, monkeypatch, inside):
+    logs = write_log(tmp_path / "logs")
+    with pytest.raises(UserError, match=r"the corpus would lie inside the log's folder, .*logs.*--corpus"):
+        open_or_prepare(recipe(logs, f"{logs}/{inside}"))
+    ran = Recipe.model_validate({"name": "t", "logs": {"uri": logs}, "run": f"{logs}/{inside}"})
+    with pytest.raises(UserError, match="the run would lie inside"):
+        open_or_prepare(ran)
+    monkeypatch.chdir(logs)
+    with pytest.raises(UserError, match="the corpus would lie inside"):
+        open_or_prepare(recipe("."))
+
+
 def test_a_preparation_prints_its_counts_and_its_place(tmp_path, capsys):
     run_prepare(recipe(write_log(tmp_path / "logs"), str(tmp_path / "corpus")))
     printed = [line.split() for line in capsys.readouterr().out.splitlines()]

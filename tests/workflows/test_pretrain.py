@@ -95,6 +95,18 @@ def test_an_encoder_that_reads_times_is_measured_mapped_and_embedded(pretrained,
     assert storage.list_files(f"{tmp_path}/vectors", ".parquet")
 
 
+def test_a_sample_of_the_users_is_told_with_its_figures(pretrained, tmp_path, capsys):
+    recipe = of_three_steps(pretrained, "--evaluation.max_users", "20", "--evaluation.fitted_users", "30")
+    result = run_evaluate(recipe, f"{pretrained}/run/encoder", str(tmp_path))
+    users, tested = result["counts"]["users"], result["samples"]["ranked"]["of"]
+    assert 20 < tested <= users and result["counts"]["test_users"] == 20
+    assert result["samples"]["fitted"] == {"users": 30, "of": users}
+    told = f"20 of {tested} users, a sample by hash"
+    assert f"paired over {told}" in capsys.readouterr().out
+    page = storage.read_text(f"{tmp_path}/report.html")
+    assert told in page and f"count 30 of {users} users, a sample by hash" in page
+
+
 def test_a_finished_run_is_refused(pretrained):
     with pytest.raises(UserError, match="holds a finished run"):
         run_pretrain(of_three_steps(pretrained))

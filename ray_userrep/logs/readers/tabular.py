@@ -1,47 +1,74 @@
-"""Any log of one interaction a row: Parquet, CSV or JSON lines, in one file or many.
+"""Any log of one interaction a row: Parquet, delimited text or JSON, in one file or many.
 
 Columns are found by their canonical names or by `logs.columns`. Files named `items.*` and `users.*` are the tables
-beside the log (`item_id`, `text`, ...; `user_id`, ...); they are read whole, so they should be small beside it.
+beside the log (`item_id`, `text`, ...; `user_id`, ...); they are read whole, so they should be small beside it. Files
+of two numbers a line without a header, as BERT4Rec's and SASRec's, are users and items in order (see `untimed`).
+
+`.dat` and `.txt` are looked at only where no name is that of a table: such files often stand beside a log.
 """
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pyarrow as pa
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED
+from ray_userrep.logs.damage import DamagedFile
 from ray_userrep.logs.dimensions import keyed, read_whole
-from ray_userrep.logs.files import CsvFormat, is_beside, is_table, stem
+from ray_userrep.logs.files import column_names, is_beside, is_plain_text, is_table, stem
+from ray_userrep.logs.names import respelled
 from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.logs.source import Tables
+from ray_userrep.logs.text_layout import CsvFormat, csv_format
+from ray_userrep.logs.untimed import untimed
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
+_PAIR = ("0", "1")  # the columns of a file that has two and no header
+
 
 def recognise(names: list[str]) -> bool:
-    """Any file in one of the three formats."""
-    return any(is_table(name) for name in names)
+    """Any file of one of these formats."""
+    return any(is_table(name) or is_plain_text(name) for name in names)
 
 
 def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
-    """Canonical tables of all Parquet, CSV and JSON lines files.
+    """Canonical tables of all Parquet, CSV and JSON files; without any, of all that may be delimited text.
 
     Raises:
         UserError: there is none, or they do not hold a log.
     """
-    tables = [file for file in files if is_table(file.uri)]
+    tables = [file for file in files if is_table(file.uri)] or [file for file in files if is_plain_text(file.uri)]
     log = [file for file in tables if not is_beside(file.uri)]
     if not log and len(tables) == 1:  # it is the log, whatever it is called
         log, tables = tables, []
     if not log:
-        raise UserError(f"no Parquet, CSV or JSON lines file with interactions among {len(files)} files: name a log")
-    found = scan(config, log, LogLayout({name: name for name in (*REQUIRED, *OPTIONAL)}))
+        raise UserError(f"no Parquet, CSV or JSON file with interactions among {len(files)} files: name a log")
+    found = scan(config, log, layout(config, log[0]))
     return Tables(
         found.dataset(),
         _dimension([file for file in tables if _name(file) == "items"], "item_id", found.mapping.item_type),
         _dimension([file for file in tables if _name(file) == "users"], "user_id", found.mapping.user_type),
         found.order,
     )
+
+
+def layout(config: LogsConfig, first: FileEntry) -> LogLayout:
+    """The layout of a log, of which the first file shows whether it is one of pairs."""
+    columns = {name: name for name in (*REQUIRED, *OPTIONAL)}
+    csv = csv_format(config.layout, (*(columns | config.columns).values(), *columns))
+    if not config.columns and _is_pairs(first, csv):
+        print(f"note      {first.uri}: lines of a user and an item, in order", flush=True)
+        return replace(untimed(*_PAIR, {}), csv=csv)
+    return LogLayout(columns, csv)
+
+
+def _is_pairs(file: FileEntry, csv: CsvFormat) -> bool:
+    try:
+        return column_names(file, csv) == list(_PAIR)
+    except DamagedFile:
+        return False  # the scan tells of it
 
 
 def _name(file: FileEntry) -> str:
@@ -52,6 +79,7 @@ def _dimension(files: list[FileEntry], key: str, kind: pa.DataType) -> pa.Table 
     if not files:
         return None
     table = read_whole(files, CsvFormat())
+    table = table.rename_columns(respelled(table.column_names, [key], files[0].uri))
     if key not in table.column_names:
         raise UserError(f"{files[0].uri} has no column {key!r}; its columns are {', '.join(table.column_names)}")
     return keyed(table, key, kind, files[0].uri)

@@ -1,0 +1,29 @@
+"""Names of columns, compared without blanks around them and without case: `User_ID ` is `user_id`.
+
+A file's own spelling is only known where the file is read; all else speaks of the wanted names.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from ray_userrep.logs.damage import OtherSchema
+
+
+def plain(name: str) -> str:
+    """A name as it is compared."""
+    return name.strip().casefold()
+
+
+def respelled(names: Sequence[str], wanted: Iterable[str], file: str) -> list[str]:
+    """The columns of a file, spelled as the wanted ones where they differ in blanks and case only.
+
+    Raises:
+        OtherSchema: a wanted column is there twice.
+    """
+    asked = list(wanted)
+    loose = {plain(name): name for name in asked if name not in names}
+    found = [name if name in asked else loose.get(plain(name), name) for name in names]
+    doubled = next((name for name in asked if found.count(name) > 1), None)
+    if doubled is not None:
+        own = ", ".join(repr(name) for name, told in zip(names, found, strict=True) if told == doubled)
+        raise OtherSchema(f"{file} has column {doubled!r} more than once ({own}): rename all but one")
+    return found
