@@ -125,8 +125,8 @@ class Manifest(BaseModel):
     created: str
     source_uri: str
     reader: str
-    source_fingerprint: str  # of the logs config and the source files' names and sizes
-    sources: str  # the log's files by name and size: an append leaves them out
+    source_fingerprint: str  # of the logs config and the source files' names, sizes and stamps
+    sources: str  # the log's files by name, size and stamp: an append leaves them out
     content_fingerprint: str  # of users, items, order and times: two corpora that share it compare; appends add to it
     num_buckets: int
     num_users: int

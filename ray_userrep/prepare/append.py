@@ -198,7 +198,7 @@ def _after(before: pa.Table, sequences: pa.Table) -> pa.Table:
 
 def _write_sources(corpus: Corpus, logs: Logs, build: str) -> str:
     known = read_sources(corpus.uri, corpus.manifest.sources)
-    return write_sources(known | {file.uri: file.size for file in logs.files}, corpus.uri, build)
+    return write_sources((known | {file.uri: file for file in logs.files}).values(), corpus.uri, build)
 
 
 def _manifest(

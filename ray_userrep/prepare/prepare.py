@@ -125,7 +125,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
         version=0,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         reader=logs.reader,
-        sources=write_sources({file.uri: file.size for file in logs.files}, uri, build.folder),
+        sources=write_sources(logs.files, uri, build.folder),
         content_fingerprint=_fingerprint(items, written),
         num_users=_sum(written, "num_users"),
         num_items=len(vocabulary),

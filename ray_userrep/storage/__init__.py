@@ -1,5 +1,6 @@
 """Everything that is read or written, at any URI: places, whole files, Parquet tables."""
 
+from ray_userrep.storage.archives import DAMAGE as ARCHIVE_DAMAGE
 from ray_userrep.storage.files import (
     FileEntry,
     again,
@@ -14,6 +15,7 @@ from ray_userrep.storage.files import (
     read_json,
     read_object,
     read_text,
+    refuse_links_out,
     sink,
     upload_dir,
     user_errors,
@@ -27,6 +29,7 @@ from ray_userrep.storage.uri import absolute, home, is_local, join, kept
 from ray_userrep.storage.versions import Version, create_exclusive, read_version, write_version
 
 __all__ = [
+    "ARCHIVE_DAMAGE",
     "FileEntry",
     "Version",
     "absolute",
@@ -52,6 +55,7 @@ __all__ = [
     "read_schema",
     "read_text",
     "read_version",
+    "refuse_links_out",
     "sink",
     "upload_dir",
     "user_errors",

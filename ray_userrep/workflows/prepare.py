@@ -29,7 +29,7 @@ def run_prepare(recipe: Recipe) -> Result:
         "recipe": recipe.model_dump(mode="json"),
         "corpus": corpus_facts(corpus),
         "counts": corpus_counts(corpus),
-        "sources": {"files": len(sources), "bytes": sum(sources.values())},
+        "sources": {"files": len(sources), "bytes": sum(file.size for file in sources.values())},
         **plain(survey(recipe, corpus)),
     }
     storage.write_json(storage.join(corpus.uri, RESULT), result)
