@@ -36,6 +36,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ray_userrep import storage
 from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus, manifest_uri, open_corpus
 from ray_userrep.distributed.buckets import BucketReader, SharedCorpus, bucket_reader
@@ -124,7 +125,7 @@ def write_bucket(
     columns = {name: pa.ListArray.from_arrays(offsets, pa.array(values)) for name, values in lists.items()}
     path = f"sequences/bucket={number:05d}/part-0.parquet"
     table = pa.table({"user_id": pa.array(users), "user_hash": pa.array(hashes[users])} | columns)
-    storage.write_parquet(storage.join(uri, path), table)
+    write_sequences(uri, path, table)
     return SequenceFile(bucket=number, path=path, num_users=len(users), num_interactions=size)
 
 

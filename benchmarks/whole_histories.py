@@ -32,6 +32,7 @@ from sklearn.decomposition import TruncatedSVD
 from ray_userrep import storage
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.manifest import SequenceFile
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 from ray_userrep.distributed.connection import connect
 from ray_userrep.embedding.export import export_vectors
@@ -137,7 +138,7 @@ def one_more_day(folder: str, num_interactions: int) -> dict[str, Any]:
 
 def few(corpus: Corpus) -> Corpus:
     """The corpus with one file alone: what an export takes before it reads anything much."""
-    manifest = corpus.manifest.model_copy(update={"sequences": corpus.manifest.sequences[:1], "version": 3})
+    manifest = corpus.manifest.model_copy(update={"sequences": [corpus.manifest.sequences[0]], "version": 3})
     storage.write_json(manifest_uri(corpus.uri, 3), manifest.model_dump())
     return open_corpus(corpus.uri, 3)
 
@@ -154,12 +155,12 @@ def with_a_day(corpus: Corpus) -> Corpus:
         for name, values in new.items():
             some = some.append_column(name, pa.ListArray.from_arrays(offsets, pa.array(values)))
         path = file.path.replace("part-0", "part-1")
-        storage.write_parquet(storage.join(corpus.uri, path), some)
+        write_sequences(corpus.uri, path, some)
         counts = {"num_users": some.num_rows, "num_interactions": some.num_rows}
         files.append(SequenceFile(bucket=file.bucket, path=path, **counts))
     added = {
         "version": 2,
-        "sequences": [*manifest.sequences, *files],
+        "sequences": manifest.sequences + files,
         "num_interactions": manifest.num_interactions + sum(file.num_interactions for file in files),
     }
     storage.write_json(manifest_uri(corpus.uri, 2), manifest.model_copy(update=added).model_dump())

@@ -83,13 +83,19 @@ def _synthesize(given: Given) -> object:
 def _report(given: Given) -> object:
     from ray_userrep.workflows.report import run_report
 
-    return run_report(given.own["RUN"])
+    return run_report(given.places[0])
 
 
 def _runs(given: Given) -> object:
     from ray_userrep.workflows.runs import run_runs
 
-    return run_runs(given.own["FOLDER"])
+    return run_runs(given.places[0])
+
+
+def _compare(given: Given) -> object:
+    from ray_userrep.workflows.compare import run_compare
+
+    return run_compare(given.places)
 
 
 JOBS = (
@@ -135,7 +141,10 @@ JOBS = (
         "embed",
         """Write the vector of every user of a corpus as Parquet.
 
-        ray-userrep embed --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]""",
+        ray-userrep embed --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]
+
+        The folder opens with pandas.read_parquet: user_id, vector, interactions, newest. Vectors as of days, of what
+        lay before them: --embedding.until '["2024-01-01", "2024-02-01"]'.""",
         _embed,
         own=("encoder", "output"),
     ),
@@ -206,6 +215,19 @@ JOBS = (
         ray-userrep runs runs/""",
         _runs,
         place="FOLDER",
+        has_recipe=False,
+    ),
+    Job(
+        "compare",
+        """Which of several runs ranks the next item better: paired differences to the first one, user by user.
+
+        ray-userrep compare runs/sasrec runs/hstu
+
+        Runs that differ in nothing but the seed are one system. Folders of runs are taken apart; the order of names
+        says what is compared with what. The best simple method stands beside.""",
+        _compare,
+        place="RUN",
+        several=True,
         has_recipe=False,
     ),
 )

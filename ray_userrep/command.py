@@ -5,25 +5,28 @@ Nothing that takes long to import is imported here: every wrong option is answer
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
 from ray_userrep import recipes
-from ray_userrep.errors import UserError, refuse_secrets
-from ray_userrep.recipe.fields import ALIASES, config_of, validated, with_texts
+from ray_userrep.errors import UserError, refuse_secrets, refuse_unfit
+from ray_userrep.recipe.fields import ALIASES, config_of, from_json, validated, with_texts
 from ray_userrep.recipe.recipe import Recipe
 
 DEFAULT_RECIPE = "online_retail"
+_LARGEST_FILE = 2**20
 Config = TypeVar("Config", bound=BaseModel)
 
 
 class Given(NamedTuple):
-    """What a job was given: a recipe, options of its own by name, and the config of its own."""
+    """What a job was given: a recipe, options of its own by name, the config of its own, and what it was named."""
 
     recipe: Recipe
     own: dict[str, str]
     config: BaseModel | None
+    places: tuple[str, ...] = ()
 
     def config_as(self, model: type[Config]) -> Config:
         """The job's own config, which is of this class."""
@@ -34,8 +37,9 @@ class Given(NamedTuple):
 class Job(NamedTuple):
     """A job: what it is for, what runs it, and what it takes.
 
-    `own` are options that it cannot do without; `place` is what is named without an option. `config` is a flat config
-    of its own, whose fields are options that begin with `prefix`; a job without a recipe takes no other fields.
+    `own` are options that it cannot do without; `place` is what is named without an option, once or `several` times.
+    `config` is a flat config of its own, whose fields are options that begin with `prefix`; a job without a recipe
+    takes no other fields.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Job(NamedTuple):
     run: Callable[[Given], object]
     own: tuple[str, ...] = ()
     place: str | None = None
+    several: bool = False
     config: type[BaseModel] | None = None
     prefix: str = ""
     has_recipe: bool = True
@@ -56,24 +61,33 @@ def read(job: Job, argv: Sequence[str], others: Sequence[Job] = ()) -> Given:
             fit; the message names it and what it takes.
     """
     words = list(argv)
-    own = {}
-    if job.place is not None:
-        if not words or words[0].startswith("--"):
-            raise UserError(f"{job.name} needs {job.place}: ray-userrep {job.name} {job.place}; see --help")
-        own[job.place] = words.pop(0)
-        refuse_secrets(own[job.place], job.place)
-    options = _options(words)
-    own |= {name: options.pop(name) for name in job.own if name in options}
+    places = _places(job, words)
+    options = _options(words[len(places) :])
+    own = {name: options.pop(name) for name in job.own if name in options}
     if missing := [name for name in job.own if name not in own]:
         needed = ", ".join(f"--{name} URI" for name in job.own)
         raise UserError(f"--{missing[0]} is missing: {job.name} needs {needed}")
+    for name in job.own:
+        _refuse_no_place(own[name], f"--{name}")
     config_texts = {key: text for key, text in options.items() if job.config is not None and key.startswith(job.prefix)}
     texts = {key: text for key, text in options.items() if key not in config_texts}
     _refuse_foreign(job, texts, others)
     config = None
     if job.config is not None:
         config = config_of({key.removeprefix(job.prefix): t for key, t in config_texts.items()}, job.config, job.prefix)
-    return Given(_recipe(texts), own, config)
+    return Given(_recipe(texts), own, config, places)
+
+
+def _places(job: Job, words: list[str]) -> tuple[str, ...]:
+    """What the job is named before its options."""
+    if job.place is None:
+        return ()
+    places = tuple(takewhile(lambda word: not word.startswith("--"), words))
+    if not places:
+        raise UserError(f"{job.name} needs {job.place}: ray-userrep {job.name} {job.place}; see --help")
+    for place in places:
+        _refuse_no_place(place, job.place)
+    return places if job.several else places[:1]
 
 
 def parse(argv: Sequence[str]) -> Recipe:
@@ -94,13 +108,30 @@ def load(name: str) -> Recipe:
     if name in recipes.names():
         return recipes.recipe(name)
     if name.endswith(".json"):
-        from ray_userrep import storage  # reading files takes longer to import than all else here
-
-        raw = storage.read_json(name)
-        if not isinstance(raw, dict):
-            raise UserError(f"{name} is not a recipe: it holds a {type(raw).__name__}")
-        return validated(raw)
+        _refuse_no_place(name, "--recipe")
+        return _from_file(name)
     raise UserError(f"unknown recipe {name!r}: it is one of {', '.join(recipes.names())}, or a .json file")
+
+
+def _from_file(uri: str) -> Recipe:
+    from ray_userrep import storage  # reading files takes longer to import than all else here
+
+    if sum(entry.size for entry in storage.list_files(uri)) > _LARGEST_FILE:
+        raise UserError(f"{uri} is not a recipe: it has more than {_LARGEST_FILE:,} bytes")
+    try:
+        raw = from_json(storage.read_bytes(uri))
+    except UserError as error:
+        raise UserError(f"{uri}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{uri} is not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{uri} is not a recipe: it holds a {type(raw).__name__}")
+    return validated(raw)
+
+
+def _refuse_no_place(text: str, name: str) -> None:
+    refuse_unfit(text, name)
+    refuse_secrets(text, name)
 
 
 def _recipe(texts: dict[str, str]) -> Recipe:

@@ -44,7 +44,7 @@ def overview(doc: str, jobs: Sequence[Job]) -> str:
 def help_text(job: Job, every: bool) -> str:
     """What a job's `--help` prints; with every field, `--help-all`."""
     needed = [f"--{name} URI" for name in job.own]
-    usage = ["usage: ray-userrep", job.name, *([job.place] if job.place else []), *needed]
+    usage = ["usage: ray-userrep", job.name, *_named(job), *needed]
     optional = ["[--OPTION VALUE …]"] if job.has_recipe or job.config is not None else []
     lines = [" ".join(usage + optional), "", inspect.cleandoc(job.doc)]
     if job.config is not None:
@@ -53,6 +53,10 @@ def help_text(job: Job, every: bool) -> str:
         named = f"one of {', '.join(recipes.names())}; or a run's recipe.json"
         lines += ["", *_told("--recipe NAME|FILE", named), *(_by_part() if every else _short())]
     return "\n".join(lines)
+
+
+def _named(job: Job) -> list[str]:
+    return [] if job.place is None else [job.place + (" …" if job.several else "")]
 
 
 def _short() -> Iterator[str]:

@@ -102,6 +102,52 @@ def test_a_broken_recipe_file_is_refused(tmp_path):
         load(str(tmp_path / "b.json"))
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b'{"name": "\xff"}', "is not JSON: .*utf-8"),
+        (b"[1, 2]", "is not a recipe: it holds a list"),
+        (b"[" * 10_000 + b"]" * 10_000, "is not JSON"),
+        (b'{"seed": ' + b"9" * 5_000 + b"}", "is not JSON"),
+        (b" " * 2**20 + b"{}", "is not a recipe: it has more than 1,048,576 bytes"),
+        (b'{"name": "a", "train": {"epochs": 1, "epochs": 2}}', "'epochs' is given twice"),
+        (b'{"name": "a", "seed": 1e999}', "seed: takes a finite number"),
+    ],
+    ids=["latin-1", "list", "deep", "digits", "huge", "twice", "infinite"],
+)
+def test_what_no_recipe_file_holds_is_refused_in_one_line(data, message, tmp_path):
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(UserError, match=message) as caught:
+        load(str(tmp_path / "a.json"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("job", "words", "message"),
+    [
+        ("report", ["a\0b"], "RUN takes text that has no NUL"),
+        ("runs", ["x" * 200_000], "FOLDER takes text that has at most 4,096 characters"),
+        ("embed", ["--encoder", "a\udce9", "--output", "b"], "--encoder takes text that is valid Unicode"),
+        ("pretrain", ["--recipe", "x" * 300 + ".json"], "--recipe takes text that has at most 255 bytes between"),
+        ("pretrain", ["--seed", "9" * 5_000], "seed: takes an integer"),
+        ("pretrain", ["--logs.columns", "[" * 10_000], r"logs\.columns: takes a JSON object"),
+        (
+            "pretrain",
+            ["--logs.columns", '{"item_id": "a", "item_id": "b"}'],
+            r"logs\.columns: 'item_id' is given twice",
+        ),
+        ("synthesize", ["--output", "o", "--interactions", str(2**70)], "^interactions: takes whole numbers"),
+        ("scale", ["--scale.budgets", "[1e400]"], r"scale\.budgets\.0: takes a finite number"),
+        ("plan", ["--plan.interactions", "inf"], r"plan\.interactions: takes a finite number"),
+    ],
+    ids=str.split("nul long surrogate name digits deep twice beyond infinite-list infinite"),
+)
+def test_what_no_computer_can_use_is_refused_by_every_job(job, words, message):
+    with pytest.raises(UserError, match=message) as caught:
+        read(job_named(job), words)
+    assert len(str(caught.value)) < 1000
+
+
 def test_a_job_s_own_arguments_are_taken_and_missed_by_name():
     evaluate = job_named("evaluate")
     given = read(evaluate, ["--encoder", "a", "--seed", "3", "--output=b"])
@@ -111,7 +157,7 @@ def test_a_job_s_own_arguments_are_taken_and_missed_by_name():
 
 
 def test_a_job_that_is_given_a_place_takes_it_without_an_option():
-    assert read(job_named("report"), ["runs/a"]).own == {"RUN": "runs/a"}
+    assert read(job_named("report"), ["runs/a"]).places == ("runs/a",)
     for words in ([], ["--run", "runs/a"]):
         with pytest.raises(UserError, match="report needs RUN"):
             read(job_named("report"), words)

@@ -23,6 +23,7 @@ from ray_userrep.encoder.backbones.transformer import GELU, Attention
 from ray_userrep.encoder.layers import Dropout, Norm
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
+from ray_userrep.objectives.base import Gather
 from ray_userrep.objectives.softmax import ItemSoftmax
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.bare import BareEngine
@@ -88,12 +89,12 @@ class Observed(BareEngine):
         self._waiting: record_function | None = None
         observer.on_model(model)
 
-    def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, views: Views, counts_P: Tensor, gather: Gather) -> tuple[Tensor, Tensor]:
         if self._waiting is not None:
             self._waiting.__exit__(None, None, None)
             self._waiting = None
         self._targets = int(counts_P.sum())
-        return super().forward(views, counts_P)
+        return super().forward(views, counts_P, gather)
 
     def step(self, learning_rate: float) -> Tensor:
         with record_function(_OPTIMISER):

@@ -30,7 +30,7 @@ def merge_sequences(tables: Sequence[pa.Table]) -> pa.Table:
     if len(tables) == 1:
         return tables[0]
     rows = pa.concat_tables(tables).combine_chunks()
-    ids, rank_R = _ranked(rows["user_id"].combine_chunks())
+    ids, rank_R = ranked(rows["user_id"].combine_chunks())
     lengths_R = rows["items"].combine_chunks().value_lengths().to_numpy().astype(np.int64)
     order = pa.array(_order(rank_R, lengths_R, _values(rows, "timestamps").to_numpy()))
     lengths_U = np.bincount(rank_R, lengths_R).astype(np.int64)
@@ -54,7 +54,7 @@ def completed(table: pa.Table, side: Sequence[str]) -> pa.Table:
     return table.select([*KEYS, *side])
 
 
-def _ranked(users: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
+def ranked(users: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
     """Distinct ids in their order, and the place of each row's among them."""
     encoded = users.dictionary_encode()
     by_id = pc.sort_indices(encoded.dictionary)

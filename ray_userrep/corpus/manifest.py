@@ -4,20 +4,33 @@
     <corpus>/data/<build>/items.parquet   one row an item, in index order
                           users.parquet   attributes, where the log has them
                           sequences/bucket=00000/part-0.parquet   one row a user, sorted by user_id
+                                                 _part-0.outline           how much of each user and day is in it
                           quarantine/*.parquet                    rejected rows with their reasons
                           sources.parquet                         the log's files that are in this version
 
 An append adds files of its own for the users it has something of; a bucket is all its files merged, in the order in
 which the manifest names them. Readers take the newest manifest; older ones stay readable, and a build that died before
 publishing leaves files that no manifest names.
+
+Files are held and written as columns and found by bucket, so that a million of them, of thousands of buckets and
+hundreds of appends, open in seconds and take a hundred megabytes; as objects they would take ten times as much.
 """
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
 from ray_userrep.errors import UserError
+from ray_userrep.logs.numbers import Unread
 from ray_userrep.recipe.logs import Order
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 NO_TIMES = "the log has no times: interactions are in the order of the rows"
 
 
@@ -31,10 +44,80 @@ class SequenceFile(BaseModel):
     num_interactions: int
 
 
+class SequenceFiles:
+    """All sequence files of a version, in its order."""
+
+    def __init__(self, columns: pa.Table) -> None:
+        self._columns = columns
+
+    @classmethod
+    def of(cls, files: "SequenceFiles | dict[str, list[Any]] | Iterable[SequenceFile]") -> "SequenceFiles":
+        """Themselves, their columns as they are written, or one by one."""
+        if isinstance(files, SequenceFiles):
+            return files
+        if not isinstance(files, dict):
+            files = list(files)
+            files = {name: [getattr(file, name) for file in files] for name in SequenceFile.model_fields}
+        return cls(pa.table(files))
+
+    def __len__(self) -> int:
+        return int(self._columns.num_rows)
+
+    def __getitem__(self, place: int) -> SequenceFile:
+        return self._read(self._columns.slice(range(len(self))[place], 1))[0]
+
+    def __iter__(self) -> Iterator[SequenceFile]:
+        for first in range(0, len(self), _FILES_AT_ONCE):
+            yield from self._read(self._columns.slice(first, _FILES_AT_ONCE))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SequenceFiles) and self._columns.equals(other._columns)
+
+    def __add__(self, more: Iterable[SequenceFile]) -> "SequenceFiles":
+        added = [columns for columns in (self._columns, SequenceFiles.of(more)._columns) if columns.num_rows]
+        return SequenceFiles(pa.concat_tables(added).combine_chunks() if added else self._columns)
+
+    def of_bucket(self, number: int) -> list[SequenceFile]:
+        """The files of a bucket, in their order."""
+        order, sorted_F = self._by_bucket
+        low, high = np.searchsorted(sorted_F, [number, number + 1])
+        return self._read(self._columns.take(pa.array(order[low:high])))
+
+    def buckets(self) -> list[int]:
+        """The buckets that have files, rising."""
+        found: list[int] = np.unique(self._by_bucket[1]).tolist()
+        return found
+
+    def without(self, others: "SequenceFiles") -> "SequenceFiles":
+        """Those that are not among others."""
+        is_there = pc.is_in(self._columns["path"], value_set=others._columns["path"].combine_chunks())
+        return SequenceFiles(self._columns.filter(pc.invert(is_there)))
+
+    def written(self) -> dict[str, list[Any]]:
+        """Their columns, as a manifest has them."""
+        columns: dict[str, list[Any]] = self._columns.to_pydict()
+        return columns
+
+    @cached_property
+    def _by_bucket(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        bucket_F = self._columns["bucket"].to_numpy()
+        order = np.argsort(bucket_F, kind="stable")
+        return order, bucket_F[order]
+
+    def _read(self, rows: pa.Table) -> list[SequenceFile]:
+        return [SequenceFile(**row) for row in rows.to_pylist()]
+
+
+_FILES_AT_ONCE = 10_000
+_Files = Annotated[
+    SequenceFiles, PlainValidator(SequenceFiles.of), PlainSerializer(lambda files: SequenceFiles.of(files).written())
+]
+
+
 class Manifest(BaseModel):
     """What a corpus version holds and where it came from."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     schema_version: int = SCHEMA_VERSION
     version: int
@@ -56,6 +139,7 @@ class Manifest(BaseModel):
     k_core: dict[str, int] = {"users": 1, "items": 1}  # the least interactions of those that were kept
     removed_by_k_core: dict[str, int] = {}  # users, items, interactions, and in how many rounds of counting
     quarantined: dict[str, int]  # reason -> rows
+    unread: dict[str, Unread] = {}  # column -> values that were given and are no numbers; their rows are kept
     order: Order = "time"  # row: the times only say the order, as of a log that has none
     interactions_per_day: dict[str, int]  # ISO date -> interactions; empty where the order is that of the rows
     domains: dict[str, int] = {}  # domain -> interactions, the empty name for none; empty where the log has no domains
@@ -63,7 +147,7 @@ class Manifest(BaseModel):
     items: str
     users: str | None
     quarantine: list[str]
-    sequences: list[SequenceFile]
+    sequences: _Files
     peak_bytes: dict[str, int] = {}  # stage of the preparation -> the most memory that one of its tasks took
 
     def require_times(self, reader: str | None) -> None:

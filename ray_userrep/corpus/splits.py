@@ -57,6 +57,10 @@ class Cut(Protocol):
         """What windows are cut from, and how much of each user is trained on; rows are the bucket's."""
         ...
 
+    def train_lengths(self, corpus: Corpus, number: int) -> NDArray[np.int64]:
+        """How much of each user of a bucket is trained on, as `training` says."""
+        ...
+
 
 class Split(NamedTuple):
     """A rule made concrete for one corpus version."""
@@ -90,6 +94,10 @@ class Split(NamedTuple):
             return bucket, train_end_U
         kept = self.heads(bucket, np.arange(bucket.num_users), train_end_U)
         return kept, kept.lengths_U
+
+    def train_lengths(self, corpus: Corpus, number: int) -> NDArray[np.int64]:
+        """How much of each user of a bucket is trained on; sequences are read only where items are held out."""
+        return self.training(corpus.outline(number) if self.part_V is None else corpus.bucket(number))[1]
 
     def learned(self, bucket: Bucket, before: SplitPart) -> Bucket:
         """The interactions that may be learned from before a part's targets."""

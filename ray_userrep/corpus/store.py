@@ -7,7 +7,7 @@ Shapes: U users of a bucket, N their interactions.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.jagged import KEYS, completed, merge_sequences, ranges
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
+from ray_userrep.corpus.outline import read_outline
 from ray_userrep.errors import UserError
 
 
@@ -94,6 +95,17 @@ class Corpus:
         path = self.manifest.users
         return None if path is None else storage.read_parquet(storage.join(self.uri, path))
 
+    def user_columns(self) -> list[str]:
+        """What the log has of users beside their interactions, `user_id` with it; none where it has no such table."""
+        path = self.manifest.users
+        return [] if path is None else list(storage.read_schema(storage.join(self.uri, path)).names)
+
+    def users_of(self, hashes_U: NDArray[np.int64]) -> pa.Table:
+        """The attributes of the users with these hashes, where the log has a table of them; read in batches."""
+        assert self.manifest.users is not None, "the columns were looked at before"
+        place = storage.join(self.uri, self.manifest.users)
+        return storage.filter_parquet(place, lambda rows: pa.array(np.isin(hash_ids(rows["user_id"]), hashes_U)))
+
     def bucket(self, number: int, side: Sequence[str] = ()) -> Bucket:
         """One bucket, decoded, with the side columns that are wanted and there.
 
@@ -102,9 +114,17 @@ class Corpus:
         """
         wanted = [name for name in side if name in self.manifest.side_columns]
         sequences = self.sequences(number, wanted)
-        bucket = _empty_bucket(self.items().ids.type) if sequences is None else _decode(sequences, wanted)
+        bucket = self._without_users() if sequences is None else _decode(sequences, wanted)
         bucket.refuse_disorder(f"corpus {self.uri} version {self.manifest.version}, bucket {number}")
         return bucket
+
+    def outline(self, number: int) -> Bucket:
+        """A bucket's users without their items, each interaction at the midnight before it; no sequence is read."""
+        files = self.files(number)
+        if not files:
+            return self._without_users()
+        ids, hash_U, lengths_U, midnights_N = read_outline(self.uri, [file.path for file in files])
+        return Bucket(ids, hash_U, np.append(0, np.cumsum(lengths_U)), np.zeros(0, np.int64), midnights_N, {})
 
     def sequences(self, number: int, side: Sequence[str] = ()) -> pa.Table | None:
         """One row a user of a bucket, as stored, from all its files; None for a bucket without users."""
@@ -115,10 +135,18 @@ class Corpus:
 
     def files(self, number: int) -> list[SequenceFile]:
         """The files of a bucket, the base first."""
-        return [file for file in self.manifest.sequences if file.bucket == number]
+        return self.manifest.sequences.of_bucket(number)
 
     def buckets(self) -> range:
         return range(self.manifest.num_buckets)
+
+    @cached_property
+    def _user_type(self) -> pa.DataType:
+        return storage.read_schema(storage.join(self.uri, self.manifest.sequences[0].path)).field("user_id").type
+
+    def _without_users(self) -> Bucket:
+        none = np.zeros(0, np.int64)
+        return Bucket(pa.array([], self._user_type), none, np.zeros(1, np.int64), none, none, {})
 
 
 def open_corpus(uri: str, version: int | None = None) -> Corpus:
@@ -173,20 +201,16 @@ def _decode(table: pa.Table, side: Sequence[str]) -> Bucket:
         offsets_U1=items.offsets.to_numpy().astype(np.int64),
         items_N=items.values.to_numpy(),
         timestamps_N=timestamps.values.to_numpy(),
-        side_N={name: _side(table.column(name).combine_chunks().values) for name in side},
+        side_N={name: side_values(table.column(name).combine_chunks().values) for name in side},
     )
 
 
-def _side(values: pa.Array) -> NDArray[np.generic]:
+def side_values(values: pa.Array) -> NDArray[np.generic]:
+    """A side column as batches have it: numbers, or hashes of texts; NaN and 0 where there is none."""
     if pa.types.is_floating(values.type) or pa.types.is_integer(values.type):
         return values.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
     known = ~values.is_null().to_numpy(zero_copy_only=False)
     return np.where(known, hash_ids(values.cast(pa.string()).fill_null("")), 0)
-
-
-def _empty_bucket(user_type: pa.DataType) -> Bucket:
-    none = np.zeros(0, np.int64)
-    return Bucket(pa.array([], user_type), none, np.zeros(1, np.int64), none, none, {})
 
 
 class BucketCache:

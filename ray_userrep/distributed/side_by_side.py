@@ -6,6 +6,7 @@ its turn comes, what a fit trained lies in the run folder. Costs are measured wi
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import ray
@@ -14,6 +15,7 @@ import torch
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.prepare.devices import Device, device_of_task, gpus_asked
 from ray_userrep.prepare.stages import plain_errors
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.bare import BareEngine
@@ -49,22 +51,23 @@ def fitted(setting: Setting, asked: Sequence[tuple[Arm, FitSpec]]) -> Iterator[I
         UserError: an arm has no place in the encoder, the task has too few users, or training diverged.
     """
     train = setting.recipe.train
-    use_gpu = train.use_gpu is not False and ray.cluster_resources().get("GPU", 0) >= 1
-    remote = ray.remote(_fit).options(num_cpus=train.cpus_per_worker or 1, num_gpus=1 if use_gpu else 0)
+    num_gpus = gpus_asked(train.use_gpu)
+    remote = ray.remote(_fit).options(num_cpus=train.cpus_per_worker or 1, num_gpus=num_gpus)
     on_host = copied(setting.encoder).to("cpu")  # type: ignore[arg-type]
     shared = ray.put(setting._replace(encoder=on_host))
-    waiting = [remote.remote(shared, arm, fit) for arm, fit in asked]
+    waiting = [remote.remote(shared, arm, fit, num_gpus) for arm, fit in asked]
     with plain_errors():
         yield (ray.get(one) for one in waiting)
 
 
-def _fit(setting: Setting, arm: Arm, fit: FitSpec) -> Outcome:
+def _fit(setting: Setting, arm: Arm, fit: FitSpec, num_gpus: float) -> Outcome:
     recipe, corpus, encoder, task, _ = setting
-    encoder.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
-    return fit_task(recipe, corpus, encoder, task, arm, fit, setting.place(arm, fit), bare_engine)
+    device = device_of_task(num_gpus)
+    encoder.to(device)  # type: ignore[arg-type]
+    make_engine = partial(bare_engine, device=device)
+    return fit_task(recipe, corpus, encoder, task, arm, fit, setting.place(arm, fit), make_engine)
 
 
-def bare_engine(recipe: Recipe) -> EngineFactory:
-    """Plain torch, on a GPU where there is one."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return lambda model: BareEngine(model, recipe.train, device)
+def bare_engine(recipe: Recipe, device: Device) -> EngineFactory:
+    """Plain torch on a device."""
+    return lambda model: BareEngine(model, recipe.train, torch.device(device))

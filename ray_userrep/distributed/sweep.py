@@ -18,12 +18,14 @@ from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed.connection import here
 from ray_userrep.errors import UserError
+from ray_userrep.prepare.devices import device_of_task, gpus_asked
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.scaling.study.grid import StudyPoint
 from ray_userrep.scaling.study.point import PointResult, finished_point, run_point
 from ray_userrep.scaling.study.prediction import refuse_unregistered
 from ray_userrep.training import runs
+from ray_userrep.training.lease import Lease
 
 _POLL_SECONDS = 2.0
 _LEASE_SECONDS = 90.0  # a run whose node is gone keeps its lease for a while
@@ -112,12 +114,13 @@ def _run_all(
 ) -> dict[str, str]:
     """Submit and wait; fills in results and returns what failed, with the reason."""
     began, running, failed = time.monotonic(), dict[str, dict[str, Any]](), dict[str, str]()
+    num_gpus = _gpus_per_run(waiting[0].recipe, config)
     task = ray.remote(_run).options(
-        num_cpus=config.cpus_per_run, num_gpus=config.gpus_per_run, max_retries=_MAX_RETRIES, name="scaling point"
+        num_cpus=config.cpus_per_run, num_gpus=num_gpus, max_retries=_MAX_RETRIES, name="scaling point"
     )
     place = (corpus.uri, corpus.manifest.version)
-    threads = max(1, int(config.cpus_per_run))
-    names = {task.remote(_plain(point), place, folder, threads, queue): point.name for point in waiting}
+    given = (place, folder, max(1, int(config.cpus_per_run)), num_gpus, queue)
+    names = {task.remote(_plain(point), *given): point.name for point in waiting}
     total, left = len(results) + len(waiting), list(names)
     while left:
         done, left = ray.wait(left, timeout=_POLL_SECONDS)
@@ -128,6 +131,10 @@ def _run_all(
             _take(ref, names[ref], results, failed)
         on_progress(Progress(total, results, running, failed, time.monotonic() - began))
     return failed
+
+
+def _gpus_per_run(recipe: Recipe, config: ScaleConfig) -> float:
+    return gpus_asked(recipe.train.use_gpu) if config.gpus_per_run is None else config.gpus_per_run
 
 
 def _plain(point: StudyPoint) -> dict[str, Any]:
@@ -143,7 +150,9 @@ def _take(ref: Any, name: str, results: dict[str, PointResult], failed: dict[str
         failed[name] = f"its worker was lost ({type(error).__name__})"
 
 
-def _run(raw: dict[str, Any], place: tuple[str, int], folder: str, threads: int, queue: Queue) -> PointResult:
+def _run(
+    raw: dict[str, Any], place: tuple[str, int], folder: str, threads: int, num_gpus: float, queue: Queue
+) -> PointResult:
     """What each task runs; a task that is started again finds what an earlier attempt left."""
     point = StudyPoint(**(raw | {"recipe": Recipe.model_validate_json(raw["recipe"])}))
     torch.set_num_threads(threads)
@@ -160,14 +169,14 @@ def _run(raw: dict[str, Any], place: tuple[str, int], folder: str, threads: int,
             queue.put((point.name, {name: record[name] for name in ("step", "total_steps", "loss", "seconds_left")}))
 
     with _lease(uri):
-        return run_point(point.recipe, open_corpus(*place), uri, about, tell)
+        return run_point(point.recipe, open_corpus(*place), uri, about, tell, device_of_task(num_gpus))
 
 
 @contextmanager
 def _lease(uri: str) -> Iterator[None]:
     """The run's lease, waited for while a dead owner's runs out."""
     deadline = time.monotonic() + _LEASE_SECONDS
-    lease = runs.Lease(uri)
+    lease = Lease(uri)
     while True:
         try:
             lease.__enter__()

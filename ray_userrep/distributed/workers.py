@@ -27,6 +27,7 @@ from ray_userrep.distributed.buckets import BucketReader, SharedCorpus, bucket_r
 from ray_userrep.distributed.connection import here, refuse_unshared
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.feed.stream import buckets_held
+from ray_userrep.prepare.devices import HIDDEN
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.callbacks import Sink
@@ -60,7 +61,7 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
             resources_per_worker={"CPU": _cpus_per_worker(recipe)} | ({"GPU": 1} if use_gpu else {}),
         ),
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
-        run_config=_run_config(recipe, run_uri),
+        run_config=_run_config(recipe, run_uri, {} if use_gpu else HIDDEN),
     )
     with _printing(queue, on_record) as refused:
         failure = _failure_of(trainer)
@@ -143,7 +144,7 @@ def _printing(queue: Queue, on_record: Sink) -> Iterator[list[UserError]]:
         queue.shutdown()
 
 
-def _run_config(recipe: Recipe, run_uri: str) -> RunConfig:
+def _run_config(recipe: Recipe, run_uri: str, environment: dict[str, str]) -> RunConfig:
     filesystem, path = storage.open_fs(storage.join(run_uri, "ray"))
     return RunConfig(
         name="train",
@@ -151,7 +152,7 @@ def _run_config(recipe: Recipe, run_uri: str) -> RunConfig:
         storage_filesystem=filesystem,
         callbacks=[_EndAtRefusal()],
         failure_config=FailureConfig(max_failures=recipe.train.max_failures),
-        worker_runtime_env={"env_vars": zero.INIT_ENVIRONMENT if recipe.train.zero.init else {}},
+        worker_runtime_env={"env_vars": environment | (zero.INIT_ENVIRONMENT if recipe.train.zero.init else {})},
     )
 
 

@@ -13,10 +13,13 @@ from typing import Any
 import deepspeed
 import torch
 import torch.distributed as dist
+from deepspeed.runtime.utils import combine_grad_norm_groups
 from torch import Tensor, nn
 
+from ray_userrep.objectives.base import Gather
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.bare import adamw
+from ray_userrep.training.rows import clip
 from ray_userrep.training.shards import (
     NOTHING,
     OptimizerShard,
@@ -73,11 +76,12 @@ class ZeroEngine:
             model=model, optimizer=adamw(model, config), config=zero_config(config), dist_init_required=False
         )
         self.model: TrainModel = self._engine.module
+        _clip_with_rows(self._engine, self.model, config)
         if self.world > 1:
             self.model.gather = gather_rows
 
-    def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
-        loss, sums_P = self._engine(views, counts_P)
+    def forward(self, views: Views, counts_P: Tensor, gather: Gather) -> tuple[Tensor, Tensor]:
+        loss, sums_P = self._engine(views, counts_P, gather)
         return loss, sums_P
 
     def backward(self, loss: Tensor) -> None:
@@ -87,11 +91,8 @@ class ZeroEngine:
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate * group["factor"]
         self._engine.step()
-        norm: Tensor | float | None = self._engine.get_global_grad_norm()
-        # ZeRO-0 does not tell its gradient's norm; what it did to the weights tells as much.
-        return (
-            norm if norm is not None else torch.nn.utils.get_total_norm([p.detach() for p in self.model.parameters()])
-        )
+        norm: Tensor | float = self._engine.get_global_grad_norm()
+        return norm
 
     def sum(self, x: Tensor) -> Tensor:
         if self.world == 1:
@@ -123,6 +124,23 @@ class ZeroEngine:
 
     def _holdings(self) -> list[OptimizerShard]:
         return zero_shards(self.model, self._engine.optimizer, self._stage, self.rank, self.world)
+
+
+def _clip_with_rows(engine: Any, model: TrainModel, config: TrainConfig) -> None:
+    """Let the norm that DeepSpeed clips by hold the gradients of row tables, of which it knows nothing."""
+    optimizer = engine.optimizer
+    if config.zero.stage == 0:
+
+        def clip_all() -> None:  # here it does not tell its norm otherwise
+            engine._global_grad_norm = clip(list(model.parameters()), model.row_norms(), config.clip_norm)
+
+        engine.clip_fp32_gradients = clip_all
+    elif config.zero.stage == 3:
+        groups = optimizer._get_norm_groups
+        optimizer._get_norm_groups = lambda: [*groups(), *model.row_norms()]
+    else:
+        norm = optimizer.scaled_global_norm
+        optimizer.scaled_global_norm = lambda: combine_grad_norm_groups([norm(), *model.row_norms()])
 
 
 def _init_deepspeed() -> None:

@@ -8,26 +8,27 @@ Shapes: U users of a bucket, F width of a user vector, S numbers stored of a use
 
 import hashlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import date
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import torch
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.embedding.catalogue import on_corpus
-from ray_userrep.embedding.update import Remembered, appended_since, brought_up_to_date, remembered
-from ray_userrep.encoder.histories import user_vectors
+from ray_userrep.embedding.tables import before, items_table, lists, moment_of, only, read_users, vectors_table
+from ray_userrep.embedding.update import Remembered, appended_since, brought_up_to_date, read_remembered, remembered
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.feed.batch import TIMESTAMPS
+from ray_userrep.prepare.devices import device_of_task, gpus_asked
 from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.embedding import EmbeddingConfig
 
-_SUMMARY = "vectors.json"
+SUMMARY, _ITEMS = "_vectors.json", "_items.parquet"  # readers of a folder of Parquet pass over such names
 
 
 class _Task(NamedTuple):
@@ -38,16 +39,24 @@ class _Task(NamedTuple):
     version: int
     output_uri: str
     until: int | None
+    user_ids: pa.Array | None
     config: EmbeddingConfig
     text: TextConfig
+    num_gpus: float
 
 
 def export_vectors(
-    encoder_uri: str, corpus: Corpus, output_uri: str, config: EmbeddingConfig, text: TextConfig
+    encoder_uri: str,
+    corpus: Corpus,
+    output_uri: str,
+    config: EmbeddingConfig,
+    text: TextConfig,
+    use_gpu: bool | None = None,
 ) -> dict[str, Any]:
-    """Encode every user and write `user_id`, `vector` (float32, `[F]`), `interactions`, maybe `sums`, as Parquet.
+    """Encode users and write `user_id`, `vector`, `interactions`, `newest`, maybe `until` or `sums`, as Parquet.
 
-    Returns the summary that is written beside the files, last, as `vectors.json`.
+    Vectors are lists of F numbers. Returns the summary that is written beside the files, last, as `_vectors.json`.
+    Actors share the cluster's GPUs, if there are some and `use_gpu` is not false.
 
     Raises:
         UserError: the output folder holds something already; the encoder is of other items, or has no sums to store;
@@ -55,20 +64,22 @@ def export_vectors(
     """
     if storage.exists(output_uri) and storage.list_files(output_uri, hidden=True):
         raise UserError(f"output folder {output_uri} is not empty: name another with --output")
-    encoder = on_corpus(UserEncoder.from_pretrained(encoder_uri), corpus, text)
+    encoder = on_corpus(UserEncoder.from_pretrained(encoder_uri), corpus, text, use_gpu)
+    _refuse_early(corpus, config)
     until = _end(corpus)
     summary: dict[str, Any] = {
         "encoder": encoder_uri,
         "encoder_fingerprint": _fingerprint(encoder_uri),
         "corpus": corpus.uri,
         "corpus_version": corpus.manifest.version,
-        "users": corpus.manifest.num_users,
         "width": encoder.vector_width,
-        "until": until,
-        "sums": config.sums or config.previous is not None,
+        "until": [moment_of(day) for day in config.until] or until,
+        "sums": config.keeps_sums,
     }
     _check_sums(encoder, corpus, config, summary)
-    task = _Task(encoder_uri, corpus.uri, corpus.manifest.version, output_uri, until, config, text)
+    user_ids = None if config.users is None else read_users(config.users, corpus)
+    num_gpus, version = gpus_asked(use_gpu, config.num_actors), corpus.manifest.version
+    task = _Task(encoder_uri, corpus.uri, version, output_uri, until, user_ids, config, text, num_gpus)
     buckets = [{"bucket": number} for number in corpus.buckets()]
     try:
         done = ray.data.from_items(buckets, override_num_blocks=len(buckets)).map_batches(
@@ -77,13 +88,32 @@ def export_vectors(
             batch_size=1,
             concurrency=config.num_actors,
             num_cpus=config.cpus_per_actor,
+            num_gpus=num_gpus,
         )
-        summary["users_read_anew"] = int(done.to_pandas()["users_read_anew"].sum())
+        summary |= {name: int(count) for name, count in done.to_pandas().sum().items()}
+        if config.items:
+            storage.write_parquet(storage.join(output_uri, _ITEMS), items_table(encoder, config.dtype))
     except BaseException:
         storage.delete(output_uri)
         raise
-    storage.write_json(storage.join(output_uri, _SUMMARY), summary)
+    storage.write_json(storage.join(output_uri, SUMMARY), summary)
     return summary
+
+
+def _refuse_early(corpus: Corpus, config: EmbeddingConfig) -> None:
+    corpus.manifest.require_times("embedding.until" if config.until else None)
+    first = min(corpus.manifest.interactions_per_day, default="1970-01-01")
+    for day in config.until:
+        if day.isoformat() <= first:
+            raise UserError(f"embedding.until {day}: nothing lies before it, the log begins on {first}")
+
+
+def _appended(corpus: Corpus, config: EmbeddingConfig) -> Corpus | None:
+    """The corpus with what was appended since the version that counts as known, if one does."""
+    if config.previous is not None:
+        version = storage.read_json(storage.join(config.previous, SUMMARY))["corpus_version"]
+        return appended_since(corpus, version, "embedding.previous")
+    return None if config.since is None else appended_since(corpus, config.since, "embedding.since")
 
 
 def _check_sums(encoder: UserEncoder, corpus: Corpus, config: EmbeddingConfig, summary: dict[str, Any]) -> None:
@@ -94,7 +124,7 @@ def _check_sums(encoder: UserEncoder, corpus: Corpus, config: EmbeddingConfig, s
         )
     if config.previous is None:
         return
-    place = storage.join(config.previous, _SUMMARY)
+    place = storage.join(config.previous, SUMMARY)
     if not storage.exists(place):
         raise UserError(f"embedding.previous: no {place}: name the output folder of an earlier embed that ended")
     earlier = storage.read_json(place)
@@ -103,7 +133,7 @@ def _check_sums(encoder: UserEncoder, corpus: Corpus, config: EmbeddingConfig, s
     for name in ("corpus", "encoder_fingerprint"):
         if earlier[name] != summary[name]:
             raise UserError(f"embedding.previous: {config.previous} is of another {name.split('_')[0]}: embed anew")
-    appended_since(corpus, earlier["corpus_version"])
+    appended_since(corpus, earlier["corpus_version"], "embedding.previous")
 
 
 def _fingerprint(encoder_uri: str) -> str:
@@ -118,8 +148,7 @@ def _end(corpus: Corpus) -> int | None:
     """The newest day of the log (us): vectors are as of it. None where it has no times."""
     if corpus.manifest.order == "row":
         return None
-    newest = max(corpus.manifest.interactions_per_day)
-    return int(datetime.fromisoformat(newest).replace(tzinfo=UTC).timestamp()) * 10**6
+    return moment_of(date.fromisoformat(max(corpus.manifest.interactions_per_day)))
 
 
 def _file(folder: str, number: int) -> str:
@@ -132,47 +161,54 @@ class _Embedder:
     def __init__(self, task: _Task) -> None:
         self._task, self._config = task, task.config
         self._corpus = open_corpus(task.corpus_uri, task.version)
-        self._encoder = on_corpus(UserEncoder.from_pretrained(task.encoder_uri), self._corpus, task.text)
-        if self._config.previous is not None:
-            version = storage.read_json(storage.join(self._config.previous, _SUMMARY))["corpus_version"]
-            self._appended = appended_since(self._corpus, version)
+        encoder = on_corpus(UserEncoder.from_pretrained(task.encoder_uri), self._corpus, task.text)
+        self._encoder = encoder.to(device_of_task(task.num_gpus))  # type: ignore[arg-type]
+        self._appended = _appended(self._corpus, self._config)
 
     def __call__(self, rows: dict[str, np.ndarray]) -> Iterator[dict[str, list[int]]]:
         for number in rows["bucket"].tolist():
-            table, num_reread = self._bucket(number)
+            users = self._remembered(number) if self._config.keeps_sums else None
+            table = self._vectors(number) if users is None else self._with_sums(users)
             storage.write_parquet(_file(self._task.output_uri, number), table, dictionary=False)
-            yield {"bucket": [number], "users_read_anew": [num_reread]}
+            told = {"rows": table.num_rows, "users": pc.count_distinct(table["user_id"]).as_py()}
+            yield {name: [count] for name, count in told.items()} | {"read_anew": [users.num_reread if users else 0]}
 
-    def _bucket(self, number: int) -> tuple[pa.Table, int]:
-        """The table of a bucket's users, and of how many all was read though something was stored."""
-        if self._config.sums or self._config.previous is not None:
-            users = self._remembered(number)
-            sums = torch.from_numpy(users.sums_US).to(self._encoder.device)
-            with torch.inference_mode():
-                vectors_UF = self._encoder.scaled(sums, self._task.until).cpu().numpy()
-            columns = {"vector": _lists(vectors_UF), "interactions": users.lengths_U, "sums": _lists(users.sums_US)}
-            return pa.table({"user_id": users.user_ids} | columns), users.num_reread
+    def _vectors(self, number: int) -> pa.Table:
+        """The table of a bucket's users, of each day that is asked for."""
         bucket = self._corpus.bucket(number, self._encoder.side_columns)
-        side = {TIMESTAMPS: bucket.timestamps_N} | bucket.side_N
-        parts = bucket.items_N, bucket.lengths_U, side
-        vectors_UF = user_vectors(self._encoder, *parts, self._task.until, self._config.batch_tokens)
-        columns = {"vector": _lists(vectors_UF), "interactions": bucket.lengths_U}
-        return pa.table({"user_id": bucket.user_ids} | columns), 0
+        if self._task.user_ids is not None:
+            bucket = only(bucket, self._task.user_ids)
+        if self._appended is not None:
+            bucket = only(bucket, self._appended.bucket(number).user_ids)
+        form = self._config.batch_tokens, self._config.dtype
+        if not self._config.until:
+            return vectors_table(self._encoder, bucket, self._task.until, *form)
+        tables = [
+            vectors_table(self._encoder, before(bucket, moment_of(day)), moment_of(day), *form)
+            for day in self._config.until
+        ]
+        days = pa.array(np.repeat(np.array(self._config.until, "M8[D]"), [table.num_rows for table in tables]))
+        return pa.concat_tables(tables).add_column(1, "until", days)
+
+    def _with_sums(self, users: Remembered) -> pa.Table:
+        sums = torch.from_numpy(users.sums_US).to(self._encoder.device)
+        with torch.inference_mode():
+            vectors_UF = self._encoder.scaled(sums, self._task.until).cpu().numpy()
+        no_times = pa.nulls(len(users.newest_U), users.newest_U.type)
+        return pa.table({
+            "user_id": users.user_ids,
+            "vector": lists(vectors_UF, self._config.dtype),
+            "interactions": users.lengths_U,
+            "newest": no_times if self._task.until is None else users.newest_U,
+            "sums": lists(users.sums_US),
+        })  # fmt: skip
 
     def _remembered(self, number: int) -> Remembered:
         if self._config.previous is None:
             return remembered(self._encoder, self._corpus.bucket(number), self._config.batch_tokens)
-        table = storage.read_parquet(_file(self._config.previous, number), ["user_id", "interactions", "sums"])
-        sums = table["sums"].combine_chunks()
-        width = sums.type.list_size
-        stored = Remembered(
-            table["user_id"].combine_chunks(),
-            table["interactions"].to_numpy(),
-            sums.flatten().to_numpy().reshape(-1, width),
-        )
+        assert self._appended is not None, "a previous output is of a version"
+        stored = read_remembered(_file(self._config.previous, number))
+        if not self._appended.files(number):
+            return stored
         appended, whole = self._appended.bucket(number), lambda: self._corpus.bucket(number)
         return brought_up_to_date(self._encoder, stored, appended, whole, self._config.batch_tokens)
-
-
-def _lists(x_UF: np.ndarray) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(pa.array(x_UF.reshape(-1)), x_UF.shape[1])

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ray_userrep import storage
 from ray_userrep.corpus.store import Bucket, Corpus, open_corpus
+from ray_userrep.embedding.tables import newest
 from ray_userrep.encoder.histories import history_sums
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
@@ -23,10 +25,11 @@ from ray_userrep.feed.batch import TIMESTAMPS
 
 
 class Remembered(NamedTuple):
-    """What is stored of the users of a bucket: ids, numbers of interactions, `[U]`, and sums, `[U, S]`."""
+    """What is stored of the users of a bucket: ids, numbers of interactions, the newest, `[U]`, and sums, `[U, S]`."""
 
     user_ids: pa.Array
     lengths_U: NDArray[np.int64]
+    newest_U: pa.Array
     sums_US: NDArray[np.float32]
     num_reread: int = 0  # users of whom interactions arrived late
 
@@ -35,7 +38,16 @@ def remembered(encoder: UserEncoder, bucket: Bucket, batch_tokens: int) -> Remem
     """That of users whose histories are read."""
     columns = {TIMESTAMPS: bucket.timestamps_N}
     sums_US = history_sums(encoder, bucket.items_N, bucket.lengths_U, columns, batch_tokens)
-    return Remembered(bucket.user_ids, bucket.lengths_U, sums_US)
+    return Remembered(bucket.user_ids, bucket.lengths_U, newest(bucket), sums_US)
+
+
+def read_remembered(uri: str) -> Remembered:
+    """That of a file that was written with sums."""
+    table = storage.read_parquet(uri, ["user_id", "interactions", "newest", "sums"]).combine_chunks()
+    sums = table["sums"].combine_chunks()
+    sums_US = sums.flatten().to_numpy().reshape(-1, sums.type.list_size)
+    user_ids, newest_U = (table[name].combine_chunks() for name in ("user_id", "newest"))
+    return Remembered(user_ids, table["interactions"].to_numpy(), newest_U, sums_US)
 
 
 def brought_up_to_date(
@@ -50,32 +62,39 @@ def brought_up_to_date(
     missing = (0, int(is_new_U.sum()))
     sums_US = np.pad(stored.sums_US, (missing, (0, 0)))
     lengths_U = np.pad(stored.lengths_U, missing)
+    newest_U = np.pad(_microseconds(stored.newest_U), missing)
     is_late_U = ~encoder.follows(sums_US[rows_U], new.sums_US)
     sums_US[rows_U] = encoder.add_sums(sums_US[rows_U], new.sums_US)
     lengths_U[rows_U] += new.lengths_U
+    newest_U[rows_U] = np.maximum(newest_U[rows_U], _microseconds(new.newest_U))
     if is_late_U.any():
         late = _some(whole(), new.user_ids.filter(pa.array(is_late_U)))
         place = pc.index_in(late.user_ids, value_set=user_ids).to_numpy(zero_copy_only=False)
         sums_US[place] = remembered(encoder, late, batch_tokens).sums_US
-    return Remembered(user_ids, lengths_U, sums_US, int(is_late_U.sum()))
+    return Remembered(user_ids, lengths_U, pa.array(newest_U, stored.newest_U.type), sums_US, int(is_late_U.sum()))
 
 
-def appended_since(corpus: Corpus, version: int) -> Corpus:
+def appended_since(corpus: Corpus, version: int, asked: str) -> Corpus:
     """The corpus with only what appends have added to an older version; items and users are the newest.
+
+    Errors name the field that `asked` for it.
 
     Raises:
         UserError: what was there then is not all there now: files were compacted, or old interactions dropped.
     """
     older, now = open_corpus(corpus.uri, version).manifest, corpus.manifest
-    gone = [file for file in older.sequences if file not in now.sequences]
-    if gone or now.num_capped:
-        reason = "was compacted or prepared anew" if gone else "keeps only the newest interactions of each user"
+    gone = older.sequences.without(now.sequences)
+    if len(gone) or now.num_capped:
+        reason = "was compacted or prepared anew" if len(gone) else "keeps only the newest interactions of each user"
         raise UserError(
-            f"embedding.previous is of version {version} of {corpus.uri}, which {reason} since: embed version "
-            f"{now.version} without embedding.previous"
+            f"{asked} is of version {version} of {corpus.uri}, which {reason} since: embed version "
+            f"{now.version} without {asked}"
         )
-    added = [file for file in now.sequences if file not in older.sequences]
-    return Corpus(corpus.uri, now.model_copy(update={"sequences": added}))
+    return Corpus(corpus.uri, now.model_copy(update={"sequences": now.sequences.without(older.sequences)}))
+
+
+def _microseconds(times_U: pa.Array) -> NDArray[np.int64]:
+    return np.array(times_U.cast(pa.int64()).fill_null(0))
 
 
 def _some(bucket: Bucket, user_ids: pa.Array) -> Bucket:

@@ -4,8 +4,10 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
+from ray_userrep.encoder.reading import PRICE, reads
 from ray_userrep.recipe.encoder import WHOLE_HISTORY, EncoderConfig
 
+CARD = "README.md"
 _TEMPLATE = """---
 library_name: ray_userrep
 tags: [user-representation, sequential-recommendation]
@@ -24,33 +26,45 @@ It knows {num_items:,} items, listed in `items/`.
 {call}
 ```
 
-Items the encoder does not know are left out. What it was trained on, how, and how well it does beside simple
-baselines is in `recipe.json`, `result.json` and `report.html` of the run that made it.
+Items the encoder does not know are left out.
+
+## Trained on
+
+{learned}
+
+The licence of the weights is not stated here: it depends on that of the log. State it before you share this folder.
 """
+_UNMEASURED = "See `recipe.json`, `result.json` and `report.html` of the run that made it."
 
-_CALL = """from ray_userrep.encoder.user_encoder import UserEncoder
-
-encoder = UserEncoder.from_pretrained("path/to/this/folder")
-vectors = encoder.encode([["first item id", "newest item id"]])"""
-
-_CALL_WITH_TIMES = """from datetime import datetime
-
-from ray_userrep.encoder.user_encoder import UserEncoder
+_LOAD = """from ray_userrep.encoder.user_encoder import UserEncoder
 
 encoder = UserEncoder.from_pretrained("path/to/this/folder")
-histories = [["first item id", "newest item id"]]
-times = [[datetime(2024, 1, 31), datetime(2024, 2, 29, 18, 30)]]
-vectors = encoder.encode(histories, times, until=datetime(2024, 3, 1))"""
+histories = [["first item id", "newest item id"]]"""
+_MOMENT = "from datetime import datetime"
+_TIMES = "times = [[datetime(2024, 1, 31), datetime(2024, 2, 29, 18, 30)]]"
 
 
-def model_card(config: PreTrainedConfig, parameters: dict[str, int]) -> str:
-    """Markdown for people who find the folder without the run."""
+def model_card(config: PreTrainedConfig, parameters: dict[str, int], learned: str = _UNMEASURED) -> str:
+    """Markdown for people who find the folder without the run; `learned` says from what, and how well."""
     encoder = EncoderConfig.model_validate(config.encoder)
     whole = (config.readout or encoder.readout) in WHOLE_HISTORY
     fields: dict[str, Any] = {
         "width": encoder.vector_width,
         "reads": "the whole history" if whole else f"the newest {config.max_len} interactions",
         "num_items": config.num_items,
-        "call": _CALL_WITH_TIMES if encoder.tempo else _CALL,
+        "call": _call(encoder),
+        "learned": learned,
     }
     return _TEMPLATE.format(**fields, **parameters)
+
+
+def _call(encoder: EncoderConfig) -> str:
+    """A call of `encode` with all that this encoder reads."""
+    timed, columns = reads(encoder)
+    shown = {name: "[[1.5, 2.5]]" if name == PRICE else '[["a", "b"]]' for name in columns}
+    values = ", ".join(f'"{name}": {lists}' for name, lists in shown.items())
+    given = ["histories", *(["times"] if timed else [])]
+    given += ["until=datetime(2024, 3, 1)"] if encoder.tempo else []
+    given += [f"fields={{{values}}}"] if columns else []
+    lines = [_LOAD, *([_TIMES] if timed else []), f"vectors = encoder.encode({', '.join(given)})"]
+    return "\n".join([_MOMENT, "", *lines] if timed else lines)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
-from ray_userrep.recipe.encoder import EncoderConfig, FieldName
+from ray_userrep.recipe.encoder import FieldName
 
 _SECOND, _HOUR, _WEEK_HOURS = 10**6, 3600 * 10**6, 168
 _DAY = 24 * _HOUR
@@ -84,11 +84,6 @@ FIELDS: dict[FieldName, Field] = {
     **{name: Field(_CATEGORY_SIZE, name, _hashed(name, _CATEGORY_SIZE)) for name in CATEGORY_LEVELS},
     "price": Field(PRICE_SIZE, "price", lambda batch: price_codes(batch.side["price"])),
 }
-
-
-def side_columns(config: EncoderConfig) -> tuple[str, ...]:
-    """The stored columns beside items and times that an encoder reads."""
-    return tuple(FIELDS[name].column for name in config.context if FIELDS[name].column != TIMESTAMPS)
 
 
 class Context(nn.Module):

@@ -56,6 +56,8 @@ def microseconds_of(times_N: pa.Array) -> NDArray[np.int64]:
     """
     if times_N.null_count:
         raise UserError("timestamps: one of the times is missing")
+    if pa.types.is_integer(times_N.type) or pa.types.is_floating(times_N.type):
+        raise UserError("timestamps: numbers may count anything: make times of them (pandas.to_datetime)")
     try:
         # Times finer than the log's are cut off, not refused.
         moments_N = times_N.cast(pa.timestamp("us"), safe=not pa.types.is_timestamp(times_N.type))

@@ -8,7 +8,7 @@ Shapes: U users, N interactions of all of them, W windows, F numbers of a user v
 remembered of a user.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -29,6 +29,7 @@ class Reader(Protocol):
     """What is asked of a user encoder here."""
 
     readout: ReadoutKind
+    width: int
     max_len: int
 
     @property
@@ -41,6 +42,8 @@ class Reader(Protocol):
     def device(self) -> torch.device: ...
 
     def __call__(self, batch: Batch, until: int | None = None, /) -> Tensor: ...
+
+    def ranking(self, batch: Batch) -> Tensor: ...
 
     def sums(self, batch: Batch) -> Tensor: ...
 
@@ -64,9 +67,21 @@ def user_vectors(
     # Not inference mode: parameters gathered under it (ZeRO-3) could not be trained on afterwards.
     with without_noise(), torch.no_grad():
         if encoder.readout not in WHOLE_HISTORY:
-            return _newest(encoder, items_N, lengths_U, columns_N, batch_tokens)
+            return _newest(encoder, encoder, encoder.vector_width, items_N, lengths_U, columns_N, batch_tokens)
         sums_US = history_sums(encoder, items_N, lengths_U, columns_N, batch_tokens)
         return encoder.scaled(torch.from_numpy(sums_US).to(encoder.device), until).cpu().numpy()
+
+
+def ranking_vectors(
+    encoder: Reader,
+    items_N: NDArray[np.int64],
+    lengths_U: NDArray[np.int64],
+    columns_N: Mapping[str, NDArray[np.generic]],
+    batch_tokens: int = _BATCH_TOKENS,
+) -> NDArray[np.float32]:
+    """What scores the items as each history's next, `[U, D]`; given what `user_vectors` is given."""
+    with without_noise(), torch.no_grad():
+        return _newest(encoder, encoder.ranking, encoder.width, items_N, lengths_U, columns_N, batch_tokens)
 
 
 def history_sums(
@@ -111,17 +126,20 @@ def by_length(lengths_W: NDArray[np.int64], tokens: int) -> list[NDArray[np.int6
 
 def _newest(
     encoder: Reader,
+    read: Callable[[Batch], Tensor],
+    width: int,
     items_N: NDArray[np.int64],
     lengths_U: NDArray[np.int64],
     columns_N: Mapping[str, NDArray[np.generic]],
     batch_tokens: int,
 ) -> NDArray[np.float32]:
+    """What is read of each history's newest window, `[U, width]`."""
     kept_U = np.minimum(lengths_U, encoder.max_len)
     start_U = np.cumsum(lengths_U) - kept_U
-    vectors_UF = np.zeros((len(lengths_U), encoder.vector_width), np.float32)
+    vectors_UF = np.zeros((len(lengths_U), width), np.float32)
     for rows in by_length(kept_U, batch_tokens):
         batch = _batch(items_N, columns_N, start_U[rows], kept_U[rows], rows)
-        vectors_UF[rows] = encoder(batch.to(encoder.device)).float().cpu().numpy()
+        vectors_UF[rows] = read(batch.to(encoder.device)).float().cpu().numpy()
     return vectors_UF
 
 

@@ -6,49 +6,46 @@ Being a `PreTrainedModel` gives saving, loading and hubs for free. The item tabl
 Shapes: T tokens, B users, V items, D width, F numbers of a user vector, E of a bag, S of what is remembered of a user.
 """
 
-import json
-import os
 import tempfile
-from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from ray_userrep import storage
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
-from ray_userrep.encoder.card import model_card
-from ray_userrep.encoder.fields import Context, side_columns
-from ray_userrep.encoder.given import microseconds, microseconds_of, read_lists
-from ray_userrep.encoder.histories import history_sums, user_vectors
+from ray_userrep.encoder.card import CARD, model_card
+from ray_userrep.encoder.fields import Context
+from ray_userrep.encoder.folder import MODEL_TYPE, check_folder, from_hub, move_into, own_folder
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.layers import Dropout
+from ray_userrep.encoder.reading import reads
 from ray_userrep.encoder.readout import APPENDED, append_token, readout, window_sums
-from ray_userrep.encoder.tempo import Tempo, follows, joined_states, tempo_states
+from ray_userrep.encoder.serving import Serving
+from ray_userrep.encoder.tempo import Tempo, tempo_states
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
 
-_CONFIG, _ITEMS, _CARD = "config.json", "items", "README.md"
+_ITEMS = "items"
+_OF_AUTO_MODEL = {"config", "trust_remote_code", "adapter_kwargs"}
 transformers_logging.disable_progress_bar()  # a bar for one small file is noise in a job's output
 
 
 class UserEncoderConfig(PreTrainedConfig):
     """The encoder's config tree, its catalogue's sizes and the longest window, as transformers stores them."""
 
-    model_type = "user_encoder"
+    model_type = MODEL_TYPE
 
     encoder: dict[str, Any] | None = None
     num_items: int = 0
@@ -58,7 +55,7 @@ class UserEncoderConfig(PreTrainedConfig):
     readout: ReadoutKind | None = None  # where users are read out, if not where the encoder was built to be
 
 
-class UserEncoder(PreTrainedModel):
+class UserEncoder(Serving):
     """From a user's interactions to a vector."""
 
     config_class = UserEncoderConfig
@@ -75,7 +72,7 @@ class UserEncoder(PreTrainedModel):
         items = build_items(parts.items, config.num_items, parts.width, config.text_width, table)
         self.items = UnitItems(items) if parts.unit_items else items
         self.special = SpecialTokens(parts.width) if appended or config.hides_items else None
-        self.side_columns = side_columns(parts)
+        self._reads = reads(parts)
         self.context = Context(parts.context, parts.width) if parts.context else None
         self.dropout = Dropout(parts.dropout)
         self.backbone = build_backbone(parts.backbone, parts.width, config.max_len + appended)
@@ -184,109 +181,10 @@ class UserEncoder(PreTrainedModel):
             raise UserError(f"this encoder was not built to be read out at {kind}: take last or mean")
         self.readout = self.config.readout = kind
 
-    def encode(
-        self,
-        histories: Iterable[Any],
-        timestamps: Iterable[Any] | None = None,
-        until: datetime | None = None,
-        *,
-        unknown: Literal["skip", "error"] = "skip",
-        batch_tokens: int = 16384,
-    ) -> NDArray[np.float32]:
-        """User vectors of raw item ids, newest last, `[B, F]`; readouts of a window see its newest known `max_len`.
-
-        Histories are one list a user: of Python, a column of pandas, polars or Arrow, or a table of two axes.
-        Unknown items are left out, or refused with `unknown="error"`; an empty history gives zeros. An encoder with
-        encoder.tempo also wants the time of each interaction, and the moment up to which days are counted. There is no
-        dropout, whatever mode the encoder is in. Threads may ask at once.
-
-        Raises:
-            UserError: what is given is not one list a user; an unknown item, where those are refused; ids of another
-                type than the item table's; an encoder without its item table; times or the moment are missing, or not
-                of one shape with the items.
-        """
-        moment = self._moment(until)
-        if batch_tokens < 1:
-            raise UserError(f"batch_tokens: takes a number of tokens from 1 on (given {batch_tokens!r})")
-        parts = self._known_parts(histories, timestamps, unknown)
-        return user_vectors(self, *parts, moment, batch_tokens)
-
-    def encode_sums(self, histories: Iterable[Any], timestamps: Iterable[Any] | None = None) -> NDArray[np.float32]:
-        """What is to be remembered of parts of histories, `[B, S]`; `scale_sums` makes vectors of it.
-
-        What is stored is brought up to date by `add_sums` with what its user did since; unknown items are left out.
-
-        Raises:
-            UserError: users are not read out at a bag, where old and new interactions never meet; or as `encode`.
-        """
-        if self.readout != "bag":
-            raise UserError(f"only vectors of encoder.readout bag add up: make those of {self.readout} anew")
-        return history_sums(self, *self._known_parts(histories, timestamps, "skip"))
-
-    def add_sums(self, old_BS: NDArray[np.float32], new_BS: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What is to be remembered of histories, of which the newer part follows the older one, `[B, S]`."""
-        assert self.bag is not None, "what encode_sums gave"
-        (old_BE1, old_BT), (new_BE1, new_BT) = (np.split(x_BS, [self.bag.width + 1], 1) for x_BS in (old_BS, new_BS))
-        if self.tempo is None:
-            return old_BE1 + new_BE1
-        states_BT = joined_states(torch.from_numpy(old_BT), torch.from_numpy(new_BT)).numpy()
-        return np.concatenate([old_BE1 + new_BE1, states_BT], 1)
-
-    def follows(self, old_BS: NDArray[np.float32], new_BS: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Whether the newer part of each history may be added to the older one, `[B]`: not if it reaches back."""
-        assert self.bag is not None, "what encode_sums gave"
-        if self.tempo is None:
-            return np.ones(len(new_BS), np.bool_)
-        old_BT, new_BT = (torch.from_numpy(x_BS[:, self.bag.width + 1 :]) for x_BS in (old_BS, new_BS))
-        return follows(old_BT, new_BT).numpy()
-
-    def scale_sums(self, sums_BS: NDArray[np.float32], until: datetime | None = None) -> NDArray[np.float32]:
-        """The user vectors of what is remembered, as of a moment, where the encoder has a tempo, `[B, F]`.
-
-        Raises:
-            UserError: the moment is missing.
-        """
-        moment = self._moment(until)
-        with torch.inference_mode():
-            sums = torch.from_numpy(sums_BS).to(self.device)
-            return self.scaled(sums, moment).cpu().numpy()
-
-    def _moment(self, until: datetime | None) -> int | None:
-        """The moment (us) up to which days are counted; None where none are."""
-        if self.tempo is not None and until is None:
-            raise UserError("this encoder counts days up to a moment (encoder.tempo): name it, as until=…")
-        return microseconds(until)
-
-    def _known_parts(
-        self, histories: Iterable[Any], timestamps: Iterable[Any] | None, unknown: Literal["skip", "error"]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[np.int64]]]:
-        """Indices of the known items end to end, `[N]`, how many each history has, `[B]`, and their times, if any."""
-        if self.item_table is None:
-            raise UserError("this encoder has no item table: load it from the folder of a run, or set item_table")
-        if unknown not in ("skip", "error"):
-            raise UserError(f"unknown: takes 'skip' or 'error' (given {unknown!r})")
-        ids_N, lengths_B = read_lists(histories, self.item_table.ids.type, "item ids")
-        indices_N = self.item_table.index_of(ids_N)
-        if unknown == "error" and (indices_N < 0).any():
-            first = ids_N[int(np.argmax(indices_N < 0))].as_py()
-            raise UserError(f"item {first!r} is not among the encoder's {len(self.item_table)} items")
-        users_N = np.repeat(np.arange(len(lengths_B)), lengths_B)
-        known_N, times_N = indices_N >= 0, self._times(lengths_B, timestamps)
-        columns = {} if times_N is None else {TIMESTAMPS: times_N[known_N]}
-        return indices_N[known_N], np.bincount(users_N[known_N], minlength=len(lengths_B)), columns
-
-    def _times(self, lengths_B: NDArray[np.int64], timestamps: Iterable[Any] | None) -> NDArray[np.int64] | None:
-        """The time of each interaction (us), `[N]`."""
-        if timestamps is None:
-            if self.tempo is not None:
-                raise UserError(
-                    "this encoder counts when users came (encoder.tempo): give it the times beside the items"
-                )
-            return None
-        times = read_lists(timestamps, pa.timestamp("us"), "times")
-        if not np.array_equal(times.lengths_B, lengths_B):
-            raise UserError("timestamps: each history wants as many times as it has items")
-        return microseconds_of(times.values_N)
+    @property
+    def side_columns(self) -> tuple[str, ...]:
+        """The stored columns beside items and times that the encoder reads."""
+        return self._reads.columns
 
     def known(self, table: ItemTable) -> NDArray[np.int64]:
         """Where this encoder's catalogue has each item of another, -1 where nowhere, `[V]`.
@@ -341,31 +239,44 @@ class UserEncoder(PreTrainedModel):
             super().save_pretrained(scratch, **kwargs)
             if self.item_table is not None:
                 self.item_table.save(Path(scratch) / _ITEMS)
-            (Path(scratch) / _CARD).write_text(model_card(self.config, self.parameters_by_kind()))
-            _move_into(Path(scratch), folder)
+            (Path(scratch) / CARD).write_text(model_card(self.config, self.parameters_by_kind()))
+            move_into(Path(scratch), folder)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **options: object) -> "UserEncoder":  # type: ignore[override]
-        """Load an encoder and its item table from its folder, or that of its run, at any URI.
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        folder: str | Path,
+        *,
+        dtype: torch.dtype | None = None,
+        device_map: str | torch.device | None = None,
+        revision: str | None = None,
+        **options: object,
+    ) -> "UserEncoder":
+        """Load an encoder and its item table: from its folder or its run's, at any URI, or from the hub by `org/name`.
+
+        It goes to one device. Other options of transformers are refused, but for those that AutoModel always gives.
 
         Raises:
-            UserError: the folder does not hold a whole encoder; or options of transformers, of which it takes none.
+            UserError: the folder does not hold a whole encoder; or other options are given.
         """
-        if options:
+        if options.keys() - _OF_AUTO_MODEL:
             raise UserError(
-                f"UserEncoder.from_pretrained takes a folder alone, no {', '.join(options)}: for another device or "
-                "precision use encoder.to(device=…, dtype=…) afterwards"
+                f"UserEncoder.from_pretrained takes folder, dtype, device_map and revision, not {', '.join(options)}"
             )
-        named = _own_folder(str(folder))
+        named = own_folder(from_hub(str(folder), revision))
         if storage.is_local(named):
-            return cls._from_folder(Path(storage.absolute(named)), named)
-        with tempfile.TemporaryDirectory() as scratch:
-            storage.download_dir(named, scratch)
-            return cls._from_folder(Path(scratch), named)
+            encoder = cls._from_folder(Path(storage.absolute(named)), named)
+        else:
+            with tempfile.TemporaryDirectory() as scratch:
+                storage.download_dir(named, scratch)
+                encoder = cls._from_folder(Path(scratch), named)
+        accelerator = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+        encoder.to(device=accelerator if device_map == "auto" else device_map, dtype=dtype)  # type: ignore[call-arg]
+        return encoder
 
     @classmethod
     def _from_folder(cls, path: Path, named: str) -> "UserEncoder":
-        _check_folder(path, named)
+        check_folder(path, named)
         table = ItemTable.load(path / _ITEMS)
         try:
             loaded: Any = super().from_pretrained(str(path), output_loading_info=True, ignore_mismatched_sizes=True)
@@ -399,36 +310,6 @@ def _count(module: torch.nn.Module) -> int:
     return sum(getattr(weight, "ds_numel", weight.numel()) for weight in [*module.parameters(), *tables])
 
 
-def _own_folder(named: str) -> str:
-    """The folder of an encoder, given it or that of its run."""
-    inner = storage.join(named, "encoder")
-    is_run = not storage.exists(storage.join(named, _CONFIG)) and storage.exists(storage.join(inner, _CONFIG))
-    return inner if is_run else named
-
-
-def _move_into(scratch: Path, folder: Path) -> None:
-    """Replace an encoder's files by those of a scratch folder inside it, and drop parts of larger weights."""
-    names = [path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file()]
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(scratch / name, folder / name)
-    for path in folder.glob("model*.safetensors*"):
-        if Path(path.name) not in names:
-            path.unlink()
-
-
-def _check_folder(path: Path, named: str) -> None:
-    for name in ("config.json", "model.safetensors"):
-        if not any(path.glob(f"{name}*")):  # a table beyond 50 GB is saved in parts, with an index
-            raise UserError(f"no encoder at {named}: {name} is missing")
-    try:
-        kind = json.loads((path / "config.json").read_text()).get("model_type")
-    except ValueError as error:
-        raise UserError(f"the encoder at {named} cannot be read: config.json is not JSON ({error})") from error
-    if kind != UserEncoderConfig.model_type:
-        raise UserError(f"the model at {named} is a {kind!r}, not a {UserEncoderConfig.model_type!r}")
-
-
 def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int, hides_items: bool = False) -> UserEncoder:
     """A fresh encoder over an item table; `hides_items` where it will be shown windows with hidden items.
 
@@ -446,3 +327,7 @@ def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int, hides_i
     encoder = UserEncoder(stored, table)
     encoder.item_table = table
     return encoder
+
+
+AutoConfig.register(MODEL_TYPE, UserEncoderConfig)
+AutoModel.register(UserEncoderConfig, UserEncoder)

@@ -3,7 +3,8 @@
 They count and look up: popularity (all time, recent), item-to-item transitions (Markov), windowed co-occurrence, and
 repeating what the user had last. Item-to-item tables are sparse; scores are dense for a few users at a time only. A
 tuned baseline is refitted with the validation interactions before the test, since the encoder's user vector sees them
-too. Settings are few and written down in `FAMILIES`.
+too. Settings are few and written down in `FAMILIES`. What is counted are the users of a sample in one process's memory:
+with more than `fitted_users` of them, rare pairs of items are known less well than they could be.
 
 Shapes: U users, B users of a chunk, V items, N interactions.
 """
@@ -160,7 +161,9 @@ class Tuned(NamedTuple):
 def tuned_baselines(corpus: Corpus, split: Split, config: EvaluationConfig) -> dict[str, Tuned]:
     """Every baseline family with its best setting."""
     num_items = corpus.manifest.num_items
-    train, train_for_test = read_train(corpus, split, "valid"), read_train(corpus, split, "test")
+    train, train_for_test = (
+        read_train(corpus, split, part, max_users=config.fitted_users) for part in ("valid", "test")
+    )
     valid = read_histories(corpus, split, "valid", _TUNING_USERS)
     test = read_histories(corpus, split, "test", config.max_users)
     tuned = {}

@@ -1,14 +1,15 @@
 """What is evaluated on, read out of a corpus: jagged sequences, and histories with the item that came next.
 
-All users measured are held in memory as flat arrays; `max_users` bounds them, chosen by hash, so that every run and
-every worker measures the same ones.
+Users are held in memory as flat arrays; `max_users` bounds them, chosen by hash, so that every run and every worker
+takes the same ones. Buckets are read one after the other, and of each only the users who may still be chosen are kept:
+memory is that of the sample and a bucket, whatever the log. The price is that all of the log is read for a sample.
 
 Shapes: U users, N interactions of all of them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Self
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from ray_userrep.errors import UserError
 class Sequences:
     """Users' interactions end to end: item indices, times (us) and side columns, oldest first.
 
-    `users_U` are stable hashes.
+    `users_U` are stable hashes; `chosen_from` says of how many users these are a sample, None where they are all.
     """
 
     items_N: NDArray[np.int64]
@@ -31,6 +32,7 @@ class Sequences:
     offsets_U1: NDArray[np.int64]
     users_U: NDArray[np.int64]
     side_N: dict[str, NDArray[np.generic]] = field(default_factory=dict, kw_only=True)
+    chosen_from: int | None = field(default=None, kw_only=True)
 
     @property
     def num_users(self) -> int:
@@ -44,7 +46,7 @@ class Sequences:
         """The given users, in that order."""
         lengths = self.lengths_U[rows]
         kept = ranges(self.offsets_U1[rows], lengths)
-        per_user = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name[-2:] == "_U"}
+        per_user: dict[str, Any] = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name[-2:] == "_U"}
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         side = {name: column[kept] for name, column in self.side_N.items()}
         return type(self)(
@@ -62,11 +64,27 @@ class Sequences:
     def concat(cls, parts: Sequence[Self]) -> Self:
         """Users of several parts, end to end."""
         lengths = np.concatenate([part.lengths_U for part in parts])
-        names = [f.name for f in fields(cls) if f.name not in ("offsets_U1", "side_N")]
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        names = [f.name for f in fields(cls) if f.name not in ("offsets_U1", "side_N", "chosen_from")]
+        columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         filled = [part for part in parts if part.num_users] or parts[:1]
         side = {name: np.concatenate([part.side_N[name] for part in filled]) for name in filled[0].side_N}
         return cls(offsets_U1=np.concatenate([[0], np.cumsum(lengths)]), side_N=side, **columns)
+
+    @classmethod
+    def sample(cls, parts: Iterable[Self], max_users: int | None) -> Self:
+        """The users of the smallest hashes of all parts; a user is in one part, twice as many are held at most."""
+        held: list[Self] = []
+        num_held = num_users = 0
+        highest = np.uint64(2**64 - 1)
+        for part in parts:
+            num_users += len(np.unique(part.users_U))
+            held.append(part.take(np.flatnonzero(part.users_U.view(np.uint64) <= highest)))
+            num_held += len(np.unique(held[-1].users_U))
+            if max_users is not None and num_held > 2 * max_users:
+                held, num_held = [cls.concat(held).at_most(max_users)], max_users
+                highest = held[0].users_U.view(np.uint64).max()
+        found = cls.concat(held).at_most(max_users)
+        return found if max_users is None or num_users <= max_users else replace(found, chosen_from=num_users)
 
 
 @dataclass(frozen=True)
@@ -80,8 +98,7 @@ def read_histories(
     corpus: Corpus, split: Split, part: SplitPart, max_users: int | None, side: Sequence[str] = ()
 ) -> Histories:
     """The targets of this part of the split, each with everything known before it; a user may have several."""
-    buckets = (corpus.bucket(number, side) for number in corpus.buckets())
-    return Histories.concat([_histories(bucket, split, part) for bucket in buckets]).at_most(max_users)
+    return Histories.sample((_histories(bucket, split, part) for bucket in _buckets(corpus, side)), max_users)
 
 
 _PURPOSES: dict[SplitPart, str] = {"valid": "validate on", "test": "test on"}
@@ -100,16 +117,35 @@ def refuse_unmeasured(corpus: Corpus, split: Split, rule: str, parts: Sequence[S
             )
 
 
-def read_train(corpus: Corpus, split: Split, before: SplitPart, side: Sequence[str] = ()) -> Sequences:
-    """All users' interactions that may be learned from before a part's targets: what a baseline counts."""
-    buckets = (corpus.bucket(number, side) for number in corpus.buckets())
-    return Sequences.concat([sequences_of(split.learned(bucket, before)) for bucket in buckets])
+def read_train(
+    corpus: Corpus,
+    split: Split,
+    before: SplitPart,
+    side: Sequence[str] = (),
+    max_users: int | None = None,
+    least: int = 0,
+) -> Sequences:
+    """Users' interactions that may be learned from before a part's targets: what a baseline counts.
+
+    Users with fewer than the `least` of them are left out.
+    """
+    learned = (sequences_of(split.learned(bucket, before)) for bucket in _buckets(corpus, side))
+    return Sequences.sample((users.take(np.flatnonzero(users.lengths_U >= least)) for users in learned), max_users)
 
 
-def read_known(corpus: Corpus, split: Split, side: Sequence[str] = ()) -> Sequences:
-    """All users' interactions that are known when the test begins, also of users who are never learned from."""
-    buckets = (corpus.bucket(number, side) for number in corpus.buckets())
-    return Sequences.concat([sequences_of(split.known(bucket)) for bucket in buckets])
+def read_known(
+    corpus: Corpus, split: Split, side: Sequence[str] = (), max_users: int | None = None, least: int = 0
+) -> Sequences:
+    """Users' interactions that are known when the test begins, also of users who are never learned from.
+
+    Users with fewer than the `least` of them are left out.
+    """
+    known = (sequences_of(split.known(bucket)) for bucket in _buckets(corpus, side))
+    return Sequences.sample((users.take(np.flatnonzero(users.lengths_U >= least)) for users in known), max_users)
+
+
+def _buckets(corpus: Corpus, side: Sequence[str]) -> Iterable[Bucket]:
+    return (corpus.bucket(number, side) for number in corpus.buckets())
 
 
 def _histories(bucket: Bucket, split: Split, part: SplitPart) -> Histories:

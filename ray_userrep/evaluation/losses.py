@@ -23,10 +23,11 @@ from torch.nn import functional as F
 
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.corpus.splits import NONE, Split
-from ray_userrep.corpus.store import Corpus
+from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.histories import Sequences
+from ray_userrep.evaluation.histories import Sequences, sequences_of
+from ray_userrep.evaluation.metrics import chunks
 from ray_userrep.evaluation.ranking import as_batch, newest
 from ray_userrep.feed.batch import START
 from ray_userrep.feed.windows import tiles
@@ -45,14 +46,18 @@ class Likelihood(NamedTuple):
 
     def summary(self) -> dict[str, float]:
         """The mean loss of a prediction with its bootstrap interval over users, or batches."""
-        rng = np.random.default_rng(0)
-        rows = rng.integers(0, len(self.loss_U), (_NUM_RESAMPLES, len(self.loss_U)))
-        drawn = self.loss_U[rows].sum(1) / self.count_U[rows].sum(1)
+        rng, num_users = np.random.default_rng(0), len(self.loss_U)
+        drawn = np.zeros(_NUM_RESAMPLES)
+        for part in chunks(num_users, _NUM_RESAMPLES):
+            rows = rng.integers(0, num_users, (part.stop - part.start, num_users))
+            drawn[part] = self.loss_U[rows].sum(1) / self.count_U[rows].sum(1)
         low, high = np.quantile(drawn, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
         return {"mean": float(self.loss_U.sum() / self.count_U.sum()), "low": float(low), "high": float(high)}
 
 
-def read_unseen(corpus: Corpus, split: Split, side_columns: Sequence[str] = ()) -> Sequences:
+def read_unseen(
+    corpus: Corpus, split: Split, side_columns: Sequence[str] = (), max_users: int | None = None
+) -> Sequences:
     """The whole sequences of the users that a cold-user split keeps for validation.
 
     Raises:
@@ -62,16 +67,15 @@ def read_unseen(corpus: Corpus, split: Split, side_columns: Sequence[str] = ()) 
         raise UserError(
             f"split.rule {split.config.rule}: this loss needs users who are never trained on: --split.rule cold_user"
         )
-    parts = []
-    for number in corpus.buckets():
-        bucket = corpus.bucket(number, side_columns)
-        rows = np.flatnonzero(split.positions(bucket).valid_U != NONE)
-        held = bucket.heads(rows, bucket.lengths_U[rows])
-        parts.append(Sequences(held.items_N, held.timestamps_N, held.offsets_U1, held.user_hash_U, side_N=held.side_N))
-    users = Sequences.concat(parts)
+    buckets = (corpus.bucket(number, side_columns) for number in corpus.buckets())
+    users = Sequences.sample((_held_out(bucket, split) for bucket in buckets), max_users)
     if not users.num_users:
         raise UserError(f"no user of {corpus.uri} is held out for validation: raise split.valid_share")
     return users
+
+
+def _held_out(bucket: Bucket, split: Split) -> Sequences:
+    return sequences_of(bucket).take(np.flatnonzero(split.positions(bucket).valid_U != NONE))
 
 
 def likelihood(encoder: UserEncoder, users: Sequences) -> Likelihood:

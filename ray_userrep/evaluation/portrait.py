@@ -29,7 +29,7 @@ def nearest_items(encoder: UserEncoder) -> dict[str, list[tuple[str, float]]]:
     with torch.inference_mode():
         vectors_VD = torch.nn.functional.normalize(encoder.items(None).float().cpu(), dim=1)
     shown = [index for index, text in enumerate(texts) if text][:_ITEMS_SHOWN]
-    cosines, found = (vectors_VD[shown] @ vectors_VD.T).topk(_NEIGHBOURS + 1)
+    cosines, found = (vectors_VD[shown] @ vectors_VD.T).topk(min(_NEIGHBOURS + 1, len(vectors_VD)))
     return {
         texts[item]: [(texts[j] or "?", float(c)) for j, c in zip(found[i], cosines[i], strict=True) if j != item][
             :_NEIGHBOURS
@@ -43,31 +43,33 @@ def map_of_users(corpus: Corpus, encoder: UserEncoder) -> dict[str, Any] | None:
 
     `xy` and `labels` are aligned; `failed` says why there are none.
     """
-    users = corpus.users()
-    if users is None or users.num_columns < 2:
+    attribute = next((name for name in corpus.user_columns() if name != "user_id"), None)
+    if attribute is None:
         return None
-    attribute = next(name for name in users.column_names if name != "user_id")
-    label_of = dict(zip(users["user_id"].to_pylist(), users[attribute].to_pylist(), strict=True))
     found: dict[str, Any] = {"attribute": attribute, "xy": [], "labels": [], "failed": None}
     try:
-        ids, vectors_UD = _vectors_of_some(corpus, encoder)
-        xy_U2 = _plane(vectors_UD)
+        ids, histories = _some(corpus, encoder)
+        xy_U2 = _plane(read_vectors(encoder, histories))
     except UserError as error:
         return found | {"failed": str(error)}
     except Exception as error:  # a picture's input is worth less than the result that it stands beside
         return found | {"failed": f"{type(error).__name__}: {error}"}
+    users = corpus.users_of(histories.users_U)
+    label_of = dict(zip(users["user_id"].to_pylist(), users[attribute].to_pylist(), strict=True))
     return found | {"xy": xy_U2.round(3).tolist(), "labels": [str(label_of.get(user)) for user in ids]}
 
 
 def _plane(vectors_UD: Features) -> Features:
+    if not np.ptp(vectors_UD, axis=0).any():  # scikit-learn 1.x crashes on points in one place
+        raise UserError("all users have the same vector")
     reduced = PCA(min(30, *vectors_UD.shape), random_state=0).fit_transform(vectors_UD)
     perplexity = min(30.0, (len(vectors_UD) - 1) / 3)
     plane: Features = TSNE(random_state=0, init="pca", perplexity=perplexity, n_jobs=-1).fit_transform(reduced)
     return plane
 
 
-def _vectors_of_some(corpus: Corpus, encoder: UserEncoder) -> tuple[list[Any], Features]:
-    """Vectors of users with at least five interactions, so many as the map shows.
+def _some(corpus: Corpus, encoder: UserEncoder) -> tuple[list[Any], Sequences]:
+    """Ids and histories of users with at least five interactions, so many as the map shows.
 
     Raises:
         UserError: they are too few for a map.
@@ -84,4 +86,4 @@ def _vectors_of_some(corpus: Corpus, encoder: UserEncoder) -> tuple[list[Any], F
             break
     if len(ids) < _FEWEST_USERS:
         raise UserError(f"only {len(ids)} users have five interactions")
-    return ids, read_vectors(encoder, Sequences.concat(histories))
+    return ids, Sequences.concat(histories)

@@ -64,11 +64,10 @@ def measure_profile(corpus: Corpus, split: Split, encoder: UserEncoder, config: 
     Vectors are those of everything before the held-out test item. Users are split by a hash of their id, so that every
     encoder is asked about the same ones.
     """
-    users = corpus.users()
-    if users is None:
+    if len(corpus.user_columns()) < 2:
         return {}
-    histories = read_known(corpus, split, encoder.side_columns)
-    attributes = read_attributes(users, histories.users_U)
+    histories = read_known(corpus, split, encoder.side_columns, config.fitted_users)
+    attributes = read_attributes(corpus.users_of(histories.users_U), histories.users_U)
     if not attributes:
         return {}
     features: dict[str, Table] = {"encoder": read_vectors(encoder, histories)}

@@ -88,14 +88,13 @@ def measure_universality(
     corpus: Corpus, split: Split, encoder: UserEncoder, config: EvaluationConfig
 ) -> dict[str, Any]:
     """What vectors of histories before the held-out test items say of those; empty where there are too few users."""
-    users = chosen(read_known(corpus, split, encoder.side_columns), config)
+    users = read_known(corpus, split, encoder.side_columns, most_users(config), least=1)
     return measure_vectors(users, lambda histories: read_vectors(encoder, histories), config)
 
 
-def chosen(users: Sequences, config: EvaluationConfig) -> Sequences:
-    """Those with a history, so many as are measured at most."""
-    most = min(config.max_users or _MAX_USERS, _MAX_USERS)
-    return users.take(np.flatnonzero(users.lengths_U > 0)).at_most(most)
+def most_users(config: EvaluationConfig) -> int:
+    """So many users with a history are asked at most."""
+    return min(config.max_users or _MAX_USERS, _MAX_USERS)
 
 
 def measure_vectors(users: Sequences, read: Read, config: EvaluationConfig) -> dict[str, Any]:

@@ -1,17 +1,18 @@
 """The plan: which windows make up which global batch, as a pure function of lengths, config, seed and epoch.
 
-Nothing here depends on the number of workers, reads data or keeps state: a data position `(epoch, batch)` is all a
-checkpoint needs. Planning costs one sort of the windows in a shuffle group; groups bound its memory and the reader's.
+Nothing here depends on the number of workers or keeps state: a data position `(epoch, batch)` is all a checkpoint
+needs. Planning costs one sort of the windows in a shuffle group; groups bound its memory and the reader's. Lengths are
+asked for bucket by bucket, in each epoch anew, so that they may be read instead of held.
 With a domain temperature an epoch repeats windows of some domains and leaves out some of others: exactly once then
 means as often as planned. A window's turn comes round evenly, so that epochs together leave out none.
 
 Shapes: U users of a bucket, W windows, D domains.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,14 @@ class Account(NamedTuple):
     left_out_D: NDArray[np.int64]
 
 
+class Lengths(Protocol):
+    """For each bucket how many of each of its users' interactions are trained on."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, bucket: int, /) -> NDArray[np.int64]: ...
+
+
 class MicroBatch(NamedTuple):
     """What one worker puts through one forward pass; weight 0.0 marks a filler that only keeps the ranks in step."""
 
@@ -69,16 +78,16 @@ class MicroBatch(NamedTuple):
 class BatchPlan:
     """All epochs of a run.
 
-    `train_lengths` holds, for each bucket, how many of each user's interactions are trained on; `lookahead` is how
-    many items a window carries beyond its inputs (1 where the next item is predicted). `num_tokens` and `num_batches`
-    are those of an epoch, on average where domains are mixed.
+    `lookahead` is how many items a window carries beyond its inputs (1 where the next item is predicted); `num_users`
+    have more. `num_tokens` and `num_batches` are those of an epoch, on average where domains are mixed.
     """
 
-    train_lengths: Sequence[NDArray[np.int64]]
+    train_lengths: Lengths
     config: StreamConfig
     lookahead: int
     seed: int
     domains: Domains | None = None
+    num_users: int = field(init=False)
     num_tokens: int = field(init=False)
     num_batches: int = field(init=False)
     rate_D: NDArray[np.float64] | None = field(init=False, default=None)  # how often an epoch trains on a window
@@ -89,9 +98,12 @@ class BatchPlan:
                 f"stream.batch_tokens {self.config.batch_tokens} is smaller than stream.max_len {self.config.max_len}: "
                 "a global batch must hold at least one window"
             )
-        tokens = sum(int(self._targets_per_epoch(bucket_U).sum()) for bucket_U in self.train_lengths)
+        buckets = (self.train_lengths[bucket] for bucket in range(len(self.train_lengths)))
+        found = [((bucket_U > self.lookahead).sum(), self._targets_per_epoch(bucket_U).sum()) for bucket_U in buckets]
+        users, tokens = (sum(map(int, column)) for column in zip(*found, strict=True))
         if tokens == 0:
             raise UserError("nothing to train on: no user has two interactions before the split's held-out ones")
+        object.__setattr__(self, "num_users", users)
         object.__setattr__(self, "num_tokens", tokens)
         object.__setattr__(self, "num_batches", self._num_batches(tokens))
         if self.domains is not None and self.config.domain_temperature != 1:

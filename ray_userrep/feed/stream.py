@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -40,10 +41,10 @@ class Step(NamedTuple, Generic[Prepared]):
 
 
 def make_plan(corpus: Corpus, cut: Cut, config: StreamConfig, lookahead: int, seed: int) -> BatchPlan:
-    """The plan of what windows are cut from; reads every bucket once.
+    """The plan of what windows are cut from; lengths are read as they are needed, domains of every interaction once.
 
     Raises:
-        UserError: there is nothing to train on, a bucket is not in order, or there are no domains to mix.
+        UserError: there is nothing to train on, or there are no domains to mix.
     """
     names = list(corpus.manifest.domains)
     if config.domain_temperature != 1 and len(names) < 2:
@@ -51,14 +52,28 @@ def make_plan(corpus: Corpus, cut: Cut, config: StreamConfig, lookahead: int, se
             f"stream.domain_temperature {config.domain_temperature:g}: {corpus.uri} has {len(names) or 'no'} domains, "
             "nothing to mix; leave it at 1, or name the log's domain column in logs.columns"
         )
-    side = [DOMAIN_COLUMN] if len(names) > 1 else []
-    lengths, found = [], []
+    lengths = _TrainLengths(corpus, cut, config.shuffle_buckets)
+    if len(names) < 2:
+        return BatchPlan(lengths, config, lookahead, seed)
+    found = []
     for number in corpus.buckets():
-        bucket, lengths_U = cut.training(corpus.bucket(number, side))
-        lengths.append(lengths_U)
-        if side:
-            found.append((domain_codes(names, bucket, lengths_U), lengths_U))
-    return BatchPlan(lengths, config, lookahead, seed, collect_domains(names, found) if side else None)
+        bucket, lengths_U = cut.training(corpus.bucket(number, [DOMAIN_COLUMN]))
+        found.append((domain_codes(names, bucket, lengths_U), lengths_U))
+    return BatchPlan(lengths, config, lookahead, seed, collect_domains(names, found))
+
+
+class _TrainLengths:
+    """Those of a corpus, read when they are asked for; so many buckets' are held."""
+
+    def __init__(self, corpus: Corpus, cut: Cut, size: int) -> None:
+        self._num_buckets = corpus.manifest.num_buckets
+        self._read = lru_cache(maxsize=size)(lambda bucket: cut.train_lengths(corpus, bucket))
+
+    def __len__(self) -> int:
+        return self._num_buckets
+
+    def __getitem__(self, bucket: int, /) -> NDArray[np.int64]:
+        return self._read(bucket)
 
 
 def buckets_held(config: StreamConfig) -> int:

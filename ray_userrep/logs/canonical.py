@@ -1,8 +1,9 @@
 """Canonical interactions: what every reader turns its rows into.
 
 Nothing is dropped here: a row that cannot be used keeps what could be read of it and says why (`reason`), where
-(`file`) and what stood there (`detail`), so that every count adds up and the rejected rows can be looked at. The price
-is three columns that are null for good rows.
+(`file`) and what stood there (`detail`), so that every count adds up and the rejected rows can be looked at. A price
+or rating that is no number is null, and what stood there is kept as well. The price is four or five columns that are
+null for good rows.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from ray_userrep.logs.damage import OtherSchema
 from ray_userrep.logs.ids import convert_ids, inexact, is_text, valid_text
+from ray_userrep.logs.numbers import read_numbers, unread
 from ray_userrep.logs.rejection import (
     INEXACT_ID,
     INVALID_TEXT,
@@ -34,8 +36,7 @@ OPTIONAL = {
     "rating": pa.float64(),
     "price": pa.float64(),
 }
-
-_FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+UNREAD = "unread "  # before the name of a column of numbers: what stood there and is none
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,13 @@ class ColumnMapping:
         """The optional canonical columns of this log, in canonical order."""
         return [name for name in OPTIONAL if name in self.columns]
 
+    @property
+    def numeric(self) -> list[str]:
+        """The optional columns of numbers."""
+        return [name for name in self.optional if OPTIONAL[name] == pa.float64()]
+
     def schema(self) -> pa.Schema:
-        """The canonical schema: required columns, `row`, optional columns, then why a row is rejected."""
+        """The canonical schema: required columns, `row`, optional ones, numbers not read, why a row is rejected."""
         fields = [
             ("user_id", self.user_type),
             ("item_id", self.item_type),
@@ -83,6 +89,7 @@ class ColumnMapping:
             ("row", pa.int64()),
         ]
         fields += [(name, OPTIONAL[name]) for name in self.optional]
+        fields += [(UNREAD + name, pa.string()) for name in self.numeric]
         return pa.schema([*fields, *((name, pa.string()) for name in REJECTION)])
 
 
@@ -105,10 +112,11 @@ def canonicalise(
     items, no_item = _ids(found["item_id"], mapping.item_type, mapping.columns["item_id"], file)
     rows = pa.array(np.arange(first_row, first_row + raw.num_rows, dtype=np.int64))
     times = mapping.times(found["timestamp"], file) if mapping.timed else rows.cast(TIMESTAMP)
-    optional = [
-        _optional(found.get(name), OPTIONAL[name], raw.num_rows, mapping.columns[name], file)
+    optional = {
+        name: _optional(found.get(name), OPTIONAL[name], raw.num_rows, mapping.columns[name], file)
         for name in mapping.optional
-    ]
+    }
+    lost = [_unread(found.get(name), optional[name]) for name in mapping.numeric]
     grounds = {
         INVALID_TEXT: either(*(_lost(source[name], found[name]) for name in ("user_id", "item_id"))),
         INEXACT_ID: either(no_user, no_item),
@@ -119,8 +127,9 @@ def canonicalise(
     reason = first_reason(grounds, raw.num_rows, reasons)
     if not mapping.timed:
         times = pc.if_else(pc.is_valid(reason), pa.scalar(None, TIMESTAMP), times)
-    why = explain(reason, file, {"user_id": no_user, "item_id": no_item}, found)
-    return pa.table([users, items, times, rows, *optional, reason, *why], schema=mapping.schema())
+    why = explain(reason, lost, file, {"user_id": no_user, "item_id": no_item}, found)
+    columns = [users, items, times, rows, *optional.values(), *lost, reason, *why]
+    return pa.table(columns, schema=mapping.schema())
 
 
 def require_columns(names: list[str], mapping: ColumnMapping, file: str) -> None:
@@ -157,15 +166,19 @@ def _lost(source: pa.ChunkedArray, found: pa.ChunkedArray) -> pa.ChunkedArray | 
     return pc.and_(pc.is_null(found), pc.is_valid(source))
 
 
+def _unread(values: pa.ChunkedArray | None, numbers: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
+    if values is None or not is_text(values.type):
+        return pa.chunked_array([pa.nulls(len(numbers), pa.string())])
+    return unread(values, numbers)
+
+
 def _optional(
     values: pa.ChunkedArray | None, kind: pa.DataType, count: int, column: str, file: str
 ) -> pa.ChunkedArray | pa.Array:
     if values is None:
         return pa.nulls(count, kind)
     if is_text(values.type) and kind == pa.float64():
-        text = values.cast(pa.string())
-        numeric = pc.match_substring_regex(text, _FLOAT)
-        return pc.if_else(numeric, text, pa.scalar(None, pa.string())).cast(pa.float64())
+        return read_numbers(values)
     if pa.types.is_nested(values.type):
         raise OtherSchema(f"column {column!r} of {file} is {values.type}: it should be {kind}")
     try:

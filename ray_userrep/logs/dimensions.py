@@ -21,10 +21,12 @@ import pyarrow.compute as pc
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs.files import CsvFormat, column_names, parts, read_blocks
-from ray_userrep.logs.ids import convert_ids
+from ray_userrep.logs.ids import convert_ids, is_text, is_whole, named
+from ray_userrep.logs.numbers import read_numbers, unread
 from ray_userrep.storage import FileEntry
 
 _SHOWN = 200  # characters of a line that cannot be read
+_SHOWN_KEYS = 3
 
 
 def read_whole(files: list[FileEntry], csv: CsvFormat) -> pa.Table:
@@ -55,15 +57,32 @@ def tables(files: list[FileEntry], csv: CsvFormat, columns: list[str]) -> Iterat
 
 
 def keyed(table: pa.Table, key: str, kind: pa.DataType, file: str) -> pa.Table:
-    """The rows that have a key, the first of each, with the key as int64 or text.
+    """The rows that have a key, the first of each, with the key as int64 or text; keys of no such type are told of.
 
     Raises:
-        UserError: a key does not fit the type that the log's ids have.
+        UserError: no key is of the type that the log's ids have.
     """
     place = table.column_names.index(key)
+    if kind == pa.int64() and is_text(table[key].type):
+        table = _whole_keys(table, key, file)
     table = table.set_column(place, key, convert_ids(table.column(key), kind, key, file))
     table = table.filter(pc.is_valid(table.column(key)))
     return table.take(_first_rows(table, [key]))
+
+
+def _whole_keys(table: pa.Table, key: str, file: str) -> pa.Table:
+    """The rows whose key may be a whole number, as all ids of the log are."""
+    keys = named(table[key].cast(pa.string()))
+    fits = pc.fill_null(is_whole(keys), True)
+    odd = keys.filter(pc.invert(fits))
+    if len(odd) == 0:
+        return table
+    told = f"{file}: {len(odd):,} of {len(keys):,} values of {key} are not whole numbers, as all ids of the log are: "
+    told += ", ".join(repr(value) for value in odd[:_SHOWN_KEYS].to_pylist())
+    if len(odd) == len(keys) - keys.null_count:
+        raise UserError(f"{told}; write both alike")
+    print(f"warning   {told}; their rows are left out", flush=True)
+    return table.filter(fits)
 
 
 def most_frequent(table: pa.Table, key: str, value: str) -> pa.Table:
@@ -126,7 +145,7 @@ _CATEGORY = ("categories", "category", "class", "genres", "genre")
 
 
 def read_atomic(file: FileEntry) -> pa.Table:
-    """A whole small file; floats where the header says so, all else text."""
+    """A whole small file; floats where the header says so and they can be read, all else text."""
     table = read_whole([file], _ATOMIC)
     typed = [_typed(table[name].cast(pa.string()), name.partition(":")[2]) for name in table.column_names]
     return pa.table(dict(zip((name.partition(":")[0] for name in table.column_names), typed, strict=True)))
@@ -147,7 +166,8 @@ def described(table: pa.Table) -> pa.Table:
 def _typed(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
     if kind != "float":
         return values
-    return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values).cast(pa.float64())
+    found = read_numbers(values)
+    return found if unread(values, found).null_count == len(values) else values  # text is told of where it is used
 
 
 def _joined(values: pa.ChunkedArray) -> pa.ChunkedArray:

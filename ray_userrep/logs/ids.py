@@ -53,6 +53,11 @@ def named(text: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.match_substring_regex(text, _NONE), pa.scalar(None, text.type), text)
 
 
+def is_whole(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Which texts are whole numbers written the usual way, a final `.0` left aside."""
+    return pc.match_substring_regex(text, _WHOLE_OR_FLOAT)
+
+
 def _exact_bound(kind: pa.DataType) -> float:
     """From where on neighbouring whole numbers share a float of this kind."""
     return 2.0 ** _EXACT_BITS[kind.bit_width]

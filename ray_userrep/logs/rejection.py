@@ -84,14 +84,16 @@ def first_reason(
 
 def explain(
     reason: pa.ChunkedArray,
+    lost: list[pa.ChunkedArray],
     file: str,
     inexact_ids: dict[str, pa.ChunkedArray | None],
     found: dict[str, pa.ChunkedArray],
 ) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """The file of each rejected row, and what stood there where an id or a time was expected."""
+    """The file of each rejected row, or of which a number was lost, and what stood where an id or a time was due."""
     none = pa.scalar(None, pa.string())
     details = pa.chunked_array([pa.nulls(len(reason), pa.string())])
-    if reason.null_count == len(reason):
+    odd = [values for values in (reason, *lost) if values.null_count < len(values)]
+    if not odd:
         return details, details
     inexact = pc.equal(reason, INEXACT_ID)
     places = {name: pc.and_(inexact, bad) for name, bad in inexact_ids.items() if bad is not None}
@@ -101,7 +103,7 @@ def explain(
     for name, here in places.items():
         told = pc.utf8_slice_codeunits(found[name].cast(pa.string()), 0, _DETAIL)
         details = pc.if_else(pc.fill_null(here, False), told, details)
-    return pc.if_else(pc.is_valid(reason), pa.scalar(file), none), details
+    return pc.if_else(pc.is_valid(pc.coalesce(*odd)), pa.scalar(file), none), details
 
 
 def rejected(schema: pa.Schema, reason: str, file: str, first_row: int, details: list[str]) -> pa.Table:

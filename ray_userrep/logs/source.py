@@ -21,6 +21,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
 from ray_userrep.logs.files import is_beside
 from ray_userrep.logs.hive import prune
+from ray_userrep.logs.numbers import Unread, with_numbers
 from ray_userrep.recipe.logs import LayoutConfig, LogsConfig, Order
 from ray_userrep.storage import FileEntry
 
@@ -59,7 +60,8 @@ class Logs(NamedTuple):
     """An opened log; `fingerprint` changes with its files' names and sizes and with how they are read.
 
     `files` are all files of the log, also those that were left out as known. More damage than `max_quarantined_share`,
-    of its rows or of its files, is too much to go on.
+    of its rows or of its files, is too much to go on; so are more items or users than `max_unmatched_share` of which
+    the tables beside it say nothing.
     """
 
     uri: str
@@ -70,7 +72,9 @@ class Logs(NamedTuple):
     users: pa.Table | None
     files: Sequence[FileEntry] = ()
     max_quarantined_share: float = 1.0
+    max_unmatched_share: float = 1.0
     order: Order = "time"
+    unread: Mapping[str, Unread] = {}  # of the tables beside the log
 
     @property
     def num_bytes(self) -> int:
@@ -93,12 +97,16 @@ def open_logs(config: LogsConfig, known: Mapping[str, int] | None = None) -> Log
         raise UserError(
             f"logs.layout is for plain tables, and logs.reader {reader} knows its own: leave one of them out"
         )
-    unread = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
-    interactions, items, users, order = _load(reader).read(config, unread)
+    new = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
+    interactions, items, users, order = _load(reader).read(config, new)
     fingerprint = _fingerprint(config, reader, list(zip(names, (file.size for file in files), strict=True)))
     shown = uri if config.uri is not None else EMBEDDED_NAME
-    share = config.max_quarantined_share
-    return Logs(shown, reader, fingerprint, interactions, items, users, files, share, order)
+    unread: dict[str, Unread] = {}
+    if items is not None:
+        items, lost = with_numbers(items, "price", "table of items")
+        unread = {} if lost is None else {"price of items": lost}
+    shares = config.max_quarantined_share, config.max_unmatched_share
+    return Logs(shown, reader, fingerprint, interactions, items, users, files, *shares, order, unread)
 
 
 def unknown_files(config: LogsConfig, known: Mapping[str, int]) -> list[FileEntry]:
@@ -179,5 +187,6 @@ def _files(uri: str) -> list[FileEntry]:
 
 
 def _fingerprint(config: LogsConfig, reader: str, sizes: list[tuple[str, int]]) -> str:
-    key = [config.model_dump(mode="json", exclude={"uri", "reader", "max_quarantined_share"}), reader, sizes]
+    left_out = {"uri", "reader", "max_quarantined_share", "max_unmatched_share"}
+    key = [config.model_dump(mode="json", exclude=left_out), reader, sizes]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

@@ -71,6 +71,7 @@ class Autoencoding(Objective):
     ) -> None:
         super().__init__()
         self.softmax = softmax
+        self.looks_across = softmax.looks_across
         self.heads = nn.ModuleList(heads)
         self.parts = ("hidden_item", *(f"hidden_{head.name}" for head in heads))
         self.weights = (1.0, *(head_weight for _ in heads))

@@ -30,6 +30,7 @@ class Autoregressive(Objective):
     def __init__(self, softmax: ItemSoftmax, horizon: int = 1) -> None:
         super().__init__()
         self.softmax = softmax
+        self.looks_across = softmax.looks_across
         self._horizon = horizon
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:

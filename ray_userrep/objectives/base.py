@@ -68,7 +68,7 @@ class Objective(nn.Module, ABC):
     """A pretraining loss; it owns its heads, never the encoder.
 
     `weights` says how much each part's mean counts in the loss; `lookahead` is how many items a window carries beyond
-    what the encoder is shown.
+    what the encoder is shown; one that `looks_across` windows has a loss that depends on what it gathers.
     """
 
     parts: tuple[str, ...]
@@ -76,6 +76,7 @@ class Objective(nn.Module, ABC):
     num_views: int = 1
     side_columns: tuple[str, ...] = ()
     lookahead: int = 0
+    looks_across: bool = False
     dropped_heads: tuple[str, ...] = ()  # what it would predict as well if the log had it
 
     @abstractmethod

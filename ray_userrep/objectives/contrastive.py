@@ -34,6 +34,7 @@ class Contrastive(Objective):
 
     parts = ("contrast",)
     num_views = 2
+    looks_across = True
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Contrastive(Objective):
         if self._same_target:
             batch = _without_newest(batch)
         key_B = torch.from_numpy(rng.uniforms(_KEY_DRAW, batch.users_B.numpy()))
+        key_B = key_B + float(batch.weight == 0)  # a filler comes behind all others
         batch = replace(batch, labels=batch.labels | {_NEGATIVE_KEY: key_B})
         first = batch if self._whole_first else self._view(batch, rng, 0, self._share)
         looks = [first, self._second(batch, rng)]

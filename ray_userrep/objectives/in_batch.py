@@ -52,6 +52,8 @@ class InBatchSoftmax(ItemSoftmax):
     With `num_hard` only so many count, of other users, chosen for each state (UserBERT, Wu et al. 2021).
     """
 
+    looks_across = True
+
     def __init__(self, num_hard: int | None, choose: Choice = hardest) -> None:
         super().__init__()
         self._num_hard, self._choose = num_hard, choose

@@ -22,7 +22,9 @@ _CHUNK_TOKENS = 64  # fewer would read the item table from memory for too little
 
 
 class ItemSoftmax(nn.Module, ABC):
-    """The loss of predicting items from states."""
+    """The loss of predicting items from states; one that `looks_across` windows depends on what it gathers."""
+
+    looks_across: bool = False
 
     def sample(self, rng: Draws, targets_T: Tensor) -> dict[str, Tensor]:
         """What is drawn for the given targets and travels with their view."""
@@ -50,6 +52,7 @@ class Cosine(ItemSoftmax):
     def __init__(self, inner: ItemSoftmax, temperature: float) -> None:
         super().__init__()
         self.inner = inner
+        self.looks_across = inner.looks_across
         self._temperature = temperature
 
     def sample(self, rng: Draws, targets_T: Tensor) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from ray_userrep.planner import memory
 from ray_userrep.planner.accounting import Catalogue, backbone_parameters, training_cost
 from ray_userrep.planner.ladder import settings, shape_of
 from ray_userrep.planner.memory import Memory
+from ray_userrep.recipe.objective import AutoregressiveConfig, InBatchSoftmaxConfig, ObjectiveConfig
 from ray_userrep.recipe.plan import GpuName, PlanConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import ZeroConfig
@@ -38,6 +39,7 @@ GPUS: dict[GpuName, Gpu] = {
 
 
 _FP32 = 4
+_ACROSS = 7 / 3  # work of three passes forward and two backward over that of one each: cached gradients
 _SMALLEST, _LARGEST, _HALVINGS = 1e4, 1e12, 12
 WAYS = {
     "ZeRO-0": ZeroConfig(),
@@ -103,7 +105,7 @@ def memory_of(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> Memory:
     copies = 2.0 * backbone if half else 0.0  # autocast's bf16 weights, kept until the backward pass is done
     return memory.model_states(parameters, zero, _world(config))._replace(
         activations=memory.activations(encoder, tokens, half) + copies,
-        softmax=memory.softmax_bytes(recipe.objective, encoder, catalogue, tokens),
+        softmax=memory.softmax_bytes(recipe.objective, encoder, catalogue, tokens, recipe.stream.batch_tokens),
     )
 
 
@@ -114,7 +116,12 @@ def step_load(recipe: Recipe, config: PlanConfig) -> StepLoad:
     micros = max(1, int(np.ceil(mine / stream.micro_tokens)))
     windows = [stream.max_len + 1] * max(1, round(mine / micros / stream.max_len))
     cost = training_cost(recipe.encoder, recipe.objective, _catalogue(config), windows)
-    return StepLoad(mine / micros, micros, cost.total * micros * world)
+    times = _ACROSS if micros > 1 and _looks_across(recipe.objective) else 1.0
+    return StepLoad(mine / micros, micros, cost.total * times * micros * world)
+
+
+def _looks_across(objective: ObjectiveConfig) -> bool:
+    return isinstance(objective, AutoregressiveConfig) and isinstance(objective.softmax, InBatchSoftmaxConfig)
 
 
 def step_seconds(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[str, float]:

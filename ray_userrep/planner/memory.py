@@ -118,8 +118,12 @@ def _ffn(backbone: TransformerConfig, width: int) -> int:
     return 2 * round(width * backbone.ffn_mult)
 
 
-def softmax_bytes(objective: ObjectiveConfig, encoder: EncoderConfig, catalogue: Catalogue, tokens: float) -> float:
+def softmax_bytes(
+    objective: ObjectiveConfig, encoder: EncoderConfig, catalogue: Catalogue, tokens: float, batch_tokens: float
+) -> float:
     """What next-item prediction keeps: gradients made ahead by the full softmax, or the logits of a sampled one.
+
+    In-batch negatives are all of a global batch's, of `batch_tokens`.
 
     Raises:
         UserError: the objective is another.
@@ -130,5 +134,5 @@ def softmax_bytes(objective: ObjectiveConfig, encoder: EncoderConfig, catalogue:
         kept = _FP32 * (tokens + catalogue.num_items) * encoder.width
         return kept + 2 * _FP32 * min(_CHUNK_LOGITS, tokens * catalogue.num_items)
     softmax = objective.softmax
-    num_negatives = softmax.num_negatives if isinstance(softmax, SampledSoftmaxConfig) else tokens
+    num_negatives = softmax.num_negatives if isinstance(softmax, SampledSoftmaxConfig) else batch_tokens
     return 3 * _FP32 * tokens * (num_negatives + 1)

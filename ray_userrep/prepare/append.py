@@ -22,8 +22,10 @@ from ray_userrep import storage
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.jagged import KEYS, merge_sequences
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
+from ray_userrep.logs.numbers import joined
 from ray_userrep.logs.source import Logs, open_logs, unknown_files
 from ray_userrep.prepare.prepare import build_version
 from ray_userrep.prepare.sequences import sequence_counts
@@ -77,6 +79,8 @@ def graft(corpus: Corpus, logs: Logs, config: CorpusConfig) -> Manifest | None:
 def _build(corpus: Corpus, logs: Logs, config: CorpusConfig, build: str) -> Manifest:
     """Write the files of the next version below the build folder; returns its manifest."""
     layout = config.model_copy(update={"num_buckets": corpus.manifest.num_buckets})
+    # New files may well be of items that no table tells of yet.
+    logs = logs._replace(max_unmatched_share=1.0)
     delta = build_version(logs, layout, corpus.uri, Build(corpus.uri, f"{build}/delta"))
     began = time.perf_counter()
     _require_same_ids(corpus, delta)
@@ -165,7 +169,7 @@ def _graft_bucket(
     if before is not None and corpus.manifest.order == "row":
         sequences = _after(before, sequences)
     path = f"{build}/sequences/bucket={file.bucket:05d}/part-0.parquet"
-    storage.write_parquet(storage.join(corpus.uri, path), sequences)
+    write_sequences(corpus.uri, path, sequences)
     added = sequence_counts(sequences) | {"file": file.model_copy(update={"path": path})}
     files = [storage.join(corpus.uri, there.path) for there in corpus.files(file.bucket)]
     known = [chunk for there in files for chunk in storage.read_parquet(there, ["user_id"])["user_id"].chunks]
@@ -215,6 +219,7 @@ def _manifest(
                 name: getattr(base, name) + sum(one[name] for one in added)
                 for name in ("num_users", "num_ties", "num_duplicates")
             },
+            "unread": joined([base.unread, delta.unread]),
             "quarantined": _summed(base.quarantined, delta.quarantined),
             "interactions_per_day": _summed(base.interactions_per_day, delta.interactions_per_day),
             "domains": _summed(base.domains, delta.domains),
@@ -222,7 +227,7 @@ def _manifest(
             "side_columns": list(dict.fromkeys([*base.side_columns, *delta.side_columns])),
             "items": grown["items"],
             "quarantine": [*base.quarantine, *delta.quarantine],
-            "sequences": [*base.sequences, *(one["file"] for one in added)],
+            "sequences": base.sequences + [one["file"] for one in added],
         }
     )
 

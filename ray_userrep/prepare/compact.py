@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import ray
 
 from ray_userrep import storage
-from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.stages import plain_errors
@@ -49,7 +50,8 @@ def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
     base, shared = corpus.manifest, ray.put(corpus)
     with plain_errors():
         written = ray.get([_write_bucket.remote(shared, number, build) for number in scattered])
-    kept = [file for file in base.sequences if file.bucket not in set(scattered)]
+    untouched = sorted(set(base.sequences.buckets()) - set(scattered))
+    kept = [file for number in untouched for file in corpus.files(number)]
     files = sorted([*kept, *written], key=lambda file: file.bucket)
     assert sum(file.num_interactions for file in files) == base.num_interactions, "nothing is lost"
     assert sum(file.num_users for file in files) == base.num_users, "a user is in one file"
@@ -58,7 +60,7 @@ def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
             "version": base.version + 1,
             "parent": base.version,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "sequences": files,
+            "sequences": SequenceFiles.of(files),
         }
     )
 
@@ -68,6 +70,6 @@ def _write_bucket(corpus: Corpus, number: int, build: str) -> SequenceFile:
     sequences = corpus.sequences(number, corpus.manifest.side_columns)
     assert sequences is not None, "a bucket of several files has users"
     path = f"{build}/sequences/bucket={number:05d}/part-0.parquet"
-    storage.write_parquet(storage.join(corpus.uri, path), sequences)
+    write_sequences(corpus.uri, path, sequences)
     num_interactions = len(sequences["items"].combine_chunks().flatten())
     return SequenceFile(bucket=number, path=path, num_users=sequences.num_rows, num_interactions=num_interactions)

@@ -24,22 +24,25 @@ from ray_userrep.corpus.items import TEXT_VECTOR
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.text import Rewording, rewordings, texts_of, vectors_uri
 from ray_userrep.errors import UserError
+from ray_userrep.prepare.devices import device_of_task, gpus_asked
 from ray_userrep.recipe.corpus import TextConfig
 
 _ROWS_PER_TASK = 2048
 
 
-def ensure_text_vectors(corpus: Corpus, config: TextConfig) -> None:
+def ensure_text_vectors(corpus: Corpus, config: TextConfig, use_gpu: bool | None = None) -> None:
     """Encode the texts of a corpus that no earlier version has vectors of; says how many items have none.
+
+    On GPUs where the cluster has some and `use_gpu` is not false.
 
     Raises:
         UserError: the log has no texts, or the model cannot be loaded or does not encode text.
     """
     for reword in rewordings(config).values():
-        _ensure(corpus, reword, config)
+        _ensure(corpus, reword, config, use_gpu)
 
 
-def _ensure(corpus: Corpus, reword: Rewording, config: TextConfig) -> None:
+def _ensure(corpus: Corpus, reword: Rewording, config: TextConfig, use_gpu: bool | None) -> None:
     texts = reword(texts_of(corpus.items()))
     uri = vectors_uri(corpus, texts, config)
     if storage.exists(uri):
@@ -54,7 +57,7 @@ def _ensure(corpus: Corpus, reword: Rewording, config: TextConfig) -> None:
     print(f"text      encoding {new.num_rows:,} texts, {len(texts) - rows.num_rows:,} items have none", flush=True)
     if new.num_rows:
         model = model_path(config)
-        num_gpus = int(ray.cluster_resources().get("GPU", 0))
+        num_gpus = gpus_asked(use_gpu)
         width = _width(model, config.max_tokens, new["text"][0].as_py(), num_gpus)
         vectors_VE = np.zeros((len(texts), width), np.float32) if vectors_VE is None else vectors_VE
         encoded = _encoded(new, model, config, num_gpus)
@@ -84,15 +87,15 @@ def _from_earlier(
     return vectors_VE
 
 
-def _width(model: str, max_tokens: int, text: str, num_gpus: int) -> int:
+def _width(model: str, max_tokens: int, text: str, num_gpus: float) -> int:
     """The width of the model's vectors, tried out on one text.
 
     Raises:
         UserError: the model cannot be loaded or does not encode text.
     """
-    attempt = ray.remote(lambda: TextEncoder(model, max_tokens).encode([text]).shape[1])
+    attempt = ray.remote(lambda: TextEncoder(model, max_tokens, num_gpus).encode([text]).shape[1])
     try:
-        return int(ray.get(attempt.options(num_gpus=min(num_gpus, 1)).remote()))
+        return int(ray.get(attempt.options(num_gpus=num_gpus).remote()))
     except RayTaskError as error:
         cause = (str(error.cause).strip() or repr(error.cause)).splitlines()[0].rstrip(" .:")
         raise UserError(
@@ -101,19 +104,19 @@ def _width(model: str, max_tokens: int, text: str, num_gpus: int) -> int:
         ) from error
 
 
-def _encoded(rows: pa.Table, model: str, config: TextConfig, num_gpus: int) -> ray.data.Dataset:
+def _encoded(rows: pa.Table, model: str, config: TextConfig, num_gpus: float) -> ray.data.Dataset:
     """Row numbers and vectors, in any order; actors have a GPU each where the cluster has some."""
-    num_cpus = int(ray.cluster_resources().get("CPU", 1))
+    num_actors = int(ray.cluster_resources().get("GPU" if num_gpus else "CPU", 1))
     rows = rows.take(pc.sort_indices(pc.utf8_length(rows["text"])))  # texts of like length need little padding
     # Cut here: tasks that cut would wait for a core which, where there is but one, an actor has.
     blocks = [rows.slice(start, _ROWS_PER_TASK) for start in range(0, rows.num_rows, _ROWS_PER_TASK)]
     return ray.data.from_arrow(blocks).map_batches(
         TextEncoder,
-        fn_constructor_args=(model, config.max_tokens),
+        fn_constructor_args=(model, config.max_tokens, num_gpus),
         batch_size=config.batch_size,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(min_size=1, max_size=max(1, num_gpus or num_cpus)),
-        num_gpus=min(num_gpus, 1),
+        compute=ActorPoolStrategy(min_size=1, max_size=max(1, num_actors)),
+        num_gpus=num_gpus,
     )
 
 
@@ -138,13 +141,13 @@ def model_path(config: TextConfig) -> str:
 class TextEncoder:
     """An actor with a model: the mean of the last states of a text's tokens, scaled to length one."""
 
-    def __init__(self, model: str, max_tokens: int) -> None:
-        import torch  # here, as a log without texts is prepared without the second that these take to import
+    def __init__(self, model: str, max_tokens: int, num_gpus: float) -> None:
+        # Here, as a log without texts is prepared without the seconds that it takes to import.
         from transformers import AutoModel, AutoTokenizer
 
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
         loaded: Any = AutoModel.from_pretrained(model)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = device_of_task(num_gpus)
         self._model = loaded.eval().to(self._device)
         # A longer text than the model has positions for is cut, not an error of its embedding table.
         positions = getattr(loaded.config, "max_position_embeddings", None) or max_tokens

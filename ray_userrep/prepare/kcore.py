@@ -18,7 +18,8 @@ import ray
 from numpy.typing import NDArray
 
 from ray_userrep import storage
-from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
+from ray_userrep.corpus.outline import outline_path, write_sequences
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.sequences import sequence_counts
 from ray_userrep.recipe.corpus import KCoreConfig
@@ -54,7 +55,8 @@ def keep_core(manifest: Manifest, config: KCoreConfig, uri: str, build: str) -> 
         [_rewrite.remote(file.model_dump(), index, config.users, uri, build) for file in manifest.sequences]
     )
     kept = _published(manifest, config, core, [part for part in parts if part["num_users"]], uri, build)
-    for replaced in (manifest.items, manifest.users, *(file.path for file in manifest.sequences)):
+    files = [path for file in manifest.sequences for path in (file.path, outline_path(file.path))]
+    for replaced in (manifest.items, manifest.users, *files):
         if replaced is not None:
             storage.delete(storage.join(uri, replaced))
     removed = ", ".join(f"{count:,} {what}" for what, count in kept.removed_by_k_core.items())
@@ -126,7 +128,7 @@ def _rewrite(file: dict[str, Any], index_V: NDArray[np.int64], min_user: int, ur
     users = sequences.select(range(_USER_COLUMNS)).filter(pa.array(lengths_U > 0))
     left = pa.table({name: users[name] for name in users.column_names} | lists)
     path = f"{build}/sequences/bucket={file['bucket']:05d}/core-0.parquet"
-    storage.write_parquet(storage.join(uri, path), left)
+    write_sequences(uri, path, left)
     return {"bucket": file["bucket"], "path": path, "days": _days(left), **sequence_counts(left)}
 
 
@@ -153,7 +155,7 @@ def _published(
             "interactions_per_day": total["days"] if manifest.order == "time" else {},
             "domains": total["domains"],
             "items": _items(build),
-            "sequences": [SequenceFile(**{name: part[name] for name in named}) for part in parts],
+            "sequences": SequenceFiles.of(SequenceFile(**{name: part[name] for name in named}) for part in parts),
             "removed_by_k_core": {
                 "users": manifest.num_users - counts["num_users"],
                 "items": manifest.num_items - num_items,

@@ -20,8 +20,10 @@ import pyarrow.compute as pc
 from ray_userrep import storage
 from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.errors import UserError
+from ray_userrep.logs.canonical import UNREAD
 from ray_userrep.logs.damage import WHOLE_FILE
 from ray_userrep.logs.files import ROWS_PER_FILE
+from ray_userrep.logs.numbers import EXAMPLES
 from ray_userrep.logs.rejection import CURES, DAMAGE, REJECTION
 from ray_userrep.logs.source import Logs
 from ray_userrep.prepare.stages import PEAK, peak_bytes, watch_peak
@@ -35,9 +37,11 @@ def partition(batch: pa.Table, build_uri: str, num_buckets: int, timed: bool) ->
     """
     watch_peak()
     name = uuid.uuid4().hex
-    good, rejected = split_rejected(batch)
+    odd = [name for name in batch.column_names if name.startswith(UNREAD)]
+    good, rejected = split_rejected(batch.drop_columns(odd))
     report: dict[str, Any] = {"rows": good.num_rows, "file": None, "quarantine": None, "days": {}}
     report["reasons"] = _counts(rejected["reason"])
+    report["unread"] = {name.removeprefix(UNREAD): _unread(batch, name) for name in odd}
     if rejected.num_rows:
         report["quarantine"] = storage.join(build_uri, "quarantine", f"{name}.parquet")
         storage.write_parquet(report["quarantine"], rejected)
@@ -60,15 +64,22 @@ def _write_buckets(good: pa.Table, uri: str, num_buckets: int) -> list[int]:
     return found
 
 
+def _unread(batch: pa.Table, name: str) -> dict[str, Any]:
+    """How many good rows lost a number, and the first of them by row: what stood there, and where."""
+    lost = batch.filter(pc.and_(pc.is_valid(batch[name]), pc.is_null(batch["reason"])))
+    first = [
+        (row["row"], f"{row['file']} row {row['row'] % ROWS_PER_FILE:,}: {row[name]!r}")
+        for row in lost.slice(0, EXAMPLES).select(["row", "file", name]).to_pylist()
+    ]
+    return {"count": lost.num_rows, "first": first}
+
+
 def _days(timestamps: pa.ChunkedArray) -> dict[str, int]:
     return {str(day): count for day, count in _counts(timestamps.cast(pa.date32())).items()}
 
 
 def _counts(values: pa.ChunkedArray) -> dict[Any, int]:
     return {entry["values"]: entry["counts"] for entry in pc.value_counts(values).to_pylist()}
-
-
-_EXAMPLES = 3
 
 
 def split_rejected(batch: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -111,7 +122,7 @@ def _examples(files: Iterable[str]) -> Iterator[str]:
         table = storage.read_parquet(file, ["row", *REJECTION])
         table = table.filter(pc.is_in(table["reason"], value_set=damage))
         both = table if first is None else pa.concat_tables([first, table])
-        first = both.take(pc.select_k_unstable(both, _EXAMPLES, order))
+        first = both.take(pc.select_k_unstable(both, EXAMPLES, order))
     assert first is not None, "there are rejected rows"
     for row in first.to_pylist():
         told = f" ({row['detail']})" if row["detail"] else ""

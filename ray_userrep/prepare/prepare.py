@@ -15,19 +15,19 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import ray
 
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
 from ray_userrep.corpus.store import manifest_uri, newest_version
 from ray_userrep.errors import UserError
+from ray_userrep.logs.numbers import EXAMPLES, Unread, joined, told
 from ray_userrep.logs.rejection import CURES
 from ray_userrep.logs.source import Logs
 from ray_userrep.prepare.kcore import keep_core
 from ray_userrep.prepare.partition import partition, refuse_damage
 from ray_userrep.prepare.sequences import sort_bucket, write_bucket
-from ray_userrep.prepare.side_tables import write_sources, write_users
+from ray_userrep.prepare.side_tables import refuse_unmet, write_sources, write_users
 from ray_userrep.prepare.stages import PEAK, Build, Report, StageProgress, begin, plain_errors, run_tasks
 from ray_userrep.prepare.vocabulary import Counted, Vocabulary, count_range, cuts, number_items, write_items
 from ray_userrep.recipe.corpus import CorpusConfig
@@ -115,8 +115,11 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
     key = _key(logs, config)
     parts = build.stage("partition", lambda: _partition(logs, key["num_buckets"], build.uri))
     buckets = build.stage("sort", lambda: _sort(parts, key, build.uri))["reports"]
+    unread = joined([logs.unread, {name: Unread(**lost) for name, lost in parts["unread"].items()}])
+    print("".join(f"warning   {told(name, lost)}\n" for name, lost in unread.items()), end="", flush=True)
     vocabulary = _vocabulary(build, buckets)
     items, *written = build.stage("write", lambda: _write(buckets, vocabulary, logs, build.uri))["reports"]
+    refuse_unmet(logs, "item", items, len(vocabulary))
     return Manifest(
         **key,
         version=0,
@@ -131,12 +134,13 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
         num_duplicates=_sum(written, "num_duplicates"),
         num_capped=_sum(buckets, "num_capped"),
         quarantined=parts["reasons"],
+        unread=unread,
         order=logs.order,
         interactions_per_day=parts["days"],
         domains=dict(sorted(sum((Counter(bucket["domains"]) for bucket in written), Counter[str]()).items())),
         side_columns=written[0]["side_columns"],
         items=f"{build.folder}/items.parquet",
-        users=_users(logs.users, written, key["num_buckets"], build),
+        users=_users(logs, written, key["num_buckets"], build),
         quarantine=sorted(file.removeprefix(f"{uri}/") for file in parts["quarantine"]),
         sequences=[_sequence_file(bucket, build.folder) for bucket in written],
         peak_bytes=build.peak_bytes,
@@ -151,11 +155,14 @@ def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
     progress, files, quarantine = StageProgress("partition"), list[tuple[int, str]](), list[str]()
     bucket_rows, peak = np.zeros(num_buckets, np.int64), 0
     reasons, days = Counter[str](), Counter[str]()
+    unread = dict[str, list[dict[str, Any]]]()
     with plain_errors():
         for row in dataset.iter_rows():
             part = json.loads(row["report"])
             reasons.update(part["reasons"])
             days.update(part["days"])
+            for name, lost in part["unread"].items():
+                unread.setdefault(name, []).append(lost)
             peak = max(peak, part[PEAK])
             quarantine += [part["quarantine"]] if part["quarantine"] else []
             if part["file"]:
@@ -174,8 +181,15 @@ def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
         "reasons": dict(sorted(reasons.items())),
         "days": dict(sorted(days.items())),
         "quarantine": quarantine,
+        "unread": {name: _unread(parts) for name, parts in unread.items() if any(part["count"] for part in parts)},
         PEAK: peak,
     }
+
+
+def _unread(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Numbers lost in all batches of a log, and those that come first in it."""
+    first = sorted(tuple(one) for part in parts for one in part["first"])
+    return {"count": _sum(parts, "count"), "examples": [told for _, told in first[:EXAMPLES]]}
 
 
 def _sort(parts: Report, key: dict[str, Any], build_uri: str) -> Report:
@@ -210,13 +224,15 @@ def _write(buckets: list[Report], vocabulary: Vocabulary, logs: Logs, build_uri:
     return run_tasks("write", calls, [0, *(bucket["num_interactions"] for bucket in buckets)])
 
 
-def _users(users: pa.Table | None, written: list[Report], num_buckets: int, build: Build) -> str | None:
+def _users(logs: Logs, written: list[Report], num_buckets: int, build: Build) -> str | None:
     """Write the attributes of the users who are in the corpus; the file, where the log has any."""
+    users = logs.users
     if users is None:
         return None
     files = {bucket["bucket"]: storage.join(build.uri, bucket["path"]) for bucket in written}
     call = (write_users, ray.put(users), files, num_buckets, storage.join(build.uri, "users.parquet"))
-    build.stage("users", lambda: run_tasks("users", [call], [len(users)]))
+    (found,) = build.stage("users", lambda: run_tasks("users", [call], [len(users)]))["reports"]
+    refuse_unmet(logs, "user", found, _sum(written, "num_users"))
     return f"{build.folder}/users.parquet"
 
 

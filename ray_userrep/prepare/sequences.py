@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ray_userrep import storage
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.jagged import ranges
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.prepare.staging import SLICE_ROWS, read_slices, write_rows, write_slices
 from ray_userrep.prepare.vocabulary import Vocabulary
 
@@ -55,7 +56,7 @@ def write_bucket(bucket: int, place: int, staged: str, build_uri: str, vocabular
     items = pa.array(vocabulary.indices(place)[codes.values.to_numpy()])
     lists = pa.ListArray.from_arrays(codes.offsets, items)
     sequences = sequences.set_column(sequences.column_names.index("items"), "items", lists)
-    storage.write_parquet(storage.join(build_uri, path), sequences, dictionary=_repetitive(sequences.schema))
+    write_sequences(build_uri, path, sequences, _repetitive(sequences.schema))
     return {"bucket": bucket, "path": path, **sequence_counts(sequences)}
 
 

@@ -9,7 +9,7 @@ catalogue, and for the users' attributes.
 Shapes: U users of the log's table, V rows of the grown table.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,21 +18,54 @@ import pyarrow.compute as pc
 from ray_userrep import storage
 from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.errors import UserError
+from ray_userrep.logs.source import Logs
+from ray_userrep.prepare.vocabulary import SHOWN_IDS
 
 
 def write_users(users: pa.Table, files: dict[int, str], num_buckets: int, uri: str) -> dict[str, Any]:
-    """Write the rows of users who have sequences; `files` are the sequences by bucket."""
+    """Write the rows of users who have sequences; `files` are the sequences by bucket.
+
+    Returns how many there are, and the first users of the log.
+    """
     ids = users["user_id"].cast(_id_type(files)).combine_chunks()
     bucket_U = bucket_of(hash_ids(ids), num_buckets)
     by_bucket = np.argsort(bucket_U, kind="stable")
     bounds = np.searchsorted(bucket_U[by_bucket], np.arange(num_buckets + 1))
-    present_U = np.zeros(len(ids), bool)
+    present_U, first = np.zeros(len(ids), bool), list[Any]()
     for bucket, file in files.items():
         rows = by_bucket[bounds[bucket] : bounds[bucket + 1]]
         there = storage.read_parquet(file, ["user_id"])["user_id"].combine_chunks()
         present_U[rows] = pc.is_in(ids.take(pa.array(rows)), value_set=there).to_numpy(zero_copy_only=False)
+        first = first or there[:SHOWN_IDS].to_pylist()
     storage.write_parquet(uri, users.filter(pa.array(present_U)))
-    return {"num_users": int(present_U.sum())}
+    return {"matched": int(present_U.sum()), "first": first}
+
+
+_FEW = 0.5
+
+
+def refuse_unmet(logs: Logs, kind: Literal["item", "user"], told: dict[str, Any], num_ids: int) -> None:
+    """Check that a table beside a log tells of the log's ids; `told` says of how many it does, and the first of them.
+
+    A table that lacks more than half of them is told of.
+
+    Raises:
+        UserError: it lacks more than `logs.max_unmatched_share` of them.
+    """
+    table = logs.items if kind == "item" else logs.users
+    share = 1 - told["matched"] / num_ids
+    if table is None or share <= _FEW:
+        return
+    ours, theirs = (", ".join(map(repr, ids)) for ids in (told["first"], table[f"{kind}_id"][:SHOWN_IDS].to_pylist()))
+    message = (
+        f"the table of {kind}s beside the log tells of {told['matched']:,} of the log's {num_ids:,} {kind}s: ids are "
+        f"{ours} in the log, {theirs or 'none'} in the table"
+    )
+    if share > logs.max_unmatched_share:
+        raise UserError(
+            f"{message}; write them alike, or set logs.max_unmatched_share (now {logs.max_unmatched_share:g}) to 1"
+        )
+    print(f"warning   {message}", flush=True)
 
 
 def _id_type(files: dict[int, str]) -> pa.DataType:

@@ -32,8 +32,7 @@ def survey(recipe: Recipe, corpus: Corpus) -> Survey:
     except UserError as error:
         refusal = str(error)
     task, shared = ray.remote(summarise_bucket), ray.put(corpus)
-    numbers = sorted({file.bucket for file in corpus.manifest.sequences})
-    pending = [task.remote(shared, number, split) for number in numbers]
+    pending = [task.remote(shared, number, split) for number in corpus.manifest.sequences.buckets()]
     users = Summary(Counter(), Counter())
     while pending:
         done, pending = ray.wait(pending)

@@ -24,6 +24,7 @@ from ray_userrep.prepare.staging import SLICE_ROWS, in_threads, read_rows, read_
 
 _RANGE_SLICES = 128  # 2 million entries in one task's memory, about
 _ROW_GROUP = 2**20
+SHOWN_IDS = 3
 
 Id = int | str
 
@@ -135,14 +136,25 @@ def _before(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def write_items(vocabulary: Vocabulary, described: pa.Table | None, uri: str) -> dict[str, Any]:
-    """Merge the ranges into one file by index, with what the log says of each item; returns a digest of the ids."""
-    digest, schema = hashlib.sha256(), join_item_columns(_rows(vocabulary, 0, 1), described).schema
+    """Merge the ranges into one file by index, with what the log says of each item.
+
+    Returns a digest of the ids, the first of them, and of how many the log says something.
+    """
+    matched, digest, schema = 0, hashlib.sha256(), join_item_columns(_rows(vocabulary, 0, 1), described).schema
     with storage.parquet_writer(uri, schema) as writer:
         for low in range(0, len(vocabulary), _ROW_GROUP):
             piece = join_item_columns(_rows(vocabulary, low, low + _ROW_GROUP), described)
             writer.write_table(piece)
             digest.update(hash_ids(piece["item_id"]).data)
-    return {"content": digest.hexdigest()}
+            matched += 0 if described is None else _num_described(piece["item_id"], described)
+    first = _rows(vocabulary, 0, SHOWN_IDS)["item_id"].to_pylist()
+    return {"content": digest.hexdigest(), "matched": matched, "first": first}
+
+
+def _num_described(ids: pa.ChunkedArray, described: pa.Table) -> int:
+    known = described["item_id"].cast(ids.type).combine_chunks()
+    found: int = pc.sum(pc.is_in(ids, value_set=known)).as_py() or 0
+    return found
 
 
 def _rows(vocabulary: Vocabulary, low: int, high: int) -> pa.Table:

@@ -6,17 +6,16 @@ same for all methods, which makes them comparable, and best for none of them.
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from ray_userrep.recipe.settings import Settings
 from ray_userrep.recipe.transfer import AttributeTaskConfig, NextItemTaskConfig, TaskConfig
 
 MethodName = Literal["conure", "in_turn", "fine_all", "head_only", "single", "multi_task"]
 
 
-class ContinualTaskConfig(BaseModel):
+class ContinualTaskConfig(Settings):
     """A place in the sequence: next items, or one or more attributes in turn."""
-
-    model_config = ConfigDict(extra="forbid")
 
     task: TaskConfig = Field(default_factory=AttributeTaskConfig)
     corpus: str | None = Field(None, description="prepared corpus that it is about; none: the recipe's")
@@ -26,10 +25,8 @@ def _next_item_first() -> tuple[ContinualTaskConfig, ...]:
     return (ContinualTaskConfig(task=NextItemTaskConfig()), ContinualTaskConfig())
 
 
-class ContinualConfig(BaseModel):
+class ContinualConfig(Settings):
     """A sequence of tasks, and the methods that learn it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     tasks: tuple[ContinualTaskConfig, ...] = Field(
         default_factory=_next_item_first, min_length=1, description="in the order in which they are learned"
@@ -40,7 +37,7 @@ class ContinualConfig(BaseModel):
         description="pruned masks; one encoder fine-tuned in turn; the first task's fine-tuned anew for each task; "
         "heads on the first task's; a model for each task; one encoder, in which all tasks so far train together",
     )
-    num_seeds: int = Field(1, ge=1, description="runs of the sequence, from recipe.seed on")
+    num_seeds: int = Field(1, ge=1, le=10_000, description="runs of the sequence, from recipe.seed on")
     prune: float = Field(0.7, gt=0, lt=1, description="conure: share of a layer's free weights that a task gives back")
     retrain: float = Field(0.5, gt=0, description="conure: epochs after pruning over those before it")
 

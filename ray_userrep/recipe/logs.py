@@ -4,17 +4,17 @@ import codecs
 import datetime as dt
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from ray_userrep.recipe.settings import Settings
 
 Order = Literal["time", "row"]
 TimestampUnit = Literal["d", "s", "ms", "us", "ns"]
 SideColumn = Literal["domain", "event", "category", "rating", "price"]
 
 
-class LayoutConfig(BaseModel):
+class LayoutConfig(Settings):
     """How delimited text is laid out, where that differs from what its first line shows."""
-
-    model_config = ConfigDict(extra="forbid")
 
     separator: str | None = Field(
         None,
@@ -65,10 +65,8 @@ def _spelled(separator: str) -> str:
     return named.get(separator, separator)
 
 
-class LogsConfig(BaseModel):
+class LogsConfig(Settings):
     """Where the interaction log is and how to read it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     uri: str | None = Field(
         None,
@@ -110,6 +108,13 @@ class LogsConfig(BaseModel):
         0.05, ge=0, le=1, description="share of damaged rows, or of files lost to damage, above which preparing stops"
     )
 
+    max_unmatched_share: float = Field(
+        0.99,
+        ge=0,
+        le=1,
+        description="share of the log's items or users that a table beside it may lack; above, preparing stops",
+    )
+
     @model_validator(mode="after")
     def _range(self) -> "LogsConfig":
         if self.from_date is not None and self.to_date is not None and self.from_date > self.to_date:
@@ -131,21 +136,21 @@ class LogsConfig(BaseModel):
         return self
 
 
-class SyntheticConfig(BaseModel):
+class SyntheticConfig(Settings):
     """How large a synthetic log is and what is planted in it; the same values give the same log.
 
     An item is a variant of a product of an interest, so `items` is a multiple of `interests` times `variants`.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
     interactions: int = Field(1_000_000, ge=2, description="rows of the log, exactly")
     users: int = Field(50_000, ge=1, le=2**31, description="users, each with at least min_length interactions")
     items: int = Field(10_000, ge=2, le=2**31, description="size of the catalogue")
-    days: int = Field(30, ge=1, description="days that the log covers")
+    days: int = Field(30, ge=1, le=36_500, description="days that the log covers")
     start: dt.date = Field(dt.date(2024, 1, 1), description="first day")
-    seed: int = Field(0, ge=0, lt=2**63, description="decides everything that is drawn")
-    files: int = Field(8, ge=1, description="files of a day and pieces of work; the rows do not depend on it")
+    seed: int = Field(0, ge=0, description="decides everything that is drawn")
+    files: int = Field(
+        8, ge=1, le=100_000, description="files of a day and pieces of work; the rows do not depend on it"
+    )
     domains: int = Field(1, ge=1, description="interests are dealt out to so many domains; more than one: folders")
     interests: int = Field(20, ge=1, description="groups of items; a user has one at a time")
     variants: int = Field(10, ge=1, description="variants of a product, which users come back to after `lag`")

@@ -5,14 +5,13 @@ Each config says what it cannot be combined with, so that a recipe is refused be
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ray_userrep.recipe.encoder import WHOLE_HISTORY, EncoderConfig, FieldName, MeanConfig, RowItemsConfig
+from ray_userrep.recipe.settings import Settings
 
 
-class _Softmax(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Softmax(Settings):
     temperature: float | None = Field(
         None, gt=0, description="scores are cosines over this, with encoder.unit_items; none: plain products"
     )
@@ -68,10 +67,8 @@ def _softmax_refusal(softmax: SoftmaxConfig, encoder: EncoderConfig) -> str | No
     return None
 
 
-class AutoregressiveConfig(BaseModel):
+class AutoregressiveConfig(Settings):
     """Predict each next item from what came before it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["autoregressive"] = "autoregressive"
     softmax: SoftmaxConfig = Field(default_factory=FullSoftmaxConfig)
@@ -102,10 +99,8 @@ class AutoregressiveConfig(BaseModel):
         return None
 
 
-class AutoencodingConfig(BaseModel):
+class AutoencodingConfig(Settings):
     """Predict hidden items of a window from the others."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["autoencoding"] = "autoencoding"
     softmax: SoftmaxConfig = Field(default_factory=FullSoftmaxConfig)
@@ -147,10 +142,8 @@ def _looks_both_ways(encoder: EncoderConfig) -> bool:
     return not encoder.backbone.causal and not isinstance(encoder.backbone, MeanConfig)
 
 
-class ContrastiveConfig(BaseModel):
+class ContrastiveConfig(Settings):
     """Tell two views of the same user from views of other users."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["contrastive"] = "contrastive"
     views: Literal["subsequences", "mask", "permute", "drop", "periods", "domains"] = Field(
@@ -214,10 +207,8 @@ class ContrastiveConfig(BaseModel):
         return None
 
 
-class HistoryConfig(BaseModel):
+class HistoryConfig(Settings):
     """Predict items of a window from the user vector of a part of them: what a vector is asked to hold."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["history"] = "history"
     predict: Literal["all", "future"] = Field(
@@ -247,10 +238,8 @@ class HistoryConfig(BaseModel):
         return None
 
 
-class PartConfig(BaseModel):
+class PartConfig(Settings):
     """One objective of a weighted sum."""
-
-    model_config = ConfigDict(extra="forbid")
 
     weight: float = Field(gt=0, description="factor on this objective's loss")
     objective: Annotated[
@@ -258,10 +247,8 @@ class PartConfig(BaseModel):
     ] = Field(description="one of the kinds of objective, with its fields")
 
 
-class WeightedConfig(BaseModel):
+class WeightedConfig(Settings):
     """Several objectives over the same windows."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["weighted"] = "weighted"
     parts: list[PartConfig] = Field(min_length=2, description="the objectives, each with its weight")

@@ -2,15 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ray_userrep.recipe.settings import Settings
 
 GpuName = Literal["a10g", "l4", "a100-40", "a100-80", "h100", "h200"]
 
 
-class PlanConfig(BaseModel):
+class PlanConfig(Settings):
     """Hardware and log of a plan."""
-
-    model_config = ConfigDict(extra="forbid")
 
     gpu: GpuName = Field("h100", description="its memory, speed and links are those of its data sheet")
     gpus_per_node: int = Field(8, ge=1, description="GPUs of a node")

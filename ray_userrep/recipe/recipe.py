@@ -1,6 +1,6 @@
 """A recipe: one typed tree of every room's config, which is a run's complete description."""
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ray_userrep.recipe.continual import ContinualConfig
 from ray_userrep.recipe.corpus import (
@@ -16,16 +16,17 @@ from ray_userrep.recipe.encoder import TIME_FIELDS, EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.recipe.objective import AutoencodingConfig, AutoregressiveConfig, ObjectiveConfig, WeightedConfig
+from ray_userrep.recipe.settings import Settings
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.recipe.transfer import TransferConfig
 
 
-class Recipe(BaseModel):
+class Recipe(Settings):
     """Everything that decides what a job does; stored with each run as `recipe.json`."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field(description="what the run and its report are called; a recipe's is that of its system")
+    name: str = Field(
+        min_length=1, description="what the run and its report are called; a recipe's is that of its system"
+    )
     seed: int = Field(0, ge=0, description="decides first weights, order, negatives and dropout")
     run: str | None = Field(
         None, min_length=1, description="folder of the run; none: runs/ here, named by recipe and time"
@@ -48,6 +49,8 @@ class Recipe(BaseModel):
         refusal = self.objective.refusal(self.encoder) or self._untrained()
         if refusal is not None:
             raise ValueError(refusal)
+        if not self.name.isprintable() or "/" in self.name or len(self.name) > 100:
+            raise ValueError(f"name {self.name!r} is part of a folder's: at most 100 characters, no slash, one line")
         if self.stream.batch_tokens < self.stream.max_len:
             raise ValueError(
                 f"stream.batch_tokens {self.stream.batch_tokens} is smaller than stream.max_len {self.stream.max_len}: "

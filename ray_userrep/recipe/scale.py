@@ -1,12 +1,12 @@
 """What a scaling study trains: sizes, data, further axes, seeds, and what is held out."""
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from ray_userrep.recipe.settings import Settings
 
 
-class ScaleConfig(BaseModel):
+class ScaleConfig(Settings):
     """The points of a study; each is trained with every seed."""
-
-    model_config = ConfigDict(extra="forbid")
 
     sizes: tuple[PositiveInt, ...] = Field(
         (3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000), min_length=1, description="backbone parameters, about"
@@ -38,7 +38,9 @@ class ScaleConfig(BaseModel):
         None, description="the least loss possible, where it is known: the report sets the law's E beside it"
     )
     cpus_per_run: float = Field(1.0, gt=0, description="CPU cores of a run; fractions share one")
-    gpus_per_run: float = Field(0.0, ge=0, description="GPUs of a run; fractions share one")
+    gpus_per_run: float | None = Field(
+        None, ge=0, description="GPUs of a run; fractions share one; none: one where the cluster has some"
+    )
 
     @model_validator(mode="after")
     def _no_repeats(self) -> "ScaleConfig":

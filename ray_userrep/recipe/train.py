@@ -1,14 +1,16 @@
 """How a run is trained: steps, optimiser, precision, ZeRO, workers, and when it is measured and saved."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from ray_userrep.recipe.settings import Settings
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-class ScheduleConfig(BaseModel):
+class ScheduleConfig(Settings):
     """Learning rate over the run: linear warm-up, then a cosine to the floor, or WSD (stable, then linear decay)."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: Literal["cosine", "wsd", "constant"] = Field(
         "cosine", description="down by a cosine; wsd: stable, then a linear decay; constant: never down"
@@ -18,10 +20,8 @@ class ScheduleConfig(BaseModel):
     floor: float = Field(0.05, ge=0, le=1, description="last learning rate over the highest one")
 
 
-class ZeroConfig(BaseModel):
+class ZeroConfig(Settings):
     """What DeepSpeed partitions over the workers, and what it keeps off the device."""
-
-    model_config = ConfigDict(extra="forbid")
 
     stage: Literal[0, 1, 2, 3] = Field(
         0, description="0 nothing, 1 optimiser states, 2 and gradients, 3 and parameters"
@@ -40,10 +40,8 @@ class ZeroConfig(BaseModel):
         return self
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Settings):
     """The training loop and what it runs on."""
-
-    model_config = ConfigDict(extra="forbid")
 
     epochs: float = Field(12.0, gt=0, description="passes over what is trained on; a fraction ends inside a pass")
     min_steps: int = Field(
@@ -57,7 +55,7 @@ class TrainConfig(BaseModel):
     )
     item_learning_rate: float | None = Field(None, gt=0, description="that of the items' own weights; none: the same")
     weight_decay: float = Field(0.01, ge=0, description="of AdamW, on matrices; norms and biases are not decayed")
-    betas: tuple[float, float] = Field(
+    betas: tuple[Beta, Beta] = Field(
         (0.9, 0.98), description="of AdamW; .98 forgets faster than .999, which short runs need"
     )
     clip_norm: float = Field(1.0, gt=0, description="bound of the global gradient norm")
@@ -83,7 +81,10 @@ class TrainConfig(BaseModel):
     cpus_per_worker: int | None = Field(
         None, ge=1, description="CPU cores of a worker; none: as many as fit all workers on the nodes"
     )
-    use_gpu: bool | None = Field(None, description="one GPU a worker; none: when the cluster has enough of them")
+    use_gpu: bool | None = Field(
+        None,
+        description="one GPU a worker, a fit and a measurement; none: when the cluster has enough of them; false: none",
+    )
     max_failures: int = Field(3, ge=0, description="worker failures survived by restarting from the last checkpoint")
 
     log_every: int = Field(20, ge=1, description="steps between progress lines")

@@ -6,7 +6,9 @@ that validation prefers. That costs a fit for each pair of them.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+
+from ray_userrep.recipe.settings import Settings
 
 ArmName = Literal[
     "scratch",
@@ -29,10 +31,8 @@ ArmName = Literal[
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class _Users(BaseModel):
+class _Users(Settings):
     """How a task's users are dealt out."""
-
-    model_config = ConfigDict(extra="forbid")
 
     valid_share: float = Field(0.2, gt=0, lt=0.5, description="share of the task's users that validate")
     test_share: float = Field(0.2, gt=0, lt=0.5, description="share of the task's users that test")
@@ -89,10 +89,8 @@ class NextItemTaskConfig(_Users):
 TaskConfig = Annotated[AttributeTaskConfig | ReturnTaskConfig | NextItemTaskConfig, Field(discriminator="kind")]
 
 
-class TransferConfig(BaseModel):
+class TransferConfig(Settings):
     """One comparison of arms over seeds and label shares."""
-
-    model_config = ConfigDict(extra="forbid")
 
     encoder: str | None = Field(
         None, min_length=1, description="run or encoder folder to start from; none: pretrain first, as the recipe says"
@@ -108,7 +106,7 @@ class TransferConfig(BaseModel):
         "uaf into hstu as well; unisrec_transductive and unisrec_zero add ids to texts",
     )
     label_shares: tuple[Share, ...] = Field((1.0,), min_length=1, description="shares of the training users, nested")
-    num_seeds: int = Field(3, ge=1, description="fits of each arm, from recipe.seed on")
+    num_seeds: int = Field(3, ge=1, le=10_000, description="fits of each arm, from recipe.seed on")
 
     epochs: float = Field(30.0, gt=0, description="passes over a task's training users")
     min_steps: int = Field(

@@ -3,7 +3,6 @@
 from ray_userrep.storage.files import (
     FileEntry,
     again,
-    create_exclusive,
     delete,
     download_dir,
     exists,
@@ -23,17 +22,20 @@ from ray_userrep.storage.files import (
     write_json,
     write_text,
 )
-from ray_userrep.storage.parquet import parquet_writer, read_parquet, read_schema, write_parquet
+from ray_userrep.storage.parquet import filter_parquet, parquet_writer, read_parquet, read_schema, write_parquet
 from ray_userrep.storage.uri import absolute, home, is_local, join, kept
+from ray_userrep.storage.versions import Version, create_exclusive, read_version, write_version
 
 __all__ = [
     "FileEntry",
+    "Version",
     "absolute",
     "again",
     "create_exclusive",
     "delete",
     "download_dir",
     "exists",
+    "filter_parquet",
     "home",
     "is_local",
     "join",
@@ -49,6 +51,7 @@ __all__ = [
     "read_parquet",
     "read_schema",
     "read_text",
+    "read_version",
     "sink",
     "upload_dir",
     "user_errors",
@@ -57,4 +60,5 @@ __all__ = [
     "write_json",
     "write_parquet",
     "write_text",
+    "write_version",
 ]

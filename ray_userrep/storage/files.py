@@ -23,7 +23,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from ray_userrep.errors import UserError, refuse_secrets
+from ray_userrep.errors import UserError, refuse_secrets, refuse_unfit
 from ray_userrep.storage import archives, s3
 from ray_userrep.storage.uri import absolute, is_local, join, s3_parts
 
@@ -36,6 +36,7 @@ _DISK_ERRORS = {
     errno.EDQUOT: "your share of the disk is used up: make room, or name another place",
     errno.EROFS: "the disk can only be read: name another place",
     errno.EIO: "the disk fails to read or write",
+    errno.ENAMETOOLONG: "a name is longer than the disk allows",
 }
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ def open_fs(uri: str) -> tuple[pafs.FileSystem, str]:
         UserError: nothing here reads this scheme.
     """
     refuse_secrets(uri, "an address")
+    refuse_unfit(uri, "an address")
     archive, member = archives.split(uri)
     if member:
         filesystem, path = open_fs(archive)
@@ -65,7 +67,7 @@ def open_fs(uri: str) -> tuple[pafs.FileSystem, str]:
     if uri.startswith("s3://"):
         bucket, _ = s3_parts(uri)
         return s3.filesystem(bucket), uri.removeprefix("s3://").rstrip("/")
-    filesystem, path = _open_fsspec(uri)
+    filesystem, path = open_fsspec(uri)
     return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
 
 
@@ -186,22 +188,6 @@ def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
         target.write(data)
 
 
-def create_exclusive(uri: str, data: bytes) -> None:
-    """Write a file unless there is one: of several writers exactly one succeeds.
-
-    Raises:
-        FileExistsError: somebody was first.
-    """
-    with user_errors(uri):
-        if is_local(uri):
-            _create_local(Path(absolute(uri)), data)
-        elif uri.startswith("s3://"):
-            s3.put_exclusive(*s3_parts(uri), data)
-        else:
-            filesystem, path = _open_fsspec(uri)
-            filesystem.pipe_file(path, data, mode="create")
-
-
 def read_text(uri: str) -> str:
     """A text file's content, decompressed as its name says.
 
@@ -315,7 +301,7 @@ def user_errors(uri: str) -> Iterator[None]:
         raise UserError(f"{uri}: {meaning}") from error
 
 
-def _open_fsspec(uri: str) -> tuple[Any, str]:
+def open_fsspec(uri: str) -> tuple[Any, str]:
     try:
         return fsspec.url_to_fs(uri)
     except (ImportError, ValueError) as error:
@@ -336,7 +322,7 @@ def _is_hidden(name: str) -> bool:
 def sink(uri: str) -> Iterator[Any]:
     """A stream whose bytes appear at the URI when the block ends well."""
     if is_local(uri):
-        with _beside(Path(absolute(uri))) as temporary:
+        with beside(Path(absolute(uri))) as temporary:
             with open(temporary, "wb") as file:
                 yield file
             os.replace(temporary, absolute(uri))
@@ -349,7 +335,7 @@ def sink(uri: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
+def beside(path: Path) -> Iterator[Path]:
     """A hidden name in the same folder, gone when the block ends."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -360,12 +346,6 @@ def _beside(path: Path) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _create_local(path: Path, data: bytes) -> None:
-    with _beside(path) as temporary:
-        temporary.write_bytes(data)
-        os.link(temporary, path)
 
 
 def _pieces(source: pa.NativeFile) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """Parquet at any URI, as tables and as streams of tables."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -27,6 +27,20 @@ def read_parquet(uri: str, columns: list[str] | None = None) -> pa.Table:
             return again(read)
         except pa.ArrowInvalid as error:
             raise UserError(f"{uri} is not a readable Parquet file: {error}") from error
+
+
+def filter_parquet(uri: str, is_kept: Callable[[pa.Table], pa.Array]) -> pa.Table:
+    """The rows of a Parquet file that are kept; it is read in batches, so that the others take no memory."""
+    filesystem, path = open_fs(uri)
+
+    def read() -> pa.Table:
+        with filesystem.open_input_file(path) as source:
+            file = pq.ParquetFile(source)
+            tables = (pa.Table.from_batches([batch]) for batch in file.iter_batches())
+            return pa.concat_tables([file.schema_arrow.empty_table(), *(rows.filter(is_kept(rows)) for rows in tables)])
+
+    with user_errors(uri):
+        return again(read)
 
 
 def read_schema(uri: str) -> pa.Schema:

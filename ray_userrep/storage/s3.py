@@ -1,18 +1,22 @@
 """What S3 and its look-alikes need apart: the filesystem, the conditional put, and errors in words.
 
 pyarrow carries the bulk: it reads ranges in parallel without the interpreter's lock, and Ray speaks its filesystems;
-but it reads no AWS_ENDPOINT_URL and cannot put conditionally. s3fs does both and moves bulk slowly. Each does its part,
-with the same endpoint, region and credential chain.
+but it reads no AWS_ENDPOINT_URL and cannot put conditionally. botocore does both and moves bulk slowly. Each does its
+part, with the same endpoint, region and credential chain.
 """
 
 import os
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import pyarrow.fs as pafs
 
 ATTEMPTS = 10  # three, the default, give up on a store that asks to slow down
 
-_ALREADY_THERE = ("PreconditionFailed", "ConditionalRequestConflict")
+_ANOTHER = ("PreconditionFailed", "ConditionalRequestConflict")
+_NOTHING = "NoSuchKey"
+_WHO = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
 
 _BROKEN_OFF = "AWS Error INTERNAL_FAILURE"
 _NO_PERMISSION = "no permission: check the AWS credentials and the bucket's policy"
@@ -44,30 +48,72 @@ def filesystem(bucket: str) -> pafs.FileSystem:
     return _filesystem(bucket, _endpoint(), region)
 
 
-def put_exclusive(bucket: str, key: str, data: bytes) -> None:
-    """Put an object unless there is one.
+class Version(NamedTuple):
+    """What a file holds at a moment, which of its versions that is, and how old (s) by the clock of its store."""
+
+    data: bytes
+    tag: str
+    age: float
+
+
+def read_version(bucket: str, key: str) -> Version:
+    """An object with its tag and its age.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        found = _client().get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if _code(error) == _NOTHING:
+            raise FileNotFoundError(f"s3://{bucket}/{key}") from error
+        raise
+    now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
+    return Version(found["Body"].read(), _tag(found), (now - found["LastModified"]).total_seconds())
+
+
+def put_over(bucket: str, key: str, data: bytes, tag: str | None) -> str:
+    """Put an object in place of the version with this tag, or where there is none; returns the tag of the new one.
 
     Raises:
         FileExistsError: somebody was first.
     """
-    # Imported here: loading an encoder needs this module, and no conditional put.
-    import s3fs
+    from botocore.exceptions import ClientError
 
-    store = s3fs.S3FileSystem(
-        endpoint_url=_endpoint(),
-        config_kwargs={
-            "retries": {"max_attempts": ATTEMPTS, "mode": "standard"},
-            "s3": {"addressing_style": "path" if _endpoint() else "auto"},
-        },
-        skip_instance_cache=True,  # credentials may have changed since
-    )
+    condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
     try:
-        store.pipe_file(f"{bucket}/{key}", data, mode="create")
-    except OSError as error:
-        answer = error.__cause__ or error  # s3fs makes errno's of the store's answers
-        if any(code in str(answer) for code in _ALREADY_THERE):
+        return _tag(_client().put_object(Bucket=bucket, Key=key, Body=data, **condition))
+    except ClientError as error:
+        if _code(error) in (*_ANOTHER, _NOTHING):
             raise FileExistsError(f"s3://{bucket}/{key}") from error
-        raise answer from None
+        raise
+
+
+def _client() -> Any:
+    return _client_of(_endpoint(), *map(os.environ.get, _WHO))
+
+
+@lru_cache(maxsize=4)
+def _client_of(endpoint: str | None, *_: str | None) -> Any:
+    # Imported here: loading an encoder needs this module, and no conditional put.
+    from botocore.config import Config
+    from botocore.session import get_session
+
+    settings = Config(
+        retries={"max_attempts": ATTEMPTS, "mode": "standard"},
+        s3={"addressing_style": "path" if endpoint else "auto"},
+    )
+    return get_session().create_client("s3", endpoint_url=endpoint, config=settings)
+
+
+def _tag(answer: dict[str, Any]) -> str:
+    return str(answer["ETag"]).strip('"')  # Ceph compares it without its quotes
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code"))
 
 
 def is_broken_off(error: OSError) -> bool:
@@ -76,7 +122,7 @@ def is_broken_off(error: OSError) -> bool:
 
 
 def meaning(error: Exception) -> str | None:
-    """What an error of pyarrow's or s3fs's tells a user to do, None where it is not the user's."""
+    """What an error of pyarrow's or botocore's tells a user to do, None where it is not the user's."""
     text = str(error)
     return next((meaning for sign, meaning in _MEANINGS.items() if sign in text), None)
 

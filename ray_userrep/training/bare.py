@@ -8,7 +8,9 @@ import contextlib
 import torch
 from torch import Tensor
 
+from ray_userrep.objectives.base import Gather
 from ray_userrep.recipe.train import TrainConfig
+from ray_userrep.training.rows import clip
 from ray_userrep.training.shards import Shard, adam_parts, named_state, replicated_shards, replicated_weights
 from ray_userrep.training.step import TrainModel, Views
 
@@ -26,16 +28,16 @@ class BareEngine:
         self._bf16 = config.precision == "bf16"
         self._optimizer = adamw(model, config)
 
-    def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, views: Views, counts_P: Tensor, gather: Gather) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16) if self._bf16 else contextlib.nullcontext():
-            loss, sums_P = self.model(views, counts_P)
+            loss, sums_P = self.model(views, counts_P, gather)
         return loss, sums_P
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()
 
     def step(self, learning_rate: float) -> Tensor:
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
+        norm = clip(list(self.model.parameters()), self.model.row_norms(), self._clip_norm)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate * group["factor"]
         self._optimizer.step()

@@ -176,18 +176,20 @@ class Validate(Callback):
     def _validate(self, loop: Loop) -> None:
         self._log.flush(loop)
         loop.engine.model.eval()
-        metrics = self._measure()
+        with loop.paused():
+            metrics = self._measure()
         loop.engine.model.train()
         state, value = loop.state, metrics[self._metric]
         # A value that is not a number compares as no better; as the first it must not count as the best either.
-        if value > (-math.inf if state.best_metric is None else state.best_metric):
+        is_best = value > (-math.inf if state.best_metric is None else state.best_metric)
+        if is_best:
             state.best_metric, state.best_step, state.stale_validations = value, state.step, 0
             self._keep_best()
         else:
             state.stale_validations += 1
             loop.stopped = self._no_longer_better(loop)
-        record = {"kind": "validation", "step": state.step, "seconds": state.seconds, "stopped": loop.stopped} | metrics
-        self._sink(record)
+        told = {"kind": "validation", "step": state.step, "seconds": state.seconds}
+        self._sink(told | {"stopped": loop.stopped, "best": is_best} | metrics)
 
 
 class Save(Callback):

@@ -23,7 +23,7 @@ from ray_userrep.encoder.histories import history_sums
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_histories, read_train, refuse_unmeasured
-from ray_userrep.evaluation.universality import LEAST_INTERACTIONS, MIN_USERS, Question, ask_future, chosen
+from ray_userrep.evaluation.universality import LEAST_INTERACTIONS, MIN_USERS, Question, ask_future, most_users
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
@@ -132,7 +132,7 @@ def _pretraining(recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, r
 
 
 def _future(recipe: Recipe, corpus: Corpus, split: Split, side: list[str]) -> Question:
-    question = ask_future(chosen(read_train(corpus, split, "valid", side), recipe.evaluation))
+    question = ask_future(read_train(corpus, split, "valid", side, most_users(recipe.evaluation), least=1))
     if question is None:
         raise UserError(
             f"train.select vector: fewer than {MIN_USERS} users have {LEAST_INTERACTIONS} interactions before the "

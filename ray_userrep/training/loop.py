@@ -10,6 +10,7 @@ Shapes: D domains, P parts of the objective.
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,6 +75,7 @@ class Loop:
         self.callbacks = callbacks
         self.stopped = False
         self.data_wait_seconds = 0.0
+        self._paused_seconds = 0.0
         self.targets_D: NDArray[np.int64] | None = None
 
     @property
@@ -89,6 +91,13 @@ class Loop:
     @property
     def finished(self) -> bool:
         return self.stopped or self.state.step >= self.total_steps
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done meanwhile does not count as training: rates and the time left are without it."""
+        began = time.perf_counter()
+        yield
+        self._paused_seconds += time.perf_counter() - began
 
     def run(self, source: Iterator[Step[Micros]], prefetch: int) -> TrainState:
         """Train until the budget is spent or a callback stops the loop."""
@@ -112,7 +121,7 @@ class Loop:
             self.targets_D = step.targets_D if self.targets_D is None else self.targets_D + step.targets_D
             self.state.step += 1
             self.state.position = step.after
-            self.state.seconds = before + time.perf_counter() - began
+            self.state.seconds = before + time.perf_counter() - began - self._paused_seconds
             for callback in self.callbacks:
                 callback.on_step(self, loss_P)
             if self.finished:

@@ -16,7 +16,7 @@ from ray_userrep.training.runs import RECORDS, read_records
 
 _REWRITE_SECONDS = 30.0
 _NAMED_DOMAINS = 5
-_NO_METRIC = ("kind", "step", "seconds", "stopped")  # of a validation
+_NO_METRIC = ("kind", "step", "seconds", "stopped", "best")  # of a validation
 _LARGE_TABLE, _DWARFS = 10**7, 20  # parameters; times the backbone
 
 
@@ -79,12 +79,13 @@ def progress_line(record: dict[str, Any]) -> str:
         return f"step {record['step']:>6}  diverged: the loss is {record['loss']}, it began at {record['first_loss']}"
     if record["kind"] == "validation":
         metrics = "  ".join(f"{k} {v:.4f}" for k, v in record.items() if k not in _NO_METRIC)
-        return f"step {record['step']:>6}  validation  {metrics}" + ("  no longer better: stopping" * record["stopped"])
+        verdict = "  best so far" * record["best"] + "  no longer better: stopping" * record["stopped"]
+        return f"step {record['step']:>6}  validation  {metrics}{verdict}"
     share = record["step"] / record["total_steps"]
     return (
         f"step {record['step']:>6}/{record['total_steps']} {share:4.0%}  loss {record['loss']:.4f}  "
-        f"{record['interactions_per_second']:,.0f} interactions/s  data wait {record['data_wait']:.1%}  "
-        f"left {_clock(record['seconds_left'])}"
+        f"{record['interactions_per_second']:,.0f} interactions/s  waiting for data {record['data_wait']:.0%}  "
+        f"left {clock(record['seconds_left'])}"
     )
 
 
@@ -106,7 +107,8 @@ def _domains(record: dict[str, Any]) -> str:
     return ", ".join(shares) + (f" and {len(trained) - len(named)} more" if len(trained) > len(named) else "")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A duration as hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -3,17 +3,13 @@
 A run is named by its URI. The same recipe given the same folder resumes it, on whatever workers; anything else is
 refused before any work.
 
-A lease in the folder keeps two processes from training into one run; it is renewed while its owner lives.
+A lease in the folder keeps two processes from training into one run (`lease.py`).
 """
 
 import json
 import os
 import platform
-import socket
 import subprocess
-import threading
-import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,11 +22,10 @@ from pydantic import ValidationError
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.training import lease
 
 RESULT, RECORDS, ENVIRONMENT = "result.json", "metrics.jsonl", "environment.json"
 _RECIPE = "recipe.json"
-_LEASE = "lease.json"
-_LEASE_SECONDS = 60.0
 # What a run is resumed on is not what it learns: these may be others each time.
 _PLACES = (
     "run",
@@ -73,7 +68,7 @@ def refuse_other(recipe: Recipe, run_uri: str) -> None:
     if not storage.exists(recipe_uri):
         # A process that was killed may have left the beginning of a lease.
         names = [entry.uri.removeprefix(run_uri).strip("/") for entry in storage.list_files(run_uri, hidden=True)]
-        if any(name != _LEASE and not name.startswith(f".{_LEASE}.") for name in names):
+        if any(name != lease.FILE and not name.startswith(f".{lease.FILE}.") for name in names):
             raise UserError(f"{run_uri} holds files but no run: name another folder with --run")
         return
     if storage.exists(storage.join(run_uri, RESULT)):
@@ -100,7 +95,7 @@ def open_run(recipe: Recipe, run_uri: str) -> bool:
     resumed = storage.exists(recipe_uri)
     placeless = recipe.model_copy(update={"run": None})  # a folder that is moved is still this run
     storage.write_text(recipe_uri, placeless.model_dump_json(indent=2) + "\n")
-    storage.write_json(storage.join(run_uri, ENVIRONMENT), environment())
+    storage.write_json(storage.join(run_uri, ENVIRONMENT), environment(recipe.train.use_gpu))
     return resumed
 
 
@@ -111,7 +106,7 @@ def running(recipe: Recipe, run_uri: str) -> Iterator[None]:
     Raises:
         UserError: as `refuse_other`, or another live process holds it.
     """
-    with Lease(run_uri):
+    with lease.Lease(run_uri):
         resumed = open_run(recipe, run_uri)
         print(f"run       {run_uri}{' (resumed)' if resumed else ''}", flush=True)
         try:
@@ -154,8 +149,8 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and {"kind", "step"} <= found.keys() else None
 
 
-def environment() -> dict[str, Any]:
-    """Versions, commit and hardware: what a reader needs to judge or repeat a figure."""
+def environment(use_gpu: bool | None = None) -> dict[str, Any]:
+    """Versions, commit and hardware: what a reader needs to judge or repeat a figure; no GPU where none is wanted."""
     import torch  # reading a run takes it not, and it is slow to import
 
     return {
@@ -165,7 +160,7 @@ def environment() -> dict[str, Any]:
         "versions": {name: _version(name) for name in _PACKAGES},
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if use_gpu is not False and torch.cuda.is_available() else None,
     }
 
 
@@ -186,55 +181,3 @@ def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-class Lease:
-    """Exclusive use of a run folder while this process works on it.
-
-    Raises:
-        UserError: another live process holds it.
-    """
-
-    def __init__(self, run_uri: str) -> None:
-        self._uri = storage.join(run_uri, _LEASE)
-        self._owner = {"host": socket.gethostname(), "pid": os.getpid(), "id": uuid.uuid4().hex}
-        self._closed = threading.Event()
-
-    def __enter__(self) -> "Lease":
-        if not self._create():
-            holder = storage.read_json(self._uri)
-            if self._alive(holder):
-                raise UserError(
-                    f"run folder {self._uri.removesuffix('/' + _LEASE)} is in use by process {holder['pid']} on "
-                    f"{holder['host']}: wait for it, or name another with --run"
-                )
-            storage.delete(self._uri)
-            if not self._create():
-                raise UserError(f"run folder {self._uri.removesuffix('/' + _LEASE)} was just taken by another process")
-        self._renewer = threading.Thread(target=self._renew, daemon=True, name="lease")
-        self._renewer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closed.set()
-        self._renewer.join()
-        storage.delete(self._uri)
-
-    def _create(self) -> bool:
-        try:
-            storage.create_exclusive(self._uri, self._content())
-        except FileExistsError:
-            return False
-        return True
-
-    def _content(self) -> bytes:
-        return json.dumps(self._owner | {"renewed": time.time()}).encode()
-
-    def _renew(self) -> None:
-        while not self._closed.wait(_LEASE_SECONDS / 4):
-            storage.write_bytes(self._uri, self._content())
-
-    def _alive(self, holder: dict[str, Any]) -> bool:
-        if holder["host"] == self._owner["host"]:
-            return Path(f"/proc/{holder['pid']}").exists()
-        return time.time() - holder["renewed"] < _LEASE_SECONDS

@@ -3,28 +3,27 @@
 Micro-batches are summed, never averaged: each part of an objective is divided by its own count over the whole global
 batch, so that cutting the batch into micro-batches, or over workers, does not change what is learned.
 
-Item tables whose gradients are rows (`RowItems`) are updated here too, outside the engine's optimiser: only rows that a
-step has read are exchanged and updated. Moments of other rows do not decay (as in torch's SparseAdam): an update costs
-what the batch holds, not what the catalogue does.
+A loss that looks across windows sees all of the global batch as well: over several micro-batches by cached gradients.
 
-Shapes: P parts of the objective, N rows read by all ranks, R of them distinct, V items, D width.
+Shapes: P parts of the objective.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.feed.plan import Position
 from ray_userrep.objectives.base import Draws, Gather, Objective, identity_gather
 from ray_userrep.recipe.train import TrainConfig
+from ray_userrep.training.cached import CachedRows, Kept
+from ray_userrep.training.rows import RowAdam, clip_factor, row_tables
 from ray_userrep.training.shards import Shard
 
 Views = list[Batch]
-_EPSILON = 1e-8
 
 
 def is_frozen(encoder: UserEncoder) -> bool:
@@ -41,7 +40,7 @@ class TrainModel(nn.Module):
         self.encoder = encoder
         self.objective = objective
         self.row_optimizers = nn.ModuleList(RowAdam(table, config.betas) for table in row_tables(encoder))
-        self._item_factor = config.item_factor
+        self._item_factor, self._clip_norm = config.item_factor, config.clip_norm
         self.gather: Gather = identity_gather  # an engine of several ranks puts its own here
         self.train()
 
@@ -52,17 +51,28 @@ class TrainModel(nn.Module):
             self.encoder.eval()
         return self
 
-    def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, views: Views, counts_P: Tensor, gather: Gather = identity_gather) -> tuple[Tensor, Tensor]:
         """The normalised loss to differentiate, and the detached sum of each part, `[P]`."""
-        sums_P = self.objective(self.encoder, views, self.gather).sums_P
+        sums_P = self.objective(self.encoder, views, gather).sums_P
         weights_P = sums_P.new_tensor(self.objective.weights)
         return (sums_P / counts_P * weights_P).sum(), sums_P.detach()
 
-    def step_rows(self, learning_rate: float, world: int) -> None:
-        """Update the tables that are no parameters."""
-        for optimizer in self.row_optimizers:
-            assert isinstance(optimizer, RowAdam)
-            optimizer.step(learning_rate * self._item_factor, world, self.gather)
+    def collect_rows(self, world: int) -> None:
+        """Exchange what ranks have learned about the tables that are no parameters."""
+        for optimizer in self._row_optimizers():
+            optimizer.collect(world, self.gather)
+
+    def row_norms(self) -> list[Tensor]:
+        """The norm of each such table's gradient, once exchanged."""
+        return [optimizer.norm() for optimizer in self._row_optimizers()]
+
+    def step_rows(self, learning_rate: float, norm: Tensor | float) -> None:
+        """Update these tables; `norm` is that of all gradients, theirs among them."""
+        for optimizer in self._row_optimizers():
+            optimizer.step(learning_rate * self._item_factor, clip_factor(self._clip_norm, norm))
+
+    def _row_optimizers(self) -> list[RowAdam]:
+        return [optimizer for optimizer in self.row_optimizers if isinstance(optimizer, RowAdam)]
 
 
 class Engine(Protocol):
@@ -73,11 +83,13 @@ class Engine(Protocol):
     rank: int
     world: int
 
-    def forward(self, views: Views, counts_P: Tensor) -> tuple[Tensor, Tensor]: ...
+    def forward(self, views: Views, counts_P: Tensor, gather: Gather) -> tuple[Tensor, Tensor]: ...
 
     def backward(self, loss: Tensor) -> None: ...
 
-    def step(self, learning_rate: float) -> Tensor | float: ...
+    def step(self, learning_rate: float) -> Tensor | float:
+        """Clip gradients by their norm, that of row tables among them, and update; returns the norm."""
+        ...
 
     def sum(self, x: Tensor) -> Tensor: ...
 
@@ -115,58 +127,50 @@ def train_step(engine: Engine, micros: Micros, learning_rate: float) -> Tensor:
     The engine averages gradients over ranks, so the normalised loss is multiplied by their number. Nothing here waits
     for the device.
     """
-    torch.manual_seed(micros.seed)  # dropout: a resumed run draws what the uninterrupted one drew
     counts_P = engine.sum(micros.counts_P.to(engine.device, non_blocking=True)).clamp(min=1)
+    if len(micros.views) > 1 and engine.model.objective.looks_across:
+        loss_P = _learn_across(engine, micros, counts_P)
+    else:
+        loss_P = _learn(engine, micros, counts_P, [engine.model.gather] * len(micros.views))
+    engine.model.collect_rows(engine.world)
+    gradient_norm = engine.step(learning_rate)
+    engine.model.step_rows(learning_rate, gradient_norm)
+    return loss_P + 0.0 * gradient_norm  # a step whose gradient is not finite has no finite loss either
+
+
+def _learn(engine: Engine, micros: Micros, counts_P: Tensor, gathers: Sequence[Gather]) -> Tensor:
+    """Add each micro-batch's gradients, with a gather of its own."""
+    torch.manual_seed(micros.seed)  # dropout: a resumed run draws what the uninterrupted one drew
     loss_P = torch.zeros_like(counts_P)
-    for views in micros.views:
-        on_device = [view.to(engine.device) for view in views]
-        loss, sums_P = engine.forward(on_device, counts_P)
+    for views, gather in zip(micros.views, gathers, strict=True):
+        loss, sums_P = engine.forward(_on_device(views, engine), counts_P, gather)
         engine.backward(loss * engine.world)
         loss_P += sums_P / counts_P
-    gradient_norm = engine.step(learning_rate)
-    engine.model.step_rows(learning_rate, engine.world)
-    return loss_P + 0.0 * gradient_norm  # a step whose gradient is not finite has no finite loss either
+    return loss_P
+
+
+def _learn_across(engine: Engine, micros: Micros, counts_P: Tensor) -> Tensor:
+    """Add the gradients of losses over all micro-batches of all ranks; every pass draws the same dropout."""
+    torch.manual_seed(micros.seed)
+    made = [Kept() for _ in micros.views]
+    with torch.no_grad():
+        for views, kept in zip(micros.views, made, strict=True):
+            engine.forward(_on_device(views, engine), counts_P, kept)
+    cached = CachedRows(made, engine.model.gather)
+    loss_P = _learn(engine, micros, counts_P, [cached.gather_of(micro) for micro in range(len(made))])
+    cached.add_up(engine.sum)
+    torch.manual_seed(micros.seed)
+    for micro, views in enumerate(micros.views):
+        engine.forward(_on_device(views, engine), counts_P, kept := Kept())
+        if (asked := cached.asked(kept, micro)) is not None:
+            engine.backward(asked)
+    return loss_P
+
+
+def _on_device(views: Views, engine: Engine) -> Views:
+    return [view.to(engine.device) for view in views]
 
 
 def draws_at(seed: int, position: Position) -> Draws:
     """The randomness of one global batch."""
     return Draws(seed, position.epoch, position.batch)
-
-
-class RowAdam(nn.Module):
-    """The moments of one row table, kept beside the model so that checkpoints hold them and exports do not."""
-
-    first_VD: Tensor
-    second_VD: Tensor
-    steps: Tensor
-
-    def __init__(self, table: RowItems, betas: tuple[float, float]) -> None:
-        super().__init__()
-        self._betas = betas
-        self._table = [table]  # in a list: the table is the encoder's child, not this module's
-        self.register_buffer("first_VD", torch.zeros_like(table.weight))
-        self.register_buffer("second_VD", torch.zeros_like(table.weight))
-        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
-
-    @torch.no_grad()
-    def step(self, learning_rate: float, world: int, gather: Gather) -> None:
-        """Update the rows that any rank has read; gradients are averaged over ranks, as those of parameters are."""
-        betas = self._betas
-        ids_N, gradients_ND = self._table[0].take_gradients()
-        all_ids, _ = gather(ids_N)
-        all_gradients, _ = gather(gradients_ND)
-        rows_R, place_N = torch.unique(all_ids, return_inverse=True)
-        g_RD = torch.zeros(len(rows_R), gradients_ND.shape[1], device=gradients_ND.device)
-        g_RD = g_RD.index_add(0, place_N, all_gradients.float()) / world
-        self.steps += 1
-        first_RD = self.first_VD[rows_R].lerp_(g_RD, 1 - betas[0])
-        second_RD = self.second_VD[rows_R].lerp_(g_RD.square(), 1 - betas[1])
-        self.first_VD[rows_R], self.second_VD[rows_R] = first_RD, second_RD
-        corrected = first_RD / (1 - betas[0] ** self.steps)
-        spread = (second_RD / (1 - betas[1] ** self.steps)).sqrt_().add_(_EPSILON)
-        self._table[0].weight[rows_R] -= (learning_rate * corrected / spread).to(self._table[0].weight.dtype)
-
-
-def row_tables(model: nn.Module) -> list[RowItems]:
-    """The row tables of a model, in a fixed order."""
-    return [module for module in model.modules() if isinstance(module, RowItems)]

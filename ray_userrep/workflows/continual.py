@@ -1,8 +1,10 @@
 """A sequence of tasks learned one after the other by several methods, and how much each method forgets.
 
-All of it runs in this process, on a GPU where there is one: what is measured is what a method forgets, and the tasks
-that come first are as small as those that come last. A job that was cut short goes on with its unfinished task.
+All of it runs in this process, on its GPU if it has one: what is measured is what a method forgets, and the tasks that
+come first are as small as those that come last. A job that was cut short goes on with its unfinished task.
 """
+
+from functools import partial
 
 import torch
 
@@ -15,6 +17,7 @@ from ray_userrep.distributed.side_by_side import bare_engine
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
+from ray_userrep.prepare.devices import Device
 from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import continual as page
@@ -113,13 +116,17 @@ def _fresh(recipe: Recipe, corpus: Corpus) -> UserEncoder:
     corpus.manifest.require_times(recipe.encoder.reads_times())
     items = corpus.items()
     if recipe.encoder.needs_text():
-        ensure_text_vectors(corpus, recipe.text)
+        ensure_text_vectors(corpus, recipe.text, recipe.train.use_gpu)
         items = items_with_text(corpus, recipe.text)
     torch.manual_seed(recipe.seed)
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items())
     if any(isinstance(module, RowItems) for module in encoder.modules()):
         raise UserError("encoder.items.kind rows cannot be frozen, which a sequence of tasks needs: use id")
-    return encoder.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+    return encoder.to(_device(recipe))  # type: ignore[arg-type]
+
+
+def _device(recipe: Recipe) -> Device:
+    return "cuda" if recipe.train.use_gpu is not False and torch.cuda.is_available() else "cpu"
 
 
 def _check(recipe: Recipe, stages: list[Stage], corpora: list[Corpus]) -> bool:
@@ -162,6 +169,7 @@ def _sequence(
             flush=True,
         )
 
-    learned = learn_sequence(recipe, stages, corpora, method, seed_uri, bare_engine, told)
+    make_engine = partial(bare_engine, device=_device(recipe))
+    learned = learn_sequence(recipe, stages, corpora, method, seed_uri, make_engine, told)
     # The weights of all times and methods together may be many item tables: they stay in the run folder.
     return [one._replace(kept=one.kept._replace(own={}, heads={})) for one in learned]

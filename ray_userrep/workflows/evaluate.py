@@ -1,7 +1,8 @@
 """Measuring an encoder on the held-out test items, beside tuned baselines on the same users.
 
-One process does it, on a GPU where there is one: scores are made for a few users at a time, so that memory does not
-grow with users times items.
+One process does it, a task with a GPU where the cluster has one, else the driver: scores are made for a few users at a
+time, and of a large log a sample of the users is read, so that memory grows neither with users times items nor with the
+log.
 """
 
 import time
@@ -17,12 +18,15 @@ from ray_userrep.embedding.catalogue import on_corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.baselines import tuned_baselines
-from ray_userrep.evaluation.histories import read_histories
+from ray_userrep.evaluation.histories import Histories, read_histories
+from ray_userrep.evaluation.kept import write_ranks
 from ray_userrep.evaluation.portrait import map_of_users, nearest_items
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
 from ray_userrep.evaluation.statistics import HEADLINE, comparison, summary
-from ray_userrep.evaluation.universality import measure_universality
+from ray_userrep.evaluation.universality import measure_universality, most_users
+from ray_userrep.prepare.devices import Device, with_gpu
+from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
@@ -43,10 +47,9 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     connect()
     began = time.perf_counter()
     corpus = open_or_prepare(recipe)
-    encoder = UserEncoder.from_pretrained(encoder_uri)
-    result = measure(recipe, corpus, encoder, job="evaluate")
+    result = measure(recipe, corpus, UserEncoder.from_pretrained(encoder_uri), folder, job="evaluate")
     result |= {"encoder": encoder_uri, "timings": {"evaluate": time.perf_counter() - began}}
-    storage.write_json(storage.join(folder, ENVIRONMENT), environment())
+    storage.write_json(storage.join(folder, ENVIRONMENT), environment(recipe.train.use_gpu))
     storage.write_json(result_uri, result)
     print(page.printed(result))
     print(f"result    {result_uri}")
@@ -54,13 +57,21 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     return load_result(folder)
 
 
-def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> Result:
+def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, folder: str, job: str) -> Result:
     """Metrics with intervals, baselines, and the paired comparison with the best of them, as `result.json` holds them.
+
+    Every user's ranks are kept in the folder, for comparisons with other runs.
 
     Raises:
         UserError: the encoder's items are not the corpus's, or no user has a test item.
     """
-    encoder = on_corpus(encoder, corpus, recipe.text)
+    use_gpu = recipe.train.use_gpu
+    encoder = on_corpus(encoder, corpus, recipe.text, use_gpu)
+    return with_gpu(use_gpu, _measured, recipe, corpus, encoder, folder, job)
+
+
+def _measured(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, folder: str, job: str, device: Device) -> Result:
+    encoder.to(device)  # type: ignore[arg-type]
     config, manifest = recipe.evaluation, corpus.manifest
     split = resolve(recipe.split, corpus)
     test = read_histories(corpus, split, "test", config.max_users, encoder.side_columns)
@@ -83,12 +94,28 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, job: str) -> R
         "user_map": map_of_users(corpus, encoder),
         "corpus": corpus_facts(corpus),
         "counts": corpus_counts(corpus) | {"test_users": len(np.unique(test.users_U))},
+        "samples": _samples(test, manifest.num_users, config),
     }
+    kept = {"encoder": ours}
     if config.baselines:
         tuned = tuned_baselines(corpus, split, config)
         result["baselines"] = {
             name: summary(one.ranks_U, config, test.users_U) | {"setting": one.setting} for name, one in tuned.items()
         }
         best = max(tuned, key=lambda name: result["baselines"][name][HEADLINE]["mean"])
+        kept[best] = tuned[best].ranks_U
         result["over_best_baseline"] = {"baseline": best, **comparison(ours, tuned[best].ranks_U, config, test.users_U)}
+    write_ranks(folder, test.users_U, test.targets_U, kept)
     return result
+
+
+def _samples(test: Histories, num_users: int, config: EvaluationConfig) -> dict[str, dict[str, int]]:
+    """Of how many users what is measured are samples, and how large these are; only where not all were taken."""
+    found = {}
+    if test.chosen_from is not None:
+        found["ranked"] = {"users": len(np.unique(test.users_U)), "of": test.chosen_from}
+    if config.fitted_users is not None and config.fitted_users < num_users:
+        found["fitted"] = {"users": config.fitted_users, "of": num_users}
+    if most_users(config) < num_users:
+        found["universality"] = {"users": most_users(config), "of": num_users}
+    return found

@@ -59,7 +59,7 @@ def open_or_prepare(recipe: Recipe) -> Corpus:
 def _prepared(recipe: Recipe) -> Corpus:
     corpus = _open_or_prepare(recipe)
     if recipe.encoder.needs_text():
-        ensure_text_vectors(corpus, recipe.text)
+        ensure_text_vectors(corpus, recipe.text, recipe.train.use_gpu)
     return corpus
 
 

@@ -1,5 +1,6 @@
 """From a log to a measured encoder: prepare, pretrain, evaluate beside baselines, report."""
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +10,14 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.workers import fit_distributed
+from ray_userrep.encoder.card import CARD, model_card
 from ray_userrep.evaluation.histories import refuse_unmeasured
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
+from ray_userrep.training.console import Console
 from ray_userrep.training.fit import load_encoder
-from ray_userrep.training.records import progress_line
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.workflows.evaluate import measure
 from ray_userrep.workflows.prepare import open_or_prepare
@@ -40,16 +42,29 @@ def run_pretrain(recipe: Recipe) -> Result:
     refuse_unmeasured(corpus, resolve(recipe.split, corpus), recipe.split.rule)
     with runs.running(recipe, run_uri):
         storage.write_json(storage.join(run_uri, _CORPUS), {"uri": corpus.uri, "version": corpus.manifest.version})
-        with _timed(timings, "train"):
-            fit_distributed(recipe, corpus, run_uri, lambda record: print(progress_line(record), flush=True))
+        with _timed(timings, "train"), Console() as console:
+            fit_distributed(recipe, corpus, run_uri, console)
         with _timed(timings, "evaluate"):
             encoder = load_encoder(run_uri)
-            result = measure(recipe, corpus, encoder, job="pretrain") | {"run": run_uri, "timings": timings}
+            result = measure(recipe, corpus, encoder, run_uri, job="pretrain") | {"run": run_uri, "timings": timings}
         storage.write_json(storage.join(run_uri, RESULT), result)
+        card = model_card(encoder.config, encoder.parameters_by_kind(), page.learned(result))
+        storage.write_text(storage.join(run_uri, "encoder", CARD), card)
     print(page.printed(result))
     print("time      " + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
+    print(f"result    {storage.join(run_uri, RESULT)}")
+    print(f"encoder   {storage.join(run_uri, 'encoder')}")
     print(f"report    {page.draw(run_uri)}")
+    print("\n".join(_next_steps(recipe, run_uri)))
     return load_result(run_uri)
+
+
+def _next_steps(recipe: Recipe, run_uri: str) -> list[str]:
+    """What to type next: vectors of all users, and a task of one's own."""
+    places = {"logs": recipe.logs.uri, "corpus": recipe.corpus.uri, "encoder": run_uri}
+    given = " ".join(f"--{name} {shlex.quote(place)}" for name, place in places.items() if place is not None)
+    adapted = given.replace("--encoder", "--transfer.encoder")
+    return [f"next      ray-userrep embed {given} --output vectors", f"          ray-userrep transfer {adapted}"]
 
 
 def _corpus(recipe: Recipe, run_uri: str) -> Corpus:

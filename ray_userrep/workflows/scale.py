@@ -276,7 +276,7 @@ def _stored(folder: str, recipe: Recipe, config: ScaleConfig, told: dict[str, An
     csv.writer(text).writerows([columns, *([row[name] for name in columns] for row in good)])
     storage.write_text(storage.join(folder, "points.csv"), text.getvalue())
     result = {"job": "scale", "recipe": recipe.model_dump(mode="json"), "scale": config.model_dump(mode="json")}
-    result |= {"run": folder, "environment": runs.environment()} | told
+    result |= {"run": folder, "environment": runs.environment(recipe.train.use_gpu)} | told
     storage.write_json(storage.join(folder, RESULT), result)
 
 

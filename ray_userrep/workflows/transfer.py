@@ -6,8 +6,7 @@ first where none is named.
 
 from collections.abc import Sequence
 from itertools import product
-
-import torch
+from typing import Any
 
 from ray_userrep import storage
 from ray_userrep.corpus.splits import Split, resolve
@@ -17,9 +16,10 @@ from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.side_by_side import Setting, fitted
 from ray_userrep.embedding.catalogue import on_corpus
-from ray_userrep.encoder.fields import side_columns
+from ray_userrep.encoder.reading import reads
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
+from ray_userrep.prepare.devices import Device, with_gpu
 from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.encoder import EncoderConfig, ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
@@ -83,7 +83,7 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
         recipe.objective,
         recipe.evaluation,
         recipe.stream.windows,
-        side_columns(recipe.encoder),
+        reads(recipe.encoder).columns,
     )
     checked = _check_tasks(recipe, tasks, corpus, source, pretrained_uri)
     if pretrained is None:
@@ -156,13 +156,13 @@ def _on_items(recipe: Recipe, encoder: UserEncoder, corpus: Corpus) -> tuple[Use
     """
     known = int((encoder.known(corpus.items()) >= 0).sum())
     if isinstance(recipe.transfer.task, LabelTaskConfig):
-        return on_corpus(encoder, corpus, recipe.text), known
+        return on_corpus(encoder, corpus, recipe.text, recipe.train.use_gpu), known
     items = corpus.items()
     if encoder.config.text_width:
-        ensure_text_vectors(corpus, recipe.text)
+        ensure_text_vectors(corpus, recipe.text, recipe.train.use_gpu)
         items = items_with_text(corpus, recipe.text)
     other, known = over_items(encoder, items, recipe.seed)
-    return other.eval().to("cuda" if torch.cuda.is_available() else "cpu"), known
+    return other.eval(), known
 
 
 def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: Corpus, pretrained_uri: str) -> bool:
@@ -201,7 +201,7 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
     """All fits of a task; each arm and seed with the learning rate and readout that validation prefers."""
     recipe, _, encoder, task, run_uri = setting
     shares, seeds = recipe.transfer.label_shares, range(recipe.seed, recipe.seed + recipe.transfer.num_seeds)
-    readouts = _readouts(recipe, encoder)
+    readouts, use_gpu = _readouts(recipe, encoder), recipe.train.use_gpu
     asked = {
         (share, arm, seed): [
             FitSpec(share, seed, rate, how) for how, rate in product(readouts, recipe.transfer.learning_rates)
@@ -213,7 +213,8 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
     with fitted(setting, [(arm, fit) for (_, arm, _), fits in asked.items() for fit in fits]) as coming:
         baselines = {share: task.baselines(share) if recipe.evaluation.baselines else {} for share in shares}
         asks_trees = recipe.evaluation.baselines
-        fusion = task.fusion(encoder, shares) if asks_trees and isinstance(task, AttributeTask) else {}
+        has_trees = asks_trees and isinstance(task, AttributeTask)
+        fusion = with_gpu(use_gpu, _fusion, task, encoder, shares) if has_trees else {}
         for (share, arm, seed), fits in asked.items():
             found = [next(coming) for _ in fits]
             for fit, outcome in zip(fits, found, strict=True):
@@ -221,8 +222,23 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
             outcomes[share][arm.name].append(best := _best(found))
             print(_line(task, arm, share, seed, best), flush=True)
     kept = keeper.export(recipe, encoder, task, run_uri)
-    alike = look_alikes(task, encoder, readouts, kept, recipe.evaluation.confidence)
+    alike = with_gpu(use_gpu, _look_alikes, task, encoder, readouts, kept, recipe.evaluation.confidence)
     return Comparison(task, outcomes, baselines, fusion, kept, alike)
+
+
+def _fusion(task: AttributeTask, encoder: UserEncoder, shares: Sequence[float], device: Device) -> Any:
+    return task.fusion(encoder.to(device), shares)  # type: ignore[arg-type]
+
+
+def _look_alikes(
+    task: Task,
+    encoder: UserEncoder,
+    readouts: list[ReadoutKind],
+    kept: dict[str, Any] | None,
+    confidence: float,
+    device: Device,
+) -> Any:
+    return look_alikes(task, encoder.to(device), readouts, kept, confidence)  # type: ignore[arg-type]
 
 
 def _best(found: list[Outcome]) -> Outcome:

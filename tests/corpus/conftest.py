@@ -7,6 +7,7 @@ import pytest
 from ray_userrep import storage
 from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 from ray_userrep.prepare.sequences import sequence_counts
 
@@ -34,7 +35,7 @@ def write_corpus_with_sides(uri: str, num_users: int = 80, num_buckets: int = 4,
         lists = {name: pa.ListArray.from_arrays(offsets, pa.array(column)) for name, column in columns.items()}
         table = pa.table({"user_id": mine, "user_hash": hash_ids(mine)} | lists)
         path, told = f"data/sequences/bucket={bucket:05d}/part-0.parquet", sequence_counts(table)
-        storage.write_parquet(storage.join(uri, path), table)
+        write_sequences(uri, path, table)
         files.append(SequenceFile(bucket=bucket, path=path, num_users=len(mine), num_interactions=len(own)))
         domains = {name: domains.get(name, 0) + told["domains"].get(name, 0) for name in {*domains, *told["domains"]}}
     storage.write_parquet(f"{uri}/data/items.parquet", pa.table({"item_id": range(50), "count": [1] * 50}))

@@ -156,7 +156,7 @@ def test_other_texts_or_models_have_other_places(corpus):
 
 def test_a_text_beyond_the_model_s_positions_is_cut():
     path = model_path(TextConfig())
-    vectors = [encode_text.TextEncoder(path, n).encode(["garden hose " * 1000]) for n in (512, 5000)]
+    vectors = [encode_text.TextEncoder(path, n, 0).encode(["garden hose " * 1000]) for n in (512, 5000)]
     np.testing.assert_array_equal(*vectors)
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from functools import partial
 from itertools import product
 
 import pytest
@@ -34,6 +35,9 @@ def setting(ray_session, write_log, small, tmp_path):
     return Setting(recipe, corpus, encoder, task, f"{tmp_path}/run")
 
 
+on_cpu = partial(bare_engine, device="cpu")
+
+
 def same(one, other):
     return (one.predicted_U == other.predicted_U).all() and one[:3] == other[:3] and one[4:8] == other[4:8]
 
@@ -43,7 +47,7 @@ def test_outcomes_are_those_of_this_process_in_the_order_asked(setting, tmp_path
         found = list(coming)
     recipe, corpus, encoder, task, _ = setting
     for number, ((arm, fit), outcome) in enumerate(zip(ASKED, found, strict=True)):
-        here = fit_task(recipe, corpus, encoder, task, arm, fit, f"{tmp_path}/here-{number}", bare_engine)
+        here = fit_task(recipe, corpus, encoder, task, arm, fit, f"{tmp_path}/here-{number}", on_cpu)
         assert same(outcome, here)
 
 

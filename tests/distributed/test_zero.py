@@ -105,12 +105,16 @@ IN_BATCH = {
 }
 
 
-@pytest.mark.parametrize(("stage", "changes"), [(0, CONTRAST), (3, CONTRAST), (0, IN_BATCH), (3, IN_BATCH)])
-def test_negatives_of_both_workers_are_the_joint_batch_s(corpus, recipe, tmp_path, stage, changes):
+@pytest.mark.parametrize(
+    ("stage", "changes", "micro_tokens"),
+    [(0, CONTRAST, 999), (0, IN_BATCH, 20), (2, CONTRAST, 20), (3, IN_BATCH, 40)],
+)
+def test_negatives_of_both_workers_are_the_joint_batch_s(corpus, recipe, tmp_path, stage, changes, micro_tokens):
     """In-batch negatives are gathered with gradients: two workers learn what one learns from the whole batch."""
-    chosen = recipe(**{"train.max_steps": STEPS, "train.epochs": 30.0, "train.zero.stage": stage, **changes})
-    fit_bare(chosen, corpus, tmp_path / "bare")
-    assert fit_on_ranks(2, chosen, corpus, tmp_path / "run") == []
+    fields = {"train.max_steps": STEPS, "train.epochs": 30.0, "train.zero.stage": stage, **changes}
+    fit_bare(recipe(**fields), corpus, tmp_path / "bare")
+    cut = recipe(**fields, **{"stream.micro_tokens": micro_tokens})
+    assert fit_on_ranks(2, cut, corpus, tmp_path / "run") == []
     expected = losses(tmp_path / "bare")
     assert len(expected) == STEPS and expected[-1] < expected[0]
     np.testing.assert_allclose(losses(tmp_path / "run"), expected, rtol=1e-4)

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -64,6 +65,7 @@ def save_encoder(corpus, folder: Path, tempo: bool = True, readout: str = "bag")
 def three_versions(tmp_path) -> list:
     """A corpus after each of three days; the last one brings something late, of the first days."""
     days, place, found = days_of_a_shop(3), str(tmp_path / "corpus"), []
+    days[0].append(("once", "i0", 2.0))
     days[2].append(("u0", "i0", 1.0))
     for number, events in enumerate(days):
         logs = write_day(tmp_path / "log", number, events)
@@ -80,13 +82,14 @@ def test_three_days_one_by_one_are_all_of_them_at_once(tmp_path, tempo, num_late
     for number in first.buckets():
         users = remembered(encoder, first.bucket(number), 64)
         for corpus, before in ((second, first), (third, second)):
-            appended = appended_since(corpus, before.manifest.version).bucket(number)
+            appended = appended_since(corpus, before.manifest.version, "embedding.previous").bucket(number)
             users = brought_up_to_date(encoder, users, appended, partial(corpus.bucket, number), 64)
             reread += users.num_reread
         anew = remembered(encoder, third.bucket(number), 64)
         order = pc.index_in(anew.user_ids, value_set=users.user_ids).to_numpy()
         assert len(order) == len(users.user_ids)
         np.testing.assert_array_equal(users.lengths_U[order], anew.lengths_U)
+        assert users.newest_U.take(pa.array(order)).equals(anew.newest_U)
         np.testing.assert_allclose(users.sums_US[order], anew.sums_US, rtol=1e-5, atol=1e-5)
     assert reread == num_late
 
@@ -109,7 +112,16 @@ def test_files_brought_up_to_date_hold_what_the_newest_version_gives_or_are_refu
         found = [rows[user] for user in bucket.user_ids.to_pylist()]
         np.testing.assert_allclose([row["vector"] for row in found], vectors, atol=1e-5)
         assert [row["interactions"] for row in found] == bucket.lengths_U.tolist()
+    since = str(tmp_path / "since")
+    told = export_vectors(saved, second, since, EmbeddingConfig(since=1), TEXT)
+    came = {user for number in second.buckets() for user in appended_ids(second, number)}
+    assert 0 < told["rows"] == len(came) < second.manifest.num_users
+    assert set(pd.read_parquet(since)["user_id"]) == came
     refuse_what_cannot_be_brought_up_to_date(tmp_path, third, saved, new)
+
+
+def appended_ids(corpus, number: int) -> list[str]:
+    return appended_since(corpus, 1, "embedding.since").bucket(number).user_ids.to_pylist()
 
 
 def refuse_what_cannot_be_brought_up_to_date(tmp_path, corpus, encoder, previous):
@@ -125,6 +137,6 @@ def refuse_what_cannot_be_brought_up_to_date(tmp_path, corpus, encoder, previous
     refused(other, corpus, previous, "is of another encoder")
     compact(corpus.uri)
     refused(encoder, open_corpus(corpus.uri), previous, "was compacted or prepared anew since: embed version 4 without")
-    told = storage.read_json(f"{previous}/vectors.json")
-    storage.write_json(f"{previous}/vectors.json", told | {"sums": False})
+    told = storage.read_json(f"{previous}/_vectors.json")
+    storage.write_json(f"{previous}/_vectors.json", told | {"sums": False})
     refused(encoder, corpus, previous, "has no sums: embed once with embedding.sums true")

@@ -82,14 +82,6 @@ def test_a_vector_is_the_bag_and_the_tempo_of_what_is_known():
         np.testing.assert_allclose(row[4:], expected, atol=1e-5)
 
 
-def test_the_card_s_call_works(tmp_path):
-    make().save_pretrained(tmp_path)
-    call = (tmp_path / "README.md").read_text().split("```python")[1].split("```")[0]
-    told: dict = {}
-    exec(call.replace("path/to/this/folder", str(tmp_path)), told)
-    assert told["vectors"].shape == (1, 4 + TEMPO_WIDTH)
-
-
 def test_within_a_window_it_is_what_a_forward_pass_gives():
     encoder = make()
     times = torch.tensor([int(t.timestamp()) * 10**6 for t in TIMES[0][:3]])
@@ -113,7 +105,7 @@ def test_times_that_are_missing_or_of_another_shape_are_refused_by_name():
     for ask in (lambda: encoder.encode(ITEMS, TIMES), lambda: encoder.scale_sums(np.zeros((1, 15), np.float32))):
         with pytest.raises(UserError, match=r"counts days up to a moment \(encoder\.tempo\): name it"):
             ask()
-    with pytest.raises(UserError, match=r"counts when users came \(encoder\.tempo\)"):
+    with pytest.raises(UserError, match=r"reads when interactions were \(encoder\.tempo\)"):
         encoder.encode(ITEMS, until=UNTIL)
     with pytest.raises(UserError, match="as many times as it has items"):
         encoder.encode(ITEMS, TIMES[::-1], UNTIL)

@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel
 
 from ray_userrep import storage
 from ray_userrep.corpus.items import ItemTable
@@ -99,8 +101,21 @@ def test_the_folder_of_a_run_is_enough(make_encoder, tmp_path):
     make_encoder().save_pretrained(tmp_path / "encoder")
     loaded = UserEncoder.from_pretrained(tmp_path)
     np.testing.assert_array_equal(loaded.encode(HISTORIES), make_encoder().encode(HISTORIES))
-    with pytest.raises(UserError, match=r"no dtype, device_map: .*encoder\.to"):
-        UserEncoder.from_pretrained(tmp_path, dtype=torch.bfloat16, device_map="cpu")
+
+
+def test_it_loads_as_other_models_of_transformers_do(make_encoder, tmp_path, monkeypatch):
+    make_encoder().save_pretrained(tmp_path)
+    loaded = AutoModel.from_pretrained(tmp_path)
+    assert isinstance(loaded, UserEncoder) and isinstance(AutoConfig.from_pretrained(tmp_path), UserEncoderConfig)
+    np.testing.assert_array_equal(loaded.encode(HISTORIES), make_encoder().encode(HISTORIES))
+    half = UserEncoder.from_pretrained(tmp_path, dtype=torch.bfloat16, device_map="cpu")
+    assert {(p.dtype, p.device.type) for p in half.parameters()} == {(torch.bfloat16, "cpu")}
+    np.testing.assert_allclose(half.encode(HISTORIES), make_encoder().encode(HISTORIES), atol=0.2)
+    with pytest.raises(UserError, match="takes folder, dtype, device_map and revision, not load_in_8bit"):
+        UserEncoder.from_pretrained(tmp_path, load_in_8bit=True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="no encoder at nobody/nothing: there is no such folder, and the hub gave none"):
+        UserEncoder.from_pretrained("nobody/nothing")
 
 
 def test_any_uri(folder):

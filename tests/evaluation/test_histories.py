@@ -1,6 +1,7 @@
 """What is read out of a corpus for ranking, against per-user Python; nothing held out may leak."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 from ray_userrep.evaluation.baselines import tuned_baselines
-from ray_userrep.evaluation.histories import read_histories, read_train
+from ray_userrep.evaluation.histories import Sequences, read_histories, read_known, read_train
 from ray_userrep.recipe.corpus import GlobalTimeConfig, LeaveOneOutConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 
@@ -97,6 +98,35 @@ def test_max_users_takes_the_same_users_whatever_their_number(corpus):
     assert (few.num_users, more.num_users) == (5, 9)
     assert set(few.users_U) < set(more.users_U) < set(every.users_U)
     assert by_user(more).items() < by_user(every).items()
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 18, 33, 34, 99])
+def test_what_is_read_of_a_sample_is_what_reading_everybody_would_have_kept(corpus, size):
+    split = resolve(LeaveOneOutConfig(), corpus)
+    for every, some in (
+        (read_histories(corpus, split, "test", None), read_histories(corpus, split, "test", size)),
+        (read_known(corpus, split, least=1), read_known(corpus, split, max_users=size, least=1)),
+    ):
+        kept = np.argsort(every.users_U.view(np.uint64))[:size]
+        assert by_user(some) == by_user(every.take(np.sort(kept)))
+        assert some.users_U.tolist() == every.users_U[np.sort(kept)].tolist()
+        assert some.chosen_from == (every.num_users if every.num_users > size else None)
+
+
+def test_a_sample_takes_the_memory_of_its_users_and_a_part():
+    rng, size, column = np.random.default_rng(0), 10_000, np.arange(10_001)
+
+    def parts():
+        for _ in range(100):
+            users = rng.integers(-(2**63), 2**63 - 1, size)
+            yield Sequences(column[:-1].copy(), column[:-1].copy(), column.copy(), users)
+
+    tracemalloc.start()
+    few = Sequences.sample(parts(), size // 10)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert few.num_users == size // 10 and few.chosen_from == 100 * size
+    assert peak < 10 * 8 * 4 * size  # of a hundred such parts
 
 
 def test_tuned_baselines_rank_every_measured_user_and_repeat_themselves(corpus):

@@ -13,7 +13,7 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences
-from ray_userrep.evaluation.losses import WINDOWS, contrast, likelihood, read_unseen
+from ray_userrep.evaluation.losses import WINDOWS, Likelihood, contrast, likelihood, read_unseen
 from ray_userrep.evaluation.ranking import as_batch
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.build import ObjectiveData, build_objective
@@ -66,6 +66,21 @@ def test_it_is_the_mean_over_every_prediction_for_users_never_trained_on(corpus,
     summary = measured.summary()
     assert summary["mean"] == pytest.approx(measured.loss_U.sum() / measured.count_U.sum())
     assert summary["low"] < summary["mean"] < summary["high"]
+
+
+def test_users_of_a_loss_are_bounded(corpus):
+    split = resolve(ColdUserConfig(valid_share=0.2), corpus)
+    every, few = (read_unseen(corpus, split, max_users=most) for most in (None, 5))
+    assert few.num_users == 5 and few.chosen_from == every.num_users > 10
+
+
+def test_the_interval_of_many_users_is_drawn_in_parts_that_are_the_same_draws():
+    rng = np.random.default_rng(3)
+    measured = Likelihood(rng.random(3000), rng.integers(1, 9, 3000))
+    rows = np.random.default_rng(0).integers(0, 3000, (1000, 3000))
+    drawn = measured.loss_U[rows].sum(1) / measured.count_U[rows].sum(1)
+    found = measured.summary()
+    assert [found["low"], found["high"]] == pytest.approx(np.quantile(drawn, [0.025, 0.975]).tolist())
 
 
 def test_a_split_that_trains_on_everyone_is_refused(corpus, encoder):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import BucketCache
 from ray_userrep.feed.batch import START, TIMESTAMPS
@@ -81,3 +82,19 @@ def test_an_epoch_reads_every_bucket_once_also_where_batches_span_groups(corpus,
         if step.after == Position(1):
             break
     assert sorted(reads) == list(corpus.buckets())
+
+
+def test_a_plan_holds_the_lengths_of_a_group_and_reads_no_sequences(corpus, monkeypatch):
+    read = []
+    outline = type(corpus).outline
+    monkeypatch.setattr(corpus, "outline", lambda number: read.append(number) or outline(corpus, number))
+    corpus.manifest.domains = {}
+    for file in corpus.manifest.sequences:
+        storage.delete(f"{corpus.uri}/{file.path}")
+    config = CONFIG.model_copy(update={"shuffle_buckets": 1})
+    plan = make_plan(corpus, resolve(LeaveOneOutConfig(), corpus), config, 1, 0)
+    assert sorted(read) == list(corpus.buckets())
+    first, again = (list(plan.batches(Position())) for _ in range(2))
+    assert len(read) >= 3 * len(corpus.buckets()) - 2  # what was read last may still be there
+    assert [batch.position for batch in first] == [batch.position for batch in again]
+    assert sum(int((batch.windows.length_W - 1).sum()) for batch in first) == plan.num_tokens

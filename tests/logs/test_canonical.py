@@ -12,6 +12,7 @@ from ray_userrep.logs.canonical import ColumnMapping, canonicalise
 from ray_userrep.logs.times import ISO, TIMESTAMP, parse_timestamps
 
 UTC = dt.UTC
+NOTHING = ("", "NULL", "null", "NaN", "nan", "None", "NA", "N/A", "<NA>", "\\N")
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -123,7 +124,7 @@ def test_bytes_are_ids_exactly_where_they_are_text(items: list[bytes]) -> None:
         raw = pa.table({"u": [1] * len(items), "i": column, "t": [1] * len(items), "what": column})
         table = canonicalise(raw, mapping(event="what"), "f", 0)
         expected = [text(value) for value in items]
-        filled = [value and (value.strip(" \t") and value) for value in expected]
+        filled = [value and ("" if value.strip(" \t") in NOTHING else value) for value in expected]
         assert table["item_id"].to_pylist() == [value or None for value in filled]
         assert table["event"].to_pylist() == expected
         reasons = {None: "invalid_text", "": "missing_item"}
@@ -209,3 +210,14 @@ def test_exact_types_of_whole_numbers_are_read() -> None:
     with pytest.raises(UserError, match=r"'t' of f is float, in which times from 2\*\*24 on are rounded: store"):
         times(pa.array([1_704_153_600.0], pa.float32()))
     assert times(pa.array([19_724.0], pa.float32()), "d") == [moment]
+
+
+def test_numbers_that_cannot_be_read_are_kept_as_they_stood() -> None:
+    text = ["12,50", "1.234,56", " 3.5", "4", "NA", "", None, "free", "-1e2 ", "1.5"]
+    raw = pa.table({"u": [1] * 9 + [None], "i": ["a"] * 10, "t": [1] * 10, "p": text, "r": pa.array([2.5] * 10)})
+    table = canonicalise(raw, mapping(price="p", rating="r"), "f.csv", 0)
+    assert table["price"].to_pylist() == [None, None, 3.5, 4.0, None, None, None, None, -100.0, 1.5]
+    assert table["unread price"].to_pylist() == ["12,50", "1.234,56", *[None] * 5, "free", None, None]
+    assert table["unread rating"].null_count == 10
+    assert [row for row, file in enumerate(table["file"].to_pylist()) if file] == [0, 1, 7, 9]
+    assert table["reason"].to_pylist() == [None] * 9 + ["missing_user"]

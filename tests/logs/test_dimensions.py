@@ -36,9 +36,13 @@ def test_keyed_takes_the_first_row_of_each_id() -> None:
     assert found.to_pydict() == {"text": ["a", "b"], "item_id": [2, 1]}
 
 
-def test_keyed_refuses_ids_of_another_type() -> None:
-    with pytest.raises(UserError, match=r"'item_id' has ids of mixed type.*'A1' in items\.csv"):
-        keyed(pa.table({"item_id": ["1", "A1"]}), "item_id", pa.int64(), "items.csv")
+def test_keyed_leaves_out_ids_of_another_type_and_refuses_them_where_all_are(capsys: pytest.CaptureFixture) -> None:
+    odd = pa.table({"item_id": ["1", "A1", None, "003", "2.0", "1e1", "NA"]})
+    assert keyed(odd, "item_id", pa.int64(), "items.csv")["item_id"].to_pylist() == [1, 2]
+    told = "items.csv: 3 of 7 values of item_id are not whole numbers, as all ids of the log are: 'A1', '003', '1e1'"
+    assert told in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"2 of 3 values of item_id are not whole .* '001', '002'; write both alike"):
+        keyed(pa.table({"item_id": ["001", "002", None]}), "item_id", pa.int64(), "items.csv")
 
 
 def test_lines_that_cannot_be_read_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,6 +107,16 @@ def test_words_for_nothing_are_no_user(tmp_path: Path, kind: str) -> None:
     assert table["reason"].to_pylist() == ["missing_user"] * len(nothing) + [None]
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
+def test_numbers_that_are_not_written_as_whole_ones_are_set_aside_among_whole_ones(tmp_path: Path, kind: str) -> None:
+    users = ["1", "2.0", "1e1", "1.5", "1E2", "3"]
+    write(tmp_path, kind, users, list(range(6)))
+    table = read(tmp_path)
+    assert table["user_id"].to_pylist() == [1, 2, None, None, None, 3]
+    assert table["reason"].to_pylist() == [None, None, *["inexact_id"] * 3, None]
+    assert table["detail"].to_pylist() == [None, None, "1e1", "1.5", "1E2", None]
+
+
 @pytest.mark.parametrize("values", [[2**63], ["9223372036854775808"], ["12345678901234567890"]])
 def test_whole_numbers_beyond_int64_are_refused(values: list) -> None:
     column = pa.chunked_array([pa.array(values, pa.uint64() if isinstance(values[0], int) else pa.string())])

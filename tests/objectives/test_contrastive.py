@@ -280,10 +280,11 @@ def test_two_ranks_learn_what_one_learns(encoder, two_ranks, chosen):
     torch.testing.assert_close(shared, joint)
 
 
-def test_a_filler_window_is_nobody_s_negative(encoder, two_ranks):
-    chosen = Contrastive(subsequence, 0.5, "last", 0.5, None)
+@pytest.mark.parametrize("num_negatives", [None, 2])
+def test_a_filler_window_is_nobody_s_negative(encoder, two_ranks, num_negatives):
+    chosen = Contrastive(subsequence, 0.5, "last", 0.5, num_negatives)
     views = chosen.views(timed(random_windows(4)), DRAWS)
-    filler = replace(timed(random_windows(1)), weight=0.0, users_B=torch.tensor([77]))
+    filler = replace(timed(random_windows(3)), weight=0.0, users_B=torch.tensor([77, 78, 79]))
     together = two_ranks(chosen, encoder, [views, chosen.views(filler, DRAWS)])
     torch.testing.assert_close(together, chosen(encoder, views).sums_P)
 

@@ -49,6 +49,20 @@ def test_the_largest_backbone_is_the_border_of_what_fits():
         assert not fits or total < bytes_free or told["ways"][name]["memory"]["host"] > 0
 
 
+def test_in_batch_negatives_of_several_micro_batches_cost_three_passes_and_the_logits_of_the_whole_batch():
+    config = PlanConfig(gpus_per_node=2)
+    raw = RECIPE.model_dump() | {"objective": {"kind": "autoregressive", "softmax": {"kind": "in_batch"}}}
+    many, one = (
+        Recipe.model_validate(raw | {"stream": raw["stream"] | {"micro_tokens": tokens}}) for tokens in (2**19, 2**20)
+    )
+    windows = [257] * (2**19 // 256)
+    micro = training_cost(many.encoder, many.objective, Catalogue(config.items), windows)
+    assert step_load(many, config).flops == pytest.approx(4 * micro.total * 7 / 3)
+    assert step_load(one, config).micros == 1
+    softmax = memory_of(many, config, WAYS["ZeRO-0"]).softmax
+    assert softmax == pytest.approx(3 * 4 * 2**19 * 2**21, rel=1e-3)
+
+
 def test_product_time_is_flops_over_what_the_gpus_do():
     config = PlanConfig(gpus_per_node=1, gpu="a100-80", mfu=0.5)
     seconds = step_seconds(RECIPE, config, WAYS["ZeRO-0"])

@@ -109,4 +109,4 @@ def test_what_is_not_known_is_refused():
         activations(EncoderConfig.model_validate({"backbone": {"kind": "gru"}}), 10, False)
     contrast = Recipe.model_validate({"name": "x", "objective": {"kind": "contrastive"}})
     with pytest.raises(UserError, match="autoregressive only"):
-        softmax_bytes(contrast.objective, contrast.encoder, Catalogue(10), 10)
+        softmax_bytes(contrast.objective, contrast.encoder, Catalogue(10), 10, 10)

@@ -54,7 +54,7 @@ def measured(size: tuple[int, int], stage: int) -> int:
     engine = zero.ZeroEngine(model, recipe.train, torch.device("cpu"))
     views = engine.model.objective.views(Batch.of([[1, 2, 3, 4]]), Draws(0, 0, 0))
     for step in range(2):
-        loss, _ = engine.forward(views, torch.ones(1))
+        loss, _ = engine.forward(views, torch.ones(1), engine.model.gather)
         engine.backward(loss)
         del loss
         if step == 0:

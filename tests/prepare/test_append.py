@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ray_userrep import storage
+from ray_userrep.corpus.outline import outline_path
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import newest_version, open_corpus
 from ray_userrep.errors import UserError
@@ -131,6 +132,7 @@ def test_an_old_version_stays_what_it_was(grown, tmp_path):
     assert [open_corpus(first.uri, version).manifest.parent for version in (1, 2, 3)] == [None, 1, 2]
     manifests = [open_corpus(first.uri, version).manifest for version in (1, 2, 3)]
     named = {f for m in manifests for f in [m.items, m.sources, *m.quarantine, *(file.path for file in m.sequences)]}
+    named |= {outline_path(file.path) for m in manifests for file in m.sequences}
     named |= {f"manifests/00000{version}.json" for version in (1, 2, 3)}
     assert {str(file.relative_to(first.uri)) for file in files_below(first.uri)} == named
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import ray.data
 
+from ray_userrep.corpus.outline import outline_path
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs
@@ -110,7 +111,8 @@ def test_tables_counts_and_files_are_those_of_the_core(events, prepared, tmp_pat
     tied = tied[tied.duplicated(["user_id", "timestamp"])]
     assert manifest.num_ties == len(tied)
     assert sum(file.num_users for file in manifest.sequences) == manifest.num_users
-    named = {manifest.items, manifest.users, manifest.sources, *(file.path for file in manifest.sequences)}
+    files = [path for file in manifest.sequences for path in (file.path, outline_path(file.path))]
+    named = {manifest.items, manifest.users, manifest.sources, *files}
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == named
 
 

@@ -13,6 +13,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.errors import UserError
+from ray_userrep.logs.numbers import Unread, joined, told
 from ray_userrep.logs.reading import ROWS_PER_FILE
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.logs.times import TIMESTAMP
@@ -200,3 +201,18 @@ def test_many_small_objects_are_one_log(ray_session: None, s3_uri: str, tmp_path
     one = prepare(open_logs(LogsConfig(uri=str(tmp_path / "one.parquet"))), CONFIG, str(tmp_path / "corpus"))
     assert manifest.content_fingerprint == one.content_fingerprint
     assert manifest.side_columns == ["domain"] and manifest.quarantined == {}
+
+
+def test_numbers_that_cannot_be_read_are_counted_and_the_first_are_shown(tmp_path):
+    rows = batch(["missing_user", *[None] * 9])
+    odd = ["none of this", "12,50", None, "x", "y", "z", *[None] * 4]
+    rows = rows.append_column("unread price", pa.array(odd)).append_column("file", pa.array(["f.csv"] * 10))
+    report = report_of(rows, tmp_path)
+    first = [[1, "f.csv row 1: '12,50'"], [3, "f.csv row 3: 'x'"], [4, "f.csv row 4: 'y'"]]
+    assert report["unread"] == {"price": {"count": 4, "first": first}}
+    written = [table.column_names for bucket in range(4) for table in read_slices([report["file"]], bucket)]
+    assert written and all("unread price" not in names for names in written)
+    lost = Unread(count=4, examples=[told for _, told in first])
+    assert joined([{"price": lost}, {"price": lost}])["price"] == Unread(count=8, examples=lost.examples)
+    assert "price: 4 values cannot be read as numbers, as f.csv row 1: '12,50'; " in told("price", lost)
+    assert "logs.layout.decimal comma" in told("price", lost)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest
+from ray_userrep.corpus.outline import outline_path
 from ray_userrep.corpus.store import newest_version, open_corpus
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import EMBEDDED, Logs, open_logs
@@ -112,7 +113,7 @@ def test_a_manifest_counts_what_there_is(tmp_path):
     found = [(row["user_id"], row["item_id"], row["reason"]) for row in rejected.sort_by("row").to_pylist()]
     assert found == [(user, item, reason) for user, item, _, reason in REJECTED]
     named = {manifest.items, manifest.sources, "manifests/000001.json", *manifest.quarantine}
-    named |= {file.path for file in manifest.sequences}
+    named |= {path for file in manifest.sequences for path in (file.path, outline_path(file.path))}
     assert {str(file.relative_to(tmp_path)) for file in files_below(tmp_path)} == named
 
 
@@ -242,7 +243,7 @@ def test_a_rerun_continues_after_the_stages_that_were_finished(tmp_path, monkeyp
         manifest.sources,
         "manifests/000002.json",
         *manifest.quarantine,
-        *(f.path for f in manifest.sequences),
+        *(path for file in manifest.sequences for path in (file.path, outline_path(file.path))),
     }
     below = set(files_below(tmp_path)) - before - set(files_below(tmp_path / "whole"))
     assert {str(file.relative_to(tmp_path)) for file in below} == named
@@ -298,3 +299,27 @@ def test_online_retail_is_what_pandas_makes_of_it(tmp_path):
     assert found == expected
     counts = open_corpus(str(tmp_path)).items()
     assert dict(zip(counts.ids.to_pylist(), counts.counts(), strict=True)) == good["StockCode"].value_counts().to_dict()
+
+
+def test_lost_numbers_are_counted_and_tables_of_other_ids_are_told_of(tmp_path, capsys):
+    rows = [f'u{n % 4},i{n % 5},{1_600_000_000 + n},"{n},50"' for n in range(20)] + [
+        "u1,i1,1600000100, 3.5",
+        "u1,i2,9,NA",
+    ]
+    (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id,timestamp,price", *rows, ""]))
+    (tmp_path / "items.csv").write_text("item_id,text,price\n0,a,1\n1,b,free\n2,c,\n")
+    (tmp_path / "users.csv").write_text("user_id,country\nu0,AT\nu1,FR\n")
+    config = LogsConfig(uri=str(tmp_path))
+    with pytest.raises(
+        UserError, match=r"items beside the log tells of 0 of the log's 5 items: ids are 'i\d'.*, '0', '1'"
+    ):
+        prepare(open_logs(config), CONFIG, str(tmp_path / "corpus"))
+    allowed = config.model_copy(update={"max_unmatched_share": 1.0})
+    manifest = prepare(open_logs(allowed), CONFIG, str(tmp_path / "corpus"))
+    printed = capsys.readouterr().out
+    assert "was finished before" in printed and "warning   the table of items beside the log tells of 0" in printed
+    assert "the table of users" not in printed
+    lost = manifest.unread["price"]
+    assert lost.count == 20 and lost.examples[0] == f"{tmp_path}/log.csv row 0: '0,50'"
+    assert manifest.unread["price of items"].model_dump() == {"count": 1, "examples": ["table of items: 'free'"]}
+    assert f"warning   price: 20 values cannot be read as numbers, as {lost.examples[0]}" in printed

@@ -115,6 +115,52 @@ def test_one_of_many_creators_wins(root: str) -> None:
     assert len(storage.list_files(storage.join(root, "locks"))) == 1
 
 
+def test_one_of_many_replaces_a_version_and_the_others_are_told(root: str) -> None:
+    uri, together = storage.join(root, "locks", "lock"), Barrier(8)
+    tag = storage.write_version(uri, b"0", None)
+
+    def replace(number: int) -> str | None:
+        together.wait()
+        try:
+            return storage.write_version(uri, b"by %d" % number, tag)
+        except FileExistsError:
+            return None
+
+    if root.startswith("memory"):
+        storage.write_version(uri, b"by 0", tag)
+        with pytest.raises(FileExistsError):
+            storage.write_version(uri, b"by 1", tag)
+        return
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(replace, range(8)))
+    (winner,) = (number for number, found in enumerate(won) if found)
+    there = storage.read_version(uri)
+    assert there is not None and there[:2] == (b"by %d" % winner, won[winner]) and 0 <= there.age < 60
+    assert len(storage.list_files(storage.join(root, "locks"), hidden=True)) == 1
+
+
+def test_a_version_is_not_replaced_where_it_is_gone(root: str) -> None:
+    uri = storage.join(root, "lock")
+    assert storage.read_version(uri) is None
+    tag = storage.write_version(uri, b"0", None)
+    storage.delete(uri)
+    with pytest.raises(FileExistsError):
+        storage.write_version(uri, b"1", tag)
+    assert storage.read_version(uri) is None
+
+
+def test_what_a_dead_writer_left_on_a_disk_is_put_in_place(tmp_path: Path) -> None:
+    uri = str(tmp_path / "lock")
+    tag = storage.write_version(uri, b"0", None)
+    (tmp_path / f".lock.{tag}").write_bytes(b"of the dead")
+    with pytest.raises(FileExistsError):
+        storage.write_version(uri, b"1", tag)
+    there = storage.read_version(uri)
+    assert there is not None and there.data == b"of the dead"
+    storage.write_version(uri, b"2", there.tag)
+    assert (tmp_path / "lock").read_bytes() == b"2" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_folders_travel_there_and_back(root: str, tmp_path: Path) -> None:
     source = tmp_path / "checkpoint"
     contents = {"a.bin": os.urandom(100), "deep/.hidden": b"h", "deep/_x": b"", "deep/er/b.bin": os.urandom(2**20)}

@@ -8,6 +8,7 @@ import pytest
 
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 from ray_userrep.recipe.recipe import Recipe
 
@@ -33,7 +34,7 @@ def write_corpus(uri: str, seed: int = 0, num_users: int = 120) -> Corpus:
             }
         )
         path = f"data/test/sequences/bucket={bucket:05d}/part-0.parquet"
-        storage.write_parquet(storage.join(uri, path), table)
+        write_sequences(uri, path, table)
         files.append(SequenceFile(bucket=bucket, path=path, num_users=len(users), num_interactions=sum(map(len, mine))))
     counts = np.bincount(np.concatenate(sequences), minlength=NUM_ITEMS)
     items = pa.table({"item_id": [f"item-{i}" for i in range(NUM_ITEMS)], "count": counts})

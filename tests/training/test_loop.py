@@ -1,11 +1,17 @@
-"""Learning rates against the formulas written out."""
+"""Learning rates against the formulas written out, and what counts as time of training."""
 
 import math
 
+import numpy as np
 import pytest
+import torch
 
-from ray_userrep.recipe.train import ScheduleConfig
-from ray_userrep.training.loop import scheduled_rate
+from ray_userrep.feed.plan import Position
+from ray_userrep.feed.stream import Step
+from ray_userrep.recipe.train import ScheduleConfig, TrainConfig
+from ray_userrep.training import loop
+from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.loop import Callback, Loop, TrainState, scheduled_rate
 
 
 def rates(total, **config):
@@ -34,3 +40,35 @@ def test_constant_stays():
 
 def test_a_single_step_is_defined():
     assert rates(1) == [2.0]
+
+
+class Clock:
+    """A clock that is set forward by what is done."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def test_seconds_are_those_of_steps_not_of_validations(monkeypatch):
+    clock, told = Clock(), []
+
+    class Validation(Callback):
+        def on_step(self, loop, loss_P):
+            told.append(loop.state.seconds)
+            with loop.paused():
+                clock.now += 100
+
+    def step(*_: object) -> torch.Tensor:
+        clock.now += 2
+        return torch.zeros(1)
+
+    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(loop, "train_step", step)
+    engine = BareEngine(torch.nn.Linear(1, 1), TrainConfig(), torch.device("cpu"))
+    steps = [Step(Position(0, n), Position(0, n + 1), (), np.zeros(1, np.int64)) for n in range(3)]
+    run = Loop(engine, TrainConfig(epochs=3), 1, TrainState(), [Validation()])
+    run.run(iter(steps), 1)
+    assert told == [2.0, 4.0, 6.0]

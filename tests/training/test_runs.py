@@ -1,12 +1,5 @@
 """Who may use a run folder: one process, one recipe, until it is finished."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
-import time
-
 import pytest
 
 from ray_userrep import storage
@@ -56,37 +49,6 @@ def test_a_submitted_job_writes_nothing_where_ray_deletes_it(recipe, tmp_path, m
     assert runs.default_run_uri(recipe()).startswith("s3://bucket/kept/runs/small-")
     monkeypatch.chdir(tmp_path)
     assert storage.kept("runs/a") == f"{tmp_path}/runs/a"
-
-
-def test_a_live_process_keeps_its_run_and_a_dead_one_does_not(tmp_path):
-    uri = str(tmp_path / "run")
-    with runs.Lease(uri):
-        with pytest.raises(UserError, match=f"in use by process {os.getpid()}"), runs.Lease(uri):
-            pass
-        assert storage.exists(f"{uri}/lease.json")
-    assert not storage.exists(f"{uri}/lease.json")
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    lease = {"host": socket.gethostname(), "pid": dead.pid, "id": "x", "renewed": 0}
-    storage.write_bytes(f"{uri}/lease.json", json.dumps(lease).encode())
-    with runs.Lease(uri):
-        pass
-
-
-def test_two_processes_cannot_take_a_run_on_an_object_store(s3_uri):
-    with runs.Lease(f"{s3_uri}/run"), pytest.raises(UserError, match="in use by process"), runs.Lease(f"{s3_uri}/run"):
-        pass
-
-
-def test_a_lease_of_another_machine_ends_when_it_is_no_longer_renewed(tmp_path):
-    uri = str(tmp_path / "run")
-    lease = {"host": "elsewhere", "pid": 1, "id": "x", "renewed": time.time()}
-    storage.write_bytes(f"{uri}/lease.json", json.dumps(lease).encode())
-    with pytest.raises(UserError, match="on elsewhere"), runs.Lease(uri):
-        pass
-    storage.write_bytes(f"{uri}/lease.json", json.dumps(lease | {"renewed": time.time() - 3600}).encode())
-    with runs.Lease(uri):
-        pass
 
 
 def test_the_environment_says_what_a_reader_needs():

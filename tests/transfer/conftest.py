@@ -11,6 +11,7 @@ import torch
 from ray_userrep import storage
 from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
@@ -44,7 +45,7 @@ def _write_corpus(uri: str, num_users: int = 260, seed: int = 0, first_item: int
             "timestamps": pa.array(times, pa.list_(pa.int64())),
         }
         path = f"data/test/sequences/bucket={bucket:05d}/part-0.parquet"
-        storage.write_parquet(storage.join(uri, path), pa.table(table))
+        write_sequences(uri, path, pa.table(table))
         total = sum(map(len, items))
         files.append(SequenceFile(bucket=bucket, path=path, num_users=len(mine), num_interactions=total))
     counts = np.bincount(np.concatenate(sequences), minlength=NUM_ITEMS)

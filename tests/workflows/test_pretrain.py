@@ -12,6 +12,7 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.report import figures
 from ray_userrep.report.pages import pretrain as pretrain_page
+from ray_userrep.workflows.compare import compare_table
 from ray_userrep.workflows.embed import run_embed
 from ray_userrep.workflows.evaluate import run_evaluate
 from ray_userrep.workflows.prepare import open_or_prepare
@@ -43,12 +44,17 @@ def test_everything_on_an_object_store(ray_session, s3_uri, write_log, small, tm
     assert storage.read_json(f"{s3_uri}/run/recipe.json")["run"] is None
     assert storage.list_files(f"{s3_uri}/run/tensorboard") and storage.exists(f"{s3_uri}/run/metrics.jsonl")
 
-    run_embed(recipe, f"{s3_uri}/run/encoder", f"{s3_uri}/vectors")
+    card = storage.read_text(f"{s3_uri}/run/encoder/README.md")
+    assert f"{num_interactions:,} interactions of" in card
+    assert f"NDCG@10 {result['metrics']['ndcg@10']['mean']:.4f}" in card
+    run_embed(recipe, f"{s3_uri}/run", f"{s3_uri}/vectors")
     run_evaluate(recipe, f"{s3_uri}/run/encoder", f"{s3_uri}/evaluation")
     same_page_again(f"{s3_uri}/evaluation")
     again = storage.read_json(f"{s3_uri}/evaluation/result.json")
     assert again["metrics"] == result["metrics"]
     assert again["split_fingerprint"] == result["split_fingerprint"]
+    compared = compare_table([f"{s3_uri}/run", f"{s3_uri}/evaluation"])
+    assert compared["seeds"].tolist() == [2, 1]  # measured twice: one system, and the best simple method
     check_vectors(s3_uri, tmp_path)
 
 
@@ -93,6 +99,18 @@ def test_an_encoder_that_reads_times_is_measured_mapped_and_embedded(pretrained,
     assert "t-SNE of" in storage.read_text(f"{pretrained}/run/report.html")
     run_embed(of_three_steps(pretrained), f"{pretrained}/run/encoder", f"{tmp_path}/vectors")
     assert storage.list_files(f"{tmp_path}/vectors", ".parquet")
+
+
+def test_a_sample_of_the_users_is_told_with_its_figures(pretrained, tmp_path, capsys):
+    recipe = of_three_steps(pretrained, "--evaluation.max_users", "20", "--evaluation.fitted_users", "30")
+    result = run_evaluate(recipe, f"{pretrained}/run/encoder", str(tmp_path))
+    users, tested = result["counts"]["users"], result["samples"]["ranked"]["of"]
+    assert 20 < tested <= users and result["counts"]["test_users"] == 20
+    assert result["samples"]["fitted"] == {"users": 30, "of": users}
+    told = f"20 of {tested} users, a sample by hash"
+    assert f"paired over {told}" in capsys.readouterr().out
+    page = storage.read_text(f"{tmp_path}/report.html")
+    assert told in page and f"count 30 of {users} users, a sample by hash" in page
 
 
 def test_a_finished_run_is_refused(pretrained):

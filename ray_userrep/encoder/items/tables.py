@@ -182,4 +182,4 @@ class SideItems(ItemEmbedder):
             categories = pa.nulls(len(table), pa.list_(pa.string()))
         self._codes = ItemFeatures(hashed_lists(categories, self._num_rows, _MAX_CATEGORIES))
         known = prices if prices is not None else np.full(len(table), np.nan)
-        self._prices = ItemFeatures(price_codes(torch.from_numpy(known)))
+        self._prices = ItemFeatures(price_codes(torch.tensor(known)))

@@ -41,6 +41,8 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     """
     tables = [file for file in files if is_table(file.uri)] or [file for file in files if is_plain_text(file.uri)]
     log = [file for file in tables if not is_beside(file.uri)]
+    if not log and len(tables) == 1:  # it is the log, whatever it is called
+        log, tables = tables, []
     if not log:
         raise UserError(f"no Parquet, CSV or JSON file with interactions among {len(files)} files: name a log")
     found = scan(config, log, layout(config, log[0]))

@@ -4,6 +4,7 @@ from collections import Counter
 
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import NO_TIMES
+from ray_userrep.logs.numbers import Unread, told
 from ray_userrep.recipe.logs import Order
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import counts
@@ -25,6 +26,8 @@ def draw(folder: str) -> str:
         Section("Split", _split(recipe, result)),
         Section("Quarantine", _quarantine(result)),
     ]
+    if corpus["unread"]:
+        sections.append(Section("Numbers that could not be read", _unread(corpus["unread"])))
     if corpus["domains"]:
         sections.insert(1, Section("Domains", _domains(corpus["domains"])))
     uri = storage.join(folder, REPORT)
@@ -47,6 +50,7 @@ def describe(corpus: Result) -> dict[str, str]:
         removed = ", ".join(f"{count:,} {what}" for what, count in corpus["removed_by_k_core"].items())
         rows["k-core"] = f"{bounds}; removed {removed}"
     rows |= {name or "no domain": f"{count:,} interactions" for name, count in corpus["domains"].items()}
+    rows |= {name: f"{lost['count']:,} values are no numbers" for name, lost in corpus["unread"].items()}
     return rows | {reason: f"{count:,} quarantined" for reason, count in corpus["quarantined"].items()}
 
 
@@ -139,6 +143,12 @@ def _split(recipe: Recipe, result: Result) -> str:
     if result["refusal"] is not None:
         return facts(named | {"cannot be had": result["refusal"]})
     return facts(named | {name: f"{count:,}" for name, count in result["split"].items()})
+
+
+def _unread(unread: dict[str, Result]) -> str:
+    """Prices and ratings that were given and could not be read; their rows are kept."""
+    lines = (told(name, Unread(**lost)) for name, lost in unread.items())
+    return "".join(remark(f"{line}.") for line in lines) + remark("Their rows are kept without them.")
 
 
 def _quarantine(result: Result) -> str:

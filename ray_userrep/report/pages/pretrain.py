@@ -39,11 +39,13 @@ def draw(folder: str) -> str:
     if result["profile"]:
         sections.append(Section("What the vectors say about users", _profile(result)))
     if found := result["universality"]:
-        sections.append(Section("What the vectors tell without labels", _universality(found)))
+        sections.append(
+            Section("What the vectors tell without labels", _universality(found, _sample(result, "universality")))
+        )
     if near := result["nearest_items"]:
         sections.append(Section("Nearest items by learned vectors", neighbours(near)))
     if result["user_map"] is not None:
-        sections.append(Section("Users", _user_map(result["user_map"])))
+        sections.append(Section("Users", _user_map(result)))
     sections += [
         Section("Data", facts(describe(result["corpus"]))),
         Section("Run", facts(_facts(recipe, folder, result, records))),
@@ -55,11 +57,24 @@ def draw(folder: str) -> str:
 
 def _protocol(recipe: Recipe, result: Result) -> str:
     seen = "items of the history are not ranked" if recipe.evaluation.exclude_seen else "repeats allowed"
+    counted = _sample(result, "fitted")
     return (
         f"{recipe.split.rule.replace('_', ' ')}, full ranking of {result['counts']['items']:,} items, {seen}; "
-        f"{result['counts']['test_users']:,} users; split {result['split_fingerprint']}. "
-        "Baselines are tuned on validation. Brackets: 95 % bootstrap intervals over users."
+        f"{_ranked(result)}; split {result['split_fingerprint']}. "
+        f"Baselines are tuned on validation{f' and count {counted}' if counted else ''}. "
+        "Brackets: 95 % bootstrap intervals over users."
     )
+
+
+def _ranked(result: Result) -> str:
+    """Whose targets were ranked."""
+    return _sample(result, "ranked") or f"{result['counts']['test_users']:,} users"
+
+
+def _sample(result: Result, name: str) -> str:
+    """Which users were taken for what is named, where it was a sample."""
+    sample = result["samples"].get(name)
+    return "" if sample is None else f"{sample['users']:,} of {sample['of']:,} users, a sample by hash"
 
 
 def _profile(result: Result) -> str:
@@ -77,10 +92,11 @@ def _profile(result: Result) -> str:
             notes[-1] += f"; vector and counts together over {over['baseline']} alone {_told(over)}"
     labels = list(dict.fromkeys(label for metrics in rows.values() for label in metrics))
     read = "A linear model reads each attribute from what the row names; the encoder never saw one. "
+    notes += [f"all are of {sampled}"] if (sampled := _sample(result, "fitted")) else []
     return metrics_table(rows, labels, "encoder", read + ". ".join(notes) + ".")
 
 
-def _universality(found: Result) -> str:
+def _universality(found: Result, sampled: str) -> str:
     """What vectors tell of users' items, without labels: a column a question, a row a kind of vectors."""
     columns = {("present", "r2"): "whole history (R²)", ("future", "r2"): "newer half (R²)"}
     columns[("future", "recall@50")] = "newer half (recall@50)"
@@ -96,6 +112,7 @@ def _universality(found: Result) -> str:
         "No labels are used; what a task asks for may be little of it."
     )
     told = [f"{part}: {one['users']['test']:,} users tested" for part, one in found.items()]
+    told += [f"all are of {sampled}"] if sampled else []
     return metrics_table(rows, list(shown.values()), "encoder", f"{note} {', '.join(told)}.")
 
 
@@ -116,11 +133,13 @@ def _curves(records: list[Result]) -> str:
     return drawing(lambda: figures.curves(panels, "epoch"), caption)
 
 
-def _user_map(found: Result) -> str:
+def _user_map(result: Result) -> str:
     """The plane that was found for user vectors, or why there is none."""
+    found = result["user_map"]
     if found["failed"] is not None:
         return remark(f"Users could not be laid out on a plane: {found['failed']}")
-    caption = f"t-SNE of {len(found['labels']):,} users' vectors, coloured by {found['attribute']}."
+    shown = f"{len(found['labels']):,} of {result['counts']['users']:,} users"
+    caption = f"t-SNE of the vectors of {shown}, coloured by {found['attribute']}."
     return drawing(lambda: figures.user_map(np.array(found["xy"]), found["labels"]), caption)
 
 
@@ -188,6 +207,24 @@ def _told(over: Result) -> str:
     return f"{shown}{over['mean']:+.3f} [{over['low']:+.3f}, {over['high']:+.3f}]"
 
 
+def learned(result: Result) -> str:
+    """What an encoder was trained on and how well it does, as a model card says it."""
+    facts, counts = result["corpus"], result["counts"]
+    days = sorted(facts["interactions_per_day"])
+    rows = [
+        f"- {counts['interactions']:,} interactions of {counts['users']:,} users with {counts['items']:,} items, "
+        f"{days[0]} to {days[-1]} (reader `{facts['reader']}`)",
+        f"- recipe `{result['recipe']['name']}`, seed {result['seed']}",
+        f"- next items: NDCG@10 {_interval(result['metrics']['ndcg@10'])}. {verdict(result)}",
+    ]
+    rows += [f"- {_profile_line(name, found).removeprefix('profile   ')}" for name, found in result["profile"].items()]
+    return "\n".join(rows)
+
+
+def _interval(metric: dict[str, float]) -> str:
+    return f"{metric['mean']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]"
+
+
 def verdict(result: Result) -> str:
     """Whether pretraining won, in one sentence, also when it did not."""
     difference = result.get("over_best_baseline")
@@ -200,6 +237,4 @@ def verdict(result: Result) -> str:
         words = "The best tuned baseline beats the encoder"
     else:
         words = "The encoder and the best tuned baseline cannot be told apart"
-    return (
-        f"{words} ({difference['baseline']}): NDCG@10 {interval}, paired over {result['counts']['test_users']:,} users."
-    )
+    return f"{words} ({difference['baseline']}): NDCG@10 {interval}, paired over {_ranked(result)}."

@@ -60,9 +60,12 @@ def fixed(recipe: Recipe, config: ScaleConfig) -> Recipe:
     """The recipe with what must be the same at every point.
 
     Raises:
-        UserError: the recipe's losses could not be compared, or it trains on several workers, or from trained weights.
+        UserError: the recipe's losses could not be compared, or it trains on several workers, or from trained weights,
+            or on no GPU where its runs are to have some.
     """
     _refuse(recipe)
+    if config.gpus_per_run and recipe.train.use_gpu is False:
+        raise UserError(f"scale.gpus_per_run is {config.gpus_per_run:g} but train.use_gpu false: leave one of them out")
     raw = recipe.model_dump()
     if not recipe.encoder.is_inductive():
         raw["encoder"]["items"] = ProjectedItemsConfig(table_width=config.item_width).model_dump()

@@ -49,7 +49,9 @@ TRAINED, DIVERGED = "trained", "diverged"
 _COSTED_BATCHES = 20
 
 
-def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any], on_record: Sink) -> PointResult:
+def run_point(
+    recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any], on_record: Sink, device: str = "cpu"
+) -> PointResult:
     """Train or resume one point and write its result; the caller holds the run's lease.
 
     Raises:
@@ -57,12 +59,12 @@ def run_point(recipe: Recipe, corpus: Corpus, run_uri: str, about: dict[str, Any
     """
     runs.open_run(recipe, run_uri)
     began = time.perf_counter()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     spent = spent_on(recipe, corpus)
     measured: PointResult = {"outcome": DIVERGED}
     try:
-        fit(recipe, corpus, run_uri, lambda model: BareEngine(model, recipe.train, device), on_record)
-        measured = {"outcome": _outcome(run_uri)} | measure_point(recipe, corpus, load_encoder(run_uri))
+        fit(recipe, corpus, run_uri, lambda model: BareEngine(model, recipe.train, torch.device(device)), on_record)
+        encoder = load_encoder(run_uri).eval().to(device)
+        measured = {"outcome": _outcome(run_uri)} | measure_point(recipe, corpus, encoder)
     except DivergedError as error:
         measured["message"] = str(error)
     except UserError as error:
@@ -84,7 +86,6 @@ def finished_point(run_uri: str) -> PointResult | None:
 def measure_point(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> PointResult:
     """Validation loss, NDCG@10 and profile of a trained encoder."""
     split, config = resolve(recipe.split, corpus), recipe.evaluation
-    encoder = encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     test = read_histories(corpus, split, "test", config.max_users, encoder.side_columns)
     found = ranks(encoder_scorer(encoder), test, corpus.manifest.num_items, config.exclude_seen)
     return {
@@ -99,12 +100,13 @@ def measure_point(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> Point
 def validation_loss(recipe: Recipe, corpus: Corpus, split: Split, encoder: UserEncoder) -> Likelihood:
     """The loss that the recipe trains, on users who are never trained on."""
     if isinstance(recipe.objective, AutoregressiveConfig):
-        return likelihood(encoder, read_unseen(corpus, split, encoder.side_columns))
+        return likelihood(encoder, read_unseen(corpus, split, encoder.side_columns, recipe.evaluation.max_users))
     assert encoder.item_table is not None
     data = ObjectiveData(encoder.item_table, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
     objective = build_objective(recipe.objective, recipe.encoder, data)
     columns = {*encoder.side_columns, *objective.side_columns}
-    return contrast(objective, encoder, read_unseen(corpus, split, sorted(columns)))
+    users = read_unseen(corpus, split, sorted(columns), recipe.evaluation.max_users)
+    return contrast(objective, encoder, users)
 
 
 def plan_of(recipe: Recipe, corpus: Corpus) -> BatchPlan:
@@ -121,7 +123,7 @@ def window_lengths(plan: BatchPlan) -> list[np.ndarray[Any, np.dtype[np.int64]]]
 
 def spent_on(recipe: Recipe, corpus: Corpus) -> PointResult:
     """Parameters, interactions, epochs and FLOPs of the whole run, as planned; FLOPs by its first batches."""
-    plan, lookahead = plan_of(recipe, corpus), lookahead_of(recipe.objective)
+    plan = plan_of(recipe, corpus)
     steps = total_steps(recipe.train, plan.num_batches)
     interactions = steps * plan.num_tokens / plan.num_batches
     catalogue = Catalogue(corpus.manifest.num_items)
@@ -134,7 +136,7 @@ def spent_on(recipe: Recipe, corpus: Corpus) -> PointResult:
         "flops": _per_interaction(costs, "total") * interactions,
         "steps": steps,
         "unique": plan.num_tokens,
-        "users": int(sum((lengths_U > lookahead).sum() for lengths_U in plan.train_lengths)),
+        "users": plan.num_users,
         "epochs": interactions / plan.num_tokens,
     }
 

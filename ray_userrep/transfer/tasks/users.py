@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ray_userrep.corpus import draws
-from ray_userrep.corpus.store import Bucket
+from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.errors import UserError
 
 _PART, _ORDER = 40, 41  # what a draw is for
@@ -73,6 +73,10 @@ class ChosenUsers:
         """What windows are cut from, and how much of each user is trained on; rows are the bucket's."""
         cut, lengths_U = self._training(bucket)
         return cut, np.where(np.isin(bucket.user_hash_U, self._users_U), lengths_U, 0)
+
+    def train_lengths(self, corpus: Corpus, number: int) -> NDArray[np.int64]:
+        """How much of each user of a bucket is trained on."""
+        return self.training(corpus.bucket(number))[1]
 
 
 def fingerprint(*keys: str | int | float | list[int]) -> str:

@@ -1,0 +1,70 @@
+"""Who is in a file of sequences, and how much of which day: a small file beside each; planning reads no sequences.
+
+Interactions are counted by day, as splits in time cut at midnights: a few bytes a user and day, of which any such split
+and any that goes by lengths or by users knows what it trains on. One that goes by items has to read them.
+
+Shapes: R users of all files of a bucket, U of them together, N interactions, D days of users.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ray_userrep import storage
+from ray_userrep.corpus.jagged import ranges, ranked
+
+_DAY_US = 86_400_000_000
+
+
+class Outline(NamedTuple):
+    """Users by rising id with the midnights (us) before their interactions, end to end, in no order inside a user."""
+
+    user_ids: pa.Array
+    user_hash_U: NDArray[np.int64]
+    lengths_U: NDArray[np.int64]
+    midnights_N: NDArray[np.int64]
+
+
+def write_sequences(uri: str, path: str, sequences: pa.Table, dictionary: bool | list[str] = True) -> None:
+    """Write sequences to a path below a URI, and their outline beside them; `dictionary` is that of `write_parquet`."""
+    storage.write_parquet(storage.join(uri, path), sequences, dictionary)
+    storage.write_parquet(storage.join(uri, outline_path(path)), _outlined(sequences))
+
+
+def outline_path(path: str) -> str:
+    """Where the outline of a file of sequences is."""
+    folder, name = path.rsplit("/", 1)
+    return f"{folder}/_{name.removesuffix('.parquet')}.outline"  # not among the folder's Parquet
+
+
+def read_outline(uri: str, paths: Sequence[str]) -> Outline:
+    """What the outlines of a bucket's files below a URI tell of its users."""
+    tables = [storage.read_parquet(storage.join(uri, outline_path(path))) for path in paths]
+    rows = pa.concat_tables(tables).combine_chunks()
+    ids, rank_R = ranked(rows["user_id"].combine_chunks())
+    days = rows["days"].combine_chunks()
+    counts_D, num_days_R = rows["counts"].combine_chunks().flatten().to_numpy(), days.value_lengths().to_numpy()
+    by_user_R = np.argsort(rank_R, kind="stable")
+    first_R = np.cumsum(num_days_R) - num_days_R
+    place_D = ranges(first_R[by_user_R], num_days_R[by_user_R])
+    midnights_D = days.flatten().to_numpy().astype(np.int64)[place_D] * _DAY_US
+    row_D = np.repeat(np.arange(len(rank_R)), num_days_R)
+    hash_U = np.empty(len(ids), np.int64)
+    hash_U[rank_R] = rows["user_hash"].to_numpy()
+    lengths_U = np.bincount(rank_R[row_D], counts_D, minlength=len(ids)).astype(np.int64)
+    return Outline(ids, hash_U, lengths_U, np.repeat(midnights_D, counts_D[place_D]))
+
+
+def _outlined(sequences: pa.Table) -> pa.Table:
+    times = sequences["timestamps"].combine_chunks()
+    day_N, offsets_U1 = times.values.to_numpy() // _DAY_US, times.offsets.to_numpy()
+    is_new_N = np.append(True, day_N[1:] != day_N[:-1])[: len(day_N)]
+    is_new_N[offsets_U1[:-1][offsets_U1[:-1] < len(day_N)]] = True
+    first_D = np.flatnonzero(is_new_N)
+    offsets = pa.array(np.searchsorted(first_D, offsets_U1).astype(np.int32))
+    lists = {"days": day_N[first_D], "counts": np.diff(first_D, append=len(day_N))}
+    columns = {name: pa.ListArray.from_arrays(offsets, pa.array(of, pa.int32())) for name, of in lists.items()}
+    return pa.table({name: sequences[name] for name in ("user_id", "user_hash")} | columns)

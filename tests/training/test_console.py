@@ -1,0 +1,36 @@
+"""The same records on a terminal and in a log."""
+
+import io
+
+from ray_userrep.training.console import Console
+
+TRAIN = {
+    "kind": "train", "step": 20, "total_steps": 80, "epoch": 0.5, "loss": 2.5, "interactions_per_second": 1234.0,
+    "data_wait": 0.25, "seconds_left": 61.0,
+}  # fmt: skip
+VALIDATION = {"kind": "validation", "step": 40, "seconds": 9.0, "stopped": False, "best": True, "ndcg@10": 0.125}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(stream: io.StringIO) -> str:
+    with Console(stream) as console:
+        for record in (TRAIN, VALIDATION, TRAIN | {"step": 60, "seconds_left": 30.0}):
+            console(record)
+    return stream.getvalue()
+
+
+def test_a_log_has_a_line_a_record():
+    train, validation, _ = (" ".join(line.split()) for line in shown(io.StringIO()).splitlines())
+    assert train == "step 20/80 25% loss 2.5000 1,234 interactions/s waiting for data 25% left 1:01"
+    assert validation == "step 40 validation ndcg@10 0.1250 best so far"
+
+
+def test_a_terminal_has_a_bar_and_a_line_a_validation():
+    text = shown(Terminal())
+    assert "75%" in text and "left 0:30" in text and "1,234 interactions/s" in text
+    kept = [line for line in text.replace("\r", "\n").splitlines() if "validation" in line]
+    assert len(kept) == 1 and "best so far" in kept[0]

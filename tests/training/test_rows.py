@@ -1,0 +1,133 @@
+"""Row tables: the update is that of torch's SparseAdam, and gradients are those of a dense table, clipped alike."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ray_userrep.corpus.splits import resolve
+from ray_userrep.encoder.items.tables import RowItems
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.feed.batch import Batch
+from ray_userrep.objectives.base import Draws, identity_gather
+from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.fit import build_model
+from ray_userrep.training.rows import RowAdam, clip_factor
+from ray_userrep.training.step import prepare_micros, train_step
+from tests.ranks import fit_bare, fit_on_ranks, losses
+
+
+def updated(optimizer, learning_rate):
+    optimizer.collect(1, identity_gather)
+    optimizer.step(learning_rate, torch.ones(()))
+
+
+def test_updates_are_sparse_adam_s():
+    torch.manual_seed(0)
+    rows = RowItems(20, 4).train()
+    reference = torch.nn.Embedding.from_pretrained(rows.weight.clone(), freeze=False, sparse=True)
+    ours, theirs = RowAdam(rows, (0.9, 0.98)), torch.optim.SparseAdam(reference.parameters(), 1e-2, (0.9, 0.98))
+    for step in range(5):
+        ids = torch.randint(20, (7,), generator=torch.Generator().manual_seed(step))
+        for embed in (rows, reference):
+            (embed(ids).square().sum() + embed(ids[:2]).sum()).backward()
+        theirs.step()
+        theirs.zero_grad()
+        updated(ours, 1e-2)
+        torch.testing.assert_close(rows.weight, reference.weight.detach())
+
+
+def test_rows_read_without_gradients_are_left_alone():
+    rows = RowItems(5, 2)
+    before = rows.weight.clone()
+    with torch.no_grad():
+        rows.train()(torch.tensor([1, 2]))
+    rows.eval()(torch.tensor([3]))
+    updated(RowAdam(rows, (0.9, 0.98)), 1.0)
+    assert torch.equal(rows.weight, before)
+
+
+SAMPLED = {
+    "encoder.items": {"kind": "rows"},
+    "objective": {"kind": "autoregressive", "softmax": {"kind": "sampled", "num_negatives": 64}},
+    "train.max_steps": 30, "train.clip_norm": 0.2, "train.epochs": 9.0, "stream.micro_tokens": 48,
+}  # fmt: skip
+
+
+class Recording(BareEngine):
+    """An engine that keeps the norm of its last step."""
+
+    def step(self, learning_rate):
+        self.norm = super().step(learning_rate)
+        return self.norm
+
+
+HIDDEN = {
+    "encoder.readout": "mask", "encoder.backbone.causal": False,
+    "objective": {"kind": "autoencoding", "mask_rate": 0.5, "softmax": {"kind": "sampled", "num_negatives": 3}},
+}  # fmt: skip
+
+
+def stepped(recipe, corpus, kind):
+    """An engine after one step over windows of the upper half of the items, with a filler of others behind."""
+    chosen = recipe(**HIDDEN, **{"encoder.items": {"kind": kind}, "train.clip_norm": 0.05})
+    model = build_model(chosen, corpus, resolve(chosen.split, corpus, 1.0))
+    engine = Recording(model, chosen.train, torch.device("cpu"))
+    rng = np.random.default_rng(0)
+    shown = Batch.of([rng.integers(30, 60, 6) for _ in range(30)])
+    filler = replace(Batch.of([[3, 4, 5, 6, 7, 8]]), weight=0.0)
+    train_step(engine, prepare_micros(model.objective, [shown, filler], Draws(0, 0, 0), 0), 1e-3)
+    return engine
+
+
+def test_gradients_are_clipped_by_the_norm_of_all_as_with_a_dense_table(corpus, recipe):
+    rows, dense = (stepped(recipe, corpus, kind) for kind in ("rows", "id"))
+    assert dense.norm > 10 * 0.05  # far above what it is clipped to
+    torch.testing.assert_close(rows.norm, dense.norm)
+    first_VD = rows.model.row_optimizers[0].first_VD
+    (dense_N,) = [part.values_N for part in dense.moments() if part.key == "exp_avg/encoder.items.weight"]
+    torch.testing.assert_close(first_VD, dense_N.view_as(first_VD))
+
+
+def test_fillers_and_hidden_places_leave_rows_and_moments_alone(corpus, recipe):
+    engine = stepped(recipe, corpus, "rows")
+    optimizer, table = engine.model.row_optimizers[0], engine.model.encoder.items
+    learned_V = optimizer.first_VD.any(1)
+    negatives = set(engine.model.objective.softmax.sample(Draws(0, 0, 0), torch.zeros(0))["negatives"].tolist())
+    assert learned_V[30:].any() and set(learned_V[:30].nonzero()[:, 0].tolist()) <= negatives
+    assert torch.equal(learned_V, optimizer.second_VD.any(1))
+    before = table.weight.clone(), optimizer.first_VD.clone()
+    filler = replace(Batch.of([list(range(30, 36)), list(range(40, 46))]), weight=0.0)
+    train_step(engine, prepare_micros(engine.model.objective, [filler], Draws(0, 0, 1), 0), 1e-3)
+    assert torch.equal(before[0], table.weight) and torch.equal(before[1], optimizer.first_VD)
+
+
+def test_the_factor_is_that_of_torch():
+    for norm in (0.0, 0.5, 3.0, float("inf")):
+        gradient = torch.nn.Parameter(torch.zeros(2))
+        gradient.grad = torch.ones(2)
+        torch.nn.utils.clip_grads_with_norm_([gradient], 1.0, torch.tensor(norm))
+        torch.testing.assert_close(clip_factor(1.0, norm).expand(2), gradient.grad)
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_two_workers_learn_the_rows_that_one_does(corpus, recipe, tmp_path, stage):
+    fit_bare(recipe(**SAMPLED), corpus, tmp_path / "bare")
+    assert fit_on_ranks(2, recipe(**SAMPLED, **{"train.zero.stage": stage}), corpus, tmp_path / "two") == []
+    expected = losses(tmp_path / "bare")
+    assert len(expected) == 30 and expected[-1] < 0.9 * expected[0]
+    np.testing.assert_allclose(losses(tmp_path / "two"), expected, rtol=1e-5)
+    ours, theirs = (UserEncoder.from_pretrained(str(tmp_path / run / "encoder")) for run in ("bare", "two"))
+    torch.testing.assert_close(ours.items.weight, theirs.items.weight, rtol=1e-3, atol=1e-4)
+    assert "items.weight" in ours.state_dict() and not any("first" in name for name in ours.state_dict())
+
+
+def test_a_resumed_run_keeps_the_moments(corpus, recipe, tmp_path):
+    chosen = recipe(**SAMPLED | {"train.checkpoint_every": 0.5})
+    fit_bare(chosen, corpus, tmp_path)
+    whole = losses(tmp_path)
+    shutil.rmtree(sorted((tmp_path / "checkpoints").iterdir())[-1])
+    fit_bare(chosen, corpus, tmp_path)
+    assert losses(tmp_path) == whole
