@@ -19,6 +19,7 @@ import ray.data
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
+from ray_userrep.logs.decimals import pointed
 from ray_userrep.logs.files import is_beside
 from ray_userrep.logs.hive import prune
 from ray_userrep.logs.numbers import Unread, with_numbers
@@ -104,7 +105,7 @@ def open_logs(config: LogsConfig, known: Mapping[str, FileEntry] | None = None) 
     shown = uri if config.uri is not None else EMBEDDED_NAME
     unread: dict[str, Unread] = {}
     if items is not None:
-        items, lost = with_numbers(items, "price", "table of items")
+        items, lost = with_numbers(pointed(items, "price", config.layout.decimal), "price", "table of items")
         unread = {} if lost is None else {"price of items": lost}
     shares = config.max_quarantined_share, config.max_unmatched_share
     return Logs(shown, reader, fingerprint, interactions, items, users, files, *shares, order, unread)
@@ -178,7 +179,7 @@ def _recognise(uri: str, names: list[str]) -> str:
     if not known:
         raise UserError(
             f"no reader knows the files in {uri} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}): "
-            f"name one with logs.reader: {', '.join(reader_names())}"
+            f"name one with logs.reader: {', '.join(reader_names())}; tabular reads any file as delimited text"
         )
     return (special or known)[0]
 
