@@ -10,11 +10,19 @@
 An append adds files of its own for the users it has something of; a bucket is all its files merged, in the order in
 which the manifest names them. Readers take the newest manifest; older ones stay readable, and a build that died before
 publishing leaves files that no manifest names.
+
+Every file has its checksum in the manifest, and the manifest one of its own: what was changed since is not read.
 """
+
+import json
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ray_userrep import storage
+
 SCHEMA_VERSION = 2
+_CHECKSUM = "checksum"
 
 
 class SequenceFile(BaseModel):
@@ -59,4 +67,31 @@ class Manifest(BaseModel):
     users: str | None
     quarantine: list[str]
     sequences: list[SequenceFile]
+    checksums: dict[str, str] = {}  # path -> of the whole file
     peak_bytes: dict[str, int] = {}  # stage of the preparation -> the most memory that one of its tasks took
+
+    def paths(self) -> list[str]:
+        """The files that it names."""
+        alone = [path for path in (self.sources, self.items, self.users) if path]
+        return [*alone, *self.quarantine, *(file.path for file in self.sequences)]
+
+    def with_checksums(self, more: dict[str, str]) -> "Manifest":
+        """The same with the checksums of the files that it names, out of its own and these."""
+        known = self.checksums | more
+        return self.model_copy(update={"checksums": {path: known[path] for path in self.paths() if path in known}})
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """What a manifest's file holds."""
+    raw = manifest.model_dump(mode="json")
+    return json.dumps(raw | {_CHECKSUM: _checksum(raw)}, indent=2).encode()
+
+
+def decoded(raw: dict[str, Any]) -> dict[str, Any] | None:
+    """The fields of a manifest's file; None where they are not what was written."""
+    fields = {name: value for name, value in raw.items() if name != _CHECKSUM}
+    return fields if raw.get(_CHECKSUM, _checksum(fields)) == _checksum(fields) else None
+
+
+def _checksum(fields: dict[str, Any]) -> str:
+    return storage.checksum(json.dumps(fields, sort_keys=True).encode())

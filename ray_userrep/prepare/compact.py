@@ -50,7 +50,7 @@ def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
     with plain_errors():
         written = ray.get([_write_bucket.remote(shared, number, build) for number in scattered])
     kept = [file for file in base.sequences if file.bucket not in set(scattered)]
-    files = sorted([*kept, *written], key=lambda file: file.bucket)
+    files = sorted([*kept, *(file for file, _ in written)], key=lambda file: file.bucket)
     assert sum(file.num_interactions for file in files) == base.num_interactions, "nothing is lost"
     assert sum(file.num_users for file in files) == base.num_users, "a user is in one file"
     return base.model_copy(
@@ -60,14 +60,16 @@ def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "sequences": files,
         }
-    )
+    ).with_checksums({file.path: checksum for file, checksum in written})
 
 
 @ray.remote
-def _write_bucket(corpus: Corpus, number: int, build: str) -> SequenceFile:
+def _write_bucket(corpus: Corpus, number: int, build: str) -> tuple[SequenceFile, str]:
+    """The one file of a bucket, and its checksum."""
     sequences = corpus.sequences(number, corpus.manifest.side_columns)
     assert sequences is not None, "a bucket of several files has users"
     path = f"{build}/sequences/bucket={number:05d}/part-0.parquet"
-    storage.write_parquet(storage.join(corpus.uri, path), sequences)
+    checksum = storage.write_parquet(storage.join(corpus.uri, path), sequences)
     num_interactions = len(sequences["items"].combine_chunks().flatten())
-    return SequenceFile(bucket=number, path=path, num_users=sequences.num_rows, num_interactions=num_interactions)
+    file = SequenceFile(bucket=number, path=path, num_users=sequences.num_rows, num_interactions=num_interactions)
+    return file, checksum

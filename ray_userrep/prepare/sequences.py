@@ -55,8 +55,8 @@ def write_bucket(bucket: int, place: int, staged: str, build_uri: str, vocabular
     items = pa.array(vocabulary.indices(place)[codes.values.to_numpy()])
     lists = pa.ListArray.from_arrays(codes.offsets, items)
     sequences = sequences.set_column(sequences.column_names.index("items"), "items", lists)
-    storage.write_parquet(storage.join(build_uri, path), sequences, dictionary=_repetitive(sequences.schema))
-    return {"bucket": bucket, "path": path, **sequence_counts(sequences)}
+    checksum = storage.write_parquet(storage.join(build_uri, path), sequences, dictionary=_repetitive(sequences.schema))
+    return {"bucket": bucket, "path": path, "checksum": checksum, **sequence_counts(sequences)}
 
 
 def group(rows: pa.Table, ids: pa.Array, cap: int | None = None) -> pa.Table:

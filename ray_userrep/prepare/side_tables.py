@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from ray_userrep import storage
 from ray_userrep.corpus.draws import bucket_of, hash_ids
+from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError
 
 
@@ -31,8 +32,8 @@ def write_users(users: pa.Table, files: dict[int, str], num_buckets: int, uri: s
         rows = by_bucket[bounds[bucket] : bounds[bucket + 1]]
         there = storage.read_parquet(file, ["user_id"])["user_id"].combine_chunks()
         present_U[rows] = pc.is_in(ids.take(pa.array(rows)), value_set=there).to_numpy(zero_copy_only=False)
-    storage.write_parquet(uri, users.filter(pa.array(present_U)))
-    return {"num_users": int(present_U.sum())}
+    checksum = storage.write_parquet(uri, users.filter(pa.array(present_U)))
+    return {"num_users": int(present_U.sum()), "checksum": checksum}
 
 
 def _id_type(files: dict[int, str]) -> pa.DataType:
@@ -103,15 +104,15 @@ def _first(values: list[pa.ChunkedArray]) -> pa.ChunkedArray:
 FILE = "sources.parquet"
 
 
-def write_sources(sources: dict[str, int], uri: str, build: str) -> str:
-    """Write files with their sizes into a build of a corpus; returns the path in the corpus."""
+def write_sources(sources: dict[str, int], uri: str, build: str) -> tuple[str, str]:
+    """Write files with their sizes into a build of a corpus; returns the path in the corpus and the checksum."""
     names = pa.array(sources.keys(), pa.string())
     path = f"{build}/{FILE}"
-    storage.write_parquet(storage.join(uri, path), pa.table({"uri": names, "size": pa.array(sources.values())}))
-    return path
+    table = pa.table({"uri": names, "size": pa.array(sources.values())})
+    return path, storage.write_parquet(storage.join(uri, path), table)
 
 
-def read_sources(uri: str, path: str) -> dict[str, int]:
+def read_sources(corpus: Corpus) -> dict[str, int]:
     """The files of a corpus version with their sizes."""
-    table = storage.read_parquet(storage.join(uri, path))
+    table = corpus.read(corpus.manifest.sources)
     return dict(zip(table["uri"].to_pylist(), table["size"].to_pylist(), strict=True))

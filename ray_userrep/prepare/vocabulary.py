@@ -135,14 +135,14 @@ def _before(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def write_items(vocabulary: Vocabulary, described: pa.Table | None, uri: str) -> dict[str, Any]:
-    """Merge the ranges into one file by index, with what the log says of each item; returns a digest of the ids."""
+    """Merge the ranges into one file by index, with what the log says of each item; returns digest and checksum."""
     digest, schema = hashlib.sha256(), join_item_columns(_rows(vocabulary, 0, 1), described).schema
     with storage.parquet_writer(uri, schema) as writer:
         for low in range(0, len(vocabulary), _ROW_GROUP):
             piece = join_item_columns(_rows(vocabulary, low, low + _ROW_GROUP), described)
             writer.write_table(piece)
             digest.update(hash_ids(piece["item_id"]).data)
-    return {"content": digest.hexdigest()}
+    return {"content": digest.hexdigest(), "checksum": storage.file_checksum(uri)}
 
 
 def _rows(vocabulary: Vocabulary, low: int, high: int) -> pa.Table:

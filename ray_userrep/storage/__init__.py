@@ -3,13 +3,16 @@
 from ray_userrep.storage.files import (
     FileEntry,
     again,
+    checksum,
     delete,
     download_dir,
     exists,
+    file_checksum,
     list_archive,
     list_files,
     open_fs,
     open_stream,
+    read_buffer,
     read_bytes,
     read_json,
     read_object,
@@ -22,7 +25,7 @@ from ray_userrep.storage.files import (
     write_json,
     write_text,
 )
-from ray_userrep.storage.parquet import parquet_writer, read_parquet, read_schema, write_parquet
+from ray_userrep.storage.parquet import parquet_bytes, parquet_writer, read_parquet, read_schema, write_parquet
 from ray_userrep.storage.uri import absolute, home, is_local, join, kept
 from ray_userrep.storage.versions import Version, create_exclusive, read_version, write_version
 
@@ -31,10 +34,12 @@ __all__ = [
     "Version",
     "absolute",
     "again",
+    "checksum",
     "create_exclusive",
     "delete",
     "download_dir",
     "exists",
+    "file_checksum",
     "home",
     "is_local",
     "join",
@@ -43,7 +48,9 @@ __all__ = [
     "list_files",
     "open_fs",
     "open_stream",
+    "parquet_bytes",
     "parquet_writer",
+    "read_buffer",
     "read_bytes",
     "read_json",
     "read_object",

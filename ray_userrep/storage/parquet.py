@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_userrep.errors import UserError
-from ray_userrep.storage.files import again, open_fs, sink, user_errors, write_bytes
+from ray_userrep.storage.files import again, checksum, open_fs, sink, user_errors, write_bytes
 
 
 def read_parquet(uri: str, columns: list[str] | None = None) -> pa.Table:
@@ -41,14 +41,21 @@ def read_schema(uri: str) -> pa.Schema:
         return again(read)
 
 
-def write_parquet(uri: str, table: pa.Table, dictionary: bool | list[str] = True) -> None:
-    """Write a table as zstd-compressed Parquet; the compressed bytes are held in memory.
+def write_parquet(uri: str, table: pa.Table, dictionary: bool | list[str] = True) -> str:
+    """Write a table as zstd-compressed Parquet and return the file's checksum; the bytes are held in memory.
 
     `dictionary` names the leaf columns that repeat few values, or says it of all or none.
     """
+    data = parquet_bytes(table, dictionary)
+    write_bytes(uri, data)
+    return checksum(data)
+
+
+def parquet_bytes(table: pa.Table, dictionary: bool | list[str] = True) -> pa.Buffer:
+    """A table as zstd-compressed Parquet."""
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd", use_dictionary=dictionary)
-    write_bytes(uri, buffer.getvalue())
+    return buffer.getvalue()
 
 
 @contextmanager
