@@ -3,6 +3,7 @@
 from ray_userrep.storage.files import (
     FileEntry,
     again,
+    append_local,
     checksum,
     delete,
     download_dir,
@@ -34,6 +35,7 @@ __all__ = [
     "Version",
     "absolute",
     "again",
+    "append_local",
     "checksum",
     "create_exclusive",
     "delete",

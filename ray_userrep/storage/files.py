@@ -211,6 +211,12 @@ def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
         target.write(data)
 
 
+def append_local(uri: str, text: str) -> None:
+    """Write text behind what a file on this machine's disk holds."""
+    with user_errors(uri), open(absolute(uri), "a", encoding="utf-8") as file:
+        file.write(text)
+
+
 def read_text(uri: str) -> str:
     """A text file's content, decompressed as its name says.
 

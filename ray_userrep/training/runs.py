@@ -146,7 +146,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
         found = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and {"kind", "step"} <= found.keys() else None
+    return found if isinstance(found, dict) and "kind" in found and isinstance(found.get("step"), int) else None
 
 
 def environment() -> dict[str, Any]:
