@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from ray_userrep import storage
 from ray_userrep.corpus.draws import bucket_of, hash_ids
+from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs
 from ray_userrep.prepare.vocabulary import SHOWN_IDS
@@ -39,8 +40,8 @@ def write_users(users: pa.Table, files: dict[int, str], num_buckets: int, uri: s
         there = storage.read_parquet(file, ["user_id"])["user_id"].combine_chunks()
         present_U[rows] = pc.is_in(ids.take(pa.array(rows)), value_set=there).to_numpy(zero_copy_only=False)
         first = first or there[:SHOWN_IDS].to_pylist()
-    storage.write_parquet(uri, users.filter(pa.array(present_U)))
-    return {"matched": int(present_U.sum()), "first": first}
+    checksum = storage.write_parquet(uri, users.filter(pa.array(present_U)))
+    return {"matched": int(present_U.sum()), "first": first, "checksum": checksum}
 
 
 _FEW = 0.5
@@ -138,15 +139,14 @@ def _first(values: list[pa.ChunkedArray]) -> pa.ChunkedArray:
 FILE = "sources.parquet"
 
 
-def write_sources(sources: Iterable[FileEntry], uri: str, build: str) -> str:
-    """Write what is known of files into a build of a corpus; returns the path in the corpus."""
+def write_sources(sources: Iterable[FileEntry], uri: str, build: str) -> tuple[str, str]:
+    """Write what is known of files into a build of a corpus; returns the path in the corpus and the checksum."""
     path = f"{build}/{FILE}"
     schema = pa.schema([("uri", pa.string()), ("size", pa.int64()), ("stamp", pa.int64())])
-    storage.write_parquet(storage.join(uri, path), pa.Table.from_pylist([file._asdict() for file in sources], schema))
-    return path
+    table = pa.Table.from_pylist([file._asdict() for file in sources], schema)
+    return path, storage.write_parquet(storage.join(uri, path), table)
 
 
-def read_sources(uri: str, path: str) -> dict[str, FileEntry]:
+def read_sources(corpus: Corpus) -> dict[str, FileEntry]:
     """The files of a corpus version by their URIs."""
-    table = storage.read_parquet(storage.join(uri, path))
-    return {row["uri"]: FileEntry(**row) for row in table.to_pylist()}
+    return {row["uri"]: FileEntry(**row) for row in corpus.read(corpus.manifest.sources).to_pylist()}

@@ -12,9 +12,11 @@ import os
 import time
 import uuid
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import reduce
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -214,10 +216,39 @@ def read_bytes(uri: str) -> bytes:
         return b"".join(_pieces(source))
 
 
+def read_buffer(uri: str) -> pa.Buffer:
+    """A file's content, as it is, without a copy."""
+    filesystem, path = open_fs(uri)
+
+    def read() -> pa.Buffer:
+        with filesystem.open_input_file(path) as source:
+            return source.read_buffer()
+
+    with user_errors(uri):
+        return again(read)
+
+
+def checksum(data: bytes | pa.Buffer, before: str = "0") -> str:
+    """The CRC-32 of bytes behind others of which it is known: against accidents, not against forgers."""
+    return f"{zlib.crc32(data, int(before, 16)):08x}"
+
+
+def file_checksum(uri: str) -> str:
+    """The checksum of a file; it is read piece by piece."""
+    with user_errors(uri), open_stream(uri, None) as source:
+        return reduce(lambda so_far, piece: checksum(piece, so_far), _pieces(source), checksum(b""))
+
+
 def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
     """Write a file whole, over what was there."""
     with user_errors(uri), sink(uri) as target:
         target.write(data)
+
+
+def append_local(uri: str, text: str) -> None:
+    """Write text behind what a file on this machine's disk holds."""
+    with user_errors(uri), open(absolute(uri), "a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def read_text(uri: str) -> str:

@@ -148,7 +148,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
         found = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and {"kind", "step"} <= found.keys() else None
+    return found if isinstance(found, dict) and "kind" in found and isinstance(found.get("step"), int) else None
 
 
 def environment(use_gpu: bool | None = None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def run_prepare(recipe: Recipe) -> Result:
     """Prepare the recipe's log; leaves result.json and report.html in the corpus folder, returns the result."""
     connect()
     corpus = _prepared(recipe)
-    sources = read_sources(corpus.uri, corpus.manifest.sources)
+    sources = read_sources(corpus)
     result: Result = {
         "job": "prepare",
         "recipe": recipe.model_dump(mode="json"),
