@@ -40,14 +40,15 @@ def result_of(evil: str) -> dict:
     corpus = {
         "interactions_per_day": {"2024-01-01": 9}, "num_interactions": 9, "num_users": 9, "num_items": 9, "num_ties": 0,
         "num_duplicates": 0, "k_core": {"users": 1, "items": 1}, "removed_by_k_core": {}, "domains": {evil: 9},
-        "quarantined": {evil: 1},
+        "quarantined": {evil: 1}, "order": "time", "unread": {},
     }  # fmt: skip
     angles = np.linspace(0, math.tau, 12)
     return {
         "job": "pretrain", "recipe": chosen.model_dump(mode="json"), "split_fingerprint": "s", "seed": 0,
-        "metrics": rows["encoder"], "baselines": {"popularity": rows["popularity"]}, "universality": {},
+        "metrics": rows["encoder"], "baselines": {"popularity": rows["popularity"]}, "universality": {}, "samples": {},
         "profile": {evil: attribute}, "parameters": {"embedding": 1, "backbone": 1}, "timings": {"train": 1.0},
-        "nearest_items": {evil: [(evil, 0.5)]}, "corpus": corpus, "counts": {"items": 9, "test_users": 9},
+        "nearest_items": {evil: [(evil, 0.5)]}, "corpus": corpus,
+        "counts": {"users": 9, "items": 9, "test_users": 9, "order": "time"},
         "user_map": {
             "attribute": evil, "xy": np.column_stack([np.cos(angles), np.sin(angles)]).tolist(),
             "labels": [evil, "other"] * 6, "failed": None,
