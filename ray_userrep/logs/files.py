@@ -26,6 +26,7 @@ from ray_userrep.logs.text_files import (
     head_bytes,
     is_plain_text,
     is_text_table,
+    refuse_binary,
     stem,
     stream,
     text_blocks,
@@ -83,6 +84,7 @@ def preview(file: FileEntry, csv: CsvFormat, choose: Callable[[list[str]], Colum
         if is_parquet(file.uri):
             return _look_parquet(file, choose)
         data = head_bytes(file, csv.encoding)
+        refuse_binary(file, data)
         names = text_names(file, data, csv)
         columns = choose(names) if names else {}
         whole = len(data) < HEAD_BYTES
