@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -60,7 +61,9 @@ def test_a_log_of_many_files_in_all_formats(where: str, tmp_path: Path, request:
     logs = open_logs(LogsConfig(uri=uri))
     assert logs.reader == "tabular" and logs.uri == uri
     table = all_rows(logs)
-    assert table.column_names == ["user_id", "item_id", "timestamp", "row", "rating", "reason", "file", "detail"]
+    assert table.column_names == [
+        "user_id", "item_id", "timestamp", "row", "rating", "unread rating", "reason", "file", "detail"
+    ]  # fmt: skip
     assert table["row"].to_pylist() == [n // 10 * ROWS_PER_FILE + n % 10 for n in range(30)]
     assert table["user_id"].to_pylist() == [row["user_id"] for row in ROWS]
     assert table["item_id"].to_pylist() == [row["item_id"] for row in ROWS]
@@ -93,11 +96,13 @@ def test_every_block_has_the_same_schema(tmp_path: Path) -> None:
 
 
 def test_the_fingerprint_follows_files_and_config_but_not_the_place(tmp_path: Path) -> None:
-    for folder in ("a", "b", "c"):
-        write_csv(tmp_path / folder / "log.csv", ROWS)
+    write_csv(tmp_path / "a" / "log.csv", ROWS)
+    for folder in ("b", "c", "d"):
+        shutil.copytree(tmp_path / "a", tmp_path / folder)  # with the times of writing
     write_csv(tmp_path / "c" / "more.csv", ROWS)
-    one, same, more = (open_logs(LogsConfig(uri=str(tmp_path / name))).fingerprint for name in "abc")
-    assert one == same != more
+    os.utime(tmp_path / "d" / "log.csv", ns=(0, 1))
+    one, same, more, again = (open_logs(LogsConfig(uri=str(tmp_path / name))).fingerprint for name in "abcd")
+    assert one == same and len({one, more, again}) == 3
     assert open_logs(LogsConfig(uri=str(tmp_path / "a"), reader="tabular")).fingerprint == one
     meant = LogsConfig(uri=str(tmp_path / "a"), timestamp_unit="ms", timestamp_origin="1970-01-01")
     assert open_logs(meant).fingerprint != one
