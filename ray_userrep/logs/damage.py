@@ -28,7 +28,7 @@ _DAMAGE = (
     pa.ArrowKeyError,
     pa.ArrowNotImplementedError,
     OSError,
-    EOFError,
+    *storage.ARCHIVE_DAMAGE,
     lzma.LZMAError,
     UnicodeError,
     zipfile.BadZipFile,

@@ -67,9 +67,11 @@ def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
 
 @ray.remote
 def _write_bucket(corpus: Corpus, number: int, build: str) -> SequenceFile:
+    """The one file of a bucket."""
     sequences = corpus.sequences(number, corpus.manifest.side_columns)
     assert sequences is not None, "a bucket of several files has users"
     path = f"{build}/sequences/bucket={number:05d}/part-0.parquet"
-    write_sequences(corpus.uri, path, sequences)
+    checks = write_sequences(corpus.uri, path, sequences)
     num_interactions = len(sequences["items"].combine_chunks().flatten())
-    return SequenceFile(bucket=number, path=path, num_users=sequences.num_rows, num_interactions=num_interactions)
+    counts = {"num_users": sequences.num_rows, "num_interactions": num_interactions}
+    return SequenceFile(bucket=number, path=path, **counts, **checks)

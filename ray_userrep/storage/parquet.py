@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_userrep.errors import UserError
-from ray_userrep.storage.files import again, open_fs, sink, user_errors, write_bytes
+from ray_userrep.storage.files import again, checksum, open_fs, sink, user_errors, write_bytes
 
 
 def read_parquet(uri: str, columns: list[str] | None = None) -> pa.Table:
@@ -65,19 +65,27 @@ def _readable(uri: str) -> Iterator[None]:
         try:
             yield
         except (pa.ArrowException, OSError, UnicodeError) as error:
-            if isinstance(error, OSError) and (error.errno is not None or "AWS Error" in str(error)):
+            is_of_store = isinstance(error, FileNotFoundError) or "AWS Error" in str(error)
+            if isinstance(error, OSError) and (error.errno is not None or is_of_store):
                 raise
             raise UserError(f"{uri} is not a readable Parquet file: {error}") from error
 
 
-def write_parquet(uri: str, table: pa.Table, dictionary: bool | list[str] = True) -> None:
-    """Write a table as zstd-compressed Parquet; the compressed bytes are held in memory.
+def write_parquet(uri: str, table: pa.Table, dictionary: bool | list[str] = True) -> str:
+    """Write a table as zstd-compressed Parquet and return the file's checksum; the bytes are held in memory.
 
     `dictionary` names the leaf columns that repeat few values, or says it of all or none.
     """
+    data = parquet_bytes(table, dictionary)
+    write_bytes(uri, data)
+    return checksum(data)
+
+
+def parquet_bytes(table: pa.Table, dictionary: bool | list[str] = True) -> pa.Buffer:
+    """A table as zstd-compressed Parquet."""
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd", use_dictionary=dictionary)
-    write_bytes(uri, buffer.getvalue())
+    return buffer.getvalue()
 
 
 @contextmanager

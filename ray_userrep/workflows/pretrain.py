@@ -47,9 +47,9 @@ def run_pretrain(recipe: Recipe) -> Result:
         with _timed(timings, "evaluate"):
             encoder = load_encoder(run_uri)
             result = measure(recipe, corpus, encoder, run_uri, job="pretrain") | {"run": run_uri, "timings": timings}
-        storage.write_json(storage.join(run_uri, RESULT), result)
         card = model_card(encoder.config, encoder.parameters_by_kind(), page.learned(result))
         storage.write_text(storage.join(run_uri, "encoder", CARD), card)
+        storage.write_json(storage.join(run_uri, RESULT), result)  # last: a run that has it is never begun again
     print(page.printed(result))
     print("time      " + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
     print(f"result    {storage.join(run_uri, RESULT)}")

@@ -12,9 +12,9 @@ from ray_userrep.errors import UserError
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_buckets": [None]}, r"000001\.json is not what was written \(num_buckets: "),
-        ({"sequences": [{"bucket": 0}]}, r"is not what was written \(sequences"),
-        ({"more": 1}, r"is not what was written \(more: "),
+        ({"num_buckets": [None]}, r"000001\.json is no manifest of a corpus \(num_buckets: "),
+        ({"sequences": [{"bucket": 0}]}, r"is no manifest of a corpus \(sequences"),
+        ({"more": 1}, r"is no manifest of a corpus \(more: "),
         ({"schema_version": 1}, "has schema 1, this is"),
     ],
 )

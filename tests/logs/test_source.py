@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,8 +14,9 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
 from ray_userrep.logs.reading import ROWS_PER_FILE
-from ray_userrep.logs.source import Logs, open_logs, reader_names
+from ray_userrep.logs.source import Logs, open_logs, reader_names, unknown_files
 from ray_userrep.recipe.logs import LogsConfig
+from ray_userrep.storage import list_files
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -58,7 +60,8 @@ def test_a_log_of_many_files_in_all_formats(where: str, tmp_path: Path, request:
     logs = open_logs(LogsConfig(uri=uri))
     assert logs.reader == "tabular" and logs.uri == uri
     table = all_rows(logs)
-    assert table.column_names == ["user_id", "item_id", "timestamp", "row", "rating", "reason", "file", "detail"]
+    canonical = ["user_id", "item_id", "timestamp", "row", "rating", "unread rating"]
+    assert table.column_names == [*canonical, "reason", "file", "detail"]
     assert table["row"].to_pylist() == [n // 10 * ROWS_PER_FILE + n % 10 for n in range(30)]
     assert table["user_id"].to_pylist() == [row["user_id"] for row in ROWS]
     assert table["item_id"].to_pylist() == [row["item_id"] for row in ROWS]
@@ -196,3 +199,18 @@ def test_a_list_as_id(tmp_path: Path) -> None:
     pq.write_table(pa.table({"user_id": [[1]], "item_id": [1], "timestamp": [1]}), tmp_path / "log.parquet")
     with pytest.raises(UserError, match=r"column 'user_id' of .*log\.parquet is list"):
         open_logs(LogsConfig(uri=str(tmp_path)))
+
+
+def test_a_file_that_was_written_again_at_the_same_size_is_not_what_is_known(tmp_path):
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("user_id,item_id,timestamp\n1,2,3\n")
+    config = LogsConfig(uri=str(tmp_path))
+    known = {file.uri: file for file in list_files(str(tmp_path))}
+    assert unknown_files(config, known) == []
+    (tmp_path / "c.csv").write_text("user_id,item_id,timestamp\n")
+    assert [file.uri for file in unknown_files(config, known)] == [str(tmp_path / "c.csv")]
+    written = (tmp_path / "b.csv").stat().st_mtime_ns
+    (tmp_path / "b.csv").write_text("user_id,item_id,timestamp\n1,2,4\n")
+    os.utime(tmp_path / "b.csv", ns=(written, written + 1))
+    with pytest.raises(UserError, match=r"b\.csv was written again since it was prepared: only new files"):
+        unknown_files(config, known)

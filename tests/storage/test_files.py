@@ -335,3 +335,13 @@ def test_pyarrow_s3_writes_no_folder_markers(s3_uri: str) -> None:
     filesystem, path = storage.open_fs(s3_uri)
     infos = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
     assert sorted(info.path.removeprefix(path) for info in infos if info.is_file) == ["/a/b=0/x"]
+
+
+def test_a_file_that_is_written_again_has_another_stamp(tmp_path):
+    place = tmp_path / "a.csv"
+    place.write_text("one")
+    (first,) = storage.list_files(str(tmp_path))
+    assert storage.list_files(str(place)) == [first] == storage.list_files(str(tmp_path))
+    os.utime(place, ns=(0, place.stat().st_mtime_ns + 1))
+    (again,) = storage.list_files(str(tmp_path))
+    assert again.size == first.size and again != first

@@ -45,7 +45,7 @@ def synthesize(config: SyntheticConfig, uri: str) -> dict[str, Any]:
         UserError: there are files already.
     """
     uri = storage.absolute(uri)
-    if storage.exists(uri) and storage.list_files(uri):
+    if storage.exists(uri) and storage.list_files(uri, hidden=True):
         raise UserError(f"{uri} holds files already: name an empty place, or delete it first")
     written = list(_write_all(config, uri))
     days = sum((one.days for one in written), Counter[str]())

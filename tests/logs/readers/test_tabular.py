@@ -200,3 +200,21 @@ def test_files_beside_a_log_are_told_with_the_cure(tmp_path: Path) -> None:
     (tmp_path / "dataset-metadata.json").write_text(json.dumps({"title": "x", "licenses": [{"name": "CC0"}]}, indent=2))
     with pytest.raises(UserError, match=r"1 of 2 files are not of this log: .*metadata\.json .*--logs .*ratings\.csv"):
         read_rows(tmp_path)
+
+
+def test_a_file_of_any_name(tmp_path: Path) -> None:
+    (tmp_path / "part-00000").write_text(text("|"))
+    assert read_rows(tmp_path / "part-00000") == ROWS
+
+
+def test_items_in_the_encoding_of_their_log(read, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id;item_id;timestamp\n1;café;1700000000\n", "latin-1")
+    (tmp_path / "items.csv").write_text("Item_ID;text\ncafé;Kaffee\n", "latin-1")
+    logs = read(tmp_path, layout={"encoding": "latin-1"}).logs
+    assert logs.items is not None and logs.items.to_pylist() == [{"item_id": "café", "text": "Kaffee"}]
+
+
+def test_lines_of_a_user_and_its_items_are_told(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("0 1 2 3 4 5\n1 7 8\n")
+    with pytest.raises(UserError, match=r"lines of `user item item …` are read by logs\.reader s3rec"):
+        read_rows(tmp_path / "train.txt")
