@@ -130,9 +130,16 @@ class SequenceFiles:
         return [SequenceFile(**row) for row in rows.to_pylist()]
 
 
+def _files_of(found: Any) -> SequenceFiles:
+    try:
+        return SequenceFiles.of(found)
+    except (pa.ArrowException, AttributeError, TypeError) as error:
+        raise ValueError(f"no columns of files: {error}") from error
+
+
 _FILES_AT_ONCE = 10_000
 _Files = Annotated[
-    SequenceFiles, PlainValidator(SequenceFiles.of), PlainSerializer(lambda files: SequenceFiles.of(files).written())
+    SequenceFiles, PlainValidator(_files_of), PlainSerializer(lambda files: SequenceFiles.of(files).written())
 ]
 
 
