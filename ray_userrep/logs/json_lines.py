@@ -31,7 +31,9 @@ def json_lines(source: ByteSource) -> ByteSource:
     if start.lstrip().startswith(b"["):
         return _Pieces(_elements(start.lstrip()[1:], source))
     whole = Again(start, source)
-    return _Pieces(_literals(whole)) if _PYTHON.match(start) else whole
+    if _PYTHON.match(start):
+        return _Pieces(_literals(whole))
+    return whole
 
 
 class _Pieces:
