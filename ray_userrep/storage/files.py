@@ -9,6 +9,8 @@ import errno
 import io
 import json
 import os
+import re
+import tempfile
 import time
 import uuid
 import zipfile
@@ -357,11 +359,18 @@ def user_errors(uri: str) -> Iterator[None]:
     except (NotADirectoryError, IsADirectoryError) as error:
         raise UserError(f"{uri}: a file stands where a folder is needed, or a folder where a file is") from error
     except Exception as error:
-        number = error.errno if isinstance(error, OSError) else None
-        meaning = _DISK_ERRORS.get(number or 0) or s3.meaning(error)
+        meaning = _DISK_ERRORS.get(_errno(error)) or s3.meaning(error)
         if meaning is None:
             raise
         raise UserError(f"{uri}: {meaning}") from error
+
+
+def _errno(error: Exception) -> int:
+    """The number of the system's error, 0 where it is none; libraries in Rust, such as safetensors, say it in words."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else 0
 
 
 def open_fsspec(uri: str) -> tuple[Any, str]:
@@ -396,6 +405,24 @@ def sink(uri: str) -> Iterator[Any]:
         filesystem.create_dir(os.path.dirname(path), recursive=True)
     with filesystem.open_output_stream(path, compression=None) as stream:  # bytes as they are, whatever the name
         yield stream
+
+
+@contextmanager
+def local_file(uri: str) -> Iterator[Path]:
+    """A path on this machine's disk, of which the file appears at the URI when the block ends well.
+
+    Where the URI is on the same disk it is beside it: nothing is written twice.
+    """
+    if is_local(uri):
+        with user_errors(uri), beside(Path(absolute(uri))) as temporary:
+            yield temporary
+            os.replace(temporary, absolute(uri))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "file"
+        with user_errors(str(path)):
+            yield path
+        _copy(str(path), uri)
 
 
 @contextmanager

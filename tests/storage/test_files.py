@@ -40,6 +40,18 @@ def test_a_full_or_unwritable_disk_is_one_clear_line():
         storage.write_bytes("/proc/run/lease.json", b"{}")
 
 
+def test_a_file_that_is_made_on_the_disk_appears_when_it_is_done(root: str) -> None:
+    uri = storage.join(root, "a", "b.bin")
+    with storage.local_file(uri) as path:
+        path.write_bytes(b"whole")
+        assert not storage.exists(uri)
+    assert storage.read_bytes(uri) == b"whole"
+    with pytest.raises(UserError, match="the disk is full"), storage.local_file(uri) as path:
+        path.write_bytes(b"ha")
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert storage.read_bytes(uri) == b"whole" and len(storage.list_files(root, hidden=True)) == 1
+
+
 def test_bytes_text_and_json_come_back(root: str) -> None:
     data = os.urandom(9 * 2**20)  # more than one read
     storage.write_bytes(storage.join(root, "a", "b.bin"), data)
