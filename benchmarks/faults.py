@@ -14,7 +14,7 @@ import shutil
 import time
 from pathlib import Path
 
-from breaking.cases import FAULTS, Fault, not_a_number
+from breaking.cases import FAULTS, TO_MEND, Fault, not_a_number
 from breaking.lab import Lab, Row
 
 from ray_userrep.training.runs import environment
@@ -35,9 +35,14 @@ def measured(lab: Lab, fault: Fault, seed: int) -> Row:
 
 
 def holds(fault: Fault, row: Row) -> bool:
-    """Whether the last job ended well with what the undisturbed run has; a loss that is no number is refused twice."""
+    """Whether the last job ended well with what the undisturbed run has, and what a user must mend was told in a line.
+
+    A loss that is no number is refused twice.
+    """
     if fault is not_a_number:
         return bool(row["exits"] == [2, 2] and "the loss was" in row["said"])
+    if fault in TO_MEND and not row["said"].startswith("error:"):
+        return False
     if "same" in row:
         return bool(row["same"] and row["versions"] and row["exits"][-1] == 0)
     if row.get("second_exit", 2) != 2 or row.get("appended_exit", 0) or not row.get("page", True):

@@ -256,3 +256,9 @@ FAULTS: tuple[Fault, ...] = (
     checkpoint_flipped, corpus_flipped, not_a_number, two_drivers, two_preparations, append_while_training,
     worker_out_of_memory, clock_back,
 )  # fmt: skip
+
+# What only a user can put right: the job says how in one line.
+TO_MEND: tuple[Fault, ...] = (
+    disk_full_at_checkpoint, disk_full_at_preparation, read_only_run, checkpoint_truncated, checkpoint_flipped,
+    corpus_flipped,
+)  # fmt: skip
