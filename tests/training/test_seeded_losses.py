@@ -51,9 +51,9 @@ def in_two_domains_with_texts(corpus: Corpus, config: TextConfig) -> Corpus:
     return corpus
 
 
-def with_stage(recipe: Recipe, stage: int) -> Recipe:
+def with_stage(recipe: Recipe, stage: int, init: bool = False) -> Recipe:
     raw = recipe.model_dump()
-    raw["train"]["zero"]["stage"] = stage
+    raw["train"]["zero"] |= {"stage": stage, "init": init}
     return Recipe.model_validate(raw)
 
 
