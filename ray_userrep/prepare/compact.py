@@ -14,6 +14,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
+from ray_userrep.logs.tasks import results
 from ray_userrep.prepare.stages import plain_errors
 
 
@@ -48,7 +49,7 @@ def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
     """Write one file for each of the buckets; returns the manifest of the next version."""
     base, shared = corpus.manifest, ray.put(corpus)
     with plain_errors():
-        written = ray.get([_write_bucket.remote(shared, number, build) for number in scattered])
+        written = results([_write_bucket.remote(shared, number, build) for number in scattered])
     kept = [file for file in base.sequences if file.bucket not in set(scattered)]
     files = sorted([*kept, *(file for file, _ in written)], key=lambda file: file.bucket)
     assert sum(file.num_interactions for file in files) == base.num_interactions, "nothing is lost"
