@@ -27,6 +27,7 @@ from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
 from ray_userrep.logs.numbers import joined
 from ray_userrep.logs.source import Logs, open_logs, unknown_files
+from ray_userrep.logs.tasks import results
 from ray_userrep.prepare.prepare import build_version
 from ray_userrep.prepare.sequences import sequence_counts
 from ray_userrep.prepare.side_tables import grow_items, grow_users, read_sources, write_sources
@@ -90,10 +91,10 @@ def _build(corpus: Corpus, logs: Logs, config: CorpusConfig, build: str) -> Mani
     later = delta.order == "time" and min(delta.interactions_per_day) > max(corpus.manifest.interactions_per_day)
     shared = ray.put(corpus)
     with plain_errors():
-        added = ray.get([_graft_bucket.remote(shared, file, index, build, later) for file in delta.sequences])
-        users = ray.get(_grow_users.remote(corpus, delta, logs.users, build))
+        grafted = [_graft_bucket.remote(shared, file, index, build, later) for file in delta.sequences]
+        items, users, *added = results([grown, _grow_users.remote(corpus, delta, logs.users, build), *grafted])
     sources, checksum = _write_sources(corpus, logs, build)
-    manifest = _manifest(corpus, delta, logs, added, items := ray.get(grown)).model_copy(
+    manifest = _manifest(corpus, delta, logs, added, items).model_copy(
         update={"users": next(iter(users), corpus.manifest.users), "sources": sources}
     )
     written = {items["items"]: items["checksum"], sources: checksum}

@@ -21,6 +21,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
 from ray_userrep.corpus.outline import outline_path, write_sequences
 from ray_userrep.errors import UserError
+from ray_userrep.logs.tasks import results
 from ray_userrep.prepare.sequences import sequence_counts
 from ray_userrep.recipe.corpus import KCoreConfig
 
@@ -52,7 +53,7 @@ def keep_core(manifest: Manifest, config: KCoreConfig, uri: str, build: str) -> 
         )
     index_V, checksum = _write_items(manifest, core.counts_V, uri, build)
     index = ray.put(index_V)
-    parts = ray.get(
+    parts = results(
         [_rewrite.remote(file.model_dump(), index, config.users, uri, build) for file in manifest.sequences]
     )
     left = [part for part in parts if part["num_users"]]
