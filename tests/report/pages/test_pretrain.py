@@ -1,4 +1,4 @@
-"""A whole page of a run whose names are markup: all are shown, none is run."""
+"""A whole page of a run: names that are markup are shown, and a result that is none is one clear line."""
 
 import math
 from html.parser import HTMLParser
@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from ray_userrep import storage
+from ray_userrep.errors import UserError
 from ray_userrep.recipe.fields import with_values
 from ray_userrep.recipes import recipe
 from ray_userrep.report.pages import pretrain
+from ray_userrep.workflows.report import run_report
 
 EVIL = ["<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "</svg><iframe src=x>", "--><b>$x^", "'&amp;"]
 METRIC = {"mean": 0.2, "low": 0.1, "high": 0.3}
@@ -40,7 +42,7 @@ def result_of(evil: str) -> dict:
     corpus = {
         "interactions_per_day": {"2024-01-01": 9}, "num_interactions": 9, "num_users": 9, "num_items": 9, "num_ties": 0,
         "num_duplicates": 0, "k_core": {"users": 1, "items": 1}, "removed_by_k_core": {}, "domains": {evil: 9},
-        "quarantined": {evil: 1}, "order": "time", "unread": {},
+        "quarantined": {evil: 1}, "order": "time", "unread": {evil: {"count": 1, "examples": [evil]}},
     }  # fmt: skip
     angles = np.linspace(0, math.tau, 12)
     return {
@@ -48,12 +50,20 @@ def result_of(evil: str) -> dict:
         "metrics": rows["encoder"], "baselines": {"popularity": rows["popularity"]}, "universality": {}, "samples": {},
         "profile": {evil: attribute}, "parameters": {"embedding": 1, "backbone": 1}, "timings": {"train": 1.0},
         "nearest_items": {evil: [(evil, 0.5)]}, "corpus": corpus,
-        "counts": {"users": 9, "items": 9, "test_users": 9, "order": "time"},
+        "counts": {"users": 12, "items": 9, "test_users": 9, "order": "time"},
         "user_map": {
             "attribute": evil, "xy": np.column_stack([np.cos(angles), np.sin(angles)]).tolist(),
             "labels": [evil, "other"] * 6, "failed": None,
         },
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["recipe", "baselines", "metrics", "profile", "nearest_items", "user_map", "corpus"])
+@pytest.mark.parametrize("value", [3, "x", [[]]])
+def test_a_result_that_says_something_else_is_one_clear_line(tmp_path, name, value):
+    storage.write_json(f"{tmp_path}/result.json", result_of("a") | {name: value})
+    with pytest.raises(UserError, match="what is stored there is not what a job of this version wrote"):
+        run_report(str(tmp_path))
 
 
 @pytest.mark.parametrize("evil", EVIL)
