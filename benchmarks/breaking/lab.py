@@ -119,8 +119,9 @@ def _started() -> Cluster:
 
 
 def records(run: Path) -> list[dict[str, Any]]:
-    """What a run recorded, without how long it took."""
-    return [{name: value for name, value in one.items() if name not in _CLOCKS} for one in read_records(str(run))]
+    """The losses and validations of a run, without how long they took; what is told once an attempt is left out."""
+    told = (one for one in read_records(str(run)) if one["kind"] in ("train", "validation"))
+    return [{name: value for name, value in one.items() if name not in _CLOCKS} for one in told]
 
 
 def _loss(found: list[dict[str, Any]]) -> float | None:

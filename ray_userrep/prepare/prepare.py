@@ -8,13 +8,14 @@ the driver sees counts of files, days, reasons and frequencies. A version appear
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import ray
 
 from ray_userrep import storage
@@ -156,11 +157,16 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
     )
 
 
+def _partitioned(batch: pa.Table, task: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
+    """What a task makes of a batch; a generator, since Ray Data drops the cause of any other function's error."""
+    yield task(batch)
+
+
 def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
     """Stream the log into a file a batch, a slice a bucket; what the tasks say is added up as it comes."""
     task = partial(partition, build_uri=build_uri, num_buckets=num_buckets, timed=logs.order == "time")
     # Whole blocks: to fill batches of a given size, Ray Data would have one task read everything.
-    dataset = logs.interactions.map_batches(task, batch_format="pyarrow", batch_size=None)
+    dataset = logs.interactions.map_batches(partial(_partitioned, task=task), batch_format="pyarrow", batch_size=None)
     progress, files, quarantine = StageProgress("partition"), list[tuple[int, str]](), dict[str, str]()
     bucket_rows, peak = np.zeros(num_buckets, np.int64), 0
     reasons, days = Counter[str](), Counter[str]()

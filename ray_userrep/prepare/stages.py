@@ -30,6 +30,7 @@ from ray_userrep.logs.tasks import stop
 PEAK = "peak_bytes"  # of a report: the most memory its task took
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _UNIT = 1 if sys.platform == "darwin" else 1024
+_TRIED = "Failed to apply UDF transform after "
 _SECONDS = 10  # between two lines of progress
 
 Report = dict[str, Any]
@@ -145,9 +146,15 @@ def plain_errors() -> Iterator[None]:
         while cause is not None:
             # Ray's wrapper of a task's error is a subclass of that error, too.
             if isinstance(cause, UserError) and not isinstance(cause, RayTaskError):
-                raise cause from None
+                raise _as_raised(cause) from None
             cause = getattr(cause, "cause", None) or cause.__cause__
         raise
+
+
+def _as_raised(error: UserError) -> UserError:
+    """An error without what Ray Data writes into its message: how often it tried."""
+    error.args = (str(error).split(_TRIED)[0].rstrip(),)
+    return error
 
 
 def watch_peak() -> None:

@@ -208,6 +208,7 @@ def test_a_task_that_fails_publishes_nothing_and_only_a_users_error_is_told_as_s
     with pytest.raises(Exception, match="line 7 of part 1 is odd") as caught:
         prepare(Logs("memory:test", "test", "f", interactions, None, None), CONFIG, str(tmp_path))
     assert (type(caught.value) is UserError) == (kind is UserError)
+    assert kind is not UserError or str(caught.value) == "line 7 of part 1 is odd"
     assert newest_version(str(tmp_path)) is None
 
 
