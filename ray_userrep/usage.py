@@ -19,6 +19,7 @@ _SHORT = {
         "logs.uri",
         "logs.reader",
         "logs.columns",
+        "logs.order",
         "logs.timestamp_unit",
         "logs.timestamp_format",
         "logs.layout.separator",

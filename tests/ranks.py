@@ -49,7 +49,7 @@ def fit_on_ranks(
     """Fits with DeepSpeed on so many ranks; returns the refusals and tracebacks by rank."""
     meeting = Path(str(run_uri)).parent / f"meeting-{uuid.uuid4().hex}"
     meeting.parent.mkdir(parents=True, exist_ok=True)
-    return on_ranks(num_ranks, _fit_rank, meeting, recipe.model_dump_json(), corpus.uri, str(run_uri), is_frozen)
+    return on_ranks(num_ranks, fit_rank, meeting, recipe.model_dump_json(), corpus.uri, str(run_uri), is_frozen)
 
 
 def on_ranks(num_ranks: int, main: Callable[..., None], meeting: Path, *given: Any) -> list[tuple[int, str]]:
@@ -93,7 +93,8 @@ def _rank(rank: int, num_ranks: int, meeting: Path, errors: Any, main: Callable[
     dist.destroy_process_group()
 
 
-def _fit_rank(recipe_json: str, corpus_uri: str, run_uri: str, is_frozen: bool) -> None:
+def fit_rank(recipe_json: str, corpus_uri: str, run_uri: str, is_frozen: bool) -> None:
+    """A rank's part of a fit."""
     from ray_userrep.distributed import zero
 
     zero.quiet()

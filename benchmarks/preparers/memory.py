@@ -32,7 +32,7 @@ class Sampled:
     def _sample(self) -> None:
         while self._process.poll() is None:
             pids = tree(self._process.pid)
-            self.peak_bytes = max(self.peak_bytes, sum(_pss(pid) for pid in pids))
+            self.peak_bytes = max(self.peak_bytes, sum(pss(pid) for pid in pids))
             self._ticks.update((pid, fields[1]) for pid in pids if (fields := _stat(pid)))
             time.sleep(_SECONDS)
 
@@ -57,7 +57,8 @@ def _stat(pid: int) -> tuple[int, int] | None:
     return int(fields[1]), int(fields[11]) + int(fields[12])
 
 
-def _pss(pid: int) -> int:
+def pss(pid: int) -> int:
+    """The proportional set size of a process, 0 where it has just ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

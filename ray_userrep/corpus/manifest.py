@@ -4,7 +4,7 @@
     <corpus>/data/<build>/items.parquet   one row an item, in index order
                           users.parquet   attributes, where the log has them
                           sequences/bucket=00000/part-0.parquet   one row a user, sorted by user_id
-                                                 _part-0.outline.parquet   how much of each user and day is in it
+                                                 _part-0.outline           how much of each user and day is in it
                           quarantine/*.parquet                    rejected rows with their reasons
                           sources.parquet                         the log's files that are in this version
 
@@ -14,8 +14,11 @@ publishing leaves files that no manifest names.
 
 Files are held and written as columns and found by bucket, so that a million of them, of thousands of buckets and
 hundreds of appends, open in seconds and take a hundred megabytes; as objects they would take ten times as much.
+
+Every file has its checksum in the manifest, and the manifest one of its own: what was changed since is not read.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Annotated, Any
@@ -26,12 +29,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
+from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs.numbers import Unread
 from ray_userrep.recipe.logs import Order
 
 SCHEMA_VERSION = 3
 NO_TIMES = "the log has no times: interactions are in the order of the rows"
+_CHECKSUM = "checksum"
 
 
 class SequenceFile(BaseModel):
@@ -42,6 +47,20 @@ class SequenceFile(BaseModel):
     path: str
     num_users: int  # in this file: a user may be in several of a bucket
     num_interactions: int
+    checksum: str | None = None  # of the whole file
+    outline: str | None = None  # checksum of the outline beside it
+
+
+_COLUMNS = pa.schema(
+    [
+        ("bucket", pa.int64()),
+        ("path", pa.string()),
+        ("num_users", pa.int64()),
+        ("num_interactions", pa.int64()),
+        ("checksum", pa.string()),
+        ("outline", pa.string()),
+    ]
+)
 
 
 class SequenceFiles:
@@ -56,9 +75,12 @@ class SequenceFiles:
         if isinstance(files, SequenceFiles):
             return files
         if not isinstance(files, dict):
-            files = list(files)
-            files = {name: [getattr(file, name) for file in files] for name in SequenceFile.model_fields}
-        return cls(pa.table(files))
+            rows = [SequenceFile.model_validate(file) for file in files]
+            files = {name: [getattr(row, name) for row in rows] for name in _COLUMNS.names}
+        try:
+            return cls(pa.table(files, _COLUMNS))
+        except (KeyError, TypeError, pa.ArrowException) as error:
+            raise ValueError(f"they are no columns of files of sequences: {error}") from error
 
     def __len__(self) -> int:
         return int(self._columns.num_rows)
@@ -108,9 +130,16 @@ class SequenceFiles:
         return [SequenceFile(**row) for row in rows.to_pylist()]
 
 
+def _files_of(found: Any) -> SequenceFiles:
+    try:
+        return SequenceFiles.of(found)
+    except (pa.ArrowException, AttributeError, TypeError) as error:
+        raise ValueError(f"no columns of files: {error}") from error
+
+
 _FILES_AT_ONCE = 10_000
 _Files = Annotated[
-    SequenceFiles, PlainValidator(SequenceFiles.of), PlainSerializer(lambda files: SequenceFiles.of(files).written())
+    SequenceFiles, PlainValidator(_files_of), PlainSerializer(lambda files: SequenceFiles.of(files).written())
 ]
 
 
@@ -125,8 +154,8 @@ class Manifest(BaseModel):
     created: str
     source_uri: str
     reader: str
-    source_fingerprint: str  # of the logs config and the source files' names and sizes
-    sources: str  # the log's files by name and size: an append leaves them out
+    source_fingerprint: str  # of the logs config and the source files' names, sizes and stamps
+    sources: str  # the log's files by name, size and stamp: an append leaves them out
     content_fingerprint: str  # of users, items, order and times: two corpora that share it compare; appends add to it
     num_buckets: int
     num_users: int
@@ -148,6 +177,7 @@ class Manifest(BaseModel):
     users: str | None
     quarantine: list[str]
     sequences: _Files
+    checksums: dict[str, str] = {}  # path -> of the whole file; sequences have theirs beside them
     peak_bytes: dict[str, int] = {}  # stage of the preparation -> the most memory that one of its tasks took
 
     def require_times(self, reader: str | None) -> None:
@@ -161,3 +191,24 @@ class Manifest(BaseModel):
                 f"{reader} reads times, and the log {self.source_uri} has only the order of its rows (logs.order row): "
                 f"do without {reader}"
             )
+
+    def with_checksums(self, more: dict[str, str]) -> "Manifest":
+        """The same with the checksums of the files that it names, out of its own and these."""
+        known, named = self.checksums | more, [self.sources, self.items, self.users, *self.quarantine]
+        return self.model_copy(update={"checksums": {path: known[path] for path in named if path in known}})
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """What a manifest's file holds."""
+    raw = manifest.model_dump(mode="json")
+    return json.dumps(raw | {_CHECKSUM: _checksum(raw)}, indent=2).encode()
+
+
+def decoded(raw: dict[str, Any]) -> dict[str, Any] | None:
+    """The fields of a manifest's file; None where they are not what was written."""
+    fields = {name: value for name, value in raw.items() if name != _CHECKSUM}
+    return fields if raw.get(_CHECKSUM, _checksum(fields)) == _checksum(fields) else None
+
+
+def _checksum(fields: dict[str, Any]) -> str:
+    return storage.checksum(json.dumps(fields, sort_keys=True).encode())

@@ -7,14 +7,16 @@ Shapes: R users of all files of a bucket, U of them together, N interactions, D 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_userrep import storage
+from ray_userrep.corpus.checked import read_checked
 from ray_userrep.corpus.jagged import ranges, ranked
+from ray_userrep.corpus.manifest import SequenceFile
 
 _DAY_US = 86_400_000_000
 
@@ -28,21 +30,33 @@ class Outline(NamedTuple):
     midnights_N: NDArray[np.int64]
 
 
-def write_sequences(uri: str, path: str, sequences: pa.Table, dictionary: bool | list[str] = True) -> None:
+class Checksums(TypedDict):
+    """Those of a file of sequences and of its outline, as a manifest has them."""
+
+    checksum: str
+    outline: str
+
+
+def write_sequences(uri: str, path: str, sequences: pa.Table, dictionary: bool | list[str] = True) -> Checksums:
     """Write sequences to a path below a URI, and their outline beside them; `dictionary` is that of `write_parquet`."""
-    storage.write_parquet(storage.join(uri, path), sequences, dictionary)
-    storage.write_parquet(storage.join(uri, outline_path(path)), _outlined(sequences))
+    checksum = storage.write_parquet(storage.join(uri, path), sequences, dictionary)
+    outline = storage.write_parquet(storage.join(uri, outline_path(path)), _outlined(sequences))
+    return {"checksum": checksum, "outline": outline}
 
 
 def outline_path(path: str) -> str:
     """Where the outline of a file of sequences is."""
     folder, name = path.rsplit("/", 1)
-    return f"{folder}/_{name.removesuffix('.parquet')}.outline.parquet"  # hidden from who reads the folder's sequences
+    return f"{folder}/_{name.removesuffix('.parquet')}.outline"  # not among the folder's Parquet
 
 
-def read_outline(uri: str, paths: Sequence[str]) -> Outline:
-    """What the outlines of a bucket's files below a URI tell of its users."""
-    tables = [storage.read_parquet(storage.join(uri, outline_path(path))) for path in paths]
+def read_outline(uri: str, files: Sequence[SequenceFile]) -> Outline:
+    """What the outlines of a bucket's files below a URI tell of its users.
+
+    Raises:
+        UserError: one is not what was written.
+    """
+    tables = [read_checked(storage.join(uri, outline_path(file.path)), file.outline) for file in files]
     rows = pa.concat_tables(tables).combine_chunks()
     ids, rank_R = ranked(rows["user_id"].combine_chunks())
     days = rows["days"].combine_chunks()

@@ -6,21 +6,27 @@ files that appends have left in it are merged at each reading, until the corpus 
 Shapes: U users of a bucket, N their interactions.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from ray_userrep import storage
+from ray_userrep.corpus.checked import read_checked, verify
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.jagged import KEYS, completed, merge_sequences, ranges
-from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
+from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile, decoded, encoded
 from ray_userrep.corpus.outline import read_outline
 from ray_userrep.errors import UserError
+
+_CURE = "put back a copy that is whole, or delete it to go on with the version before"
+_NAME = re.compile(r"(\d{6,})\.json")
 
 
 class Bucket(NamedTuple):
@@ -88,12 +94,30 @@ class Corpus:
 
     def items(self) -> ItemTable:
         """The vocabulary with its columns."""
-        return ItemTable(storage.read_parquet(storage.join(self.uri, self.manifest.items)))
+        return ItemTable(self.read(self.manifest.items))
 
     def users(self) -> pa.Table | None:
         """User attributes, where the log has them."""
         path = self.manifest.users
-        return None if path is None else storage.read_parquet(storage.join(self.uri, path))
+        return None if path is None else self.read(path)
+
+    def read(self, path: str, columns: list[str] | None = None) -> pa.Table:
+        """A file of this version, or some of its columns.
+
+        Raises:
+            UserError: it is not what was written.
+        """
+        return read_checked(storage.join(self.uri, path), self.manifest.checksums.get(path), columns)
+
+    def verified(self, path: str) -> str:
+        """Where a file of this version is, which was read through for being what was written.
+
+        Raises:
+            UserError: it is not.
+        """
+        place = storage.join(self.uri, path)
+        verify(place, self.manifest.checksums.get(path))
+        return place
 
     def user_columns(self) -> list[str]:
         """What the log has of users beside their interactions, `user_id` with it; none where it has no such table."""
@@ -103,7 +127,7 @@ class Corpus:
     def users_of(self, hashes_U: NDArray[np.int64]) -> pa.Table:
         """The attributes of the users with these hashes, where the log has a table of them; read in batches."""
         assert self.manifest.users is not None, "the columns were looked at before"
-        place = storage.join(self.uri, self.manifest.users)
+        place = self.verified(self.manifest.users)
         return storage.filter_parquet(place, lambda rows: pa.array(np.isin(hash_ids(rows["user_id"]), hashes_U)))
 
     def bucket(self, number: int, side: Sequence[str] = ()) -> Bucket:
@@ -123,15 +147,23 @@ class Corpus:
         files = self.files(number)
         if not files:
             return self._without_users()
-        ids, hash_U, lengths_U, midnights_N = read_outline(self.uri, [file.path for file in files])
+        ids, hash_U, lengths_U, midnights_N = read_outline(self.uri, files)
         return Bucket(ids, hash_U, np.append(0, np.cumsum(lengths_U)), np.zeros(0, np.int64), midnights_N, {})
 
     def sequences(self, number: int, side: Sequence[str] = ()) -> pa.Table | None:
         """One row a user of a bucket, as stored, from all its files; None for a bucket without users."""
         files = self.files(number)
         columns = [*KEYS, *side]
-        tables = [storage.read_parquet(storage.join(self.uri, file.path), columns) for file in files]
+        tables = [self.stored(file, columns) for file in files]
         return merge_sequences([completed(table, side) for table in tables]) if tables else None
+
+    def stored(self, file: SequenceFile, columns: list[str]) -> pa.Table:
+        """Columns of a file of sequences.
+
+        Raises:
+            UserError: it is not what was written.
+        """
+        return read_checked(storage.join(self.uri, file.path), file.checksum, columns)
 
     def files(self, number: int) -> list[SequenceFile]:
         """The files of a bucket, the base first."""
@@ -153,18 +185,46 @@ def open_corpus(uri: str, version: int | None = None) -> Corpus:
     """Open the newest version, or the one asked for.
 
     Raises:
-        UserError: there is no corpus, no such version, or it was written by another schema version.
+        UserError: there is no corpus, no such version, its manifest is not what was written, or it is of another
+            schema version.
     """
     uri = storage.absolute(uri)
     wanted = newest_version(uri) if version is None else version
     if wanted is None:
         raise UserError(f"no corpus at {uri}: prepare one with jobs/prepare.py --logs URI --corpus {uri}")
-    raw = storage.read_json(manifest_uri(uri, wanted))
+    raw = read_manifest(uri, wanted)
     if raw.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
             f"corpus {uri} has schema {raw.get('schema_version')}, this is {SCHEMA_VERSION}: prepare it again"
         )
-    return Corpus(uri, Manifest.model_validate(raw))
+    return Corpus(uri, manifest_of(raw, manifest_uri(uri, wanted)))
+
+
+def read_manifest(uri: str, version: int) -> dict[str, Any]:
+    """The fields of the manifest of a version, which may be of another schema.
+
+    Raises:
+        UserError: it is missing, or not what was written.
+    """
+    place = manifest_uri(uri, version)
+    fields = decoded(storage.read_object(place))
+    if fields is None:
+        raise UserError(f"{place} was changed after it was written: {_CURE}")
+    return fields
+
+
+def manifest_of(fields: dict[str, Any], place: str) -> Manifest:
+    """The manifest of these fields.
+
+    Raises:
+        UserError: they are not those of a manifest; the message names the place.
+    """
+    try:
+        return Manifest.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise UserError(f"{place} is no manifest of a corpus ({name}: {first['msg']}): {_CURE}") from error
 
 
 def newest_version(uri: str) -> int | None:
@@ -172,8 +232,8 @@ def newest_version(uri: str) -> int | None:
     folder = storage.join(uri, "manifests")
     if not storage.exists(folder):
         return None
-    names = [entry.uri.rsplit("/", 1)[-1] for entry in storage.list_files(folder, ".json")]
-    return max((int(name.removesuffix(".json")) for name in names), default=None)
+    names = [entry.uri.removeprefix(folder).strip("/") for entry in storage.list_files(folder)]
+    return max((int(found[1]) for name in names if (found := _NAME.fullmatch(name))), default=None)
 
 
 def manifest_uri(uri: str, version: int) -> str:
@@ -185,10 +245,10 @@ def publish(uri: str, manifest: Manifest) -> bool:
     """Publish a version under its own number; False where another has taken the number."""
     place = manifest_uri(uri, manifest.version)
     try:
-        storage.create_exclusive(place, manifest.model_dump_json(indent=2).encode())
+        storage.create_exclusive(place, encoded(manifest))
     except FileExistsError:
         # A request that was repeated after a lost answer finds its own manifest there.
-        return bool(storage.read_json(place).get("sequences") == manifest.model_dump()["sequences"])
+        return bool(read_manifest(uri, manifest.version).get("sequences") == manifest.model_dump()["sequences"])
     return True
 
 

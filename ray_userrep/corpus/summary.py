@@ -44,7 +44,7 @@ def summarise_bucket(corpus: Corpus, number: int, split: Split | None) -> Summar
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
     """What the manifest says of a corpus as plain values, without the names of its files."""
-    left_out = {"sequences", "quarantine", "items", "users", "sources"}
+    left_out = {"sequences", "quarantine", "items", "users", "sources", "checksums"}
     named = {"uri": corpus.uri, "num_files": len(corpus.manifest.sequences)}
     return named | corpus.manifest.model_dump(mode="json", exclude=left_out)
 
@@ -63,7 +63,7 @@ def corpus_counts(corpus: Corpus) -> dict[str, Any]:
 
 def item_frequencies(corpus: Corpus) -> Frequencies:
     """How many items have each count, read in batches."""
-    place = storage.join(corpus.uri, corpus.manifest.items)
+    place = corpus.verified(corpus.manifest.items)
     filesystem, path = storage.open_fs(place)
 
     def count() -> Frequencies:
@@ -82,7 +82,7 @@ def quarantine_examples(corpus: Corpus, per_reason: int) -> dict[str, list[dict[
         wanted = {reason: per_reason - len(rows) for reason, rows in found.items() if len(rows) < per_reason}
         if not wanted:
             break
-        table = storage.read_parquet(storage.join(corpus.uri, file))
+        table = corpus.read(file)
         for reason, count in wanted.items():
             of_reason = table.filter(pc.equal(table["reason"], reason)).slice(0, count)
             found[reason] += of_reason.drop_columns(["reason"]).to_pylist()

@@ -8,6 +8,7 @@ Shapes: V items, E width of text vectors.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -26,13 +27,44 @@ Rewording = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 """From texts to what is encoded of them; what becomes of a text depends on nothing else."""
 
 _WORD_DRAW = 46
+_FILE = re.compile(r"vectors-[0-9a-f]{8}\.parquet")
 
 
 def vectors_uri(corpus: Corpus, texts: pa.ChunkedArray, config: TextConfig) -> str:
-    """Where the vectors of these texts are kept."""
+    """The folder in which the vectors of these texts are kept."""
     digest = hashlib.sha256(json.dumps(config.model_dump(exclude={"batch_size", "word_drop"}), sort_keys=True).encode())
     digest.update(json.dumps(texts.to_pylist()).encode())
-    return storage.join(corpus.uri, "text", digest.hexdigest()[:16], "vectors.parquet")
+    return storage.join(corpus.uri, "text", digest.hexdigest()[:16])
+
+
+def has_vectors(uri: str) -> bool:
+    """Whether a folder holds text vectors."""
+    return _file(uri) is not None
+
+
+def write_vectors(uri: str, vectors: pa.FixedSizeListArray) -> None:
+    """Keep text vectors, one a row, in a folder; their file is named by its checksum."""
+    data = storage.parquet_bytes(pa.table({TEXT_VECTOR: vectors}))
+    storage.write_bytes(storage.join(uri, f"vectors-{storage.checksum(data)}.parquet"), data)
+
+
+def read_vectors(uri: str) -> pa.ChunkedArray:
+    """The text vectors that a folder holds, a row an item.
+
+    Raises:
+        UserError: they are not what was written.
+    """
+    place = _file(uri)
+    assert place is not None, "the folder holds some"
+    if not place.endswith(f"-{storage.file_checksum(place)}.parquet"):
+        raise UserError(f"{place} was changed after it was written: delete it, and the texts are encoded again")
+    return storage.read_parquet(place)[TEXT_VECTOR]
+
+
+def _file(uri: str) -> str | None:
+    """The first of equals, where several processes wrote one."""
+    files = storage.list_files(uri) if storage.exists(uri) else []
+    return next((entry.uri for entry in files if _FILE.fullmatch(entry.uri.rsplit("/", 1)[-1])), None)
 
 
 def texts_of(table: ItemTable) -> pa.ChunkedArray:
@@ -76,9 +108,9 @@ def items_with_text(corpus: Corpus, config: TextConfig) -> ItemTable:
     texts, table = texts_of(items), items.table
     for column, reword in rewordings(config).items():
         uri = vectors_uri(corpus, reword(texts), config)
-        if not storage.exists(uri):
+        if not has_vectors(uri):
             raise UserError(f"the texts of {corpus.uri} are not encoded yet: run jobs/prepare.py with this recipe")
-        vectors = storage.read_parquet(uri).column(TEXT_VECTOR)
+        vectors = read_vectors(uri)
         assert len(vectors) == len(items), "text vectors are aligned with the items"
         table = table.append_column(column, vectors)
     return ItemTable(table)

@@ -26,13 +26,17 @@ from ray_userrep.transfer.tasks.base import Task
 
 
 class Setting(NamedTuple):
-    """What the fits of a task have in common."""
+    """What the fits of a task have in common; their seeds take the pretrained encoders in turn."""
 
     recipe: Recipe
     corpus: Corpus
-    encoder: UserEncoder
+    encoders: Sequence[UserEncoder]
     task: Task
     run_uri: str
+
+    def pretraining(self, seed: int) -> int:
+        """Which of the encoders a seed's fits start from."""
+        return (seed - self.recipe.seed) % len(self.encoders)
 
     def place(self, arm: Arm, fit: FitSpec) -> str:
         """The folder of a fit."""
@@ -53,15 +57,15 @@ def fitted(setting: Setting, asked: Sequence[tuple[Arm, FitSpec]]) -> Iterator[I
     train = setting.recipe.train
     num_gpus = gpus_asked(train.use_gpu)
     remote = ray.remote(_fit).options(num_cpus=train.cpus_per_worker or 1, num_gpus=num_gpus)
-    on_host = copied(setting.encoder).to("cpu")  # type: ignore[arg-type]
-    shared = ray.put(setting._replace(encoder=on_host))
-    waiting = [remote.remote(shared, arm, fit, num_gpus) for arm, fit in asked]
+    on_host = [copied(encoder).to("cpu") for encoder in setting.encoders]  # type: ignore[arg-type]
+    shared = [ray.put(setting._replace(encoders=[encoder])) for encoder in on_host]
+    waiting = [remote.remote(shared[setting.pretraining(fit.seed)], arm, fit, num_gpus) for arm, fit in asked]
     with plain_errors():
         yield (ray.get(one) for one in waiting)
 
 
 def _fit(setting: Setting, arm: Arm, fit: FitSpec, num_gpus: float) -> Outcome:
-    recipe, corpus, encoder, task, _ = setting
+    recipe, corpus, (encoder,), task, _ = setting
     device = device_of_task(num_gpus)
     encoder.to(device)  # type: ignore[arg-type]
     make_engine = partial(bare_engine, device=device)

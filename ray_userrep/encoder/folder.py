@@ -1,5 +1,10 @@
-"""The folder of an encoder: what is in it, and how new files take the place of old ones."""
+"""The folder of an encoder: what is in it, and how new files take the place of old ones.
 
+What each file held when it was written is in `checksums.json`, so that a damaged encoder gives no vectors at all; that
+costs reading every file once more when it is loaded.
+"""
+
+import hashlib
 import json
 import os
 import re
@@ -12,7 +17,8 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 
 MODEL_TYPE = "user_encoder"  # in config.json, as transformers tells models apart
-_CONFIG = "config.json"
+_CONFIG, _SUMS = "config.json", "checksums.json"
+_READ = (_CONFIG, "model*.safetensors*", "items/items.arrow")
 _REPOSITORY = re.compile(r"[\w-]+(\.[\w-]+)*/[\w-]+(\.[\w-]+)*")
 _SHOWN = 200  # characters of a reason
 
@@ -50,18 +56,45 @@ def move_into(scratch: Path, folder: Path) -> None:
             path.unlink()
 
 
+def write_checksums(folder: Path) -> None:
+    """Write down what the files that make an encoder hold; its card may be told more later."""
+    storage.write_json(str(folder / _SUMS), {name: _sha256(folder / name) for name in _files(folder)})
+
+
 def check_folder(path: Path, named: str) -> None:
     """Check that a local folder holds an encoder, which errors call as it was named.
 
     Raises:
         UserError: it does not.
     """
-    for name in ("config.json", "model.safetensors"):
+    for name in (_CONFIG, "model.safetensors", _SUMS):
         if not any(path.glob(f"{name}*")):  # a table beyond 50 GB is saved in parts, with an index
             raise UserError(f"no encoder at {named}: {name} is missing")
     try:
-        kind = json.loads((path / "config.json").read_text()).get("model_type")
+        config = json.loads((path / _CONFIG).read_text())
     except ValueError as error:
         raise UserError(f"the encoder at {named} cannot be read: config.json is not JSON ({error})") from error
+    kind = config.get("model_type") if isinstance(config, dict) else type(config).__name__
     if kind != MODEL_TYPE:
         raise UserError(f"the model at {named} is a {kind!r}, not a {MODEL_TYPE!r}")
+    _refuse_changed(path, named)
+
+
+def _refuse_changed(path: Path, named: str) -> None:
+    sums = storage.read_object(str(path / _SUMS))
+    for name in sorted({*sums, *_files(path)}):
+        if not (path / name).is_file() or _sha256(path / name) != sums.get(name):
+            raise UserError(
+                f"the encoder at {named} is not whole: {name} is missing or was changed after it was written: "
+                "copy or export it again"
+            )
+
+
+def _files(folder: Path) -> list[str]:
+    """The files that an encoder is read from."""
+    return sorted(path.relative_to(folder).as_posix() for pattern in _READ for path in folder.glob(pattern))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

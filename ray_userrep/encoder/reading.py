@@ -20,7 +20,7 @@ from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.given import microseconds_of, read_lists
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS
-from ray_userrep.recipe.encoder import EncoderConfig, HSTUConfig
+from ray_userrep.recipe.encoder import EncoderConfig
 
 PRICE = "price"
 _USER, _ITEM, _TIME = "user_id", "item_id", "timestamp"
@@ -52,15 +52,8 @@ class Tidy(NamedTuple):
 
 def reads(config: EncoderConfig) -> Reads:
     """What an encoder of this config wants to be given."""
-    timed = [name for name in config.context if FIELDS[name].column == TIMESTAMPS]
-    by_hstu = isinstance(config.backbone, HSTUConfig) and config.backbone.time_bias
-    wants = {
-        "encoder.tempo": config.tempo,
-        "encoder.backbone.time_bias": by_hstu,
-        f"encoder.context {' '.join(timed)}": bool(timed),
-    }
     columns = [FIELDS[name].column for name in config.context if FIELDS[name].column != TIMESTAMPS]
-    return Reads(next((field for field, is_set in wants.items() if is_set), None), tuple(columns))
+    return Reads(config.reads_times(), tuple(columns))
 
 
 def known_interactions(

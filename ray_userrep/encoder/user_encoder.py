@@ -24,7 +24,7 @@ from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
 from ray_userrep.encoder.card import CARD, model_card
 from ray_userrep.encoder.fields import Context
-from ray_userrep.encoder.folder import MODEL_TYPE, check_folder, from_hub, move_into, own_folder
+from ray_userrep.encoder.folder import MODEL_TYPE, check_folder, from_hub, move_into, own_folder, write_checksums
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
@@ -240,6 +240,7 @@ class UserEncoder(Serving):
             if self.item_table is not None:
                 self.item_table.save(Path(scratch) / _ITEMS)
             (Path(scratch) / CARD).write_text(model_card(self.config, self.parameters_by_kind()))
+            write_checksums(Path(scratch))
             move_into(Path(scratch), folder)
 
     @classmethod

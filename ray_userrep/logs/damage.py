@@ -5,6 +5,8 @@ rows are still there. Damage below the library's own checks (a flipped bit in st
 """
 
 import lzma
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,9 +28,11 @@ _DAMAGE = (
     pa.ArrowKeyError,
     pa.ArrowNotImplementedError,
     OSError,
-    EOFError,
+    *storage.ARCHIVE_DAMAGE,
     lzma.LZMAError,
     UnicodeError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 _STORE = "AWS Error"
 _NO_OBJECT = "NO_SUCH_KEY"

@@ -23,6 +23,12 @@ def has_comma(values: pa.ChunkedArray) -> bool:
     return bool(comma and not point)
 
 
+def pointed(table: pa.Table, column: str, decimal: str) -> pa.Table:
+    """A whole table with points for the commas of a column of numbers, by `decimal`: `auto`, `point` or `comma`."""
+    shown = decimal == "auto" and column in table.column_names and has_comma(table[column])
+    return with_points(table, [column]) if shown or decimal == "comma" else table
+
+
 def with_points(raw: pa.Table, columns: Iterable[str]) -> pa.Table:
     """The table with points for decimal commas in the numbers of some columns, where they are text."""
     for name in columns:

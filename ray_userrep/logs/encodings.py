@@ -42,17 +42,18 @@ def as_utf8(source: ByteSource, encoding: str | None) -> ByteSource:
     start = source.read(_LOOKED_AT)
     name = codecs.lookup(encoding or encoding_of(start)).name
     if name in ("utf-8", "utf-8-sig"):
-        return _Again(start.removeprefix(codecs.BOM_UTF8), source)
-    return _Recoded(_Again(start, source), codecs.getincrementaldecoder(name)())
+        return Again(start.removeprefix(codecs.BOM_UTF8), source)
+    return _Recoded(Again(start, source), codecs.getincrementaldecoder(name)())
 
 
-class _Again:
-    """A source whose first bytes have been looked at."""
+class Again:
+    """A source from its start, whose first bytes have been looked at."""
 
     def __init__(self, start: bytes, source: ByteSource) -> None:
         self._start, self._source = start, source
 
     def read(self, size: int, /) -> bytes:
+        """The next bytes, the first ones once more."""
         start, self._start = self._start, b""
         return start + self._source.read(size) if start else self._source.read(size)
 

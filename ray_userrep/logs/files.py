@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_userrep import storage
-from ray_userrep.logs.damage import OtherSchema, readable
+from ray_userrep.logs.damage import DamagedFile, OtherSchema, readable
 from ray_userrep.logs.names import respelled
 from ray_userrep.logs.text_files import (
     HEAD_BYTES,
@@ -26,6 +26,7 @@ from ray_userrep.logs.text_files import (
     head_bytes,
     is_plain_text,
     is_text_table,
+    refuse_binary,
     stem,
     stream,
     text_blocks,
@@ -37,6 +38,7 @@ from ray_userrep.storage import FileEntry
 
 _BATCH_ROWS = 2**17
 _PART_ROWS = 2**22
+_SHOWN = 80  # characters of a line that cannot be read
 _AT_ONCE = 2**20  # a Parquet file of fewer bytes is fetched whole: requests cost more than columns that nobody wants
 _PARQUET = re.compile(r".*\.(parquet|pq)(\.(gzip|gz|snappy|zstd|zst|brotli|lz4|bz2))?")  # pandas' df.parquet.gzip
 
@@ -82,12 +84,19 @@ def preview(file: FileEntry, csv: CsvFormat, choose: Callable[[list[str]], Colum
         if is_parquet(file.uri):
             return _look_parquet(file, choose)
         data = head_bytes(file, csv.encoding)
+        refuse_binary(file, data)
         names = text_names(file, data, csv)
         columns = choose(names) if names else {}
         whole = len(data) < HEAD_BYTES
-        first = next(text_blocks(file, io.BytesIO(data), csv, columns, [], whole), None) if columns else None
+        broken = list[str]()
+        first = next(text_blocks(file, io.BytesIO(data), csv, columns, broken, whole), None) if columns else None
         notes = text_notes(file, data, csv)
     head = first if first is not None else _no_rows(columns)
+    if broken and not head.num_rows:
+        raise DamagedFile(
+            f"{file.uri} cannot be read: none of its first lines has as many fields as there are columns, such as "
+            f"{broken[0][:_SHOWN]!r}; where its layout is another, see logs.reader and logs.layout"
+        )
     return FilePreview(names, [FilePart(file, 0, None, file.size)], head, notes)
 
 

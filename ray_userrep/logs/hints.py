@@ -13,12 +13,16 @@ from ray_userrep.logs.text_files import is_json
 from ray_userrep.logs.text_layout import CsvFormat, is_numbered
 from ray_userrep.storage import FileEntry
 
+_MOST = 4  # columns of a log without a header, above which they may be one user's items
+
 
 def hint(file: FileEntry, names: list[str], wanted: list[str], csv: CsvFormat) -> str:
     """More words for the refusal of a file that has not the wanted columns; empty where nothing is to be said."""
     if is_numbered(names):
         example = json.dumps({name: str(place) for place, name in enumerate(REQUIRED[: len(names)])})
-        return f"; it has no header, so that columns are named by their places, as in {example}"
+        told = f"; it has no header, so that columns are named by their places, as in {example}"
+        lists = "; lines of `user item item …` are read by logs.reader s3rec" if len(names) > _MOST else ""
+        return f"{told}{lists}"
     if is_parquet(file.uri) or is_json(file.uri):
         return _nested(file, names, wanted, csv)
     if not {plain(name) for name in names}.isdisjoint(map(plain, wanted)):

@@ -240,7 +240,7 @@ def _nothing(seen: list[_Seen]) -> str | None:
     first = next((one for one in seen if one.error is not None), None)
     others = [one for one in seen if one.columns]
     if first is None or len(others) < 2:
-        return first and first.error
+        return None if first is None else first.error
     told = "; ".join(f"{one.file.uri.rsplit('/', 1)[-1]} has {', '.join(one.columns[:_SHOWN])}" for one in others[1:5])
     return f"{others[0].error}; {told}: of several tables, name the log's own with --logs"
 

@@ -19,6 +19,7 @@ import ray.data
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
+from ray_userrep.logs.decimals import pointed
 from ray_userrep.logs.files import is_beside
 from ray_userrep.logs.hive import prune
 from ray_userrep.logs.numbers import Unread, with_numbers
@@ -57,7 +58,7 @@ class Reader(Protocol):
 
 
 class Logs(NamedTuple):
-    """An opened log; `fingerprint` changes with its files' names and sizes and with how they are read.
+    """An opened log; `fingerprint` changes with its files' names, sizes and stamps and with how they are read.
 
     `files` are all files of the log, also those that were left out as known. More damage than `max_quarantined_share`,
     of its rows or of its files, is too much to go on; so are more items or users than `max_unmatched_share` of which
@@ -82,7 +83,7 @@ class Logs(NamedTuple):
         return sum(file.size for file in self.files)
 
 
-def open_logs(config: LogsConfig, known: Mapping[str, int] | None = None) -> Logs:
+def open_logs(config: LogsConfig, known: Mapping[str, FileEntry] | None = None) -> Logs:
     """Open a log and check the first rows of each of its files; needs Ray.
 
     Files that are known already are left out, other than the tables beside a log, which may tell of new items.
@@ -99,29 +100,34 @@ def open_logs(config: LogsConfig, known: Mapping[str, int] | None = None) -> Log
         )
     new = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
     interactions, items, users, order = _load(reader).read(config, new)
-    fingerprint = _fingerprint(config, reader, list(zip(names, (file.size for file in files), strict=True)))
+    contents = [(name, file.size, file.stamp) for name, file in zip(names, files, strict=True)]
+    fingerprint = _fingerprint(config, reader, contents)
     shown = uri if config.uri is not None else EMBEDDED_NAME
     unread: dict[str, Unread] = {}
     if items is not None:
-        items, lost = with_numbers(items, "price", "table of items")
+        items, lost = with_numbers(pointed(items, "price", config.layout.decimal), "price", "table of items")
         unread = {} if lost is None else {"price of items": lost}
     shares = config.max_quarantined_share, config.max_unmatched_share
     return Logs(shown, reader, fingerprint, interactions, items, users, files, *shares, order, unread)
 
 
-def unknown_files(config: LogsConfig, known: Mapping[str, int]) -> list[FileEntry]:
-    """The files of a log that are not known, by URI and size, the tables beside it apart.
+def unknown_files(config: LogsConfig, known: Mapping[str, FileEntry]) -> list[FileEntry]:
+    """The files of a log that are not known, the tables beside it apart.
 
     Raises:
         UserError: nothing is there, or a known file is not what it was.
     """
     _, files = _listed(config)
     log = [file for file in files if not is_beside(file.uri)]
-    changed = next((file for file in log if known.get(file.uri, file.size) != file.size), None)
+    changed = next((file for file in log if known.get(file.uri, file) != file), None)
     if changed is not None:
+        before = known[changed.uri].size
+        told = f"has {changed.size:,} bytes, and had {before:,} when it was prepared"
+        if changed.size == before:
+            told = "was written again since it was prepared"
         raise UserError(
-            f"{changed.uri} has {changed.size:,} bytes, and had {known[changed.uri]:,} when it was prepared: only new "
-            "files can be appended; leave out corpus.append to prepare the whole log again"
+            f"{changed.uri} {told}: only new files can be appended; leave out corpus.append to prepare the whole log "
+            "again"
         )
     return [file for file in log if file.uri not in known]
 
@@ -132,6 +138,8 @@ def _listed(config: LogsConfig) -> tuple[str, list[FileEntry]]:
     files = [file for file in _files(uri) if _matches(file.uri.removeprefix(uri), pattern)]
     if not files and pattern:
         raise UserError(f"no file in {uri} matches {'/'.join(pattern)}")
+    if config.uri is None:  # written wherever the package was installed
+        files = [file._replace(stamp=0) for file in files]
     if not files:
         raise UserError(f"the log is empty: no files in {uri}")
     return uri, prune(config, files)
@@ -171,13 +179,14 @@ def _recognise(uri: str, names: list[str]) -> str:
     if not known:
         raise UserError(
             f"no reader knows the files in {uri} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}): "
-            f"name one with logs.reader: {', '.join(reader_names())}"
+            f"name one with logs.reader: {', '.join(reader_names())}; tabular reads any file as delimited text"
         )
     return (special or known)[0]
 
 
 def _files(uri: str) -> list[FileEntry]:
     """What a log consists of: files, those inside archives, and the history of a Delta table."""
+    storage.refuse_links_out(uri)
     found = storage.list_files(uri)
     history = storage.join(uri, DELTA_HISTORY)
     if storage.exists(history):
@@ -186,7 +195,7 @@ def _files(uri: str) -> list[FileEntry]:
     return [file for files in packed for file in files]
 
 
-def _fingerprint(config: LogsConfig, reader: str, sizes: list[tuple[str, int]]) -> str:
+def _fingerprint(config: LogsConfig, reader: str, contents: list[tuple[str, int, int]]) -> str:
     left_out = {"uri", "reader", "max_quarantined_share", "max_unmatched_share"}
-    key = [config.model_dump(mode="json", exclude=left_out), reader, sizes]
+    key = [config.model_dump(mode="json", exclude=left_out), reader, contents]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

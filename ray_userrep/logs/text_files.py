@@ -48,6 +48,15 @@ _DELIMITED = (".csv", ".tsv")
 _PLAIN = (".dat", ".txt", ".data", ".text")
 _ABOUT = ("readme", "license", "licence", "copying", "citation", "changelog", "source", "about", "description")
 _JSON = (".json", ".jsonl", ".ndjson")
+_KINDS = {
+    b"\x1f\x8b": "compressed by gzip: name it .gz",
+    b"BZh": "compressed by bzip2: name it .bz2",
+    b"\xfd7zXZ": "compressed by xz: name it .xz",
+    b"(\xb5/\xfd": "compressed by zstd: name it .zst",
+    b"PK\x03\x04": "a zip archive or a workbook: unpack it, or save its sheet as CSV",
+    b"PAR1": "Parquet: name it .parquet",
+}
+_LOOKED_AT = 4096  # bytes
 _CHANGED = re.compile(r"changed from (number|string) to (number|string)")
 
 Columns = Mapping[str, pa.DataType | None]  # source column -> the type it will become, where that is known
@@ -97,6 +106,17 @@ def head_bytes(file: FileEntry, encoding: str | None = None) -> bytes:
                 return data[: data.rindex(b"\n") + 1]
             _limit(data)
         return data
+
+
+def refuse_binary(file: FileEntry, data: bytes) -> None:
+    """Refuse what only has the name of a text.
+
+    Raises:
+        DamagedFile: its first bytes are those of another kind of file, or none that a text has.
+    """
+    kind = next((kind for mark, kind in _KINDS.items() if data.startswith(mark)), None)
+    if kind is not None or b"\0" in data[:_LOOKED_AT].partition(b"\n")[0]:
+        raise DamagedFile(f"{file.uri} cannot be read: it is no text{'' if kind is None else f', but {kind}'}")
 
 
 def text_names(file: FileEntry, data: bytes, csv: CsvFormat) -> list[str]:

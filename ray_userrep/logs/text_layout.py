@@ -24,6 +24,7 @@ _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _EMPTY_LINES = re.compile(rb"[\r\n]*")
 _RUN, _EDGE = re.compile(rb"[ \t]+"), re.compile(rb"[ \t]*(\r\n|\n|\r)[ \t]*")
 _VALUE = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|\d{4}[-/]\d\d?[-/]\d\d?([T ].*)?")
+_EXCEL = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # a first line by which spreadsheets say the separator
 _COUNTS = 3  # lines, above which it is a column of numbers
 _HEADER_LINES = 16  # at most; a header of more is a quote that is never closed
 
@@ -90,11 +91,13 @@ class TextLayout(NamedTuple):
 
 def settle(data: bytes, suffix: str, csv: CsvFormat) -> TextLayout:
     """The layout of a file with a name's suffix, given whole lines from its start."""
+    excel = _EXCEL.fullmatch(text_of(_line(data, 0)).strip()) if csv.header is None else None
     counts = _num_counts(data) if csv.header is None and not csv.skip_lines else 0
-    skipped = counts or csv.skip_lines
+    skipped = max(counts, csv.skip_lines, 1 if excel else 0)
     start = _after(data, skipped)
     line = text_of(_line(data, start))
-    delimiter, note = (csv.delimiter, None) if csv.delimiter is not None else _separator(line, suffix)
+    said = csv.delimiter or (excel[1] if excel else None)
+    delimiter, note = (said, None) if said is not None else _separator(line, suffix)
     quote = csv.quote if _is_quoted(line, delimiter, csv) else None
     if delimiter == BLANKS and quote is not None and quote in line:
         delimiter = " "

@@ -27,6 +27,7 @@ from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
 from ray_userrep.logs.numbers import joined
 from ray_userrep.logs.source import Logs, open_logs, unknown_files
+from ray_userrep.logs.tasks import results
 from ray_userrep.prepare.prepare import build_version
 from ray_userrep.prepare.sequences import sequence_counts
 from ray_userrep.prepare.side_tables import grow_items, grow_users, read_sources, write_sources
@@ -51,7 +52,7 @@ def append(logs: LogsConfig, config: CorpusConfig, uri: str) -> Manifest:
         corpus = open_corpus(uri)
         if corpus.manifest.removed_by_k_core:
             raise UserError(f"{uri} is a k-core, which new interactions change: prepare the whole log again")
-        known = read_sources(uri, corpus.manifest.sources)
+        known = read_sources(corpus)
         if not unknown_files(logs, known):
             print(f"append    {uri} has every file of the log (version {corpus.manifest.version})", flush=True)
             return corpus.manifest
@@ -90,11 +91,14 @@ def _build(corpus: Corpus, logs: Logs, config: CorpusConfig, build: str) -> Mani
     later = delta.order == "time" and min(delta.interactions_per_day) > max(corpus.manifest.interactions_per_day)
     shared = ray.put(corpus)
     with plain_errors():
-        added = ray.get([_graft_bucket.remote(shared, file, index, build, later) for file in delta.sequences])
-        users = ray.get(_grow_users.remote(corpus, delta, logs.users, build))
-    manifest = _manifest(corpus, delta, logs, added, ray.get(grown)).model_copy(
-        update={"users": users, "sources": _write_sources(corpus, logs, build)}
+        grafted = [_graft_bucket.remote(shared, file, index, build, later) for file in delta.sequences]
+        items, users, *added = results([grown, _grow_users.remote(corpus, delta, logs.users, build), *grafted])
+    sources, checksum = _write_sources(corpus, logs, build)
+    manifest = _manifest(corpus, delta, logs, added, items).model_copy(
+        update={"users": next(iter(users), corpus.manifest.users), "sources": sources}
     )
+    written = {items["items"]: items["checksum"], sources: checksum}
+    manifest = manifest.with_checksums(delta.checksums | written | users)
     for name in ("sequences", "staging", "items.parquet", "users.parquet", "sources.parquet"):
         storage.delete(storage.join(corpus.uri, build, "delta", name))  # what stays is the quarantine
     told = f"{manifest.num_users:,} users, {manifest.num_items:,} items, {manifest.num_interactions:,} interactions"
@@ -108,7 +112,7 @@ def _require_same_ids(corpus: Corpus, delta: Manifest) -> None:
         "item_id": (corpus.manifest.items, delta.items),
         "user_id": (corpus.manifest.sequences[0].path, delta.sequences[0].path),
     }.items():
-        ours, theirs = (_type(storage.join(corpus.uri, path), name) for path in paths)
+        ours, theirs = _type(corpus.verified(paths[0]), name), _type(storage.join(corpus.uri, paths[1]), name)
         if ours != theirs:
             raise UserError(
                 f"{name} is {theirs} in the new files, {ours} in {corpus.uri}: write them alike, or prepare the whole "
@@ -137,23 +141,22 @@ def _grow_items(
     base, added = corpus.items().table, storage.read_parquet(storage.join(corpus.uri, delta.items))
     items = grow_items(base, added, described)
     path = f"{build}/items.parquet"
-    storage.write_parquet(storage.join(corpus.uri, path), items)
+    checksum = storage.write_parquet(storage.join(corpus.uri, path), items)
     index = pc.index_in(added["item_id"], value_set=items["item_id"].combine_chunks()).to_numpy().astype(np.int64)
     digest = hashlib.sha256(hash_ids(items["item_id"][base.num_rows :]).data).hexdigest()
-    return {"items": path, "num_items": items.num_rows, "digest": digest}, index
+    return {"items": path, "num_items": items.num_rows, "digest": digest, "checksum": checksum}, index
 
 
 @ray.remote
-def _grow_users(corpus: Corpus, delta: Manifest, described: pa.Table | None, build: str) -> str | None:
-    """Write the grown user table where there is news of users; its path."""
+def _grow_users(corpus: Corpus, delta: Manifest, described: pa.Table | None, build: str) -> dict[str, str]:
+    """Write the grown user table where there is news of users; its path and checksum."""
     if described is None:
-        return corpus.manifest.users
-    files = [*corpus.manifest.sequences, *delta.sequences]
-    ids = [storage.read_parquet(storage.join(corpus.uri, file.path), ["user_id"])["user_id"] for file in files]
+        return {}
+    versions = (corpus, Corpus(corpus.uri, delta))
+    ids = [one.read(file.path, ["user_id"])["user_id"] for one in versions for file in one.manifest.sequences]
     path = f"{build}/users.parquet"
     users = grow_users(corpus.users(), described, pa.chunked_array([chunk for one in ids for chunk in one.chunks]))
-    storage.write_parquet(storage.join(corpus.uri, path), users)
-    return path
+    return {path: storage.write_parquet(storage.join(corpus.uri, path), users)}
 
 
 @ray.remote
@@ -169,10 +172,10 @@ def _graft_bucket(
     if before is not None and corpus.manifest.order == "row":
         sequences = _after(before, sequences)
     path = f"{build}/sequences/bucket={file.bucket:05d}/part-0.parquet"
-    write_sequences(corpus.uri, path, sequences)
-    added = sequence_counts(sequences) | {"file": file.model_copy(update={"path": path})}
-    files = [storage.join(corpus.uri, there.path) for there in corpus.files(file.bucket)]
-    known = [chunk for there in files for chunk in storage.read_parquet(there, ["user_id"])["user_id"].chunks]
+    update = {"path": path, **write_sequences(corpus.uri, path, sequences)}
+    added = sequence_counts(sequences) | {"file": file.model_copy(update=update)}
+    files = corpus.files(file.bucket)
+    known = [chunk for there in files for chunk in corpus.stored(there, ["user_id"])["user_id"].chunks]
     if known:
         is_known = pc.is_in(sequences["user_id"], value_set=pa.chunked_array(known).combine_chunks())
         added["num_users"] -= pc.sum(is_known).as_py()
@@ -196,9 +199,9 @@ def _after(before: pa.Table, sequences: pa.Table) -> pa.Table:
     return sequences.set_column(sequences.column_names.index("timestamps"), "timestamps", lists)
 
 
-def _write_sources(corpus: Corpus, logs: Logs, build: str) -> str:
-    known = read_sources(corpus.uri, corpus.manifest.sources)
-    return write_sources(known | {file.uri: file.size for file in logs.files}, corpus.uri, build)
+def _write_sources(corpus: Corpus, logs: Logs, build: str) -> tuple[str, str]:
+    known = read_sources(corpus)
+    return write_sources((known | {file.uri: file for file in logs.files}).values(), corpus.uri, build)
 
 
 def _manifest(
@@ -235,7 +238,7 @@ def _manifest(
 def _source_fingerprint(corpus: Corpus, logs: Logs) -> str:
     """That of the log where the corpus now holds all of it and nothing else, so that it counts as prepared."""
     base = corpus.manifest
-    known = read_sources(corpus.uri, base.sources)
+    known = read_sources(corpus)
     whole = logs.uri == base.source_uri and known.keys() <= {file.uri for file in logs.files}
     return logs.fingerprint if whole else _digest([base.source_fingerprint, logs.fingerprint])
 

@@ -15,6 +15,7 @@ from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
 from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, open_corpus, publish
 from ray_userrep.errors import UserError
+from ray_userrep.logs.tasks import results
 from ray_userrep.prepare.stages import plain_errors
 
 
@@ -49,7 +50,7 @@ def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
     """Write one file for each of the buckets; returns the manifest of the next version."""
     base, shared = corpus.manifest, ray.put(corpus)
     with plain_errors():
-        written = ray.get([_write_bucket.remote(shared, number, build) for number in scattered])
+        written = results([_write_bucket.remote(shared, number, build) for number in scattered])
     untouched = sorted(set(base.sequences.buckets()) - set(scattered))
     kept = [file for number in untouched for file in corpus.files(number)]
     files = sorted([*kept, *written], key=lambda file: file.bucket)
@@ -67,9 +68,11 @@ def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
 
 @ray.remote
 def _write_bucket(corpus: Corpus, number: int, build: str) -> SequenceFile:
+    """The one file of a bucket."""
     sequences = corpus.sequences(number, corpus.manifest.side_columns)
     assert sequences is not None, "a bucket of several files has users"
     path = f"{build}/sequences/bucket={number:05d}/part-0.parquet"
-    write_sequences(corpus.uri, path, sequences)
+    checks = write_sequences(corpus.uri, path, sequences)
     num_interactions = len(sequences["items"].combine_chunks().flatten())
-    return SequenceFile(bucket=number, path=path, num_users=sequences.num_rows, num_interactions=num_interactions)
+    counts = {"num_users": sequences.num_rows, "num_interactions": num_interactions}
+    return SequenceFile(bucket=number, path=path, **counts, **checks)

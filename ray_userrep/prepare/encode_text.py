@@ -19,10 +19,17 @@ from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy
 from ray.exceptions import RayTaskError
 
-from ray_userrep import storage
 from ray_userrep.corpus.items import TEXT_VECTOR
 from ray_userrep.corpus.store import Corpus, open_corpus
-from ray_userrep.corpus.text import Rewording, rewordings, texts_of, vectors_uri
+from ray_userrep.corpus.text import (
+    Rewording,
+    has_vectors,
+    read_vectors,
+    rewordings,
+    texts_of,
+    vectors_uri,
+    write_vectors,
+)
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.devices import device_of_task, gpus_asked
 from ray_userrep.recipe.corpus import TextConfig
@@ -45,7 +52,7 @@ def ensure_text_vectors(corpus: Corpus, config: TextConfig, use_gpu: bool | None
 def _ensure(corpus: Corpus, reword: Rewording, config: TextConfig, use_gpu: bool | None) -> None:
     texts = reword(texts_of(corpus.items()))
     uri = vectors_uri(corpus, texts, config)
-    if storage.exists(uri):
+    if has_vectors(uri):
         return
     there = pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), False)
     rows = pa.table({"row": pa.array(np.arange(len(texts))), "text": texts}).filter(there)
@@ -63,7 +70,7 @@ def _ensure(corpus: Corpus, reword: Rewording, config: TextConfig, use_gpu: bool
         encoded = _encoded(new, model, config, num_gpus)
         _fill(vectors_VE, encoded.iter_batches(batch_size=None, batch_format="pyarrow"))
     assert vectors_VE is not None, "without vectors every text is new"
-    storage.write_parquet(uri, pa.table({TEXT_VECTOR: _rows_of(vectors_VE)}))
+    write_vectors(uri, _rows_of(vectors_VE))
 
 
 def _from_earlier(
@@ -77,9 +84,9 @@ def _from_earlier(
         return None
     their_texts = reword(texts_of(earlier.items()))
     uri = vectors_uri(earlier, their_texts, config)
-    if not storage.exists(uri):
+    if not has_vectors(uri):
         return _from_earlier(earlier, texts, reword, config)
-    column = storage.read_parquet(uri)[TEXT_VECTOR].combine_chunks()
+    column = read_vectors(uri).combine_chunks()
     theirs_VE = column.flatten().to_numpy().reshape(len(their_texts), -1)
     same_V = pc.fill_null(pc.equal(their_texts, texts[: len(their_texts)]), False).to_numpy()  # indices stay
     vectors_VE = np.zeros((len(texts), theirs_VE.shape[1]), np.float32)

@@ -21,6 +21,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
 from ray_userrep.corpus.outline import outline_path, write_sequences
 from ray_userrep.errors import UserError
+from ray_userrep.logs.tasks import results
 from ray_userrep.prepare.sequences import sequence_counts
 from ray_userrep.recipe.corpus import KCoreConfig
 
@@ -50,11 +51,13 @@ def keep_core(manifest: Manifest, config: KCoreConfig, uri: str, build: str) -> 
             f"corpus.k_core removes everything: no {config.users} interactions of a user are with items that have "
             f"{config.items} among such users; lower corpus.k_core.users or corpus.k_core.items"
         )
-    index = ray.put(_write_items(manifest, core.counts_V, uri, build))
-    parts = ray.get(
+    index_V, checksum = _write_items(manifest, core.counts_V, uri, build)
+    index = ray.put(index_V)
+    parts = results(
         [_rewrite.remote(file.model_dump(), index, config.users, uri, build) for file in manifest.sequences]
     )
-    kept = _published(manifest, config, core, [part for part in parts if part["num_users"]], uri, build)
+    left = [part for part in parts if part["num_users"]]
+    kept = _published(manifest, config, core, left, uri, build).with_checksums({_items(build): checksum})
     files = [path for file in manifest.sequences for path in (file.path, outline_path(file.path))]
     for replaced in (manifest.items, manifest.users, *files):
         if replaced is not None:
@@ -98,17 +101,19 @@ def _kept(
     return kept_N & np.repeat(num_U >= min_user, np.diff(offsets_U1))
 
 
-def _write_items(manifest: Manifest, counts_V: NDArray[np.int64], uri: str, build: str) -> NDArray[np.int64]:
-    """Write the core's items by falling count; returns the new index of each old one, -1 for none."""
+def _write_items(
+    manifest: Manifest, counts_V: NDArray[np.int64], uri: str, build: str
+) -> tuple[NDArray[np.int64], str]:
+    """Write the core's items by falling count; the new index of each old one, -1 for none, and the file's checksum."""
     table = storage.read_parquet(storage.join(uri, manifest.items))
     by_id = pc.sort_indices(table["item_id"]).to_numpy()
     order = by_id[np.argsort(-counts_V[by_id], kind="stable")][: np.count_nonzero(counts_V)]
     kept = table.take(pa.array(order))
     kept = kept.set_column(kept.column_names.index("count"), "count", pa.array(counts_V[order]))
-    storage.write_parquet(storage.join(uri, _items(build)), kept)
+    checksum = storage.write_parquet(storage.join(uri, _items(build)), kept)
     index_V = np.full(len(counts_V), -1)
     index_V[order] = np.arange(len(order))
-    return index_V
+    return index_V, checksum
 
 
 @ray.remote
@@ -128,8 +133,8 @@ def _rewrite(file: dict[str, Any], index_V: NDArray[np.int64], min_user: int, ur
     users = sequences.select(range(_USER_COLUMNS)).filter(pa.array(lengths_U > 0))
     left = pa.table({name: users[name] for name in users.column_names} | lists)
     path = f"{build}/sequences/bucket={file['bucket']:05d}/core-0.parquet"
-    write_sequences(uri, path, left)
-    return {"bucket": file["bucket"], "path": path, "days": _days(left), **sequence_counts(left)}
+    checks = write_sequences(uri, path, left)
+    return {"bucket": file["bucket"], "path": path, "days": _days(left), **checks, **sequence_counts(left)}
 
 
 def _days(sequences: pa.Table) -> dict[str, int]:
@@ -140,8 +145,9 @@ def _days(sequences: pa.Table) -> dict[str, int]:
 def _published(
     manifest: Manifest, config: KCoreConfig, core: _Core, parts: list[dict[str, Any]], uri: str, build: str
 ) -> Manifest:
-    named = ("bucket", "path", "num_users", "num_interactions")
-    counts = {name: sum(part[name] for part in parts) for name in (*named[2:], "num_ties", "num_duplicates")}
+    named = SequenceFile.model_fields
+    counted = ("num_users", "num_interactions", "num_ties", "num_duplicates")
+    counts = {name: sum(part[name] for part in parts) for name in counted}
     total = {
         name: dict(sorted(sum((Counter(p[name]) for p in parts), Counter()).items())) for name in ("days", "domains")
     }
@@ -164,19 +170,20 @@ def _published(
             },
         }
     )
-    return kept.model_copy(update={"users": _write_users(kept, uri, build)})
+    users = _write_users(kept, uri, build)
+    return kept.model_copy(update={"users": next(iter(users), None)}).with_checksums(users)
 
 
-def _write_users(manifest: Manifest, uri: str, build: str) -> str | None:
-    """Write the attributes of the users who are left."""
+def _write_users(manifest: Manifest, uri: str, build: str) -> dict[str, str]:
+    """Write the attributes of the users who are left, where the log has any; the file with its checksum."""
     if manifest.users is None:
-        return None
+        return {}
     users = storage.read_parquet(storage.join(uri, manifest.users))
     files = [storage.join(uri, file.path) for file in manifest.sequences]
     left = pa.concat_arrays([storage.read_parquet(file, ["user_id"])["user_id"].combine_chunks() for file in files])
     path = f"{build}/core-users.parquet"
-    storage.write_parquet(storage.join(uri, path), users.filter(pc.is_in(users["user_id"], value_set=left)))
-    return path
+    kept = users.filter(pc.is_in(users["user_id"], value_set=left))
+    return {path: storage.write_parquet(storage.join(uri, path), kept)}
 
 
 def _items(build: str) -> str:

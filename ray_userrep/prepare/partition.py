@@ -44,7 +44,7 @@ def partition(batch: pa.Table, build_uri: str, num_buckets: int, timed: bool) ->
     report["unread"] = {name.removeprefix(UNREAD): _unread(batch, name) for name in odd}
     if rejected.num_rows:
         report["quarantine"] = storage.join(build_uri, "quarantine", f"{name}.parquet")
-        storage.write_parquet(report["quarantine"], rejected)
+        report["checksum"] = storage.write_parquet(report["quarantine"], rejected)
     if good.num_rows:
         report["file"] = storage.join(build_uri, "staging", "rows", name)
         report["first_row"] = pc.min(good["row"]).as_py()

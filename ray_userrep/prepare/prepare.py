@@ -19,8 +19,8 @@ import pyarrow as pa
 import ray
 
 from ray_userrep import storage
-from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile
-from ray_userrep.corpus.store import manifest_uri, newest_version
+from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile, encoded
+from ray_userrep.corpus.store import manifest_of, manifest_uri, newest_version, read_manifest
 from ray_userrep.errors import UserError
 from ray_userrep.logs.numbers import EXAMPLES, Unread, joined, told
 from ray_userrep.logs.rejection import CURES
@@ -103,8 +103,8 @@ def _up_to_date(key: dict[str, Any], uri: str) -> Manifest | None:
     newest = newest_version(uri)
     if newest is None:
         return None
-    there = storage.read_json(manifest_uri(uri, newest))
-    return Manifest.model_validate(there) if key.items() <= there.items() else None
+    there = read_manifest(uri, newest)
+    return manifest_of(there, manifest_uri(uri, newest)) if key.items() <= there.items() else None
 
 
 def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> Manifest:
@@ -121,12 +121,15 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
     vocabulary = _vocabulary(build, buckets)
     items, *written = build.stage("write", lambda: _write(buckets, vocabulary, logs, build.uri))["reports"]
     refuse_unmet(logs, "item", items, len(vocabulary))
+    users = _users(logs, written, key["num_buckets"], build)
+    sources, sources_checksum = write_sources(logs.files, uri, build.folder)
+    quarantine = {file.removeprefix(f"{uri}/"): checksum for file, checksum in sorted(parts["quarantine"].items())}
     return Manifest(
         **key,
         version=0,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         reader=logs.reader,
-        sources=write_sources({file.uri: file.size for file in logs.files}, uri, build.folder),
+        sources=sources,
         content_fingerprint=_fingerprint(items, written),
         num_users=_sum(written, "num_users"),
         num_items=len(vocabulary),
@@ -141,9 +144,15 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
         domains=dict(sorted(sum((Counter(bucket["domains"]) for bucket in written), Counter[str]()).items())),
         side_columns=written[0]["side_columns"],
         items=f"{build.folder}/items.parquet",
-        users=_users(logs, written, key["num_buckets"], build),
-        quarantine=sorted(file.removeprefix(f"{uri}/") for file in parts["quarantine"]),
+        users=next(iter(users), None),
+        quarantine=list(quarantine),
         sequences=[_sequence_file(bucket, build.folder) for bucket in written],
+        checksums={
+            sources: sources_checksum,
+            f"{build.folder}/items.parquet": items["checksum"],
+            **users,
+            **quarantine,
+        },
         peak_bytes=build.peak_bytes,
     )
 
@@ -158,7 +167,7 @@ def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
     task = partial(partition, build_uri=build_uri, num_buckets=num_buckets, timed=logs.order == "time")
     # Whole blocks: to fill batches of a given size, Ray Data would have one task read everything.
     dataset = logs.interactions.map_batches(partial(_partitioned, task=task), batch_format="pyarrow", batch_size=None)
-    progress, files, quarantine = StageProgress("partition"), list[tuple[int, str]](), list[str]()
+    progress, files, quarantine = StageProgress("partition"), list[tuple[int, str]](), dict[str, str]()
     bucket_rows, peak = np.zeros(num_buckets, np.int64), 0
     reasons, days = Counter[str](), Counter[str]()
     unread = dict[str, list[dict[str, Any]]]()
@@ -170,7 +179,8 @@ def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
             for name, lost in part["unread"].items():
                 unread.setdefault(name, []).append(lost)
             peak = max(peak, part[PEAK])
-            quarantine += [part["quarantine"]] if part["quarantine"] else []
+            if part["quarantine"]:
+                quarantine[part["quarantine"]] = part["checksum"]
             if part["file"]:
                 files.append((part["first_row"], part["file"]))
                 bucket_rows += np.array(part["bucket_rows"])
@@ -230,16 +240,16 @@ def _write(buckets: list[Report], vocabulary: Vocabulary, logs: Logs, build_uri:
     return run_tasks("write", calls, [0, *(bucket["num_interactions"] for bucket in buckets)])
 
 
-def _users(logs: Logs, written: list[Report], num_buckets: int, build: Build) -> str | None:
-    """Write the attributes of the users who are in the corpus; the file, where the log has any."""
+def _users(logs: Logs, written: list[Report], num_buckets: int, build: Build) -> dict[str, str]:
+    """Write the attributes of the users who are in the corpus; the file with its checksum, where the log has any."""
     users = logs.users
     if users is None:
-        return None
+        return {}
     files = {bucket["bucket"]: storage.join(build.uri, bucket["path"]) for bucket in written}
     call = (write_users, ray.put(users), files, num_buckets, storage.join(build.uri, "users.parquet"))
     (found,) = build.stage("users", lambda: run_tasks("users", [call], [len(users)]))["reports"]
     refuse_unmet(logs, "user", found, _sum(written, "num_users"))
-    return f"{build.folder}/users.parquet"
+    return {f"{build.folder}/users.parquet": found["checksum"]}
 
 
 def _sequence_file(bucket: Report, folder: str) -> SequenceFile:
@@ -248,6 +258,8 @@ def _sequence_file(bucket: Report, folder: str) -> SequenceFile:
         path=f"{folder}/{bucket['path']}",
         num_users=bucket["num_users"],
         num_interactions=bucket["num_interactions"],
+        checksum=bucket["checksum"],
+        outline=bucket["outline"],
     )
 
 
@@ -257,7 +269,7 @@ def _publish(uri: str, manifest: Manifest) -> Manifest:
     while True:
         numbered = manifest.model_copy(update={"version": version})
         try:
-            storage.create_exclusive(manifest_uri(uri, version), numbered.model_dump_json(indent=2).encode())
+            storage.create_exclusive(manifest_uri(uri, version), encoded(numbered))
             return numbered
         except FileExistsError:
             version += 1

@@ -56,8 +56,8 @@ def write_bucket(bucket: int, place: int, staged: str, build_uri: str, vocabular
     items = pa.array(vocabulary.indices(place)[codes.values.to_numpy()])
     lists = pa.ListArray.from_arrays(codes.offsets, items)
     sequences = sequences.set_column(sequences.column_names.index("items"), "items", lists)
-    write_sequences(build_uri, path, sequences, _repetitive(sequences.schema))
-    return {"bucket": bucket, "path": path, **sequence_counts(sequences)}
+    checks = write_sequences(build_uri, path, sequences, _repetitive(sequences.schema))
+    return {"bucket": bucket, "path": path, **checks, **sequence_counts(sequences)}
 
 
 def group(rows: pa.Table, ids: pa.Array, cap: int | None = None) -> pa.Table:

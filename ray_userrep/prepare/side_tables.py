@@ -1,14 +1,15 @@
 """The tables beside a version's sequences: users' attributes, the log's files, and items and users grown by an append.
 
 Users' attributes are written by one task that goes through the buckets, holding one bucket's ids at a time beside the
-log's own table. The log's files, by name and size, are what an append leaves out; they are a file of their own beside
-the manifest, which every reader loads and only an append wants them of. A table that grows keeps the places of its
-rows, new ones come after them and newer values win; it is grown in one process, which is one node's memory for the
+log's own table. The log's files, by name, size and stamp, are what an append leaves out; they are a file of their own
+beside the manifest, which every reader loads and only an append wants them of. A table that grows keeps the places of
+its rows, new ones come after them and newer values win; it is grown in one process, which is one node's memory for the
 catalogue, and for the users' attributes.
 
 Shapes: U users of the log's table, V rows of the grown table.
 """
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -17,9 +18,11 @@ import pyarrow.compute as pc
 
 from ray_userrep import storage
 from ray_userrep.corpus.draws import bucket_of, hash_ids
+from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs
 from ray_userrep.prepare.vocabulary import SHOWN_IDS
+from ray_userrep.storage import FileEntry
 
 
 def write_users(users: pa.Table, files: dict[int, str], num_buckets: int, uri: str) -> dict[str, Any]:
@@ -37,8 +40,8 @@ def write_users(users: pa.Table, files: dict[int, str], num_buckets: int, uri: s
         there = storage.read_parquet(file, ["user_id"])["user_id"].combine_chunks()
         present_U[rows] = pc.is_in(ids.take(pa.array(rows)), value_set=there).to_numpy(zero_copy_only=False)
         first = first or there[:SHOWN_IDS].to_pylist()
-    storage.write_parquet(uri, users.filter(pa.array(present_U)))
-    return {"matched": int(present_U.sum()), "first": first}
+    checksum = storage.write_parquet(uri, users.filter(pa.array(present_U)))
+    return {"matched": int(present_U.sum()), "first": first, "checksum": checksum}
 
 
 _FEW = 0.5
@@ -136,15 +139,14 @@ def _first(values: list[pa.ChunkedArray]) -> pa.ChunkedArray:
 FILE = "sources.parquet"
 
 
-def write_sources(sources: dict[str, int], uri: str, build: str) -> str:
-    """Write files with their sizes into a build of a corpus; returns the path in the corpus."""
-    names = pa.array(sources.keys(), pa.string())
+def write_sources(sources: Iterable[FileEntry], uri: str, build: str) -> tuple[str, str]:
+    """Write what is known of files into a build of a corpus; returns the path in the corpus and the checksum."""
     path = f"{build}/{FILE}"
-    storage.write_parquet(storage.join(uri, path), pa.table({"uri": names, "size": pa.array(sources.values())}))
-    return path
+    schema = pa.schema([("uri", pa.string()), ("size", pa.int64()), ("stamp", pa.int64())])
+    table = pa.Table.from_pylist([file._asdict() for file in sources], schema)
+    return path, storage.write_parquet(storage.join(uri, path), table)
 
 
-def read_sources(uri: str, path: str) -> dict[str, int]:
-    """The files of a corpus version with their sizes."""
-    table = storage.read_parquet(storage.join(uri, path))
-    return dict(zip(table["uri"].to_pylist(), table["size"].to_pylist(), strict=True))
+def read_sources(corpus: Corpus) -> dict[str, FileEntry]:
+    """The files of a corpus version by their URIs."""
+    return {row["uri"]: FileEntry(**row) for row in corpus.read(corpus.manifest.sources).to_pylist()}

@@ -25,6 +25,7 @@ from ray.exceptions import RayTaskError
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
+from ray_userrep.logs.tasks import stop
 
 PEAK = "peak_bytes"  # of a report: the most memory its task took
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -92,12 +93,16 @@ def run_tasks(stage: str, calls: Sequence[tuple[Any, ...]], sizes: Sequence[int]
     waiting = {remote.remote(*call): number for number, call in enumerate(calls)}
     found: list[Report] = [{} for _ in calls]
     progress = StageProgress(stage, sum(sizes))
-    with plain_errors():
-        while waiting:
-            (ready,), _ = ray.wait(list(waiting), num_returns=1)
-            number = waiting.pop(ready)
-            found[number] = ray.get(ready)
-            progress.add(sizes[number])
+    try:
+        with plain_errors():
+            while waiting:
+                (ready,), _ = ray.wait(list(waiting), num_returns=1)
+                number = waiting.pop(ready)
+                found[number] = ray.get(ready)
+                progress.add(sizes[number])
+    except BaseException:
+        stop(list(waiting))
+        raise
     progress.end(f"{sum(sizes):,} rows in {len(calls)} tasks")
     return {"reports": found, PEAK: max(report.pop(PEAK) for report in found)}
 

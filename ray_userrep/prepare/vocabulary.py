@@ -138,7 +138,7 @@ def _before(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 def write_items(vocabulary: Vocabulary, described: pa.Table | None, uri: str) -> dict[str, Any]:
     """Merge the ranges into one file by index, with what the log says of each item.
 
-    Returns a digest of the ids, the first of them, and of how many the log says something.
+    Returns a digest of the ids, the first of them, of how many the log says something, and the file's checksum.
     """
     matched, digest, schema = 0, hashlib.sha256(), join_item_columns(_rows(vocabulary, 0, 1), described).schema
     with storage.parquet_writer(uri, schema) as writer:
@@ -148,7 +148,8 @@ def write_items(vocabulary: Vocabulary, described: pa.Table | None, uri: str) ->
             digest.update(hash_ids(piece["item_id"]).data)
             matched += 0 if described is None else _num_described(piece["item_id"], described)
     first = _rows(vocabulary, 0, SHOWN_IDS)["item_id"].to_pylist()
-    return {"content": digest.hexdigest(), "matched": matched, "first": first}
+    checksum = storage.file_checksum(uri)
+    return {"content": digest.hexdigest(), "matched": matched, "first": first, "checksum": checksum}
 
 
 def _num_described(ids: pa.ChunkedArray, described: pa.Table) -> int:

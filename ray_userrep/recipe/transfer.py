@@ -107,6 +107,13 @@ class TransferConfig(Settings):
     )
     label_shares: tuple[Share, ...] = Field((1.0,), min_length=1, description="shares of the training users, nested")
     num_seeds: int = Field(3, ge=1, le=10_000, description="fits of each arm, from recipe.seed on")
+    pretrain_seeds: int = Field(
+        1,
+        ge=1,
+        le=10_000,
+        description="pretrainings that those fits start from in turn, from recipe.seed on; as many as num_seeds: each "
+        "fit from one of its own, so that intervals hold for another pretraining, too",
+    )
 
     epochs: float = Field(30.0, gt=0, description="passes over a task's training users")
     min_steps: int = Field(
@@ -166,6 +173,16 @@ class TransferConfig(Settings):
             raise ValueError(
                 "transfer.columns and transfer.beside_columns are for labels of users, which transfer.task.kind "
                 "next_item has none of: leave them out"
+            )
+        if self.pretrain_seeds > 1 and self.encoder is not None:
+            raise ValueError(
+                f"transfer.pretrain_seeds {self.pretrain_seeds} pretrains as often, and transfer.encoder names an "
+                "encoder that is there: leave one of them out"
+            )
+        if self.pretrain_seeds > self.num_seeds:
+            raise ValueError(
+                f"transfer.pretrain_seeds {self.pretrain_seeds}: only transfer.num_seeds {self.num_seeds} fits start "
+                "from them; raise transfer.num_seeds"
             )
         if self.keep not in (None, "best", *self.arms):
             raise ValueError(f"transfer.keep {self.keep} is not among transfer.arms {', '.join(self.arms)}")

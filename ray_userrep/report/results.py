@@ -1,12 +1,14 @@
 """What a run left, read back: the result that its page is drawn from, and where it was made."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.training.runs import ENVIRONMENT, RESULT
 
-__all__ = ["REPORT", "RESULT", "Result", "load_result", "machine", "read_environment"]
+__all__ = ["REPORT", "RESULT", "Result", "as_stored", "load_result", "machine", "read_environment"]
 
 REPORT = "report.html"
 Result = dict[str, Any]
@@ -25,6 +27,19 @@ def load_result(folder: str) -> Result:
     if not isinstance(result, dict) or "job" not in result:
         raise UserError(f"{uri} is no result of a job")
     return result
+
+
+@contextmanager
+def as_stored(folder: str) -> Iterator[None]:
+    """Turn what a changed or foreign result raises while it is read into one clear line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise UserError(
+            f"{folder}: what is stored there is not what a job of this version wrote ({type(error).__name__}: {error})"
+        ) from error
 
 
 def read_environment(folder: str) -> dict[str, Any]:

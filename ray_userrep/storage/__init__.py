@@ -1,19 +1,26 @@
 """Everything that is read or written, at any URI: places, whole files, Parquet tables."""
 
+from ray_userrep.storage.archives import DAMAGE as ARCHIVE_DAMAGE
 from ray_userrep.storage.files import (
     FileEntry,
     again,
+    append_local,
+    checksum,
     delete,
     download_dir,
     exists,
+    file_checksum,
     list_archive,
     list_files,
+    local_file,
     open_fs,
     open_stream,
+    read_buffer,
     read_bytes,
     read_json,
     read_object,
     read_text,
+    refuse_links_out,
     sink,
     upload_dir,
     user_errors,
@@ -22,19 +29,30 @@ from ray_userrep.storage.files import (
     write_json,
     write_text,
 )
-from ray_userrep.storage.parquet import filter_parquet, parquet_writer, read_parquet, read_schema, write_parquet
+from ray_userrep.storage.parquet import (
+    filter_parquet,
+    parquet_bytes,
+    parquet_writer,
+    read_parquet,
+    read_schema,
+    write_parquet,
+)
 from ray_userrep.storage.uri import absolute, home, is_local, join, kept
 from ray_userrep.storage.versions import Version, create_exclusive, read_version, write_version
 
 __all__ = [
+    "ARCHIVE_DAMAGE",
     "FileEntry",
     "Version",
     "absolute",
     "again",
+    "append_local",
+    "checksum",
     "create_exclusive",
     "delete",
     "download_dir",
     "exists",
+    "file_checksum",
     "filter_parquet",
     "home",
     "is_local",
@@ -42,9 +60,12 @@ __all__ = [
     "kept",
     "list_archive",
     "list_files",
+    "local_file",
     "open_fs",
     "open_stream",
+    "parquet_bytes",
     "parquet_writer",
+    "read_buffer",
     "read_bytes",
     "read_json",
     "read_object",
@@ -52,6 +73,7 @@ __all__ = [
     "read_schema",
     "read_text",
     "read_version",
+    "refuse_links_out",
     "sink",
     "upload_dir",
     "user_errors",

@@ -9,12 +9,16 @@ import errno
 import io
 import json
 import os
+import re
+import tempfile
 import time
 import uuid
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import reduce
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -43,10 +47,15 @@ T = TypeVar("T")
 
 
 class FileEntry(NamedTuple):
-    """A file and its size in bytes."""
+    """A file, its size in bytes, and a stamp that changes where it is written again.
+
+    The stamp is the time of writing as the store tells it, the checksum of a member of an archive, or 0 where neither
+    is known.
+    """
 
     uri: str
     size: int
+    stamp: int = 0
 
 
 def open_fs(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -90,27 +99,54 @@ def list_files(uri: str, suffix: str = "", hidden: bool = False) -> list[FileEnt
         if info.type == pafs.FileType.NotFound:
             raise FileNotFoundError(uri)
         if info.is_file:
-            return [FileEntry(absolute(uri), info.size)]
+            return [FileEntry(absolute(uri), info.size, _stamp(uri, info))]
         found = _walk(filesystem, path)
     return [
-        FileEntry(join(absolute(uri), name), size)
-        for name, size in found
+        FileEntry(join(absolute(uri), name), info.size, _stamp(uri, info))
+        for name, info in found
         if name.endswith(suffix) and (hidden or not _is_hidden(name))
     ]
+
+
+def _stamp(uri: str, info: pafs.FileInfo) -> int:
+    """Stores tell seconds, some in one place and not in another also parts of them."""
+    written = info.mtime_ns or 0
+    return written if is_local(uri) else written // 10**9
 
 
 def list_archive(uri: str) -> list[FileEntry]:
     """All files of a zip archive, sorted by URI; names that start with `.` or `_` are skipped.
 
     Raises:
-        UserError: it cannot be read as an archive.
+        UserError: it cannot be read as an archive, or holds what leads out of it or unpacks to absurd sizes.
     """
     with user_errors(uri):
         try:
             found = archives.members(*open_fs(uri))
         except (zipfile.BadZipFile, pa.ArrowInvalid) as error:
             raise UserError(f"{uri} cannot be read as a zip archive: {error}") from error
-    return [FileEntry(join(uri, name), size) for name, size in found if not _is_hidden(name)]
+        except archives.UnsafeArchive as error:
+            raise UserError(f"{uri} is refused, as {error}: unpack what you trust of it") from error
+    return [FileEntry(join(uri, name), size, stamp) for name, size, stamp in found if not _is_hidden(name)]
+
+
+def refuse_links_out(uri: str) -> None:
+    """Check that no link below a local folder leads out of it, or back to a folder that it is in.
+
+    Raises:
+        UserError: one does; the message names it.
+    """
+    root = os.path.realpath(absolute(uri)) if is_local(uri) else ""
+    if not os.path.isdir(root):
+        return
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            place = os.path.join(folder, name)
+            if not os.path.islink(place):
+                continue
+            target = os.path.realpath(place)
+            if os.path.commonpath([root, target]) != root or os.path.commonpath([target, place]) == target:
+                raise UserError(f"{place} is a link that leads out of {uri} or back into it: put {target} there itself")
 
 
 def again(read: Callable[[], T]) -> T:
@@ -182,10 +218,39 @@ def read_bytes(uri: str) -> bytes:
         return b"".join(_pieces(source))
 
 
+def read_buffer(uri: str) -> pa.Buffer:
+    """A file's content, as it is, without a copy."""
+    filesystem, path = open_fs(uri)
+
+    def read() -> pa.Buffer:
+        with filesystem.open_input_file(path) as source:
+            return source.read_buffer()
+
+    with user_errors(uri):
+        return again(read)
+
+
+def checksum(data: bytes | pa.Buffer, before: str = "0") -> str:
+    """The CRC-32 of bytes behind others of which it is known: against accidents, not against forgers."""
+    return f"{zlib.crc32(data, int(before, 16)):08x}"
+
+
+def file_checksum(uri: str) -> str:
+    """The checksum of a file; it is read piece by piece."""
+    with user_errors(uri), open_stream(uri, None) as source:
+        return reduce(lambda so_far, piece: checksum(piece, so_far), _pieces(source), checksum(b""))
+
+
 def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
     """Write a file whole, over what was there."""
     with user_errors(uri), sink(uri) as target:
         target.write(data)
+
+
+def append_local(uri: str, text: str) -> None:
+    """Write text behind what a file on this machine's disk holds."""
+    with user_errors(uri), open(absolute(uri), "a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def read_text(uri: str) -> str:
@@ -294,11 +359,18 @@ def user_errors(uri: str) -> Iterator[None]:
     except (NotADirectoryError, IsADirectoryError) as error:
         raise UserError(f"{uri}: a file stands where a folder is needed, or a folder where a file is") from error
     except Exception as error:
-        number = error.errno if isinstance(error, OSError) else None
-        meaning = _DISK_ERRORS.get(number or 0) or s3.meaning(error)
+        meaning = _DISK_ERRORS.get(_errno(error)) or s3.meaning(error)
         if meaning is None:
             raise
         raise UserError(f"{uri}: {meaning}") from error
+
+
+def _errno(error: Exception) -> int:
+    """The number of the system's error, 0 where it is none; libraries in Rust, such as safetensors, say it in words."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else 0
 
 
 def open_fsspec(uri: str) -> tuple[Any, str]:
@@ -308,10 +380,11 @@ def open_fsspec(uri: str) -> tuple[Any, str]:
         raise UserError(f"{uri}: cannot open this scheme: {error}") from error
 
 
-def _walk(filesystem: pafs.FileSystem, path: str) -> list[tuple[str, int]]:
-    """Relative names and sizes of all files below a folder, sorted."""
+def _walk(filesystem: pafs.FileSystem, path: str) -> list[tuple[str, pafs.FileInfo]]:
+    """Relative names of all files below a folder, sorted, and what is known of each."""
     infos = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
-    return sorted((info.path[len(path) :].strip("/"), info.size) for info in infos if info.is_file)
+    found = [(info.path[len(path) :].strip("/"), info) for info in infos if info.is_file]
+    return sorted(found, key=lambda one: one[0])
 
 
 def _is_hidden(name: str) -> bool:
@@ -332,6 +405,24 @@ def sink(uri: str) -> Iterator[Any]:
         filesystem.create_dir(os.path.dirname(path), recursive=True)
     with filesystem.open_output_stream(path, compression=None) as stream:  # bytes as they are, whatever the name
         yield stream
+
+
+@contextmanager
+def local_file(uri: str) -> Iterator[Path]:
+    """A path on this machine's disk, of which the file appears at the URI when the block ends well.
+
+    Where the URI is on the same disk it is beside it: nothing is written twice.
+    """
+    if is_local(uri):
+        with user_errors(uri), beside(Path(absolute(uri))) as temporary:
+            yield temporary
+            os.replace(temporary, absolute(uri))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "file"
+        with user_errors(str(path)):
+            yield path
+        _copy(str(path), uri)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_userrep.errors import UserError
-from ray_userrep.storage.files import again, open_fs, sink, user_errors, write_bytes
+from ray_userrep.storage.files import again, checksum, open_fs, sink, user_errors, write_bytes
 
 
 def read_parquet(uri: str, columns: list[str] | None = None) -> pa.Table:
@@ -16,17 +16,16 @@ def read_parquet(uri: str, columns: list[str] | None = None) -> pa.Table:
     Raises:
         UserError: the file is missing or is not Parquet.
     """
-    with user_errors(uri):
+    with _readable(uri):
         filesystem, path = open_fs(uri)
 
         def read() -> pa.Table:
             with filesystem.open_input_file(path) as source:
-                return pq.ParquetFile(source, pre_buffer=True).read(columns)
+                table = pq.ParquetFile(source, pre_buffer=True).read(columns)
+                table.validate(full=True)  # text that is not UTF-8 and lists beyond their values are read as they are
+                return table
 
-        try:
-            return again(read)
-        except pa.ArrowInvalid as error:
-            raise UserError(f"{uri} is not a readable Parquet file: {error}") from error
+        return again(read)
 
 
 def filter_parquet(uri: str, is_kept: Callable[[pa.Table], pa.Array]) -> pa.Table:
@@ -44,25 +43,49 @@ def filter_parquet(uri: str, is_kept: Callable[[pa.Table], pa.Array]) -> pa.Tabl
 
 
 def read_schema(uri: str) -> pa.Schema:
-    """The columns of a Parquet file."""
-    filesystem, path = open_fs(uri)
+    """The columns of a Parquet file.
 
-    def read() -> pa.Schema:
-        with filesystem.open_input_file(path) as source:
-            return pq.read_schema(source)
+    Raises:
+        UserError: the file is missing or is not Parquet.
+    """
+    with _readable(uri):
+        filesystem, path = open_fs(uri)
 
-    with user_errors(uri):
+        def read() -> pa.Schema:
+            with filesystem.open_input_file(path) as source:
+                return pq.read_schema(source)
+
         return again(read)
 
 
-def write_parquet(uri: str, table: pa.Table, dictionary: bool | list[str] = True) -> None:
-    """Write a table as zstd-compressed Parquet; the compressed bytes are held in memory.
+@contextmanager
+def _readable(uri: str) -> Iterator[None]:
+    """Turn what reading a damaged file raises into one clear line; let a failing disk or store through."""
+    with user_errors(uri):
+        try:
+            yield
+        except (pa.ArrowException, OSError, UnicodeError) as error:
+            is_of_store = isinstance(error, FileNotFoundError) or "AWS Error" in str(error)
+            if isinstance(error, OSError) and (error.errno is not None or is_of_store):
+                raise
+            raise UserError(f"{uri} is not a readable Parquet file: {error}") from error
+
+
+def write_parquet(uri: str, table: pa.Table, dictionary: bool | list[str] = True) -> str:
+    """Write a table as zstd-compressed Parquet and return the file's checksum; the bytes are held in memory.
 
     `dictionary` names the leaf columns that repeat few values, or says it of all or none.
     """
+    data = parquet_bytes(table, dictionary)
+    write_bytes(uri, data)
+    return checksum(data)
+
+
+def parquet_bytes(table: pa.Table, dictionary: bool | list[str] = True) -> pa.Buffer:
+    """A table as zstd-compressed Parquet."""
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd", use_dictionary=dictionary)
-    write_bytes(uri, buffer.getvalue())
+    return buffer.getvalue()
 
 
 @contextmanager

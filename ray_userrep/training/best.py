@@ -54,6 +54,11 @@ def read_best(run_uri: str) -> dict[str, Tensor]:
     )
 
 
+def drop_best(run_uri: str) -> None:
+    """Delete the weights that were kept."""
+    storage.delete(_folder(run_uri))
+
+
 def _folder(run_uri: str) -> str:
     return storage.join(run_uri, "best")
 

@@ -10,7 +10,6 @@ save the same step, as a lost one may for a moment after its successor has start
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,7 +98,7 @@ class Checkpoints:
         if not storage.exists(self._folder):
             return []
         found: dict[str, bool] = {}
-        for entry in storage.list_files(self._folder):
+        for entry in storage.list_files(self._folder, hidden=True):  # what was being written is hidden
             step, _, name = entry.uri.removeprefix(self._folder).strip("/").partition("/")
             if _STEP.fullmatch(step) and name:  # whatever else lies here is not ours
                 uri = storage.join(self._folder, step)
@@ -195,11 +194,11 @@ def _files(engine: Engine) -> dict[str, list[Shard]]:
 
 def _write(files: dict[str, list[Shard]], uri: str) -> dict[str, str]:
     """Write files below a URI and return their checksums."""
-    with tempfile.TemporaryDirectory() as scratch:
-        for name, parts in files.items():
-            write(parts, Path(scratch) / name)
-        sums = {name: _sha256(Path(scratch) / name) for name in files}
-        storage.upload_dir(scratch, uri)
+    sums = {}
+    for name, parts in files.items():
+        with storage.local_file(storage.join(uri, name)) as path:
+            write(parts, path)
+            sums[name] = _sha256(path)
     return sums
 
 

@@ -245,6 +245,7 @@ class _Records:
     def flush(self) -> None:
         if self._on_record is not None:
             self._file.flush()
+            self._board.flush()
 
     def __exit__(self, *_: object) -> None:
         if self._on_record is not None:

@@ -1,6 +1,7 @@
 """Where a run's records go: JSON lines and TensorBoard events in the run folder, a line on the terminal.
 
-An object store cannot append: there the lines are kept and the object is written anew now and then, and at the end.
+On a disk both are appended to while the run goes on. An object store cannot append: there the lines and the events are
+kept, and their objects are written anew now and then, before each checkpoint, and at the end.
 """
 
 import json
@@ -25,23 +26,31 @@ class MetricsFile:
 
     def __init__(self, run_uri: str, resumed_step: int) -> None:
         self._uri = storage.join(run_uri, RECORDS)
-        self._lines = [_line(r) for r in read_records(run_uri) if r["step"] <= resumed_step]
-        self._written = 0.0
-        self.flush()
+        self._appends = storage.is_local(run_uri)
+        self._lines = [_line(record) for record in read_records(run_uri) if record["step"] <= resumed_step]
+        self._rewrite()
 
     def __call__(self, record: dict[str, Any]) -> None:
+        if self._appends:
+            storage.append_local(self._uri, _line(record))
+            return
         self._lines.append(_line(record))
         if time.monotonic() - self._written > _REWRITE_SECONDS:
-            self.flush()
+            self._rewrite()
 
     def flush(self) -> None:
-        storage.write_text(self._uri, "".join(line + "\n" for line in self._lines))
+        """Have all records so far in the run folder."""
+        if not self._appends:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        storage.write_text(self._uri, "".join(self._lines))
         self._written = time.monotonic()
 
 
 def _line(record: dict[str, Any]) -> str:
     """A record as JSON, which knows no NaN and no infinity: a figure that is none is null."""
-    return json.dumps({name: _finite(value) for name, value in record.items()}, allow_nan=False)
+    return json.dumps({name: _finite(value) for name, value in record.items()}, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:
@@ -49,22 +58,37 @@ def _finite(value: Any) -> Any:
 
 
 class TensorBoard:
-    """Event files under `<run>/tensorboard`, copied there when the run ends its attempt."""
+    """Event files under `<run>/tensorboard`."""
 
     def __init__(self, run_uri: str, resumed_step: int) -> None:
         self._uri = storage.join(run_uri, "tensorboard")
-        self._scratch = tempfile.TemporaryDirectory()
-        self._writer = SummaryWriter(self._scratch.name, purge_step=resumed_step + 1)
+        self._scratch = None if storage.is_local(run_uri) else tempfile.TemporaryDirectory()
+        folder = storage.absolute(self._uri) if self._scratch is None else self._scratch.name
+        with storage.user_errors(self._uri):
+            self._writer = SummaryWriter(folder, purge_step=resumed_step + 1, flush_secs=int(_REWRITE_SECONDS))
+        self._written = time.monotonic()
 
     def __call__(self, record: dict[str, Any]) -> None:
-        for name, value in record.items():
-            if isinstance(value, float):
-                self._writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+        with storage.user_errors(self._uri):
+            for name, value in record.items():
+                if isinstance(value, float):
+                    self._writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+        if time.monotonic() - self._written > _REWRITE_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Have all events so far in the run folder."""
+        with storage.user_errors(self._uri):
+            self._writer.flush()
+        if self._scratch is not None:
+            storage.upload_dir(self._scratch.name, self._uri)
+        self._written = time.monotonic()
 
     def close(self) -> None:
+        self.flush()
         self._writer.close()
-        storage.upload_dir(self._scratch.name, self._uri)
-        self._scratch.cleanup()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
 
 def progress_line(record: dict[str, Any]) -> str:

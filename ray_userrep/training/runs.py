@@ -71,16 +71,18 @@ def refuse_other(recipe: Recipe, run_uri: str) -> None:
         if any(name != lease.FILE and not name.startswith(f".{lease.FILE}.") for name in names):
             raise UserError(f"{run_uri} holds files but no run: name another folder with --run")
         return
-    if storage.exists(storage.join(run_uri, RESULT)):
-        raise UserError(f"run folder {run_uri} holds a finished run: name another with --run")
     try:
-        other = Recipe.model_validate(storage.read_object(recipe_uri))
+        fields = changed(Recipe.model_validate(storage.read_object(recipe_uri)), recipe)
     except ValidationError as error:
         raise UserError(f"{recipe_uri} is no recipe of this version: name another run with --run") from error
-    if fields := changed(other, recipe):
+    other = f"another recipe (it differs in {', '.join(fields[:5])})"
+    if storage.exists(storage.join(run_uri, RESULT)):
+        of = f" of {other}" if fields else ""
+        raise UserError(f"run folder {run_uri} holds a finished run{of}: name another with --run")
+    if fields:
         raise UserError(
-            f"run folder {run_uri} is in use by another recipe (it differs in {', '.join(fields[:5])}): "
-            f"name another with --run, or resume it with --recipe {recipe_uri} --run {run_uri}"
+            f"run folder {run_uri} is in use by {other}: name another with --run, or resume it with "
+            f"--recipe {recipe_uri} --run {run_uri}"
         )
 
 
@@ -146,7 +148,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
         found = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and {"kind", "step"} <= found.keys() else None
+    return found if isinstance(found, dict) and "kind" in found and isinstance(found.get("step"), int) else None
 
 
 def environment(use_gpu: bool | None = None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Weights of fits that lost are dropped as soon as that is known, so that no more 
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,13 +51,18 @@ class Keeper:
             drop_weights(self._best.uri)
         self._best = _Candidate(arm, fit, outcome.validation, fit_uri)
 
-    def export(self, recipe: Recipe, encoder: UserEncoder, task: Task, run_uri: str) -> dict[str, Any] | None:
-        """Write `<run>/encoders/<task>`; returns what it is of, and which arms that cannot be written did better."""
+    def export(
+        self, recipe: Recipe, encoder_of: Callable[[int], UserEncoder], task: Task, run_uri: str
+    ) -> dict[str, Any] | None:
+        """Write `<run>/encoders/<task>`; returns what it is of, and which arms that cannot be written did better.
+
+        `encoder_of`: what the fits of a seed start from.
+        """
         if self._best is None:
             return None
         arm, fit, validation, fit_uri = self._best
         uri = storage.join(run_uri, _FOLDER, task.name.replace(" ", "_"))
-        adapted = adapted_encoder(recipe, encoder, task, arm, fit, fit_uri)
+        adapted = adapted_encoder(recipe, encoder_of(fit.seed), task, arm, fit, fit_uri)
         with tempfile.TemporaryDirectory() as scratch:
             adapted.save_pretrained(Path(scratch) / "encoder")
             storage.upload_dir(str(Path(scratch) / "encoder"), uri)

@@ -12,8 +12,6 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from ray_userrep import storage
 from ray_userrep.corpus import draws
@@ -23,13 +21,14 @@ from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.recipe.encoder import ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.training.best import drop_best, keep_best, read_best
 from ray_userrep.training.fit import EngineFactory, Goal, train
 from ray_userrep.training.loop import TrainState
 from ray_userrep.training.step import Engine, TrainModel
 from ray_userrep.transfer.arms.base import Arm, ParameterCounts, Usage, count_parameters, freeze
 from ray_userrep.transfer.tasks.base import Task, headline
 
-_OUTCOME, _PREDICTED, _BEST = "outcome.json", "predicted.safetensors", "best.safetensors"
+_OUTCOME, _PREDICTED = "outcome.json", "predicted.safetensors"
 _TEST: SplitPart = "test"
 _HEAD = 44  # what a draw is for
 
@@ -154,7 +153,7 @@ def adapted_encoder(
 
 def drop_weights(fit_uri: str) -> None:
     """Delete what a fit trained; its figures and predictions stay."""
-    storage.delete(storage.join(fit_uri, _BEST))
+    drop_best(fit_uri)
 
 
 def _goal(engine: Engine, task: Task, share: float, fit_uri: str) -> Goal:
@@ -174,8 +173,7 @@ def _predict(engine: Engine, task: Task, part: SplitPart) -> NDArray[Any]:
 
 def _keep_best(engine: Engine, fit_uri: str) -> None:
     """Keep what has trained so far; the rest is where it was."""
-    trained = {name: p.detach().cpu().contiguous() for name, p in _trained(engine.model)}
-    storage.write_bytes(storage.join(fit_uri, _BEST), save_tensors(trained))
+    keep_best(fit_uri, {name: p.detach().cpu() for name, p in _trained(engine.model)})
 
 
 def _load_best(engine: Engine, fit_uri: str) -> None:
@@ -183,7 +181,7 @@ def _load_best(engine: Engine, fit_uri: str) -> None:
 
 
 def _load_into(model: TrainModel, fit_uri: str) -> None:
-    best = load_tensors(storage.read_bytes(storage.join(fit_uri, _BEST)))
+    best = read_best(fit_uri)
     with torch.no_grad():
         for name, tensor in _trained(model):
             tensor.copy_(best[name])

@@ -23,13 +23,13 @@ def run_prepare(recipe: Recipe) -> Result:
     """Prepare the recipe's log; leaves result.json and report.html in the corpus folder, returns the result."""
     connect()
     corpus = _prepared(recipe)
-    sources = read_sources(corpus.uri, corpus.manifest.sources)
+    sources = read_sources(corpus)
     result: Result = {
         "job": "prepare",
         "recipe": recipe.model_dump(mode="json"),
         "corpus": corpus_facts(corpus),
         "counts": corpus_counts(corpus),
-        "sources": {"files": len(sources), "bytes": sum(sources.values())},
+        "sources": {"files": len(sources), "bytes": sum(file.size for file in sources.values())},
         **plain(survey(recipe, corpus)),
     }
     storage.write_json(storage.join(corpus.uri, RESULT), result)

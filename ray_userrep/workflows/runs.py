@@ -6,7 +6,7 @@ import pandas as pd
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.report.results import RESULT, Result, load_result
+from ray_userrep.report.results import RESULT, Result, as_stored, load_result
 from ray_userrep.training.runs import differences
 
 _NAMES = ("run", "name", "logs.uri", "corpus.uri")  # what every run has of its own, and says nothing of it
@@ -26,17 +26,14 @@ def runs_table(folder: str) -> pd.DataFrame:
     with the most labels.
 
     Raises:
-        UserError: there is no run below the folder.
+        UserError: there is no run below the folder, or what is stored of one is not what a job wrote.
     """
     found = _results(storage.absolute(folder))
     if not found:
         raise UserError(f"{folder} holds no run that has ended: none of its folders has a {RESULT}")
     recipes = [result["recipe"] for result in found.values()]
     fields = sorted({name for one in recipes for name in differences(recipes[0], one)} - {*_NAMES})
-    rows = {
-        name: {"job": result["job"]} | {field: _field(result["recipe"], field) for field in fields} | _figures(result)
-        for name, result in found.items()
-    }
+    rows = {name: _row(storage.join(folder, name), result, fields) for name, result in found.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
 
 
@@ -45,7 +42,13 @@ def _results(folder: str) -> dict[str, Result]:
     files = [entry.uri for entry in storage.list_files(folder, RESULT) if entry.uri.endswith(f"/{RESULT}")]
     places = {uri.removesuffix(f"/{RESULT}"): uri for uri in files}
     found = {place.removeprefix(folder).strip("/") or ".": load_result(place) for place in places}
-    return {name: result for name, result in found.items() if "recipe" in result}
+    return {name: result for name, result in found.items() if isinstance(result.get("recipe"), dict)}
+
+
+def _row(place: str, result: Result, fields: list[str]) -> dict[str, Any]:
+    with as_stored(place):
+        named = {field: _field(result["recipe"], field) for field in fields}
+        return {"job": result["job"]} | named | _figures(result)
 
 
 def _field(recipe: dict[str, Any], path: str) -> Any:

@@ -71,10 +71,9 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     corpus = source if recipe.transfer.corpus is None else _open(recipe.transfer.corpus)
     arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
     refuse_unmergeable(recipe, arms)
-    pretrained_uri = _pretrained_uri(recipe, run_uri)
-    pretrained = None if recipe.transfer.encoder is None else UserEncoder.from_pretrained(pretrained_uri)
-    if pretrained is not None:
-        recipe = _as_pretrained(recipe, pretrained)
+    uris = _pretrained_uris(recipe, run_uri)
+    if recipe.transfer.encoder is not None:
+        recipe = _as_pretrained(recipe, UserEncoder.from_pretrained(uris[0]))
     corpus.manifest.require_times(recipe.encoder.reads_times())
     tasks = read_tasks(
         recipe.transfer,
@@ -85,22 +84,22 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
         recipe.stream.windows,
         reads(recipe.encoder).columns,
     )
-    checked = _check_tasks(recipe, tasks, corpus, source, pretrained_uri)
-    if pretrained is None:
-        _pretrain(recipe, run_uri)
-        pretrained = UserEncoder.from_pretrained(pretrained_uri)
-    encoder, num_known = _on_items(recipe, pretrained, corpus)
+    checked = _check_tasks(recipe, tasks, corpus, source, uris[0])
+    if recipe.transfer.encoder is None:
+        for number in range(recipe.transfer.pretrain_seeds):
+            _pretrain(recipe, run_uri, number)
+    encoders, known = zip(*(_on_items(recipe, UserEncoder.from_pretrained(uri), corpus) for uri in uris), strict=True)
     for arm in arms:
-        freeze(arm.apply(encoder), arm, tasks[0])  # one that has no place here is refused before the first fit
-    compared = [_compare(Setting(recipe, corpus, encoder, task, run_uri), arms) for task in tasks]
+        freeze(arm.apply(encoders[0]), arm, tasks[0])  # one that has no place here is refused before the first fit
+    compared = [_compare(Setting(recipe, corpus, encoders, task, run_uri), arms) for task in tasks]
     return {
         "job": "transfer",
         "recipe": recipe.model_dump(mode="json"),
         "run": run_uri,
         "seed": recipe.seed,
-        "encoder": pretrained_uri,
+        "encoders": uris,
         "overlap": checked,
-        "counts": corpus_counts(corpus) | {"items_known": num_known, "items_held_out": _held_out(tasks)},
+        "counts": corpus_counts(corpus) | {"items_known": known[0], "items_held_out": _held_out(tasks)},
         "tasks": {one.task.name: task_figures(one, recipe) for one in compared},
     }
 
@@ -136,17 +135,21 @@ def _as_pretrained(recipe: Recipe, encoder: UserEncoder) -> Recipe:
     return recipe
 
 
-def _pretrained_uri(recipe: Recipe, run_uri: str) -> str:
-    """The encoder to start from: the one that the recipe names, or that of a run below this one."""
+def _pretrained_uris(recipe: Recipe, run_uri: str) -> list[str]:
+    """The encoders to start from: the one that the recipe names, or those of runs below this one."""
     if recipe.transfer.encoder is not None:
-        return encoder_uri(recipe.transfer.encoder, "transfer.encoder")
-    return storage.join(run_uri, _PRETRAIN, "encoder")
+        return [encoder_uri(recipe.transfer.encoder, "transfer.encoder")]
+    return [storage.join(_pretraining_uri(run_uri, n), "encoder") for n in range(recipe.transfer.pretrain_seeds)]
 
 
-def _pretrain(recipe: Recipe, run_uri: str) -> None:
-    uri = storage.join(run_uri, _PRETRAIN)
+def _pretraining_uri(run_uri: str, number: int) -> str:
+    return storage.join(run_uri, f"{_PRETRAIN}-{number}" if number else _PRETRAIN)
+
+
+def _pretrain(recipe: Recipe, run_uri: str, number: int) -> None:
+    uri = _pretraining_uri(run_uri, number)
     if not storage.exists(storage.join(uri, RESULT)):
-        run_pretrain(recipe.model_copy(update={"run": uri}))
+        run_pretrain(recipe.model_copy(update={"run": uri, "seed": recipe.seed + number}))
 
 
 def _on_items(recipe: Recipe, encoder: UserEncoder, corpus: Corpus) -> tuple[UserEncoder, int]:
@@ -199,7 +202,7 @@ def _pretraining(recipe: Recipe, source: Corpus, pretrained_uri: str) -> tuple[C
 
 def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
     """All fits of a task; each arm and seed with the learning rate and readout that validation prefers."""
-    recipe, _, encoder, task, run_uri = setting
+    recipe, _, (encoder, *_), task, run_uri = setting
     shares, seeds = recipe.transfer.label_shares, range(recipe.seed, recipe.seed + recipe.transfer.num_seeds)
     readouts, use_gpu = _readouts(recipe, encoder), recipe.train.use_gpu
     asked = {
@@ -221,7 +224,7 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
                 keeper.offer(arm, fit, outcome, setting.place(arm, fit))
             outcomes[share][arm.name].append(best := _best(found))
             print(_line(task, arm, share, seed, best), flush=True)
-    kept = keeper.export(recipe, encoder, task, run_uri)
+    kept = keeper.export(recipe, lambda seed: setting.encoders[setting.pretraining(seed)], task, run_uri)
     alike = with_gpu(use_gpu, _look_alikes, task, encoder, readouts, kept, recipe.evaluation.confidence)
     return Comparison(task, outcomes, baselines, fusion, kept, alike)
 

@@ -87,3 +87,11 @@ def test_gpus_are_on_spot_and_s3_is_reached_without_keys(launcher):
     assert all("IamInstanceProfile" in node["node_config"] for node in nodes.values())
     assert "AWS_SECRET_ACCESS_KEY" not in json.dumps(launcher)
     assert launcher["max_workers"] == sum(node["max_workers"] for node in nodes.values())
+
+
+def test_jobs_without_a_place_keep_what_they_make_in_the_bucket(launcher, filled):
+    assert "--env USERREP_HOME=s3://my-bucket/userrep" in launcher["docker"]["run_options"]
+    spec = filled("kuberay/cluster.yaml")["spec"]
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        assert container["env"] == [{"name": "USERREP_HOME", "value": "s3://my-bucket/userrep"}]

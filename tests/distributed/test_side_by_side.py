@@ -25,14 +25,16 @@ ASKED = [(arm, FitSpec(1.0, seed, 0.01, "last")) for arm, seed in product(ARMS, 
 
 @pytest.fixture
 def setting(ray_session, write_log, small, tmp_path):
-    """An untrained encoder of a small log, and who its users are."""
+    """Two untrained encoders of a small log, and who its users are."""
     write_log(f"{tmp_path}/log")
     recipe = small(str(tmp_path), "--transfer.epochs", "4", "--transfer.batch_tokens", "128")
     corpus = open_or_prepare(recipe)
-    torch.manual_seed(0)
-    encoder = build_encoder(recipe.encoder, corpus.items(), recipe.stream.max_len).eval()
+    encoders = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        encoders.append(build_encoder(recipe.encoder, corpus.items(), recipe.stream.max_len).eval())
     (task,) = read_tasks(recipe.transfer, corpus, recipe.split, recipe.objective, recipe.evaluation, "last", ())
-    return Setting(recipe, corpus, encoder, task, f"{tmp_path}/run")
+    return Setting(recipe, corpus, encoders, task, f"{tmp_path}/run")
 
 
 on_cpu = partial(bare_engine, device="cpu")
@@ -45,8 +47,9 @@ def same(one, other):
 def test_outcomes_are_those_of_this_process_in_the_order_asked(setting, tmp_path):
     with fitted(setting, ASKED) as coming:
         found = list(coming)
-    recipe, corpus, encoder, task, _ = setting
+    recipe, corpus, encoders, task, _ = setting
     for number, ((arm, fit), outcome) in enumerate(zip(ASKED, found, strict=True)):
+        encoder = encoders[fit.seed]
         here = fit_task(recipe, corpus, encoder, task, arm, fit, f"{tmp_path}/here-{number}", on_cpu)
         assert same(outcome, here)
 

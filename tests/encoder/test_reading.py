@@ -100,7 +100,7 @@ def test_times_that_go_back_are_refused(make_encoder):
 @pytest.mark.parametrize("config, times_for, columns", [
     ({}, None, ()),
     ({"context": ["event", "price"]}, None, ("event", "price")),
-    ({"context": ["price", "gap", "month"]}, "encoder.context gap month", ("price",)),
+    ({"context": ["price", "gap", "month"]}, "encoder.context gap", ("price",)),
     ({"backbone": {"kind": "hstu"}}, "encoder.backbone.time_bias", ()),
     ({"backbone": {"kind": "hstu", "time_bias": False}}, None, ()),
 ])  # fmt: skip

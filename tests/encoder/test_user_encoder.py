@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel
 
 from ray_userrep import storage
 from ray_userrep.corpus.items import ItemTable
+from ray_userrep.encoder.folder import write_checksums
 from ray_userrep.encoder.user_encoder import UserEncoder, UserEncoderConfig, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import Batch
@@ -80,7 +81,7 @@ def test_saved_onto_itself(make_encoder, tmp_path):
     np.testing.assert_array_equal(encoder.encode(HISTORIES), expected)
     np.testing.assert_array_equal(UserEncoder.from_pretrained(tmp_path).encode(HISTORIES), expected)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"README.md", "config.json", "items", "mine.txt", "model.safetensors"}
+    assert names == {"README.md", "checksums.json", "config.json", "items", "mine.txt", "model.safetensors"}
 
 
 def test_an_encoder_that_cannot_be_saved_leaves_the_one_that_is_there(make_encoder, folder):
@@ -169,9 +170,34 @@ def _shorten_the_table(folder):
 ])  # fmt: skip
 def test_a_folder_that_is_no_whole_encoder_is_one_clear_line(folder, spoil, named):
     spoil(folder)
+    write_checksums(folder)  # as something else would that writes encoders
     with pytest.raises(UserError, match=named) as caught:
         UserEncoder.from_pretrained(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "items/items.arrow"])
+def test_a_flipped_bit_in_any_file_is_refused(folder, name):
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"3" if name == "config.json" else bytes(1))] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=rf"not whole: {name} is missing or was changed after it was written"):
+        UserEncoder.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("sums", [None, "{}", "[]", "nothing", '{"config.json": 3}', '{"../x": "a"}'])
+def test_checksums_that_say_something_else_are_refused(folder, sums):
+    (folder / "checksums.json").unlink()
+    if sums is not None:
+        (folder / "checksums.json").write_text(sums)
+    with pytest.raises(UserError, match=r"checksums|not whole"):
+        UserEncoder.from_pretrained(folder)
+
+
+def test_a_card_that_is_told_more_later_is_no_damage(folder):
+    (folder / "README.md").write_text("# mine")
+    UserEncoder.from_pretrained(folder)
 
 
 def test_a_folder_that_is_not_there(tmp_path):

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from ray_userrep import storage
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.store import Corpus
@@ -22,7 +23,7 @@ def corpus_of(uri: str, num_users: int, num_buckets: int) -> Corpus:
     for user in range(num_users):
         path = f"sequences/{user}.parquet"
         items, times = [[(user + step) % NUM_ITEMS for step in range(LENGTH)]], [list(range(LENGTH))]
-        row = {"user_id": [user], "user_hash": [user], "items": items, "timestamps": times}
+        row = {"user_id": [user], "user_hash": hash_ids(pa.array([user])), "items": items, "timestamps": times}
         storage.write_parquet(f"{uri}/{path}", pa.table(row))
         bucket = user * num_buckets // num_users
         files.append(SequenceFile(bucket=bucket, path=path, num_users=1, num_interactions=LENGTH))

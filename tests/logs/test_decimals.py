@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from ray_userrep.logs.decimals import has_comma, with_points
+from ray_userrep.logs.decimals import has_comma, pointed, with_points
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,9 @@ def test_numbers_get_points_and_text_stays() -> None:
     found = with_points(pa.table({"price": values, "other": values}), ["price", "absent"])
     assert found["price"].to_pylist() == ["12.50", "-1234567.8", " .5", "1234", "7", *values[5:]]
     assert found["other"].to_pylist() == values
+
+
+@pytest.mark.parametrize(("decimal", "price"), [("auto", "12.50"), ("comma", "12.50"), ("point", "12,50")])
+def test_a_table_is_read_by_what_is_said_of_it(decimal: str, price: str) -> None:
+    assert pointed(pa.table({"price": ["12,50"]}), "price", decimal)["price"].to_pylist() == [price]
+    assert pointed(pa.table({"x": ["12,50"]}), "price", decimal)["x"].to_pylist() == ["12,50"]

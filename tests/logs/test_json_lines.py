@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from ray_userrep.logs import json_lines as module
 from ray_userrep.logs.json_lines import json_lines
 
-VALUES = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.floats(allow_nan=False), max_size=3)
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3)
+)
 OBJECTS = st.lists(st.dictionaries(st.text(min_size=1), VALUES, min_size=1, max_size=4), max_size=6)
 
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import gzip
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ray_userrep.logs.canonical import OPTIONAL, REQUIRED
 from ray_userrep.logs.hive import prune
 from ray_userrep.logs.reading import ROWS_PER_FILE, LogLayout, Scan, together
 from ray_userrep.logs.scan import scan
+from ray_userrep.logs.source import unknown_files
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import list_files
 
@@ -272,3 +274,20 @@ def opened_types(found: Scan) -> tuple[str, str]:
 def test_what_is_about_times_does_not_go_with_the_order_of_rows(asked: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"logs\.\w+.* is about times, which logs\.order row does not read"):
         LogsConfig(order="row", **asked)
+
+
+@pytest.mark.parametrize("damage", ["content", "header"])
+def test_a_damaged_member_of_an_archive_costs_itself(tmp_path: Path, damage: str) -> None:
+    text = "user_id,item_id,timestamp\n" + "".join(f"{n % 3},i{n},{NOON + n}\n" for n in range(200))
+    with zipfile.ZipFile(tmp_path / "log.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a.csv", "b.csv"):
+            archive.writestr(name, text)
+        header = archive.getinfo("b.csv").header_offset
+    data = bytearray((tmp_path / "log.zip").read_bytes())
+    place = header if damage == "header" else header + 100
+    data[place] ^= 0x40
+    (tmp_path / "log.zip").write_bytes(bytes(data))
+    chosen = LogsConfig(uri=str(tmp_path))
+    found = rows(scan(chosen, unknown_files(chosen, {}), LAYOUT))
+    assert [row["item_id"] for row in found if row["reason"] is None] == [f"i{n}" for n in range(200)]
+    assert [row["reason"] for row in found if row["reason"] is not None] == ["unreadable_file"]

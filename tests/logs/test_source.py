@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,8 +15,9 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
 from ray_userrep.logs.reading import ROWS_PER_FILE
-from ray_userrep.logs.source import Logs, open_logs, reader_names
+from ray_userrep.logs.source import Logs, open_logs, reader_names, unknown_files
 from ray_userrep.recipe.logs import LogsConfig
+from ray_userrep.storage import list_files
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -58,7 +61,8 @@ def test_a_log_of_many_files_in_all_formats(where: str, tmp_path: Path, request:
     logs = open_logs(LogsConfig(uri=uri))
     assert logs.reader == "tabular" and logs.uri == uri
     table = all_rows(logs)
-    assert table.column_names == ["user_id", "item_id", "timestamp", "row", "rating", "reason", "file", "detail"]
+    canonical = ["user_id", "item_id", "timestamp", "row", "rating", "unread rating"]
+    assert table.column_names == [*canonical, "reason", "file", "detail"]
     assert table["row"].to_pylist() == [n // 10 * ROWS_PER_FILE + n % 10 for n in range(30)]
     assert table["user_id"].to_pylist() == [row["user_id"] for row in ROWS]
     assert table["item_id"].to_pylist() == [row["item_id"] for row in ROWS]
@@ -91,11 +95,13 @@ def test_every_block_has_the_same_schema(tmp_path: Path) -> None:
 
 
 def test_the_fingerprint_follows_files_and_config_but_not_the_place(tmp_path: Path) -> None:
-    for folder in ("a", "b", "c"):
-        write_csv(tmp_path / folder / "log.csv", ROWS)
+    write_csv(tmp_path / "a" / "log.csv", ROWS)
+    for folder in ("b", "c", "d"):
+        shutil.copytree(tmp_path / "a", tmp_path / folder)  # with the times of writing
     write_csv(tmp_path / "c" / "more.csv", ROWS)
-    one, same, more = (open_logs(LogsConfig(uri=str(tmp_path / name))).fingerprint for name in "abc")
-    assert one == same != more
+    os.utime(tmp_path / "d" / "log.csv", ns=(0, 1))
+    one, same, more, again = (open_logs(LogsConfig(uri=str(tmp_path / name))).fingerprint for name in "abcd")
+    assert one == same and len({one, more, again}) == 3
     assert open_logs(LogsConfig(uri=str(tmp_path / "a"), reader="tabular")).fingerprint == one
     meant = LogsConfig(uri=str(tmp_path / "a"), timestamp_unit="ms", timestamp_origin="1970-01-01")
     assert open_logs(meant).fingerprint != one
@@ -196,3 +202,18 @@ def test_a_list_as_id(tmp_path: Path) -> None:
     pq.write_table(pa.table({"user_id": [[1]], "item_id": [1], "timestamp": [1]}), tmp_path / "log.parquet")
     with pytest.raises(UserError, match=r"column 'user_id' of .*log\.parquet is list"):
         open_logs(LogsConfig(uri=str(tmp_path)))
+
+
+def test_a_file_that_was_written_again_at_the_same_size_is_not_what_is_known(tmp_path):
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("user_id,item_id,timestamp\n1,2,3\n")
+    config = LogsConfig(uri=str(tmp_path))
+    known = {file.uri: file for file in list_files(str(tmp_path))}
+    assert unknown_files(config, known) == []
+    (tmp_path / "c.csv").write_text("user_id,item_id,timestamp\n")
+    assert [file.uri for file in unknown_files(config, known)] == [str(tmp_path / "c.csv")]
+    written = (tmp_path / "b.csv").stat().st_mtime_ns
+    (tmp_path / "b.csv").write_text("user_id,item_id,timestamp\n1,2,4\n")
+    os.utime(tmp_path / "b.csv", ns=(written, written + 1))
+    with pytest.raises(UserError, match=r"b\.csv was written again since it was prepared: only new files"):
+        unknown_files(config, known)

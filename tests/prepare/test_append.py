@@ -167,7 +167,7 @@ def test_a_folder_of_new_files_alone_is_appended(grown, tmp_path):
     _, second, logs = grown
     third = appended(write_day(tmp_path / "later", 2, [(1, 1, 200_000)]), second.uri)
     assert third.manifest.num_interactions == second.manifest.num_interactions + 1
-    assert set(read_sources(third.uri, third.manifest.sources)) == {
+    assert set(read_sources(third)) == {
         f"{logs.uri}/day-0.parquet", f"{logs.uri}/day-1.parquet", f"{tmp_path}/later/day-2.parquet",
     }  # fmt: skip
     assert third.manifest.source_uri == logs.uri

@@ -3,6 +3,7 @@
 The jobs run as processes of their own, so that they meet the store through the variables that a user sets.
 """
 
+import json
 import os
 import random
 import shlex
@@ -22,7 +23,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
-from ray_userrep.corpus.manifest import Manifest
+from ray_userrep.corpus.manifest import Manifest, decoded
 
 ROOT = Path(__file__).parents[2]
 FAULTS = Path(__file__).parent / "faults"
@@ -88,7 +89,7 @@ class Store:
 
     def manifest(self, corpus: str) -> Manifest:
         with self.filesystem().open_input_stream(f"{corpus.removeprefix('s3://')}/manifests/000001.json") as source:
-            return Manifest.model_validate_json(source.read())
+            return Manifest.model_validate(decoded(json.loads(source.read())))
 
 
 @pytest.fixture(scope="module")

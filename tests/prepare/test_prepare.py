@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ray_userrep import storage
-from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.corpus.outline import outline_path
 from ray_userrep.corpus.store import newest_version, open_corpus
 from ray_userrep.errors import UserError
@@ -165,8 +164,8 @@ def test_many_who_publish_at_once_get_a_number_each(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         versions = [found.version for found in pool.map(lambda _: module._publish(uri, manifest), range(16))]
     assert sorted(versions) == list(range(1, 17))
-    stored = [Manifest.model_validate(storage.read_json(entry.uri)).version for entry in storage.list_files(uri)]
-    assert stored == list(range(1, 17))
+    assert [open_corpus(uri, version).manifest.version for version in range(1, 17)] == list(range(1, 17))
+    assert len(storage.list_files(uri)) == 16
 
 
 def test_a_corpus_in_an_object_store(s3_uri):
@@ -303,17 +302,15 @@ def test_online_retail_is_what_pandas_makes_of_it(tmp_path):
 
 
 def test_lost_numbers_are_counted_and_tables_of_other_ids_are_told_of(tmp_path, capsys):
-    rows = [f'u{n % 4},i{n % 5},{1_600_000_000 + n},"{n},50"' for n in range(20)] + [
-        "u1,i1,1600000100, 3.5",
-        "u1,i2,9,NA",
-    ]
-    (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id,timestamp,price", *rows, ""]))
-    (tmp_path / "items.csv").write_text("item_id,text,price\n0,a,1\n1,b,free\n2,c,\n")
-    (tmp_path / "users.csv").write_text("user_id,country\nu0,AT\nu1,FR\n")
-    config = LogsConfig(uri=str(tmp_path))
-    with pytest.raises(
-        UserError, match=r"items beside the log tells of 0 of the log's 5 items: ids are 'i\d'.*, '0', '1'"
-    ):
+    rows = [f'u{n % 4},i{n % 5},{1_600_000_000 + n},"{n},50"' for n in range(20)]
+    rows += ["u1,i1,1600000100, 3.5", "u1,i2,9,NA"]
+    log = tmp_path / "log"
+    log.mkdir()
+    (log / "log.csv").write_text("\n".join(["user_id,item_id,timestamp,price", *rows, ""]))
+    (log / "items.csv").write_text("item_id,text,price\n0,a,1\n1,b,free\n2,c,\n")
+    (log / "users.csv").write_text("user_id,country\nu0,AT\nu1,FR\n")
+    config = LogsConfig(uri=str(log))
+    with pytest.raises(UserError, match=r"tells of 0 of the log's 5 items: ids are 'i\d'.* in the log, '0', '1'"):
         prepare(open_logs(config), CONFIG, str(tmp_path / "corpus"))
     allowed = config.model_copy(update={"max_unmatched_share": 1.0})
     manifest = prepare(open_logs(allowed), CONFIG, str(tmp_path / "corpus"))
@@ -321,6 +318,6 @@ def test_lost_numbers_are_counted_and_tables_of_other_ids_are_told_of(tmp_path, 
     assert "was finished before" in printed and "warning   the table of items beside the log tells of 0" in printed
     assert "the table of users" not in printed
     lost = manifest.unread["price"]
-    assert lost.count == 20 and lost.examples[0] == f"{tmp_path}/log.csv row 0: '0,50'"
+    assert lost.count == 20 and lost.examples[0] == f"{log}/log.csv row 0: '0,50'"
     assert manifest.unread["price of items"].model_dump() == {"count": 1, "examples": ["table of items: 'free'"]}
     assert f"warning   price: 20 values cannot be read as numbers, as {lost.examples[0]}" in printed

@@ -27,6 +27,8 @@ def test_arms_and_tasks_are_set_on_the_command_line():
             ["--transfer.task.kind", "next_item", "--transfer.arms", '["full"]', "--transfer.beside_columns", "true"],
             "columns and transfer.beside_columns are for labels of users",
         ),
+        (["--transfer.pretrain_seeds", "2", "--transfer.encoder", "runs/x"], "leave one of them out"),
+        (["--transfer.pretrain_seeds", "4"], r"only transfer\.num_seeds 3 fits start from them"),
         (["--transfer.columns", '["age", "age"]'], "transfer.columns names one of them twice"),
         (
             ["--transfer.task.kind", "next_item", "--transfer.arms", '["full", "uaf_rewards"]'],

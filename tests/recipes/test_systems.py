@@ -7,12 +7,21 @@ import torch
 
 from ray_userrep import recipes
 from ray_userrep.corpus.items import ItemTable
+from ray_userrep.corpus.splits import resolve
 from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.evaluation.baselines import Popularity
+from ray_userrep.evaluation.histories import read_histories, read_train
+from ray_userrep.evaluation.metrics import ndcg
+from ray_userrep.evaluation.ranking import ranks
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.runs import read_records
 from ray_userrep.training.step import TrainModel, prepare_micros, train_step
+from tests.ranks import fit_bare
+from tests.training.conftest import NUM_ITEMS as NUM_WALKED
+from tests.training.conftest import write_corpus
 
 NUM_ITEMS, WIDTH = 30, 16
 SYSTEMS = ("unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert", "uaf", "cbit", "universal")
@@ -72,3 +81,18 @@ def test_a_small_one_learns(table, name):
 def test_a_user_vector_that_never_met_an_item_s_is_not_judged_by_ranking(name, ranks):
     recipe = recipes.recipe(name)
     assert recipe.objective.ranks_items(recipe.encoder) == ranks
+
+
+def test_hstu_learns_beside_sasrec_on_a_log_of_a_hundred_users(tmp_path):
+    """The recipes as they are, on users who walk through sixty items: what comes next hangs on what came last."""
+    corpus = write_corpus(str(tmp_path / "corpus"), num_users=100)
+    found = {}
+    for name in ("sasrec", "hstu"):
+        fit_bare(recipes.recipe(name), corpus, tmp_path / name)
+        judged = [r["ndcg@10"] for r in read_records(str(tmp_path / name)) if r["kind"] == "validation"]
+        found[name] = max(judged)
+    split = resolve(recipes.recipe("hstu").split, corpus, 1.0)
+    histories = read_histories(corpus, split, "valid", None)
+    popularity = Popularity().fit(read_train(corpus, split, "valid"), NUM_WALKED)
+    simple = ndcg(ranks(popularity, histories, NUM_WALKED, True), 10).mean()
+    assert found["sasrec"] > 3 * simple and found["hstu"] > max(3 * simple, 0.7 * found["sasrec"])

@@ -3,6 +3,7 @@
 import gzip
 import os
 import pickle
+import random
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +38,18 @@ def test_a_full_or_unwritable_disk_is_one_clear_line():
         file.write(b"x")
     with pytest.raises(UserError, match=r"/proc/run/lease\.json: no permission to read or write here"):
         storage.write_bytes("/proc/run/lease.json", b"{}")
+
+
+def test_a_file_that_is_made_on_the_disk_appears_when_it_is_done(root: str) -> None:
+    uri = storage.join(root, "a", "b.bin")
+    with storage.local_file(uri) as path:
+        path.write_bytes(b"whole")
+        assert not storage.exists(uri)
+    assert storage.read_bytes(uri) == b"whole"
+    with pytest.raises(UserError, match="the disk is full"), storage.local_file(uri) as path:
+        path.write_bytes(b"ha")
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert storage.read_bytes(uri) == b"whole" and len(storage.list_files(root, hidden=True)) == 1
 
 
 def test_bytes_text_and_json_come_back(root: str) -> None:
@@ -261,6 +274,23 @@ def test_unreadable_content_is_named(tmp_path: Path) -> None:
         storage.read_parquet(str(bad))
 
 
+def test_damaged_parquet_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    rng, path = random.Random(0), tmp_path / "a.parquet"
+    texts = pa.array([[f"text {n}", "é"] for n in range(300)])
+    storage.write_parquet(str(path), pa.table({"id": range(300), "texts": texts}))
+    whole, refused = path.read_bytes(), 0
+    for number in range(300):
+        data = bytearray(whole)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(data[: rng.randrange(len(data))] if number % 10 == 0 else data)
+        try:
+            storage.read_parquet(str(path)).to_pylist()
+            storage.read_schema(str(path))
+        except UserError as error:
+            refused += "not a readable Parquet file" in str(error)
+    assert refused > 100
+
+
 @pytest.mark.parametrize("uri", ["nosuch://x/y", "s3:///x"])
 def test_impossible_uri(uri: str) -> None:
     with pytest.raises(UserError):
@@ -317,3 +347,13 @@ def test_pyarrow_s3_writes_no_folder_markers(s3_uri: str) -> None:
     filesystem, path = storage.open_fs(s3_uri)
     infos = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
     assert sorted(info.path.removeprefix(path) for info in infos if info.is_file) == ["/a/b=0/x"]
+
+
+def test_a_file_that_is_written_again_has_another_stamp(tmp_path):
+    place = tmp_path / "a.csv"
+    place.write_text("one")
+    (first,) = storage.list_files(str(tmp_path))
+    assert storage.list_files(str(place)) == [first] == storage.list_files(str(tmp_path))
+    os.utime(place, ns=(0, place.stat().st_mtime_ns + 1))
+    (again,) = storage.list_files(str(tmp_path))
+    assert again.size == first.size and again != first

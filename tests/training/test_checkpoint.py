@@ -41,6 +41,8 @@ def test_what_crashes_left_is_deleted_once_a_later_checkpoint_is_there(engine, t
         own.save(engine, TrainState(step=step))
         if step == 2:
             (tmp_path / "checkpoints" / "step-00000002" / "manifest.json").unlink()
+            (tmp_path / "checkpoints" / "step-00000000").mkdir()
+            (tmp_path / "checkpoints" / "step-00000000" / ".weights-00000-of-00001.safetensors.3f").write_text("half")
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["step-00000003", "step-00000004"]
 
 

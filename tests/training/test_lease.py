@@ -61,7 +61,7 @@ def test_a_process_of_this_machine_that_is_dead_holds_nothing(tmp_path: Path) ->
         pass
 
 
-@pytest.mark.parametrize("pid", [1, os.getpid()])
+@pytest.mark.parametrize("pid", [1, os.getpid()], ids=["first", "own"])
 def test_numbers_of_processes_alone_prove_nothing(run: str, pid: int) -> None:
     held_by_another(run, pid=pid)
     with pytest.raises(UserError, match=f"process {pid} on elsewhere"), Lease(run):

@@ -14,8 +14,10 @@ def test_a_run_is_started_once_and_resumed_by_the_same_recipe_only(recipe, tmp_p
     with pytest.raises(UserError, match=r"another recipe \(it differs in seed, train\.epochs\)"):
         runs.open_run(recipe(seed=3, **{"train.epochs": 7.0}), uri)
     storage.write_json(f"{uri}/{runs.RESULT}", {})
-    with pytest.raises(UserError, match="finished run"):
+    with pytest.raises(UserError, match="holds a finished run: name another"):
         runs.open_run(recipe(), uri)
+    with pytest.raises(UserError, match=r"holds a finished run of another recipe \(it differs in seed\): name another"):
+        runs.open_run(recipe(seed=3), uri)
 
 
 def test_a_folder_of_something_else_is_not_written_into(recipe, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from ray_userrep import recipes, storage
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
-from ray_userrep.corpus.text import rewordings, texts_of, vectors_uri
+from ray_userrep.corpus.text import rewordings, texts_of, vectors_uri, write_vectors
 from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.recipe import Recipe
 from tests.ranks import fit_bare, fit_on_ranks, losses
@@ -46,14 +46,14 @@ def in_two_domains_with_texts(corpus: Corpus, config: TextConfig) -> Corpus:
     table, rng = corpus.items(), np.random.default_rng(5)
     for reword in rewordings(config).values():
         drawn = pa.array(rng.normal(size=len(table) * TEXT_WIDTH).astype(np.float32))
-        vectors = pa.table({"text_vector": pa.FixedSizeListArray.from_arrays(drawn, TEXT_WIDTH)})
-        storage.write_parquet(vectors_uri(corpus, reword(texts_of(table)), config), vectors)
+        vectors = pa.FixedSizeListArray.from_arrays(drawn, TEXT_WIDTH)
+        write_vectors(vectors_uri(corpus, reword(texts_of(table)), config), vectors)
     return corpus
 
 
-def with_stage(recipe: Recipe, stage: int) -> Recipe:
+def with_stage(recipe: Recipe, stage: int, init: bool = False) -> Recipe:
     raw = recipe.model_dump()
-    raw["train"]["zero"]["stage"] = stage
+    raw["train"]["zero"] |= {"stage": stage, "init": init}
     return Recipe.model_validate(raw)
 
 

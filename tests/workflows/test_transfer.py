@@ -13,9 +13,11 @@ from ray_userrep.workflows.transfer import run_transfer
 TRANSFER = [
     "--encoder.backbone.kind", "cnn", "--encoder.backbone.num_blocks", "1", "--train.max_steps", "4",
     "--transfer.arms", '["scratch", "head_only", "serial_patches"]', "--transfer.num_seeds", "2",
+    "--transfer.pretrain_seeds", "2",
     "--transfer.epochs", "2", "--transfer.batch_tokens", "512", "--evaluation.num_bootstrap", "100",
     "--transfer.label_shares", "[0.5, 1.0]", "--transfer.learning_rates", "[0.01]", "--transfer.beside_columns", "true",
 ]  # fmt: skip
+ONE = ["--transfer.num_seeds", "1", "--transfer.pretrain_seeds", "1"]
 ITEMS = ["--transfer.task.kind", "next_item", "--transfer.beside_columns", "false"]
 
 
@@ -63,6 +65,7 @@ def test_one_command_pretrains_compares_and_reports(
         "by how much is known of a user",
         "beside the columns you have",
         "Users without any history: 0",
+        "from 2 pretrained encoders in turn",
     ):
         assert words in page
     with pytest.raises(UserError, match="holds a finished run"):
@@ -98,7 +101,7 @@ def next_items_of_cold_users(small, tmp_path):
         "--transfer.arms",
         '["scratch", "full"]',
     ]
-    place = ["--transfer.encoder", f"{tmp_path}/run/pretrain", "--run", f"{tmp_path}/cold", "--transfer.num_seeds", "1"]
+    place = ["--transfer.encoder", f"{tmp_path}/run/pretrain", "--run", f"{tmp_path}/cold", *ONE]
     run_transfer(small(str(tmp_path), *TRANSFER, *task, *place, "--transfer.label_shares", "[1.0]"))
     (found,) = storage.read_json(f"{tmp_path}/cold/result.json")["tasks"].values()
     metrics = found["shares"]["1"]["metrics"]
@@ -108,6 +111,7 @@ def next_items_of_cold_users(small, tmp_path):
 
 def check_result(result):
     task = result["tasks"]["country"]
+    assert len(result["encoders"]) == 2 and "pretrain-1/encoder" in result["encoders"][1]
     assert result["overlap"] is True and result["counts"]["items_known"] == 40
     assert set(task["shares"]) == {"0.5", "1"} and task["headline"] == "auc"
     most, half = task["shares"]["1"], task["shares"]["0.5"]
@@ -158,7 +162,8 @@ def the_best_encoder_is_kept(run, printed):
     encoder = UserEncoder.from_pretrained(f"{run}/encoders/country")
     assert encoder.readout == kept["readout"] and kept["uri"].endswith("/encoders/country")
     assert f"encoder: {kept['arm']}, seed {kept['seed']}" in printed
-    assert len(storage.list_files(f"{run}/fits", "best.safetensors")) == 1
+    weights = [entry.uri for entry in storage.list_files(f"{run}/fits", ".safetensors") if "/best/" in entry.uri]
+    assert len(weights) == 1
 
 
 def refused_for_other_reasons(small, tmp_path):
@@ -178,7 +183,7 @@ def refused_for_other_reasons(small, tmp_path):
         r"transfer\.num_last is 5": ["--transfer.arms", '["last_layers"]', "--transfer.num_last", "5"],
     }  # fmt: skip
     for number, (message, line) in enumerate(lines.items()):
-        given = ["--transfer.encoder", f"{tmp_path}/run/pretrain", "--run", f"{tmp_path}/other-{number}", *line]
+        given = ["--transfer.encoder", f"{tmp_path}/run/pretrain", "--run", f"{tmp_path}/other-{number}", *ONE, *line]
         with pytest.raises(UserError, match=message) as caught:
             run_transfer(small(str(tmp_path), *TRANSFER, *given))
         assert "\n" not in str(caught.value)

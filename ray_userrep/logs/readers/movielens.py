@@ -1,5 +1,7 @@
 """MovieLens in its three published layouts: 100k (`u.data`), 1M (`ratings.dat`), 25M, 32M and latest (`ratings.csv`).
 
+MovieTweetings is of the second, but for its users, who have no profile and are left out with a warning.
+
 Every rating is an interaction, whatever its value. Item text is the title, category the genres joined by `|`; users
 have gender, age and occupation where the release has them (codes as published). Files may be compressed; the films'
 and users' files may be absent.
@@ -98,12 +100,18 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
 def _items(files: list[FileEntry], csv: CsvFormat, kind: pa.DataType) -> pa.Table:
     table = read_whole(files, csv)
     if "line" in table.column_names:
-        ids, titles, genres = (pc.list_element(pc.split_pattern(table["line"], "::"), index) for index in range(3))
+        # MovieTweetings has films without genres, with and without the separator before them.
+        fields = pc.split_pattern(pc.binary_join_element_wise(table["line"], "::::", ""), "::")
+        ids, titles, genres = (_filled(pc.list_element(fields, index)) for index in range(3))
     elif "movieId" in table.column_names:
         ids, titles, genres = table["movieId"], table["title"], table["genres"]
     else:
         ids, titles, genres = table["item_id"], table["text"], _flagged(table)
     return keyed(pa.table({"item_id": ids, "text": titles, "category": genres}), "item_id", kind, files[0].uri)
+
+
+def _filled(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, text.type), text)
 
 
 def _flagged(table: pa.Table) -> pa.ChunkedArray:

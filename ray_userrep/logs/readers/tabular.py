@@ -34,22 +34,25 @@ def recognise(names: list[str]) -> bool:
 
 
 def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
-    """Canonical tables of all Parquet, CSV and JSON files; without any, of all that may be delimited text.
+    """Canonical tables of all Parquet, CSV and JSON files; without any, of all that may be delimited text, or of all.
 
     Raises:
         UserError: there is none, or they do not hold a log.
     """
     tables = [file for file in files if is_table(file.uri)] or [file for file in files if is_plain_text(file.uri)]
+    tables = tables or files  # this reader was asked for
     log = [file for file in tables if not is_beside(file.uri)]
     if not log and len(tables) == 1:  # it is the log, whatever it is called
         log, tables = tables, []
     if not log:
         raise UserError(f"no Parquet, CSV or JSON file with interactions among {len(files)} files: name a log")
     found = scan(config, log, layout(config, log[0]))
+    items, users = ([file for file in tables if _name(file) == name] for name in ("items", "users"))
+    csv = CsvFormat(encoding=config.layout.encoding)
     return Tables(
         found.dataset(),
-        _dimension([file for file in tables if _name(file) == "items"], "item_id", found.mapping.item_type),
-        _dimension([file for file in tables if _name(file) == "users"], "user_id", found.mapping.user_type),
+        _dimension(items, csv, "item_id", found.mapping.item_type),
+        _dimension(users, csv, "user_id", found.mapping.user_type),
         found.order,
     )
 
@@ -75,10 +78,10 @@ def _name(file: FileEntry) -> str:
     return PurePosixPath(stem(file.uri)).stem
 
 
-def _dimension(files: list[FileEntry], key: str, kind: pa.DataType) -> pa.Table | None:
+def _dimension(files: list[FileEntry], csv: CsvFormat, key: str, kind: pa.DataType) -> pa.Table | None:
     if not files:
         return None
-    table = read_whole(files, CsvFormat())
+    table = read_whole(files, csv)
     table = table.rename_columns(respelled(table.column_names, [key], files[0].uri))
     if key not in table.column_names:
         raise UserError(f"{files[0].uri} has no column {key!r}; its columns are {', '.join(table.column_names)}")

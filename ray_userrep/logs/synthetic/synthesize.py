@@ -24,6 +24,7 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs.synthetic.planted import Planted
 from ray_userrep.logs.synthetic.population import DAY_US, UserBlock, block_bounds, draw_users
+from ray_userrep.logs.tasks import stop
 from ray_userrep.recipe.logs import SyntheticConfig
 
 DESCRIPTION = "_synthetic.json"
@@ -45,9 +46,13 @@ def synthesize(config: SyntheticConfig, uri: str) -> dict[str, Any]:
         UserError: there are files already.
     """
     uri = storage.absolute(uri)
-    if storage.exists(uri) and storage.list_files(uri):
+    if storage.exists(uri) and storage.list_files(uri, hidden=True):
         raise UserError(f"{uri} holds files already: name an empty place, or delete it first")
-    written = list(_write_all(config, uri))
+    try:
+        written = list(_write_all(config, uri))
+    except BaseException:
+        storage.delete(uri)
+        raise
     days = sum((one.days for one in written), Counter[str]())
     description = _describe(
         config, sum(one.num_short for one in written), sum(one.num_long for one in written), dict(sorted(days.items()))
@@ -78,14 +83,18 @@ def _write_all(config: SyntheticConfig, uri: str) -> Iterator[Written]:
         if first < end
     ]
     total, num_rows = len(pending), 0
-    while pending:
-        done, pending = ray.wait(pending)
-        written = ray.get(done[0])
-        num_rows += written.days.total()
-        if len(pending) == 0 or (total - len(pending)) % max(1, total // 10) == 0:
-            seconds = time.perf_counter() - began
-            print(f"synthesize  {num_rows:>15,} interactions  {seconds:6.1f} s", flush=True)
-        yield written
+    try:
+        while pending:
+            done, pending = ray.wait(pending)
+            written = ray.get(done[0])
+            num_rows += written.days.total()
+            if len(pending) == 0 or (total - len(pending)) % max(1, total // 10) == 0:
+                seconds = time.perf_counter() - began
+                print(f"synthesize  {num_rows:>15,} interactions  {seconds:6.1f} s", flush=True)
+            yield written
+    except BaseException:
+        stop(pending)
+        raise
 
 
 def _by_folder(config: SyntheticConfig, block: UserBlock) -> Iterator[tuple[str, pa.Table]]:

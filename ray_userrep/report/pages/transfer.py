@@ -48,7 +48,7 @@ def printed(result: Result) -> str:
         lines += [f"  {fusion.sentence(task)}"] if task["fusion"] else []
         lines += [f"  {fusion.thin_users(task)}"] if _asks_labels(task) else []
         lines += [f"  encoder: {kept(task)}"]
-    return "\n".join([*lines, lead(result)])
+    return "\n".join([*lines, _pretrainings(Recipe.model_validate(result["recipe"])), lead(result)])
 
 
 def kept(task: Result) -> str:
@@ -211,9 +211,24 @@ def _protocol(task: Result, recipe: Recipe) -> str:
     seeds, users = recipe.transfer.num_seeds, task["users"]
     return (
         f"{_most(task)['train_users']:,} users trained on, {users['valid']:,} validate, {users['test']:,} test; "
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'} of head, scratch weights and order, one pretrained encoder. "
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'} of head, scratch weights and order. "
         "Weights, learning rates and readouts are chosen on validation. Brackets: 95 % bootstrap intervals over users "
-        "and seeds."
+        f"and seeds. {_pretrainings(recipe)}"
+    )
+
+
+def _pretrainings(recipe: Recipe) -> str:
+    """How far the intervals reach."""
+    number = recipe.transfer.pretrain_seeds
+    if number == 1:
+        return (
+            "All seeds of a pretrained arm start from one pretrained encoder: intervals hold for other users and other "
+            "fits of it, not for another pretraining, which may differ by more; transfer.pretrain_seeds has each seed "
+            "start from one of its own."
+        )
+    return (
+        f"The seeds start from {number} pretrained encoders in turn: intervals of pretrained arms hold for another "
+        "pretraining, too, as far as so few tell. Look-alikes, and trees that read the vector, take the first of them."
     )
 
 
@@ -222,7 +237,7 @@ def _facts(recipe: Recipe, run_uri: str, result: Result) -> dict[str, str]:
     return {
         "recipe": recipe.name,
         **order_fact(counts["order"]),
-        "encoder": result["encoder"],
+        "encoder": ", ".join(result["encoders"]),
         "items known to the encoder": f"{counts['items_known']:,} of {counts['items']:,}",
         **_cold(result),
         "pretraining and the task's test": "no overlap" if result["overlap"] else "not checked",

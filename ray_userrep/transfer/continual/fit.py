@@ -26,6 +26,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.training.best import drop_best
 from ray_userrep.training.fit import EngineFactory
 from ray_userrep.training.step import TrainModel
 from ray_userrep.transfer.continual.masks import Owners, claim, free_owners, owned_until, unmask
@@ -197,8 +198,8 @@ def _write(uri: str, learned: Learned) -> None:
     figures = {name: getattr(learned, name) for name in ("validation", "steps", "seconds")}
     storage.write_json(storage.join(uri, _OUTCOME), figures)
     for phase in (_TRAIN, _RETRAIN):
-        for weights in ("checkpoints", "best.safetensors"):
-            storage.delete(storage.join(uri, phase, weights))
+        storage.delete(storage.join(uri, phase, "checkpoints"))
+        drop_best(storage.join(uri, phase))
 
 
 def _read(uri: str) -> Learned:

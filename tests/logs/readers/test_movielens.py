@@ -60,6 +60,26 @@ def test_users_of_another_layout_are_told_of(tmp_path: Path, capsys: pytest.Capt
     assert "users.dat: 2 lines cannot be read" in capsys.readouterr().out
 
 
+def test_movietweetings(tmp_path: Path) -> None:
+    (tmp_path / "ratings.dat").write_text("1::0114508::8::1381006850\n2::0208092::5::1586466072\n")
+    (tmp_path / "movies.dat").write_text(
+        "0114508::Species (1995)::Action|Horror\n0208092::Snatch: Pigs (2000)::\n0000008::A Sneeze (1894)\n"
+    )
+    logs = open_logs(LogsConfig(uri=str(tmp_path)))
+    assert good_rows(logs)["item_id"].to_pylist() == ["0114508", "0208092"]
+    assert logs.items is not None and logs.items.to_pylist() == [
+        {"item_id": "0114508", "text": "Species (1995)", "category": "Action|Horror"},
+        {"item_id": "0208092", "text": "Snatch: Pigs (2000)", "category": None},
+        {"item_id": "0000008", "text": "A Sneeze (1894)", "category": None},
+    ]
+
+
+def test_ratings_of_another_layout_are_told_of(tmp_path: Path) -> None:
+    (tmp_path / "ratings.dat").write_text("1\t10\t5\n2\t11\t3\n")
+    with pytest.raises(UserError, match=r"ratings\.dat cannot be read: none of its first lines .*see logs\.reader"):
+        open_logs(LogsConfig(uri=str(tmp_path)))
+
+
 @pytest.mark.parametrize(
     ("names", "known"),
     [

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -133,10 +134,8 @@ def test_the_second_releases_published_figures(sample_data: Path) -> None:
 
 
 def test_nine_days_that_both_years_tell_count_once(sample_data: Path, tmp_path: Path) -> None:
-    (tmp_path / "online_retail_II_2009-2010.csv.gz").symlink_to(
-        sample_data / "online-retail-II-2009-2010" / "online_retail_II_2009-2010.csv.gz"
-    )
-    (tmp_path / "OnlineRetail.csv.gz").symlink_to(sample_data / "online-retail" / "OnlineRetail.csv.gz")
+    for name in ("online-retail-II-2009-2010/online_retail_II_2009-2010.csv.gz", "online-retail/OnlineRetail.csv.gz"):
+        shutil.copy(sample_data / name, tmp_path)
     logs = open_logs(LogsConfig(uri=str(tmp_path)))
     table = all_rows(logs)
     assert table.num_rows == 541_909 + 525_461 == pc.count_distinct(table["row"]).as_py()

@@ -115,7 +115,7 @@ OBJECTS = [dict(zip(HEADER, row, strict=True)) for row in ROWS]
         ("log.csv", text(header=()).encode(), {"columns": BY_PLACE}),
         ("log.txt", text("::", ()).encode(), {"columns": BY_PLACE}),
         ("log.csv", (f"{len(ROWS)}\n" + text(header=())).encode(), {"columns": BY_PLACE, "layout": {"skip_lines": 1}}),
-        ("log.csv", text().encode("utf-16"), {}),
+        ("log.csv", f"sep=|\r\n{text('|')}".encode("utf-16"), {}),
         ("log.csv.xz", lzma.compress(text().encode()), {}),
         ("log.json", json.dumps(OBJECTS, indent=1).encode(), {}),
         ("log.json.gzip", gzip.compress("".join(f"{one!r}\n" for one in OBJECTS).encode()), {}),
@@ -172,6 +172,8 @@ INSIDE = pa.table({"user": [{"user_id": 1}], "item_id": [1], "timestamp": [1_700
             "1,2,1700000000\n",
             r'it has no header, .* as in {"user_id": "0", "item_id": "1", "timestamp": "2"}',
         ),
+        ("log.csv", gzip.compress(b"a,b"), r"cannot be read: it is no text, but compressed by gzip: name it \.gz"),
+        ("log.csv", "user_id,\0\n", r"cannot be read: it is no text$"),
         ("log.csv", "a,b,view\n", r"where the first line is a row, set logs\.layout\.header false"),
         ("log.csv", text("^"), r"where these are several columns, set logs\.layout\.separator"),
         ("log.csv", "user_id,item_id,timestamp,item_id\n1,2,3,4\n", r"has column 'item_id' more than once"),
@@ -186,9 +188,11 @@ INSIDE = pa.table({"user": [{"user_id": 1}], "item_id": [1], "timestamp": [1_700
         ("log.parquet", INSIDE, r"'user' has a field 'user_id': make it a column of its own"),
     ],
 )
-def test_other_layouts_are_told_with_the_cure(tmp_path: Path, name: str, content: str | pa.Table, message: str) -> None:
-    if isinstance(content, str):
-        (tmp_path / name).write_text(content)
+def test_other_layouts_are_told_with_the_cure(
+    tmp_path: Path, name: str, content: str | bytes | pa.Table, message: str
+) -> None:
+    if isinstance(content, str | bytes):
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
     else:
         pq.write_table(content, tmp_path / name)
     with pytest.raises(UserError, match=message):
@@ -200,3 +204,21 @@ def test_files_beside_a_log_are_told_with_the_cure(tmp_path: Path) -> None:
     (tmp_path / "dataset-metadata.json").write_text(json.dumps({"title": "x", "licenses": [{"name": "CC0"}]}, indent=2))
     with pytest.raises(UserError, match=r"1 of 2 files are not of this log: .*metadata\.json .*--logs .*ratings\.csv"):
         read_rows(tmp_path)
+
+
+def test_a_file_of_any_name(tmp_path: Path) -> None:
+    (tmp_path / "part-00000").write_text(text("|"))
+    assert read_rows(tmp_path / "part-00000") == ROWS
+
+
+def test_items_in_the_encoding_of_their_log(read, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id;item_id;timestamp\n1;café;1700000000\n", "latin-1")
+    (tmp_path / "items.csv").write_text("Item_ID;text\ncafé;Kaffee\n", "latin-1")
+    logs = read(tmp_path, layout={"encoding": "latin-1"}).logs
+    assert logs.items is not None and logs.items.to_pylist() == [{"item_id": "café", "text": "Kaffee"}]
+
+
+def test_lines_of_a_user_and_its_items_are_told(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("0 1 2 3 4 5\n1 7 8\n")
+    with pytest.raises(UserError, match=r"lines of `user item item …` are read by logs\.reader s3rec"):
+        read_rows(tmp_path / "train.txt")

@@ -137,3 +137,11 @@ def test_a_place_that_holds_files_is_refused(ray_session, tmp_path):
 def test_what_cannot_be_is_refused(fields, message):
     with pytest.raises(ValidationError, match=message):
         SyntheticConfig(**fields)
+
+
+@pytest.mark.parametrize("name", [".hidden", "_SUCCESS", "notes.txt"])
+def test_a_folder_with_any_file_is_not_written_into(tmp_path, name):
+    (tmp_path / name).write_text("years of work")
+    with pytest.raises(UserError, match="holds files already"):
+        synthesize(SMALL, str(tmp_path))
+    assert (tmp_path / name).read_text() == "years of work" and len(list(tmp_path.iterdir())) == 1

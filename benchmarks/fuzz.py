@@ -1,0 +1,77 @@
+"""What becomes of damage: mistyped recipes, damaged logs, and damaged folders that jobs left.
+
+    python benchmarks/fuzz.py --left FOLDER
+
+FOLDER holds what jobs left, such as corpora and runs of pretrain, transfer, continual and scale; every corpus, every
+encoder and every run that has ended below it is damaged anew in each case, a copy of it. `--seed`, `--recipes` and
+`--cases` say which cases and how many of each kind. The result goes to benchmarks/results/fuzz.json.
+
+Logs have no checksums: a changed number in a log is another log, which nobody can tell.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fuzzing.folders import Stored, folder_cases, read_corpus, read_encoder, read_run
+from fuzzing.logs import log_case
+from fuzzing.outcomes import CRASH, HANG, OUTCOMES, TRACEBACK, Case, outcomes
+from fuzzing.recipes import recipe_case
+from running import RESULTS
+
+from ray_userrep.training.runs import environment
+
+_WRONG = (TRACEBACK, HANG, CRASH)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--left", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recipes", type=int, default=10_000)
+    parser.add_argument("--cases", type=int, default=1_000)
+    args = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, case, number in _kinds(args, Path(folder)):
+            rows[name] = _row(name, case, number)
+    told = {"environment": environment(), "seed": args.seed, "rows": rows}
+    (RESULTS / "fuzz.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def _kinds(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Case, int]]:
+    yield "recipes", partial(recipe_case, args.seed, scratch), args.recipes
+    yield "logs", partial(log_case, args.seed, scratch), args.cases
+    for stored in _left(args.left):
+        yield stored.name, folder_cases(stored, args.seed, scratch), args.cases
+
+
+def _left(folder: Path) -> Iterator[Stored]:
+    """The folders below one, by what they are; what is inside another is damaged with it, too."""
+    for manifests in sorted(folder.rglob("manifests")):
+        yield Stored(f"corpus {manifests.parent.relative_to(folder)}", manifests.parent, read_corpus)
+    for sums in sorted(folder.rglob("checksums.json")):
+        yield Stored(f"encoder {sums.parent.relative_to(folder)}", sums.parent, read_encoder)
+    for result in sorted(folder.glob("*/result.json")):
+        job = json.loads(result.read_text())["job"]
+        yield Stored(f"run of {job} {result.parent.relative_to(folder)}", result.parent, read_run)
+
+
+def _row(name: str, case: Case, number: int) -> dict[str, Any]:
+    """How often each outcome was, and an example of each that should never be."""
+    found = list(outcomes(case, range(number)))
+    counted = Counter(told.outcome for told in found)
+    print(f"{name:40s} " + ", ".join(f"{count:,} {outcome}" for outcome, count in counted.items()), flush=True)
+    wrong = {told.detail: told.number for told in found if told.outcome in _WRONG}
+    return {"cases": number, **{outcome: counted[outcome] for outcome in OUTCOMES}, "wrong": wrong}
+
+
+if __name__ == "__main__":
+    main()
