@@ -8,9 +8,12 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import ray
+from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ray_userrep import storage
@@ -20,24 +23,40 @@ from ray_userrep.errors import UserError
 def connect() -> None:
     """Join the cluster named by the environment or running here, else start Ray here; a second call does nothing.
 
-    `RAY_ADDRESS=local` starts one whatever runs.
+    `RAY_ADDRESS=local` starts one whatever runs. One that is started here listens on 127.0.0.1 alone, and asks for a
+    token of its own, as Ray does since 2.60.
     """
     if ray.is_initialized():
         return
     # Object-store look-alikes refuse the checksums that newer S3 clients add; workers inherit the driver's choice.
     os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     # A submitted job is told its cluster; a dashboard is only worth its start-up time on a cluster that stays.
-    address = os.environ.get("RAY_ADDRESS")
+    told = os.environ.get("RAY_ADDRESS")
+    address = told or running_here()
     terminate = signal.getsignal(signal.SIGTERM)
-    if address is None:
-        ray.init(address=running_here(), include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-    else:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    with _on_loopback() if address == "local" else nullcontext():
+        dashboard = None if told else False
+        ray.init(address=address, include_dashboard=dashboard, logging_level=logging.ERROR, log_to_driver=False)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)  # Ray puts its own there, which ends without a word
     ray.data.DataContext.get_current().enable_progress_bars = False
     # A stage says in one line what it did; a task's error comes out as itself.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """What Ray starts meanwhile listens on 127.0.0.1 alone: its own switch for machines that are no cluster.
+
+    The processes inherit it, this one must not keep it: it may join another cluster later.
+    """
+    name, was = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        ray_constants.ENABLE_RAY_CLUSTER = was
 
 
 def running_here() -> str:

@@ -1,6 +1,9 @@
 """Which Ray a job joins where none is named, and local paths on a cluster of several nodes."""
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +69,21 @@ def test_a_local_path_is_refused_where_others_work(cluster, own_cores, others, s
     with pytest.raises(UserError, match=f"run folder /data/run is a local path.*{said}.*--run"):
         refuse_unshared("/data/run", "run", "--run")
     refuse_unshared("s3://bucket/run")
+
+
+LISTENERS = """
+import psutil, ray
+from ray_userrep.distributed.connection import connect
+connect()
+ray.get(ray.remote(lambda: None).remote())
+this = psutil.Process()
+found = [c for p in (this, *this.children(recursive=True)) for c in p.net_connections("inet") if c.status == "LISTEN"]
+print(sorted({c.laddr.ip.removeprefix("::ffff:") for c in found}))
+"""
+
+
+@pytest.mark.system
+def test_a_ray_that_a_job_starts_listens_here_alone():
+    environment = os.environ | {"RAY_ADDRESS": "local"}
+    run = subprocess.run([sys.executable, "-c", LISTENERS], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "['127.0.0.1']"
