@@ -32,7 +32,7 @@ def test_what_is_in_use_is_noted_and_a_restart_goes_on_where_the_first_ended(ray
     assert {one["nodes"] for one in told} == {1} and {one["cores"] for one in told} == {2}
     assert {one["gpus"] for one in told} == {0}
     used = [one["cores_used"] for one in told]
-    assert used[0] == used[-1] == 0 and max(used) == 2 and used.count(2) >= 2
+    assert used[-1] == 0 and max(used) == 2 and used.count(2) >= 2
     assert len(told) <= 12  # in each of two times the ends of nothing, of work and of nothing again
     minutes = [one["minutes"] for one in told]
     assert minutes == sorted(minutes)
