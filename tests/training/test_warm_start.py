@@ -1,6 +1,5 @@
 """First weights from a trained encoder: rows by item id, all else as it was, under every engine; the rest refused."""
 
-
 import numpy as np
 import pyarrow as pa
 import pytest
