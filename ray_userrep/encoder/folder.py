@@ -1,5 +1,6 @@
 """The folder of an encoder: what is in it, and how new files take the place of old ones."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -16,6 +17,14 @@ def own_folder(named: str) -> str:
     inner = storage.join(named, "encoder")
     is_run = not storage.exists(storage.join(named, _CONFIG)) and storage.exists(storage.join(inner, _CONFIG))
     return inner if is_run else named
+
+
+def fingerprint(folder: str) -> str:
+    """A name of the weights in a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(storage.list_files(folder, ".safetensors"), key=lambda file: file.uri):
+        digest.update(storage.read_bytes(file.uri))
+    return digest.hexdigest()[:16]
 
 
 def move_into(scratch: Path, folder: Path) -> None:
