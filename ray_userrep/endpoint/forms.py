@@ -102,7 +102,7 @@ class About(NamedTuple):
 
 Ask = VectorsForm | RecommendForm | Nearest | Newer
 Answer = bytes | Exception  # JSON, or why there is none
-Kind = TypeVar("Kind", bound=Histories | NewerForm)
+Kind = TypeVar("Kind", VectorsForm, RecommendForm, NewerForm)
 
 
 def read_form(kind: type[Kind], body: bytes) -> Kind:
