@@ -35,7 +35,6 @@ def run_serve(config: ServeConfig, encoder_uri: str) -> None:
     is_own = os.environ.get("RAY_ADDRESS", running_here()) == "local"
     if is_own:
         _refuse_taken(config)
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     connect()
     refuse_unshared(encoder_uri, "encoder", "--encoder")
     start(config)
@@ -51,6 +50,7 @@ def run_serve(config: ServeConfig, encoder_uri: str) -> None:
 
 def start(config: ServeConfig) -> None:
     """Start Serve where it does not run yet: its address is that of the first endpoint."""
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     address = {"host": config.host, "port": config.port, "request_timeout_s": config.timeout}
     serve.start(http_options=address)
 
