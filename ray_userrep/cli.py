@@ -51,10 +51,10 @@ def _embed(given: Given) -> object:
     return run_embed(given.recipe, given.own["encoder"], given.own["output"])
 
 
-def _serve(given: Given) -> object:
+def _serve(given: Given) -> None:
     from ray_userrep.workflows.serve import run_serve
 
-    return run_serve(given.config_as(ServeConfig), given.own["encoder"])
+    run_serve(given.config_as(ServeConfig), given.own["encoder"])
 
 
 def _scale(given: Given) -> object:

@@ -41,8 +41,9 @@ class Encoders:
         stored = None if config.vectors is None else StoredSums(config.vectors, name)
         self._engine = Engine(UserEncoder.from_pretrained(encoder_uri), name, stored)
         self._thread = ThreadPoolExecutor(1)
-        self.answer.set_max_batch_size(config.batch_size)
-        self.answer.set_batch_wait_timeout_s(config.batch_wait)
+        batched: Any = self.answer  # Ray's types do not tell of its settings
+        batched.set_max_batch_size(config.batch_size)
+        batched.set_batch_wait_timeout_s(config.batch_wait)
 
     @serve.batch
     async def answer(self, asks: list[Ask]) -> list[Answer]:
@@ -59,7 +60,7 @@ class Encoders:
 class Door:
     """The process that speaks HTTP."""
 
-    def __init__(self, encoders: DeploymentHandle, config: ServeConfig, digest: str | None) -> None:
+    def __init__(self, encoders: DeploymentHandle[Any], config: ServeConfig, digest: str | None) -> None:
         self._app = make_app(Replicas(encoders), config, digest)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -72,14 +73,16 @@ def application(encoder_uri: str, config: ServeConfig, digest: str | None) -> se
     if config.max_replicas > config.min_replicas:
         bounds = {"min_replicas": config.min_replicas, "max_replicas": config.max_replicas}
         scaled = {"autoscaling_config": bounds | {"target_ongoing_requests": config.batch_size}}
-    encoders = Encoders.options(
+    encoders = Encoders.options(  # type: ignore[attr-defined]
         **scaled,
         ray_actor_options={"num_cpus": config.cpus_per_replica, "num_gpus": config.gpus_per_replica},
         max_ongoing_requests=2 * config.batch_size,  # one batch is computed, the next gathers
         max_queued_requests=config.max_queued,
         max_surge_percent=100,
     ).bind(encoder_uri, fingerprint(encoder_uri), config)
-    door = Door.options(ray_actor_options={"num_cpus": 0}, max_ongoing_requests=_AT_ONCE, max_surge_percent=100)
+    door = Door.options(  # type: ignore[attr-defined]
+        ray_actor_options={"num_cpus": 0}, max_ongoing_requests=_AT_ONCE, max_surge_percent=100
+    )
     return door.bind(encoders, config, digest)
 
 

@@ -7,7 +7,7 @@ Shapes: B histories of all requests, N interactions of all of them, V items, D w
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS
 from ray_userrep.recipe.encoder import EncoderConfig
 
+Number = TypeVar("Number", bound=np.generic)
 _LOG = logging.getLogger(__name__)
 
 
@@ -47,7 +48,7 @@ class Engine:
         assert encoder.item_table is not None, "it comes from a folder"
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._encoder, self._table = encoder.eval(), encoder.item_table
-        self._encoder.to(device)  # type: ignore[arg-type]
+        self._encoder.to(device)
         self._fingerprint, self._stored = fingerprint, stored
         self._reads = reads(EncoderConfig.model_validate(encoder.config.encoder))
         with torch.no_grad():
@@ -218,7 +219,7 @@ class Engine:
         return to_json(answer | {"encoder": self._fingerprint})
 
 
-def _parted(rows_BX: NDArray[np.generic], together: list[Read]) -> list[NDArray[np.generic]]:
+def _parted(rows_BX: NDArray[Number], together: list[Read]) -> list[NDArray[Number]]:
     """Rows of all histories by the requests that they belong to."""
     return np.split(rows_BX, np.cumsum([len(read.known.lengths_B) for read in together])[:-1])
 

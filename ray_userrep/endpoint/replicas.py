@@ -18,7 +18,7 @@ _TRIES = 3
 class Replicas:
     """The replicas as one, of which some may die or be replaced."""
 
-    def __init__(self, handle: DeploymentHandle) -> None:
+    def __init__(self, handle: DeploymentHandle[Any]) -> None:
         self._handle = handle
 
     async def answer(self, ask: Ask) -> Answer:

@@ -30,14 +30,16 @@ def run_serve(config: ServeConfig, encoder_uri: str) -> None:
     digest = token_digest(config, is_open(config.host))
     UserEncoder.from_pretrained(encoder_uri)  # a folder that holds none is told of before anything is started
     if config.vectors is not None:
-        config = config.model_copy(update={"vectors": storage.absolute(config.vectors)})
-        check_stored(config.vectors, fingerprint(encoder_uri))
+        vectors = storage.absolute(config.vectors)
+        check_stored(vectors, fingerprint(encoder_uri))
+        config = config.model_copy(update={"vectors": vectors})  # replicas have working directories of their own
     is_own = os.environ.get("RAY_ADDRESS", running_here()) == "local"
     if is_own:
         _refuse_taken(config)
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     connect()
     refuse_unshared(encoder_uri, "encoder", "--encoder")
+    if config.vectors is not None:
+        refuse_unshared(config.vectors, "vectors", "--serve.vectors")
     start(config)
     serve.run(application(encoder_uri, config, digest), name=NAME, route_prefix="/")
     print(f"encoder   {encoder_uri}")
@@ -51,6 +53,7 @@ def run_serve(config: ServeConfig, encoder_uri: str) -> None:
 
 def start(config: ServeConfig) -> None:
     """Start Serve where it does not run yet: its address is that of the first endpoint."""
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     address = {"host": config.host, "port": config.port, "request_timeout_s": config.timeout}
     serve.start(http_options=address)
 

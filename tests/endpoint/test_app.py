@@ -150,7 +150,7 @@ def both(client, window, bag, stored):
         yield [one, other]
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bodies, paths, st.text(max_size=6))
 def test_nothing_that_is_posted_is_more_than_a_4xx(both, body, path, item):
     for app in both:
