@@ -79,6 +79,7 @@ def test_ranks_judge_a_vector_as_the_bare_loop_does(corpus, recipe, tmp_path, ch
     np.testing.assert_allclose(*judged, atol=1e-3)
 
 
+@pytest.mark.system
 def test_ray_s_workers_train_as_the_bare_loop_does(ray_session, corpus, recipe, tmp_path):
     chosen = thirty_steps(recipe, **{
         "train.num_workers": 2, "train.cpus_per_worker": 1, "train.zero.stage": 3, "train.zero.init": True,

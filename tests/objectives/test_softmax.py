@@ -84,6 +84,7 @@ def test_a_second_backward_is_refused():
         loss.backward()
 
 
+@pytest.mark.slow
 def test_memory_stays_far_below_the_plain_loss():
     spec = importlib.util.spec_from_file_location("cross_entropy_benchmark", BENCHMARK)
     benchmark = importlib.util.module_from_spec(spec)

@@ -29,6 +29,7 @@ def held(tmp_path_factory):
     return {(tuple(one["size"]), one["stage"]): one["bytes"] for one in told}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_model_states_are_what_deepspeed_holds(held, stage):
     for size in SIZES:

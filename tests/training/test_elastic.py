@@ -32,15 +32,15 @@ def small(recipe, stage, **more):
 
 CASES = [
     pytest.param(0, {}, False, id="0"),
-    pytest.param(1, {}, False, id="1"),
+    pytest.param(1, {}, False, id="1", marks=pytest.mark.slow),
     pytest.param(2, {"train.zero.offload_optimizer": "cpu"}, False, id="2-offloaded"),
     pytest.param(3, {}, False, id="3"),
     pytest.param(3, {"train.zero.init": True}, False, id="3-built-partitioned"),
     pytest.param(0, {}, True, id="0-frozen"),
-    pytest.param(2, {}, True, id="2-frozen"),
-    pytest.param(3, {}, True, id="3-frozen"),
-    pytest.param(0, ROWS, False, id="0-rows"),
-    pytest.param(2, ROWS, False, id="2-rows"),
+    pytest.param(2, {}, True, id="2-frozen", marks=pytest.mark.slow),
+    pytest.param(3, {}, True, id="3-frozen", marks=pytest.mark.slow),
+    pytest.param(0, ROWS, False, id="0-rows", marks=pytest.mark.slow),
+    pytest.param(2, ROWS, False, id="2-rows", marks=pytest.mark.slow),
     pytest.param(3, ROWS, False, id="3-rows"),
 ]
 

@@ -155,6 +155,7 @@ def test_a_bad_log_is_one_clear_line_and_nothing_is_left(ray_session, small, tmp
     assert not [path for path in (tmp_path / "corpus").rglob("*") if path.is_file()]
 
 
+@pytest.mark.system
 def test_a_result_is_stored_before_its_page_and_a_picture_ends_no_run(
     ray_session, write_log, small, tmp_path, monkeypatch
 ):

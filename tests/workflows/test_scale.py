@@ -86,6 +86,7 @@ def test_a_killed_study_goes_on_and_is_the_one_that_was_left_alone(
         run_scale(recipe.model_copy(update={"stream": recipe.stream.model_copy(update={"max_len": 6})}), config())
 
 
+@pytest.mark.system
 def test_what_was_trained_before_it_was_predicted_proves_nothing(ray_session, write_log, tmp_path, capsys):
     write_log(f"{tmp_path}/log")
     recipe, small = parse(fields(tmp_path)), config(sizes=[800], data=[300])
