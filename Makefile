@@ -21,11 +21,11 @@ pretrain: $(ready)
 	$(bin)/python jobs/pretrain.py
 
 test: check
-	$(bin)/python -m pytest --numprocesses 2 --dist worksteal
+	$(bin)/python -m pytest --numprocesses 2 --dist worksteal --durations 15
 
 # Whole jobs as processes: killed, on an object store, on clusters that change.
 system: $(ready)
-	$(bin)/python -m pytest -m "system and not slow"
+	$(bin)/python -m pytest -m "system and not slow" --durations 15
 
 slow: $(ready)
 	$(bin)/python -m pytest -m slow

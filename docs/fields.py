@@ -11,6 +11,7 @@ from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig
+from ray_userrep.recipe.serve import ServeConfig
 from ray_userrep.recipe.words import type_of
 
 INTRODUCTION = """# All fields
@@ -20,6 +21,7 @@ two dashes, as in `--train.num_workers 8`; in Python a dotted name, as in
 `ur.recipe("sasrec", **{"train.num_workers": 8})`. """
 ALSO = {
     "scale": ("What `ray-userrep scale` takes besides", ScaleConfig, "scale."),
+    "serve": ("What `ray-userrep serve` takes", ServeConfig, "serve."),
     "plan": ("What `ray-userrep plan` takes besides", PlanConfig, "plan."),
     "synthesize": ("What `ray-userrep synthesize` takes", SyntheticConfig, ""),
 }

@@ -14,6 +14,7 @@ from ray_userrep.errors import Terminated, UserError
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.scale import ScaleConfig
+from ray_userrep.recipe.serve import ServeConfig
 
 _ABOUT = "Interaction logs in, a pretrained user encoder, its transfer to tasks, and user vectors out."
 # The extras that bring what the core lacks, where it is not `train`.
@@ -48,6 +49,12 @@ def _embed(given: Given) -> object:
     from ray_userrep.workflows.embed import run_embed
 
     return run_embed(given.recipe, given.own["encoder"], given.own["output"])
+
+
+def _serve(given: Given) -> None:
+    from ray_userrep.workflows.serve import run_serve
+
+    run_serve(given.config_as(ServeConfig), given.own["encoder"])
 
 
 def _scale(given: Given) -> object:
@@ -147,6 +154,20 @@ JOBS = (
         lay before them: --embedding.until '["2024-01-01", "2024-02-01"]'.""",
         _embed,
         own=("encoder", "output"),
+    ),
+    Job(
+        "serve",
+        """Answer over HTTP: vectors, likeliest next items and nearest items of histories that are posted.
+
+        ray-userrep serve --encoder RUN|URI [--serve.port 8000] [--serve.vectors URI]
+
+        It listens on this machine alone; for others set a token in RAY_USERREP_TOKEN and --serve.host. On a Ray cluster
+        that runs, the endpoint stays when this ends; running it again with another encoder changes the encoder.""",
+        _serve,
+        own=("encoder",),
+        config=ServeConfig,
+        prefix="serve.",
+        has_recipe=False,
     ),
     Job(
         "scale",
@@ -294,5 +315,5 @@ def _missing(job: str, error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
     if package in ("", "ray_userrep"):
         raise error
-    extra = _EXTRAS.get(package, "train")
+    extra = _EXTRAS.get(package, "serve" if job == "serve" else "train")
     return f"{job} needs {package}, which is not installed: pip install 'ray_userrep[{extra}]'"

@@ -6,7 +6,6 @@ of about one length. Where an earlier output is named, its sums are read in plac
 Shapes: U users of a bucket, F width of a user vector, S numbers stored of a user.
 """
 
-import hashlib
 from collections.abc import Iterator
 from datetime import date
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.embedding.catalogue import on_corpus
 from ray_userrep.embedding.tables import before, items_table, lists, moment_of, only, read_users, vectors_table
 from ray_userrep.embedding.update import Remembered, appended_since, brought_up_to_date, read_remembered, remembered
+from ray_userrep.encoder.folder import fingerprint
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.devices import device_of_task, gpus_asked
@@ -69,7 +69,7 @@ def export_vectors(
     until = _end(corpus)
     summary: dict[str, Any] = {
         "encoder": encoder_uri,
-        "encoder_fingerprint": _fingerprint(encoder_uri),
+        "encoder_fingerprint": fingerprint(encoder_uri),
         "corpus": corpus.uri,
         "corpus_version": corpus.manifest.version,
         "width": encoder.vector_width,
@@ -134,14 +134,6 @@ def _check_sums(encoder: UserEncoder, corpus: Corpus, config: EmbeddingConfig, s
         if earlier[name] != summary[name]:
             raise UserError(f"embedding.previous: {config.previous} is of another {name.split('_')[0]}: embed anew")
     appended_since(corpus, earlier["corpus_version"], "embedding.previous")
-
-
-def _fingerprint(encoder_uri: str) -> str:
-    """A name of the weights."""
-    digest = hashlib.sha256()
-    for file in sorted(storage.list_files(encoder_uri, ".safetensors"), key=lambda file: file.uri):
-        digest.update(storage.read_bytes(file.uri))
-    return digest.hexdigest()[:16]
 
 
 def _end(corpus: Corpus) -> int | None:

@@ -45,6 +45,14 @@ def own_folder(named: str) -> str:
     return inner if is_run else named
 
 
+def fingerprint(folder: str) -> str:
+    """A name of the weights in a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(storage.list_files(folder, ".safetensors"), key=lambda file: file.uri):
+        digest.update(storage.read_bytes(file.uri))
+    return digest.hexdigest()[:16]
+
+
 def move_into(scratch: Path, folder: Path) -> None:
     """Replace an encoder's files by those of a scratch folder inside it, and drop parts of larger weights."""
     names = [path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file()]

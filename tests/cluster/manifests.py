@@ -64,6 +64,11 @@ class RayJobSpec(Strict):
     ttlSecondsAfterFinished: int | None = None
 
 
+class RayServiceSpec(Strict):
+    serveConfigV2: str
+    rayClusterConfig: RayClusterSpec
+
+
 class RayCluster(Strict):
     apiVersion: Literal["ray.io/v1"]
     kind: Literal["RayCluster"]
@@ -76,6 +81,13 @@ class RayJob(Strict):
     kind: Literal["RayJob"]
     metadata: Metadata
     spec: RayJobSpec
+
+
+class RayService(Strict):
+    apiVersion: Literal["ray.io/v1"]
+    kind: Literal["RayService"]
+    metadata: Metadata
+    spec: RayServiceSpec
 
 
 def read(raw: dict[str, Any], kind: type[Kind]) -> Kind:

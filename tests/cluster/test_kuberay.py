@@ -3,10 +3,15 @@
 import copy
 
 import pytest
+import yaml
 from lightkube.models.core_v1 import ServiceAccount
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+from ray.serve.schema import ServeDeploySchema
 
-from tests.cluster.manifests import RayCluster, RayJob, read
+from ray_userrep.endpoint import deployment
+from ray_userrep.recipe.fields import config_of
+from ray_userrep.recipe.serve import ServeConfig
+from tests.cluster.manifests import RayCluster, RayJob, RayService, read
 
 GPU = "nvidia.com/gpu"
 
@@ -58,6 +63,23 @@ def test_a_group_without_its_bounds_would_be_seen(cluster):
 
 def test_the_job_s_cluster_is_the_cluster(filled, cluster):
     assert filled("kuberay/job.yaml")["spec"]["rayClusterSpec"] == cluster["spec"]
+
+
+def test_the_service_s_pods_are_the_cluster_s_with_a_token_and_a_port(filled, cluster):
+    service = read(filled("kuberay/service.yaml"), RayService)
+    pods = filled("kuberay/service.yaml")["spec"]["rayClusterConfig"]
+    head, worker = pods["headGroupSpec"], pods["workerGroupSpecs"][0]
+    for group in (head, worker):
+        (given,) = group["template"]["spec"]["containers"][0].pop("env")
+        assert given["name"] == "RAY_USERREP_TOKEN" and given["valueFrom"]["secretKeyRef"]["key"] == "token"
+    port = head["template"]["spec"]["containers"][0]["ports"].pop()
+    assert head == cluster["spec"]["headGroupSpec"]
+    assert worker["template"] == cluster["spec"]["workerGroupSpecs"][0]["template"]
+    config = ServeDeploySchema.model_validate(yaml.safe_load(service.spec.serveConfigV2))
+    assert config.http_options.port == port["containerPort"]
+    assert config.applications[0].import_path == f"{deployment.__name__}:{deployment.build.__name__}"
+    fields = {name: str(value) for name, value in config.applications[0].args.items() if name != "encoder"}
+    assert config_of(fields, ServeConfig).max_replicas == 8
 
 
 def test_ray_s_autoscaler_reads_two_groups_that_grow_from_nothing(cluster):

@@ -40,7 +40,7 @@ def write_day(place: Path, day: int) -> None:
                 rows.writerow([f"u{user}", item, first + DAY * step + user])
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_every_job_takes_a_corpus_of_mostly_empty_buckets(ray_session, small, tmp_path):
     log = tmp_path / "log"
     log.mkdir()

@@ -1,0 +1,244 @@
+"""Answers of one encoder to many requests at once: the same numbers as `encode` and `recommend`, in one forward pass.
+
+What is wrong with one request is its answer alone. Vectors of the items are made once, when the encoder is loaded.
+
+Shapes: B histories of all requests, N interactions of all of them, V items, D width, F numbers of a user vector.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from pydantic_core import to_json
+from torch.nn import functional as F
+
+from ray_userrep.encoder.given import microseconds_of
+from ray_userrep.encoder.histories import history_sums, ranking_vectors, user_vectors
+from ray_userrep.encoder.reading import Known, known_interactions, reads
+from ray_userrep.encoder.top_k import Top, best_items
+from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.endpoint.forms import About, Answer, Ask, Nearest, Newer, RecommendForm, VectorsForm
+from ray_userrep.endpoint.refusals import NotFound
+from ray_userrep.endpoint.stored import StoredSums
+from ray_userrep.errors import UserError
+from ray_userrep.feed.batch import TIMESTAMPS
+from ray_userrep.recipe.encoder import EncoderConfig
+
+Number = TypeVar("Number", bound=np.generic)
+_LOG = logging.getLogger(__name__)
+
+
+class Read(NamedTuple):
+    """A request whose histories could be read, its place among all, and its moment (us) where one counts."""
+
+    place: int
+    ask: VectorsForm | RecommendForm | Newer
+    known: Known
+    until: int | None
+
+
+class Engine:
+    """An encoder, and maybe what is stored of users."""
+
+    def __init__(self, encoder: UserEncoder, fingerprint: str, stored: StoredSums | None = None) -> None:
+        assert encoder.item_table is not None, "it comes from a folder"
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._encoder, self._table = encoder.eval(), encoder.item_table
+        self._encoder.to(device)
+        self._fingerprint, self._stored = fingerprint, stored
+        self._reads = reads(EncoderConfig.model_validate(encoder.config.encoder))
+        with torch.no_grad():
+            self._items_VD = encoder.items(None).detach().float().cpu()
+        self._units_VD = F.normalize(self._items_VD, dim=1)
+
+    def about(self) -> About:
+        """The encoder's name, sizes, and what it reads beside items."""
+        return About(
+            encoder=self._fingerprint,
+            items=len(self._table),
+            width=self._encoder.vector_width,
+            users=0 if self._stored is None else len(self._stored),
+            ids_are_numbers=pa.types.is_integer(self._table.ids.type),
+            reads_times=self._reads.times_for is not None,
+            reads_until=self._encoder.tempo is not None,
+            reads_fields=self._reads.columns,
+        )
+
+    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+        """What each request is answered, in their order; what is a bug of ours fails for the request that meets it."""
+        try:
+            return self._together(asks)
+        except Exception as error:
+            if len(asks) == 1:
+                _LOG.exception("a request that is not the caller's mistake")
+                return [error]
+            return [self.answer([ask])[0] for ask in asks]
+
+    def _together(self, asks: Sequence[Ask]) -> list[Answer]:
+        answers: list[Answer | None] = [None] * len(asks)
+        found: list[Read] = []
+        for place, ask in enumerate(asks):
+            try:
+                if isinstance(ask, Nearest):
+                    answers[place] = self._nearest(ask)
+                else:
+                    found.append(self._read(place, ask))
+            except UserError as error:
+                answers[place] = error
+        groups: dict[tuple[type, int | None], list[Read]] = {}
+        for read in found:
+            # Vectors as of one moment are made together; what is stored is scaled one by one anyway.
+            moment = read.until if isinstance(read.ask, VectorsForm) else None
+            groups.setdefault((type(read.ask), moment), []).append(read)
+        for together in groups.values():
+            for read, answer in zip(together, self._answered(together), strict=True):
+                answers[read.place] = answer
+        return [answer for answer in answers if answer is not None]
+
+    def _answered(self, together: list[Read]) -> list[Answer]:
+        match together[0].ask:
+            case VectorsForm():
+                return self._vectors(together)
+            case RecommendForm():
+                return self._recommended(together)
+            case Newer():
+                return self._newer(together)
+
+    def _vectors(self, together: list[Read]) -> list[Answer]:
+        vectors_BF = user_vectors(self._encoder, *self._joined(together), together[0].until)
+        return [
+            self._said(vectors=vectors_bF.tolist(), interactions=read.known.lengths_B.tolist())
+            for read, vectors_bF in zip(together, _parted(vectors_BF, together), strict=True)
+        ]
+
+    def _recommended(self, together: list[Read]) -> list[Answer]:
+        known = self._joined(together)
+        asked = [read.ask for read in together if isinstance(read.ask, RecommendForm)]
+        users_N = np.repeat(np.arange(len(known.lengths_B)), known.lengths_B)
+        hides_N = np.repeat([ask.exclude_seen for ask in asked], [len(read.known.items_N) for read in together])
+        vectors_BD = torch.from_numpy(ranking_vectors(self._encoder, *known))
+        hidden = users_N[hides_N.astype(np.bool_)], known.items_N[hides_N.astype(np.bool_)]
+        top = best_items(vectors_BD, self._items_VD, max(ask.k for ask in asked), hidden)
+        top = top._replace(scores_BK=np.where(known.lengths_B[:, None] > 0, top.scores_BK, -np.inf))
+        parts = zip(_parted(top.indices_BK, together), _parted(top.scores_BK, together), strict=True)
+        return [
+            self._said(
+                **self._lists(Top(indices_bK[:, : ask.k], scores_bK[:, : ask.k])),
+                interactions=read.known.lengths_B.tolist(),
+            )
+            for read, ask, (indices_bK, scores_bK) in zip(together, asked, parts, strict=True)
+        ]
+
+    def _newer(self, together: list[Read]) -> list[Answer]:
+        new_BS = history_sums(self._encoder, *self._joined(together))
+        return [self._with_stored(read, new_BS[row : row + 1]) for row, read in enumerate(together)]
+
+    def _with_stored(self, read: Read, new_1S: NDArray[np.float32]) -> Answer:
+        assert isinstance(read.ask, Newer) and self._stored is not None
+        old, num_new = self._stored.find(read.ask.user), len(read.known.items_N)
+        sums_1S = old.sums_1S
+        if num_new:
+            if not self._encoder.follows(old.sums_1S, new_1S)[0]:
+                return UserError("timestamps: what is new reaches back behind what is stored: post all of the history")
+            sums_1S = self._encoder.add_sums(old.sums_1S, new_1S)
+        with torch.inference_mode():
+            sums = torch.from_numpy(sums_1S).to(self._encoder.device)
+            vector_F = self._encoder.scaled(sums, read.until)[0].cpu()
+        return self._said(user=read.ask.user, vector=vector_F.tolist(), interactions=old.interactions + num_new)
+
+    def _nearest(self, ask: Nearest) -> bytes:
+        try:
+            (row,) = self._table.index_of(pa.array([ask.item]).cast(self._table.ids.type))
+        except pa.ArrowInvalid:
+            row = -1
+        if row < 0:
+            raise NotFound(f"item {ask.item!r} is not among the encoder's {len(self._table):,} items")
+        self._check_k(ask.k)
+        own = np.zeros(1, np.int64), np.array([row])
+        top = best_items(self._units_VD[row : row + 1], self._units_VD, ask.k, own)
+        (items,), (scores,) = self._lists(top).values()
+        return self._said(item=self._table.ids[int(row)].as_py(), items=items, scores=scores)
+
+    def _read(self, place: int, ask: VectorsForm | RecommendForm | Newer) -> Read:
+        """The histories of a request as the encoder knows them.
+
+        Raises:
+            UserError: what it reads is missing or wrong, as in `encode`; or there is no such user.
+        """
+        if isinstance(ask, RecommendForm):
+            self._check_k(ask.k)
+        if isinstance(ask, Newer):
+            if self._stored is None:
+                raise NotFound("no vectors are stored here: start the endpoint with serve.vectors")
+            self._stored.find(ask.user)  # told before the events are looked at
+            times = ask.form.timestamps if ask.form.items else []
+            known = self._known([ask.form.items], None if times is None else [times], {})
+            return Read(place, ask, known, self._moment(ask.form.until))
+        known = self._known(ask.histories, ask.timestamps, ask.side)
+        return Read(place, ask, known, self._moment(ask.until) if isinstance(ask, VectorsForm) else None)
+
+    def _known(
+        self,
+        histories: Sequence[Sequence[int | str]],
+        timestamps: Sequence[Sequence[str]] | None,
+        side: dict[str, list[list[float | str]]],
+    ) -> Known:
+        times = None if timestamps is None else _times(timestamps)
+        return known_interactions(self._table, self._reads, histories, times, side, "skip")
+
+    def _joined(self, together: list[Read]) -> Known:
+        """The histories of several requests end to end, with the columns that the encoder reads."""
+        names = [*self._reads.columns, *([TIMESTAMPS] if self._reads.times_for else [])]
+        known = [read.known for read in together]
+        return Known(
+            np.concatenate([one.items_N for one in known]),
+            np.concatenate([one.lengths_B for one in known]),
+            {name: np.concatenate([one.columns_N[name] for one in known]) for name in names},
+        )
+
+    def _moment(self, until: str | None) -> int | None:
+        if self._encoder.tempo is None:
+            return None
+        if until is None:
+            raise UserError("until: this encoder counts days up to a moment: name it, as 2024-03-01T12:00:00Z")
+        return int(microseconds_of(_instants(pa.array([until]), "until"))[0])
+
+    def _check_k(self, k: int) -> None:
+        if k > len(self._table):
+            raise UserError(f"k: takes 1 to {len(self._table):,}, as many items as there are (given {k})")
+
+    def _lists(self, top: Top) -> dict[str, list[list[object]]]:
+        items, scores = top.lists(self._table.ids)
+        return {"items": items.to_pylist(), "scores": scores.to_pylist()}
+
+    def _said(self, **answer: object) -> bytes:
+        return to_json(answer | {"encoder": self._fingerprint})
+
+
+def _parted(rows_BX: NDArray[Number], together: list[Read]) -> list[NDArray[Number]]:
+    """Rows of all histories by the requests that they belong to."""
+    return np.split(rows_BX, np.cumsum([len(read.known.lengths_B) for read in together])[:-1])
+
+
+def _times(lists: Sequence[Sequence[str]]) -> pa.ListArray:
+    """Times as the encoder takes them.
+
+    Raises:
+        UserError: one is no time.
+    """
+    offsets = pa.array(np.concatenate([[0], np.cumsum([len(row) for row in lists])]).astype(np.int32))
+    texts = pa.array([text for row in lists for text in row], pa.string())
+    return pa.ListArray.from_arrays(offsets, _instants(texts, "timestamps"))
+
+
+def _instants(texts: pa.Array, called: str) -> pa.Array:
+    for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
+        try:
+            return texts.cast(kind)
+        except pa.ArrowInvalid as error:
+            reason = error
+    raise UserError(f"{called}: takes times as 2024-03-01T12:00:00Z, all with a zone or all without ({reason})")
