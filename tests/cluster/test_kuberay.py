@@ -70,7 +70,7 @@ def test_the_service_s_pods_are_the_cluster_s_with_a_token_and_a_port(filled, cl
     pods = filled("kuberay/service.yaml")["spec"]["rayClusterConfig"]
     head, worker = pods["headGroupSpec"], pods["workerGroupSpecs"][0]
     for group in (head, worker):
-        (given,) = group["template"]["spec"]["containers"][0].pop("env")
+        given = group["template"]["spec"]["containers"][0]["env"].pop()
         assert given["name"] == "RAY_USERREP_TOKEN" and given["valueFrom"]["secretKeyRef"]["key"] == "token"
     port = head["template"]["spec"]["containers"][0]["ports"].pop()
     assert head == cluster["spec"]["headGroupSpec"]
