@@ -53,7 +53,7 @@ def refuse_unmet(logs: Logs, kind: Literal["item", "user"], told: dict[str, Any]
     A table that lacks more than half of them is told of.
 
     Raises:
-        UserError: it lacks more than `logs.max_unmatched_share` of them.
+        UserError: it lacks more than `logs.max_unmatched_share` of them, and is not just empty.
     """
     table = logs.items if kind == "item" else logs.users
     share = 1 - told["matched"] / num_ids
@@ -64,7 +64,7 @@ def refuse_unmet(logs: Logs, kind: Literal["item", "user"], told: dict[str, Any]
         f"the table of {kind}s beside the log tells of {told['matched']:,} of the log's {num_ids:,} {kind}s: ids are "
         f"{ours} in the log, {theirs or 'none'} in the table"
     )
-    if share > logs.max_unmatched_share:
+    if share > logs.max_unmatched_share and table.num_rows:
         raise UserError(
             f"{message}; write them alike, or set logs.max_unmatched_share (now {logs.max_unmatched_share:g}) to 1"
         )

@@ -21,6 +21,7 @@ from ray_userrep.logs.source import EMBEDDED, Logs, open_logs
 from ray_userrep.logs.times import TIMESTAMP
 from ray_userrep.prepare import prepare as module
 from ray_userrep.prepare.prepare import prepare
+from ray_userrep.prepare.side_tables import refuse_unmet
 from ray_userrep.prepare.stages import Build
 from ray_userrep.recipe.corpus import CorpusConfig
 from ray_userrep.recipe.logs import LogsConfig
@@ -321,3 +322,10 @@ def test_lost_numbers_are_counted_and_tables_of_other_ids_are_told_of(tmp_path, 
     assert lost.count == 20 and lost.examples[0] == f"{log}/log.csv row 0: '0,50'"
     assert manifest.unread["price of items"].model_dump() == {"count": 1, "examples": ["table of items: 'free'"]}
     assert f"warning   price: 20 values cannot be read as numbers, as {lost.examples[0]}" in printed
+
+
+def test_a_table_of_which_nothing_could_be_read_is_told_of_and_left_out(capsys):
+    nobody = pa.table({"user_id": pa.array([], pa.int64()), "country": pa.array([], pa.string())})
+    logs = Logs("log", "tabular", "f", None, None, nobody, max_unmatched_share=0.99)
+    refuse_unmet(logs, "user", {"matched": 0, "first": [6, 29]}, 60)
+    assert "tells of 0 of the log's 60 users: ids are 6, 29 in the log, none in the table" in capsys.readouterr().out
