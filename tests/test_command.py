@@ -173,7 +173,7 @@ def test_a_job_that_is_given_a_place_takes_it_without_an_option():
         (["--logs", ""], "--logs is empty: is a variable unset"),
         (["--logs="], "--logs is empty"),
         (["--scale.sizes", "[3]"], r"--scale\.sizes is an option of scale, not of pretrain"),
-        (["--encoder", "a"], "--encoder is an option of evaluate and embed, not of pretrain"),
+        (["--encoder", "a"], "--encoder is an option of evaluate and embed and serve, not of pretrain"),
     ],
 )
 def test_options_given_twice_empty_or_to_another_job_are_refused(words, message):

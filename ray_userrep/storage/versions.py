@@ -1,13 +1,15 @@
 """Small files that several processes write: created by one of them, replaced only by who knows what is there.
 
-On S3 these are conditional puts on the ETag. On a disk the name of the next version is linked before it is moved into
-place: exactly one process can link it, and what it leaves when it dies there, the next one moves. Other schemes of
-fsspec have neither: there a file is created by one of several, but replaced by the last.
+On S3 these are conditional puts on the ETag. On a disk a file is created by linking it, and replaced under a lock of
+its folder that ends with whoever holds it. Other schemes of fsspec have neither: there a file is created by one of
+several, but replaced by the last.
 """
 
+import fcntl
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ray_userrep.storage import s3
@@ -82,19 +84,26 @@ def _create(path: Path, data: bytes) -> None:
 
 
 def _replace(path: Path, data: bytes, over: str) -> None:
-    following = path.with_name(f".{path.name}.{over}")
+    with _alone(path.parent), beside(path) as temporary:
+        if not _is(path, over):
+            raise FileExistsError(str(path))
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One at a time, of all threads and processes; a lock ends with whoever held it, and leaves no file behind."""
     try:
-        _create(following, data)
-    except FileExistsError:
-        if _is(path, over):  # whoever linked it may have died there
-            with suppress(FileNotFoundError):
-                os.replace(following, path)
-        raise
-    if not _is(path, over):
-        following.unlink(missing_ok=True)
-        raise FileExistsError(str(path))
-    with suppress(FileNotFoundError):  # another process has moved it for this one
-        os.replace(following, path)
+        place = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        raise FileExistsError(str(folder)) from None  # what was to be replaced is gone with its folder
+    try:
+        with suppress(OSError):  # some network disks lock no folders: there the comparison alone has to do
+            fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
 def _is(path: Path, tag: str) -> bool:

@@ -4,6 +4,8 @@ import gzip
 import os
 import pickle
 import random
+import subprocess
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -162,16 +164,24 @@ def test_a_version_is_not_replaced_where_it_is_gone(root: str) -> None:
     assert storage.read_version(uri) is None
 
 
-def test_what_a_dead_writer_left_on_a_disk_is_put_in_place(tmp_path: Path) -> None:
+HOLDS_THE_LOCK = """
+import fcntl, os, sys, time
+fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_writer_that_is_killed_under_the_lock_of_a_disk_keeps_nobody_waiting(tmp_path: Path) -> None:
     uri = str(tmp_path / "lock")
     tag = storage.write_version(uri, b"0", None)
-    (tmp_path / f".lock.{tag}").write_bytes(b"of the dead")
-    with pytest.raises(FileExistsError):
-        storage.write_version(uri, b"1", tag)
-    there = storage.read_version(uri)
-    assert there is not None and there.data == b"of the dead"
-    storage.write_version(uri, b"2", there.tag)
-    assert (tmp_path / "lock").read_bytes() == b"2" and len(list(tmp_path.iterdir())) == 1
+    with subprocess.Popen([sys.executable, "-c", HOLDS_THE_LOCK, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(storage.write_version, uri, b"1", tag)
+            holder.kill()
+            assert waiting.result(30)
+    assert (tmp_path / "lock").read_bytes() == b"1" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_folders_travel_there_and_back(root: str, tmp_path: Path) -> None:

@@ -115,16 +115,16 @@ def test_a_full_disk_at_a_renewal_is_one_line_and_passes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(lease, "_LIFE", 0.1)
-    run, link, refused = str(tmp_path / "run"), os.link, []
+    run, replace, refused = str(tmp_path / "run"), os.replace, []
 
     def full(*names: object) -> None:
         refused.append(names)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with Lease(run):
-        monkeypatch.setattr(os, "link", full)
+        monkeypatch.setattr(os, "replace", full)
         wait_until(lambda: len(refused) > 2)
-        monkeypatch.setattr(os, "link", link)
+        monkeypatch.setattr(os, "replace", replace)
         before = storage.read_bytes(f"{run}/lease.json")
         wait_until(lambda: storage.read_bytes(f"{run}/lease.json") != before)
     (line,) = capsys.readouterr().out.splitlines()
