@@ -77,10 +77,7 @@ class SequenceFiles:
         if not isinstance(files, dict):
             rows = [SequenceFile.model_validate(file) for file in files]
             files = {name: [getattr(row, name) for row in rows] for name in _COLUMNS.names}
-        try:
-            return cls(pa.table(files, _COLUMNS))
-        except (KeyError, TypeError, pa.ArrowException) as error:
-            raise ValueError(f"they are no columns of files of sequences: {error}") from error
+        return cls(pa.table(files, _COLUMNS))
 
     def __len__(self) -> int:
         return int(self._columns.num_rows)
@@ -133,7 +130,7 @@ class SequenceFiles:
 def _files_of(found: Any) -> SequenceFiles:
     try:
         return SequenceFiles.of(found)
-    except (pa.ArrowException, AttributeError, TypeError) as error:
+    except (pa.ArrowException, KeyError, TypeError) as error:
         raise ValueError(f"no columns of files: {error}") from error
 
 

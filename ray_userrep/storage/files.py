@@ -374,6 +374,11 @@ def _errno(error: Exception) -> int:
 
 
 def open_fsspec(uri: str) -> tuple[Any, str]:
+    """The filesystem of fsspec for a URI, and the path in it.
+
+    Raises:
+        UserError: there is none for its scheme.
+    """
     try:
         return fsspec.url_to_fs(uri)
     except (ImportError, ValueError) as error:
