@@ -157,11 +157,9 @@ def _body(kind: type[Form]) -> dict[str, Any]:
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    match error:
-        case RequestValidationError():
-            first = error.errors()[0]
-            return said(422, f"{first['loc'][-1]}: {first['msg']}")
-        case HTTPException():
-            return said(error.status_code, str(error.detail), dict(error.headers or {}))
-        case _:
-            return refused(error)
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        return said(422, f"{first['loc'][-1]}: {first['msg']}")
+    if isinstance(error, HTTPException):
+        return said(error.status_code, str(error.detail), dict(error.headers or {}))
+    return refused(error)

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_userrep.errors import UserError
 from ray_userrep.storage.files import again, checksum, open_fs, sink, user_errors, write_bytes
+
+T = TypeVar("T")
 
 
 def read_parquet(uri: str, columns: list[str] | None = None) -> pa.Table:
@@ -16,30 +19,28 @@ def read_parquet(uri: str, columns: list[str] | None = None) -> pa.Table:
     Raises:
         UserError: the file is missing or is not Parquet.
     """
-    with _readable(uri):
-        filesystem, path = open_fs(uri)
 
-        def read() -> pa.Table:
-            with filesystem.open_input_file(path) as source:
-                table = pq.ParquetFile(source, pre_buffer=True).read(columns)
-                table.validate(full=True)  # text that is not UTF-8 and lists beyond their values are read as they are
-                return table
+    def read(source: pa.NativeFile) -> pa.Table:
+        table = pq.ParquetFile(source, pre_buffer=True).read(columns)
+        table.validate(full=True)  # text that is not UTF-8 and lists beyond their values are read as they are
+        return table
 
-        return again(read)
+    return _opened(uri, read)
 
 
 def filter_parquet(uri: str, is_kept: Callable[[pa.Table], pa.Array]) -> pa.Table:
-    """The rows of a Parquet file that are kept; it is read in batches, so that the others take no memory."""
-    filesystem, path = open_fs(uri)
+    """The rows of a Parquet file that are kept; it is read in batches, so that the others take no memory.
 
-    def read() -> pa.Table:
-        with filesystem.open_input_file(path) as source:
-            file = pq.ParquetFile(source)
-            tables = (pa.Table.from_batches([batch]) for batch in file.iter_batches())
-            return pa.concat_tables([file.schema_arrow.empty_table(), *(rows.filter(is_kept(rows)) for rows in tables)])
+    Raises:
+        UserError: the file is missing or is not Parquet.
+    """
 
-    with user_errors(uri):
-        return again(read)
+    def read(source: pa.NativeFile) -> pa.Table:
+        file = pq.ParquetFile(source)
+        tables = (pa.Table.from_batches([batch]) for batch in file.iter_batches())
+        return pa.concat_tables([file.schema_arrow.empty_table(), *(rows.filter(is_kept(rows)) for rows in tables)])
+
+    return _opened(uri, read)
 
 
 def read_schema(uri: str) -> pa.Schema:
@@ -48,14 +49,19 @@ def read_schema(uri: str) -> pa.Schema:
     Raises:
         UserError: the file is missing or is not Parquet.
     """
+    return _opened(uri, pq.read_schema)
+
+
+def _opened(uri: str, read: Callable[[pa.NativeFile], T]) -> T:
+    """What is read of an opened file, again where a store fails for a moment."""
+
+    def opened() -> T:
+        with filesystem.open_input_file(path) as source:
+            return read(source)
+
     with _readable(uri):
         filesystem, path = open_fs(uri)
-
-        def read() -> pa.Schema:
-            with filesystem.open_input_file(path) as source:
-                return pq.read_schema(source)
-
-        return again(read)
+        return again(opened)
 
 
 @contextmanager
