@@ -15,6 +15,7 @@ from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.recipe.serve import ServeConfig
+from ray_userrep.recipe.upkeep import EraseConfig, VacuumConfig
 
 _ABOUT = "Interaction logs in, a pretrained user encoder, its transfer to tasks, and user vectors out."
 # The extras that bring what the core lacks, where it is not `train`.
@@ -79,6 +80,18 @@ def _compact(given: Given) -> object:
     from ray_userrep.workflows.compact import run_compact
 
     return run_compact(given.recipe)
+
+
+def _vacuum(given: Given) -> object:
+    from ray_userrep.workflows.vacuum import run_vacuum
+
+    return run_vacuum(given.places[0], given.config_as(VacuumConfig))
+
+
+def _erase(given: Given) -> object:
+    from ray_userrep.workflows.erase import run_erase
+
+    return run_erase(given.places[0], given.own["users"], given.config_as(EraseConfig))
 
 
 def _synthesize(given: Given) -> object:
@@ -209,6 +222,35 @@ JOBS = (
 
         ray-userrep compact --corpus URI""",
         _compact,
+    ),
+    Job(
+        "vacuum",
+        """Delete files of older versions of a corpus that no newer one needs, and what crashes have left.
+
+        ray-userrep vacuum CORPUS --keep 3 --dry-run
+
+        What goes is listed with its size; --dry-run deletes nothing. What a job may be about to publish stays: builds
+        that no version names go only when nothing was written in them for --hours. A run that is to be resumed needs
+        the version that its corpus.json names.""",
+        _vacuum,
+        place="CORPUS",
+        flags=("dry-run",),
+        config=VacuumConfig,
+        has_recipe=False,
+    ),
+    Job(
+        "erase",
+        """Forget users: out of a corpus, out of its older versions, and out of folders of vectors.
+
+        ray-userrep erase CORPUS --users FILE [--vectors '["vectors", "vectors-2024-01"]']
+
+        FILE has a column user_id. A new version has none of them, and the older versions are deleted. The log itself is
+        not touched: take the users out there as well, before more of it is appended.""",
+        _erase,
+        own=("users",),
+        place="CORPUS",
+        config=EraseConfig,
+        has_recipe=False,
     ),
     Job(
         "synthesize",

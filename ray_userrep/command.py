@@ -38,6 +38,7 @@ class Job(NamedTuple):
     """A job: what it is for, what runs it, and what it takes.
 
     `own` are options that it cannot do without; `place` is what is named without an option, once or `several` times.
+    `flags` are options that take no value, and set the field of `config` that they name.
     `config` is a flat config of its own, whose fields are options that begin with `prefix`; a job without a recipe
     takes no other fields.
     """
@@ -48,6 +49,7 @@ class Job(NamedTuple):
     own: tuple[str, ...] = ()
     place: str | None = None
     several: bool = False
+    flags: tuple[str, ...] = ()
     config: type[BaseModel] | None = None
     prefix: str = ""
     has_recipe: bool = True
@@ -62,7 +64,8 @@ def read(job: Job, argv: Sequence[str], others: Sequence[Job] = ()) -> Given:
     """
     words = list(argv)
     places = _places(job, words)
-    options = _options(words[len(places) :])
+    switched = {f"--{name}": f"--{name.replace('-', '_')}=true" for name in job.flags}
+    options = _options([switched.get(word, word) for word in words[len(places) :]])
     own = {name: options.pop(name) for name in job.own if name in options}
     if missing := [name for name in job.own if name not in own]:
         needed = ", ".join(f"--{name} URI" for name in job.own)

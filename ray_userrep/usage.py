@@ -50,6 +50,8 @@ def help_text(job: Job, every: bool) -> str:
     lines = [" ".join(usage + optional), "", inspect.cleandoc(job.doc)]
     if job.config is not None:
         lines += ["", f"{job.name}:", *_fields_of(job.config, job.prefix)]
+    if job.flags:
+        lines += ["", f"without a value: {', '.join(f'--{name}' for name in job.flags)}"]
     if job.has_recipe:
         named = f"one of {', '.join(recipes.names())}; or a run's recipe.json"
         lines += ["", *_told("--recipe NAME|FILE", named), *(_by_part() if every else _short())]

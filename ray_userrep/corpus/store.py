@@ -229,11 +229,16 @@ def manifest_of(fields: dict[str, Any], place: str) -> Manifest:
 
 def newest_version(uri: str) -> int | None:
     """The highest published version number, None where there is none."""
+    return max(versions(uri), default=None)
+
+
+def versions(uri: str) -> list[int]:
+    """The published version numbers, rising."""
     folder = storage.join(uri, "manifests")
     if not storage.exists(folder):
-        return None
+        return []
     names = [entry.uri.removeprefix(folder).strip("/") for entry in storage.list_files(folder)]
-    return max((int(found[1]) for name in names if (found := _NAME.fullmatch(name))), default=None)
+    return sorted(int(found[1]) for name in names if (found := _NAME.fullmatch(name)))
 
 
 def manifest_uri(uri: str, version: int) -> str:

@@ -77,7 +77,7 @@ def export_vectors(
         "sums": config.keeps_sums,
     }
     _check_sums(encoder, corpus, config, summary)
-    user_ids = None if config.users is None else read_users(config.users, corpus)
+    user_ids = None if config.users is None else read_users(config.users, corpus, "embedding.users")
     num_gpus, version = gpus_asked(use_gpu, config.num_actors), corpus.manifest.version
     task = _Task(encoder_uri, corpus.uri, version, output_uri, until, user_ids, config, text, num_gpus)
     buckets = [{"bucket": number} for number in corpus.buckets()]

@@ -46,15 +46,17 @@ def only(bucket: Bucket, user_ids: pa.Array) -> Bucket:
     return bucket.heads(rows, bucket.lengths_U[rows])
 
 
-def read_users(uri: str, corpus: Corpus) -> pa.Array:
+def read_users(uri: str, corpus: Corpus, asked: str) -> pa.Array:
     """The ids in the column `user_id` of a file or folder, as the corpus has them.
+
+    Errors name the field that `asked` for them.
 
     Raises:
         UserError: there is no such file or column, or an id is of another type than the log's.
     """
     table = read_whole(storage.list_files(uri), CsvFormat())
     if "user_id" not in table.column_names:
-        raise UserError(f"embedding.users: {uri} has no column user_id; it has {', '.join(table.column_names)}")
+        raise UserError(f"{asked}: {uri} has no column user_id; it has {', '.join(table.column_names)}")
     kind = next(corpus.bucket(file.bucket).user_ids.type for file in corpus.manifest.sequences)
     return keyed(table, "user_id", kind, uri)["user_id"].combine_chunks()
 

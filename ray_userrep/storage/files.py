@@ -57,6 +57,11 @@ class FileEntry(NamedTuple):
     size: int
     stamp: int = 0
 
+    @property
+    def written(self) -> float:
+        """When a file outside an archive was written, in seconds since 1970; 0 where that is not known."""
+        return self.stamp / 10**9 if is_local(self.uri) else float(self.stamp)
+
 
 def open_fs(uri: str) -> tuple[pafs.FileSystem, str]:
     """The filesystem of a URI and the path inside it; the filesystem can be pickled, that of an archive excepted.

@@ -23,7 +23,11 @@ from ray_userrep.training.stored import store_result
 def run_prepare(recipe: Recipe) -> Result:
     """Prepare the recipe's log; leaves result.json and report.html in the corpus folder, returns the result."""
     connect()
-    corpus = _prepared(recipe)
+    return described(recipe, _prepared(recipe))
+
+
+def described(recipe: Recipe, corpus: Corpus) -> Result:
+    """Count what a corpus holds and how the recipe splits it; leaves result.json and report.html in its folder."""
     sources = read_sources(corpus)
     result: Result = {
         "job": "prepare",
