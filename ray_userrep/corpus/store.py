@@ -193,6 +193,7 @@ def open_corpus(uri: str, version: int | None = None) -> Corpus:
     if wanted is None:
         raise UserError(f"no corpus at {uri}: prepare one with jobs/prepare.py --logs URI --corpus {uri}")
     raw = read_manifest(uri, wanted)
+    storage.refuse_newer(raw.get("schema_version"), SCHEMA_VERSION, f"corpus {uri}")
     if raw.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
             f"corpus {uri} has schema {raw.get('schema_version')}, this is {SCHEMA_VERSION}: prepare it again"

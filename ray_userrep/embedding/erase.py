@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from ray_userrep import storage
 from ray_userrep.embedding.export import SUMMARY
+from ray_userrep.embedding.tables import FORMAT
 from ray_userrep.errors import UserError
 
 
@@ -15,11 +16,12 @@ def refuse_no_vectors(folder: str, named: str) -> None:
     """Check that a folder is what `embed` wrote; errors call it by the option that `named` it.
 
     Raises:
-        UserError: it is not.
+        UserError: it is not, or a newer version wrote it.
     """
     place = storage.join(folder, SUMMARY)
     if not storage.exists(place):
         raise UserError(f"{named}: no {place}: name the output folder of an embed that ended")
+    storage.refuse_newer(storage.read_object(place).get("format"), FORMAT, f"{named}: {folder}")
 
 
 def erase_vectors(folder: str, ids: pa.Array) -> int:

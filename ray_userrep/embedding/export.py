@@ -19,7 +19,16 @@ import torch
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.embedding.catalogue import on_corpus
-from ray_userrep.embedding.tables import before, items_table, lists, moment_of, only, read_users, vectors_table
+from ray_userrep.embedding.tables import (
+    FORMAT,
+    before,
+    items_table,
+    lists,
+    moment_of,
+    only,
+    read_users,
+    vectors_table,
+)
 from ray_userrep.embedding.update import Remembered, appended_since, brought_up_to_date, read_remembered, remembered
 from ray_userrep.encoder.folder import fingerprint
 from ray_userrep.encoder.user_encoder import UserEncoder
@@ -68,6 +77,7 @@ def export_vectors(
     _refuse_early(corpus, config)
     until = _end(corpus)
     summary: dict[str, Any] = {
+        "format": FORMAT,
         "encoder": encoder_uri,
         "encoder_fingerprint": fingerprint(encoder_uri),
         "corpus": corpus.uri,
@@ -128,6 +138,7 @@ def _check_sums(encoder: UserEncoder, corpus: Corpus, config: EmbeddingConfig, s
     if not storage.exists(place):
         raise UserError(f"embedding.previous: no {place}: name the output folder of an earlier embed that ended")
     earlier = storage.read_json(place)
+    storage.refuse_newer(earlier.get("format"), FORMAT, f"embedding.previous: {config.previous}")
     if not earlier.get("sums"):
         raise UserError(f"embedding.previous: {config.previous} has no sums: embed once with embedding.sums true")
     for name in ("corpus", "encoder_fingerprint"):

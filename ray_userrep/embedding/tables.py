@@ -23,6 +23,7 @@ from ray_userrep.feed.batch import TIMESTAMPS
 from ray_userrep.logs.dimensions import keyed, read_whole
 from ray_userrep.logs.files import CsvFormat
 
+FORMAT = 1  # of a folder of vectors, in its summary: what a later one holds cannot be read here
 Precision = Literal["float32", "float16"]
 _NUMBERS: dict[Precision, pa.DataType] = {"float32": pa.float32(), "float16": pa.float16()}
 _TIME = pa.timestamp("us", "UTC")

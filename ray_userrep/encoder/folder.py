@@ -17,6 +17,7 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 
 MODEL_TYPE = "user_encoder"  # in config.json, as transformers tells models apart
+FORMAT = 1  # of the folder, in config.json: what a later one holds cannot be read here
 _CONFIG = "config.json"
 _READ = (_CONFIG, "model*.safetensors*", "items/items.arrow")
 _REPOSITORY = re.compile(r"[\w-]+(\.[\w-]+)*/[\w-]+(\.[\w-]+)*")
@@ -85,6 +86,7 @@ def check_folder(path: Path, named: str) -> None:
     kind = config.get("model_type") if isinstance(config, dict) else type(config).__name__
     if kind != MODEL_TYPE:
         raise UserError(f"the model at {named} is a {kind!r}, not a {MODEL_TYPE!r}")
+    storage.refuse_newer(config.get("format"), FORMAT, f"the encoder at {named}")
     _refuse_changed(path, named)
 
 

@@ -24,7 +24,15 @@ from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
 from ray_userrep.encoder.card import CARD, model_card
 from ray_userrep.encoder.fields import Context
-from ray_userrep.encoder.folder import MODEL_TYPE, check_folder, from_hub, move_into, own_folder, write_checksums
+from ray_userrep.encoder.folder import (
+    FORMAT,
+    MODEL_TYPE,
+    check_folder,
+    from_hub,
+    move_into,
+    own_folder,
+    write_checksums,
+)
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
@@ -47,6 +55,7 @@ class UserEncoderConfig(PreTrainedConfig):
 
     model_type = MODEL_TYPE
 
+    format: int = FORMAT
     encoder: dict[str, Any] | None = None
     num_items: int = 0
     text_width: int = 0

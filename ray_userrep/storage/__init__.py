@@ -31,6 +31,7 @@ from ray_userrep.storage.files import (
     write_json,
     write_text,
 )
+from ray_userrep.storage.formats import refuse_newer
 from ray_userrep.storage.parquet import (
     filter_parquet,
     parquet_bytes,
@@ -79,6 +80,7 @@ __all__ = [
     "read_text",
     "read_version",
     "refuse_links_out",
+    "refuse_newer",
     "sink",
     "upload_dir",
     "user_errors",
