@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ray_userrep import __version__, usage
 from ray_userrep.command import Given, Job, read, unknown_job
 from ray_userrep.errors import Terminated, UserError
+from ray_userrep.log_lines import as_asked
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.scale import ScaleConfig
@@ -298,7 +299,17 @@ JOBS = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a job by its name and options; a user's error is one line and exit code 2, of SIGINT 130, of SIGTERM 143."""
-    name, words = "", list(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        with as_asked(words[0] if words else ""):
+            _main(words)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _main(words: list[str]) -> None:
+    name = ""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         if words and words[0] not in ("--help", "-h", "--version"):

@@ -14,6 +14,7 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.summary import corpus_counts, corpus_facts
 from ray_userrep.distributed.connection import connect
+from ray_userrep.distributed.utilisation import spent
 from ray_userrep.embedding.catalogue import on_corpus
 from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
@@ -48,11 +49,11 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
         raise UserError(f"{result_uri} is there already: name another folder with --output")
     if folder == own_folder(storage.absolute(encoder_uri)):
         raise UserError(f"{folder} is the encoder's own folder: name another with --output")
+    began = time.monotonic()
     connect()
-    began = time.perf_counter()
     corpus = open_or_prepare(recipe)
     result = measure(recipe, corpus, UserEncoder.from_pretrained(encoder_uri), folder, job="evaluate")
-    result |= {"encoder": encoder_uri, "timings": {"evaluate": time.perf_counter() - began}}
+    result |= {"encoder": encoder_uri, "timings": {"evaluate": time.monotonic() - began}} | spent(began)
     storage.write_json(storage.join(folder, ENVIRONMENT), environment(recipe.train.use_gpu))
     store_result(folder, result)
     print(page.printed(result))

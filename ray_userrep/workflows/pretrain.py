@@ -9,6 +9,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed.connection import connect, refuse_unshared
+from ray_userrep.distributed.utilisation import spent
 from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.encoder.card import CARD, model_card
 from ray_userrep.evaluation.histories import refuse_unmeasured
@@ -35,6 +36,7 @@ def run_pretrain(recipe: Recipe) -> Result:
         warm = {"warm_start": encoder_uri(recipe.train.warm_start)}
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=warm)})
     recipe, run_uri = runs.named_run(recipe)
+    began = time.monotonic()
     timings: dict[str, float] = {}
     with _timed(timings, "start"):
         connect()
@@ -50,7 +52,7 @@ def run_pretrain(recipe: Recipe) -> Result:
             result = measure(recipe, corpus, encoder, run_uri, job="pretrain") | {"run": run_uri, "timings": timings}
         card = model_card(encoder.config, encoder.parameters_by_kind(), page.learned(result))
         storage.write_text(storage.join(run_uri, "encoder", CARD), card)
-        store_result(run_uri, result)
+        store_result(run_uri, result | spent(began))
     print(page.printed(result))
     print("time      " + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
     print(f"result    {storage.join(run_uri, RESULT)}")

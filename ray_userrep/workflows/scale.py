@@ -17,7 +17,7 @@ from ray_userrep.corpus.manifest import NO_TIMES
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.sweep import OnProgress, Progress, begun, sweep
-from ray_userrep.distributed.utilisation import Sample, Watch, utilisation
+from ray_userrep.distributed.utilisation import Sample, Watch, spent, utilisation
 from ray_userrep.errors import UserError
 from ray_userrep.planner.ladder import shape_of
 from ray_userrep.recipe.recipe import Recipe
@@ -65,6 +65,7 @@ def run_scale(recipe: Recipe, config: ScaleConfig) -> Result:
     """
     recipe = fixed(recipe, config)
     folder = storage.kept(recipe.run) if recipe.run else runs.default_run_uri(recipe)
+    began = time.monotonic()
     connect()
     refuse_unshared(folder, "run", "--run")
     with Watch() as watch:
@@ -73,7 +74,7 @@ def run_scale(recipe: Recipe, config: ScaleConfig) -> Result:
         print(f"study     {folder}", flush=True)
         watch.keep(folder)
         told = _trained_and_fitted(recipe, config, corpus, folder, _Live(watch))
-    told |= {"utilisation": utilisation(folder)}
+    told |= {"utilisation": utilisation(folder)} | spent(began)
     _stored(folder, recipe, config, told)
     print(printed(told))
     print(f"report    {page.draw(folder)}")

@@ -4,6 +4,7 @@ Fits are short and many: they run side by side, on as many cores or GPUs as the 
 first where none is named.
 """
 
+import time
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -15,6 +16,7 @@ from ray_userrep.corpus.summary import corpus_counts
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.side_by_side import Setting, fitted
+from ray_userrep.distributed.utilisation import spent
 from ray_userrep.embedding.catalogue import on_corpus
 from ray_userrep.encoder.reading import reads
 from ray_userrep.encoder.user_encoder import UserEncoder
@@ -51,11 +53,12 @@ def run_transfer(recipe: Recipe) -> Result:
     Returns the result. It is stored before its page is drawn.
     """
     recipe, run_uri = runs.named_run(recipe)
+    began = time.monotonic()
     connect()
     source = open_or_prepare(recipe)
     with runs.running(recipe, run_uri):
         result = compare(recipe, source, run_uri)
-        store_result(run_uri, result)
+        store_result(run_uri, result | spent(began))
     print(page.printed(result))
     print(f"report    {page.draw(run_uri)}")
     return load_result(run_uri)
