@@ -18,13 +18,13 @@ from ray.cluster_utils import Cluster
 
 from ray_userrep.training.runs import read_records
 
-STEPS = 40
+STEPS = 400
 LOCAL = "local"  # an address: a Ray of the job's own
 _CLOCKS = ("seconds", "seconds_left", "interactions_per_second", "data_wait")  # of a record: how long it took
 _TRAINING = [
     "--stream.max_len", "8", "--stream.batch_tokens", "128", "--encoder.width", "16", "--corpus.num_buckets", "2",
-    "--train.max_steps", str(STEPS), "--train.epochs", "20", "--train.log_every", "1",
-    "--train.checkpoint_every", "0.7", "--train.eval_every", "2", "--train.cpus_per_worker", "1",
+    "--train.max_steps", str(STEPS), "--train.epochs", "200", "--train.log_every", "1",
+    "--train.checkpoint_every", "3", "--train.eval_every", "10", "--train.cpus_per_worker", "1",
     "--train.use_gpu", "false", "--evaluation.num_bootstrap", "100", "--evaluation.baselines", "false",
 ]  # fmt: skip
 
@@ -92,7 +92,7 @@ class Lab:
         different = sum(one != other for one, other in zip(found, self.whole, strict=False))
         return {
             "exits": [job.process.returncode for job in jobs],
-            "said": jobs[0].said.replace(str(self.folder), ""),
+            "said": jobs[0].said.replace(str(self.folder), "") if jobs[0].process.returncode else "",
             "steps_again": again,
             "steps_repeated_or_lost": len(trained) - len(set(trained)) + len(set(range(1, STEPS + 1)) - set(trained)),
             "lines_different": different + abs(len(found) - len(self.whole)),
