@@ -48,15 +48,16 @@ class Progress:
         newest = 0
         while not self._over.wait(0.01):
             step = self._newest()
-            self._again += max(0, newest - step)
-            newest = step
+            if step is not None:
+                self._again += max(0, newest - step)
+                newest = step
 
-    def _newest(self) -> int:
-        """The step of the newest whole line."""
-        if not self._file.exists():
-            return 0
-        lines = self._file.read_bytes()[-4096:].split(b"\n")[1:-1]
-        return int(json.loads(lines[-1])["step"]) if lines else 0
+    def _newest(self) -> int | None:
+        """The step of the newest whole line; none while the records are written anew."""
+        with suppress(OSError):
+            lines = self._file.read_bytes()[-4096:].split(b"\n")[1:-1]
+            return int(json.loads(lines[-1])["step"]) if lines else None
+        return None
 
     def steps_again(self) -> int:
         """Steps that were done a second time, up to now; nobody looks any more."""
