@@ -53,10 +53,11 @@ class Progress:
                 newest = step
 
     def _newest(self) -> int | None:
-        """The step of the newest whole line; none while the records are written anew."""
+        """The step of the newest whole line of a training step, where there is one."""
         with suppress(OSError):
             lines = self._file.read_bytes()[-4096:].split(b"\n")[1:-1]
-            return int(json.loads(lines[-1])["step"]) if lines else None
+            steps = [record["step"] for record in map(json.loads, lines) if record["kind"] == "train"]
+            return steps[-1] if steps else None
         return None
 
     def steps_again(self) -> int:
