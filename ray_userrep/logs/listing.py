@@ -9,6 +9,7 @@ from typing import Literal
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
+from ray_userrep.logs.files import is_beside
 from ray_userrep.logs.hive import prune
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
@@ -17,6 +18,7 @@ EMBEDDED = Path(__file__).parent / "datasets" / "online_retail" / "online_retail
 DELTA_HISTORY = "_delta_log"
 Beside = Literal["items", "users"]
 _WILD = frozenset("*?[")
+_SHOWN = 8  # files
 
 
 def log_files(config: LogsConfig) -> tuple[str, list[FileEntry]]:
@@ -30,6 +32,7 @@ def log_files(config: LogsConfig) -> tuple[str, list[FileEntry]]:
         files = [file._replace(stamp=0) for file in files]
     beside = {file.uri for tables in named_tables(config).values() for file in tables}
     files = [file for file in files if file.uri not in beside]
+    files = _of_events(config, uri, files) if config.events else files
     if not files:
         raise UserError(f"the log is empty: no files in {uri}{' but those of the tables beside it' if beside else ''}")
     return uri, prune(config, files)
@@ -47,6 +50,39 @@ def named_tables(config: LogsConfig) -> dict[Beside, list[FileEntry]]:
     if empty is not None:
         raise UserError(f"logs.{empty}: no files in {places[empty]}")
     return found
+
+
+def log_folder(config: LogsConfig) -> str:
+    """The folder that a log of one's own is in, or that its pattern begins with."""
+    assert config.uri is not None, "the embedded log has no folder"
+    return _pattern(storage.absolute(config.uri))[0]
+
+
+def is_pattern(config: LogsConfig) -> bool:
+    """Whether the log's files are named by a pattern."""
+    return config.uri is not None and log_folder(config) != storage.absolute(config.uri)
+
+
+def event_of(uri: str, folder: str, events: dict[str, str]) -> str | None:
+    """The event that the rows of a file are of."""
+    name = uri.removeprefix(folder)
+    return next((event for event, pattern in events.items() if _matches(name, pattern.strip("/").split("/"))), None)
+
+
+def _of_events(config: LogsConfig, folder: str, files: list[FileEntry]) -> list[FileEntry]:
+    """The files that tell of an event, and the tables beside them.
+
+    Raises:
+        UserError: there is none of an event.
+    """
+    told = {file: event_of(file.uri, folder, config.events) for file in files}
+    none = next((event for event in config.events if event not in told.values()), None)
+    if none is not None:
+        names = ", ".join(file.uri.removeprefix(folder).strip("/") for file in files[:_SHOWN])
+        raise UserError(
+            f"logs.events: no file in {folder} is {config.events[none]} for {none!r} alone; there are {names or 'none'}"
+        )
+    return [file for file, event in told.items() if event is not None or is_beside(file.uri)]
 
 
 def _listed(uri: str) -> tuple[str, list[FileEntry]]:

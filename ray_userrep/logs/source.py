@@ -134,6 +134,7 @@ def _for_plain_tables(config: LogsConfig) -> str | None:
         "logs.layout": config.layout != LayoutConfig(),
         "logs.items": config.items is not None,
         "logs.users": config.users is not None,
+        "logs.events": bool(config.events),
     }
     return next((name for name, is_set in asked.items() if is_set), None)
 
@@ -163,6 +164,6 @@ def _recognise(uri: str, names: list[str]) -> str:
 
 
 def _fingerprint(config: LogsConfig, reader: str, contents: list[tuple[str, int, int]]) -> str:
-    left_out = {"uri", "items", "users", "reader", "max_quarantined_share", "max_unmatched_share"}
-    key = [config.model_dump(mode="json", exclude=left_out), reader, contents]
+    left_out = {"uri", "items", "users", "events", "reader", "max_quarantined_share", "max_unmatched_share"}
+    key = [config.model_dump(mode="json", exclude=left_out), reader, contents, *filter(None, [config.events])]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

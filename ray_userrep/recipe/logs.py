@@ -79,6 +79,11 @@ class LogsConfig(Settings):
     users: str | None = Field(
         None, min_length=1, description="table of users of a log of plain tables; none: users.* beside the log"
     )
+    events: dict[str, str] = Field(
+        default_factory=dict,
+        description='event -> file, folder or pattern in the log\'s folder, e.g. {"view": "views.csv", "purchase": '
+        '"orders-*.csv"}; none: the log has a column for it, or no events',
+    )
     reader: str | None = Field(
         None, min_length=1, description="raw layout (a module of logs/readers); none: recognised from the files"
     )
@@ -129,10 +134,12 @@ class LogsConfig(Settings):
 
     @model_validator(mode="after")
     def _of_a_log(self) -> "LogsConfig":
-        asked = {"logs.items": self.items, "logs.users": self.users}
+        asked = {"logs.items": self.items, "logs.users": self.users, "logs.events": self.events or None}
         named = next((name for name, value in asked.items() if value is not None), None)
         if self.uri is None and named is not None:
             raise ValueError(f"{named} goes with a log of your own: name it with --logs")
+        if self.events and "event" in self.columns:
+            raise ValueError("logs.events and logs.columns event both say what was done: leave one of the two out")
         return self
 
     @model_validator(mode="after")

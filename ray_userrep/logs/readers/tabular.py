@@ -16,15 +16,19 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.beside import KEYS, TEXT, BesideTable, find_columns, read_beside
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED
 from ray_userrep.logs.damage import DamagedFile
+from ray_userrep.logs.events import with_events
 from ray_userrep.logs.files import column_names, is_beside, is_plain_text, is_table, stem
 from ray_userrep.logs.listing import Beside, named_tables
-from ray_userrep.logs.scan import LogLayout, scan
+from ray_userrep.logs.scan import LogLayout, Scan, scan
+from ray_userrep.logs.several import interactions_among
 from ray_userrep.logs.source import Tables
 from ray_userrep.logs.text_layout import CsvFormat, csv_format
+from ray_userrep.logs.told import tell_beside, tell_log
 from ray_userrep.logs.untimed import untimed
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
+_OWN = {name: name for name in (*REQUIRED, *OPTIONAL)}
 _PAIR = ("0", "1")  # the columns of a file that has two and no header
 
 
@@ -46,14 +50,23 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         log, tables = tables, []
     if not log:
         raise UserError(f"no Parquet, CSV or JSON file with interactions among {len(files)} files: name a log")
+    if not config.events:  # which say what each file is
+        log = interactions_among(config, log, _csv(config))
     csv = CsvFormat(encoding=config.layout.encoding)
     beside = [find_columns(config, kind, own, csv) for kind, own in _beside(config, tables).items()]
     log_config, shared = _of_log(config, beside)
-    made = layout(config, log[0])
+    made = with_events(config, layout(config, log[0]))
     found = scan(log_config, log, replace(made, columns=made.columns | shared))
-    kinds: dict[Beside, pa.DataType] = {"items": found.mapping.item_type, "users": found.mapping.user_type}
-    read_tables = {table.kind: read_beside(table, csv, kinds[table.kind]) for table in beside}
-    return Tables(found.dataset(), read_tables.get("items"), read_tables.get("users"), found.order)
+    tell_log(found)
+    tables_of = {table.kind: _read_beside(table, found, csv) for table in beside}
+    return Tables(found.dataset(), tables_of.get("items"), tables_of.get("users"), found.order)
+
+
+def _read_beside(table: BesideTable, log: Scan, csv: CsvFormat) -> pa.Table:
+    kind = log.mapping.item_type if table.kind == "items" else log.mapping.user_type
+    rows = read_beside(table, csv, kind)
+    tell_beside(table, rows, next((first for first, _ in log.tables([])), None))
+    return rows
 
 
 def _beside(config: LogsConfig, tables: list[FileEntry]) -> dict[Beside, list[FileEntry]]:
@@ -82,12 +95,15 @@ def _of_log(config: LogsConfig, beside: list[BesideTable]) -> tuple[LogsConfig, 
 
 def layout(config: LogsConfig, first: FileEntry) -> LogLayout:
     """The layout of a log, of which the first file shows whether it is one of pairs."""
-    columns = {name: name for name in (*REQUIRED, *OPTIONAL)}
-    csv = csv_format(config.layout, (*(columns | config.columns).values(), *columns))
+    csv = _csv(config)
     if not config.columns and _is_pairs(first, csv):
         print(f"note      {first.uri}: lines of a user and an item, in order", flush=True)
         return replace(untimed(*_PAIR, {}), csv=csv)
-    return LogLayout(columns, csv)
+    return LogLayout(dict(_OWN), csv)
+
+
+def _csv(config: LogsConfig) -> CsvFormat:
+    return csv_format(config.layout, (*(_OWN | config.columns).values(), *_OWN))
 
 
 def _is_pairs(file: FileEntry, csv: CsvFormat) -> bool:
