@@ -7,7 +7,6 @@ table whose rows mostly repeat keys is no table of items or users and is refused
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.dimensions import keyed, read_whole
@@ -93,7 +92,7 @@ def _tell_repeats(keys: pa.ChunkedArray, table: BesideTable) -> None:
         UserError: of most.
     """
     given = keys.drop_null()
-    repeats = len(given) - pc.count_distinct(given).as_py()
+    repeats = len(given) - len(given.unique())
     told = f"{table.place}: {repeats:,} of {len(given):,} rows repeat a {table.key!r} of a row before"
     if repeats > _MOST_REPEATS * len(given):
         raise UserError(f"{told}: the table of {table.kind} has one row each; where it is a log, name it with --logs")

@@ -10,8 +10,6 @@ import re
 from itertools import combinations
 from pathlib import PurePosixPath
 
-import pyarrow.compute as pc
-
 from ray_userrep.errors import UserError
 from ray_userrep.logs.beside import KEYS
 from ray_userrep.logs.canonical import REQUIRED
@@ -73,7 +71,7 @@ def _kind(config: LogsConfig, file: FileEntry, names: list[str], csv: CsvFormat)
         return None
     kind, key = there[0]
     values = head(file, csv, {key: EXACT})[key].drop_null()
-    return kind if len(values) and pc.count_distinct(values).as_py() >= _DISTINCT * len(values) else None
+    return kind if len(values) and len(values.unique()) >= _DISTINCT * len(values) else None
 
 
 def _refuse_unlike(columns: dict[FileEntry, list[str]]) -> None:

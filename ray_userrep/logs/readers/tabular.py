@@ -19,7 +19,7 @@ from ray_userrep.logs.damage import DamagedFile
 from ray_userrep.logs.events import with_events
 from ray_userrep.logs.files import column_names, is_beside, is_plain_text, is_table, stem
 from ray_userrep.logs.listing import Beside, named_tables
-from ray_userrep.logs.scan import LogLayout, Scan, scan
+from ray_userrep.logs.scan import LogLayout, scan
 from ray_userrep.logs.several import interactions_among
 from ray_userrep.logs.source import Tables
 from ray_userrep.logs.text_layout import CsvFormat, csv_format
@@ -58,15 +58,12 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     made = with_events(config, layout(config, log[0]))
     found = scan(log_config, log, replace(made, columns=made.columns | shared))
     tell_log(found)
-    tables_of = {table.kind: _read_beside(table, found, csv) for table in beside}
-    return Tables(found.dataset(), tables_of.get("items"), tables_of.get("users"), found.order)
-
-
-def _read_beside(table: BesideTable, log: Scan, csv: CsvFormat) -> pa.Table:
-    kind = log.mapping.item_type if table.kind == "items" else log.mapping.user_type
-    rows = read_beside(table, csv, kind)
-    tell_beside(table, rows, next((first for first, _ in log.tables([])), None))
-    return rows
+    first = next((rows for rows, _ in found.tables([])), None) if beside else None
+    kinds: dict[Beside, pa.DataType] = {"items": found.mapping.item_type, "users": found.mapping.user_type}
+    rows_of = {table.kind: read_beside(table, csv, kinds[table.kind]) for table in beside}
+    for table in beside:
+        tell_beside(table, rows_of[table.kind], first)
+    return Tables(found.dataset(), rows_of.get("items"), rows_of.get("users"), found.order)
 
 
 def _beside(config: LogsConfig, tables: list[FileEntry]) -> dict[Beside, list[FileEntry]]:
@@ -86,7 +83,7 @@ def _of_log(config: LogsConfig, beside: list[BesideTable]) -> tuple[LogsConfig, 
     there = {name: source for table in beside for source, name in table.names.items() if name in config.columns}
     if TEXT in config.columns and TEXT not in there:
         raise UserError(
-            f"logs.columns maps text to {config.columns[TEXT]!r}, which no table of items has: texts are those of items"
+            f"logs.columns maps text to {config.columns[TEXT]!r}, which no table of items has: name one with logs.items"
         )
     shared = {name: config.columns[name] for name in there if name in OPTIONAL}
     columns = {name: column for name, column in config.columns.items() if name != TEXT and name not in shared}
