@@ -20,7 +20,7 @@ def tell_log(log: Scan) -> None:
     files = {piece.part.file.uri: piece.columns for piece in log.work if piece.refusal is None}
     own = dict.fromkeys(column for columns in files.values() for column in columns)
     sources = {source: name for name, source in log.mapping.columns.items()}
-    meant = [_meaning(source, name) if source in own else f"{name} by its place" for source, name in sources.items()]
+    meant = [_meaning(source, name) if source in own else f"{name} by its file" for source, name in sources.items()]
     unused = [column for column in own if column not in sources]
     place = next(iter(files)) + (f" and {len(files) - 1:,} more" if len(files) > 1 else "")
     print(f"log       {place}: {', '.join(meant)}{_listed('not used', unused)}", flush=True)
