@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import ray_userrep.prepare
 import ray_userrep.recipe
 import ray_userrep.transfer  # noqa: F401
-from ray_userrep.library import embed, evaluate, load_result, prepare, pretrain, recipe, runs, transfer
+from ray_userrep.library import compare, embed, evaluate, load_result, prepare, pretrain, recipe, runs, transfer
 
 if TYPE_CHECKING:
     from ray_userrep.encoder.user_encoder import UserEncoder
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = [
     "UserEncoder",
+    "compare",
     "embed",
     "evaluate",
     "load_result",

@@ -83,6 +83,17 @@ def embed(recipe: Recipe, encoder: str, output: str) -> Result:
     return run_embed(recipe, encoder, output)
 
 
+def compare(*runs: str) -> "pd.DataFrame":
+    """Which of several runs ranks better, user by user; prints and returns a row for each system.
+
+    Raises:
+        UserError: a place holds no run with ranks, or runs were measured on other users or items.
+    """
+    from ray_userrep.workflows.compare import run_compare
+
+    return run_compare(runs)
+
+
 def load_result(run: str) -> Result:
     """The stored result of a run, by its folder at any URI.
 
