@@ -74,7 +74,7 @@ def _lines(axis: "mpl.axes.Axes", lines: Mapping[str, Curve]) -> None:
 
 def _legend_below(drawing: Figure, axis: "mpl.axes.Axes") -> None:
     """Names in the order in which the lines end, the highest first."""
-    ends = sorted(axis.get_lines(), key=lambda line: -float(line.get_ydata()[-1]))  # type: ignore[arg-type, index]
+    ends = sorted(axis.get_lines(), key=lambda line: -float(np.asarray(line.get_ydata())[-1]))
     drawing.legend(handles=ends, frameon=False, labelcolor=INK, loc="outside lower left", ncols=2)
 
 
@@ -92,7 +92,7 @@ def scatter(panels: Mapping[str, Mapping[str, Curve]], x_label: str, y_label: st
     for axis, (title, groups) in zip(axes, panels.items(), strict=True):
         for name, (x, y) in groups.items():
             colour, style = drawn_as[name]
-            axis.scatter(x, y, 26, colour, MARKS[style], label=_words(name), linewidths=0, alpha=0.85)
+            axis.scatter(x, y, 26, colour, marker=MARKS[style], label=_words(name), linewidths=0, alpha=0.85)
         plain(axis, x_label, y_label)
         axis.set_title(title, color=INK, fontsize=11, loc="left")
     axes[-1].legend(frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -7,8 +7,10 @@ import html
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 Metric = Mapping[str, float]  # mean, low, high
+Row = TypeVar("Row", bound=Mapping[str, Metric])
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2733; --soft: #5c6b7a; --line: #d9e0e7; --paper: #ffffff; --tint: #eef4fb;
@@ -80,7 +82,7 @@ def remark(text: str) -> str:
     return f'<p class="note">{_text(text)}</p>'
 
 
-def ranked(rows: Mapping[str, Mapping[str, Metric]], metric: str) -> dict[str, Mapping[str, Metric]]:
+def ranked(rows: Mapping[str, Row], metric: str) -> dict[str, Row]:
     """Systems from the largest mean of a metric down, as the bars of a picture stand; what lacks it comes last."""
     return dict(sorted(rows.items(), key=lambda row: -row[1][metric]["mean"] if metric in row[1] else float("inf")))
 
