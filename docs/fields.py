@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from ray_userrep.recipe.embedding import IndexConfig, RecommendConfig
 from ray_userrep.recipe.fields import ALIASES, TAGS, kinds_of
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
@@ -21,6 +22,8 @@ two dashes, as in `--train.num_workers 8`; in Python a dotted name, as in
 `ur.recipe("sasrec", **{"train.num_workers": 8})`. """
 ALSO = {
     "scale": ("What `ray-userrep scale` takes besides", ScaleConfig, "scale."),
+    "recommend": ("What `ray-userrep recommend` takes besides", RecommendConfig, ""),
+    "index": ("What `ray-userrep index` takes", IndexConfig, ""),
     "serve": ("What `ray-userrep serve` takes", ServeConfig, "serve."),
     "plan": ("What `ray-userrep plan` takes besides", PlanConfig, "plan."),
     "synthesize": ("What `ray-userrep synthesize` takes", SyntheticConfig, ""),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ray_userrep import __version__, usage
 from ray_userrep.command import Given, Job, read, unknown_job
 from ray_userrep.errors import Terminated, UserError
+from ray_userrep.recipe.embedding import IndexConfig, RecommendConfig
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.scale import ScaleConfig
@@ -49,6 +50,18 @@ def _embed(given: Given) -> object:
     from ray_userrep.workflows.embed import run_embed
 
     return run_embed(given.recipe, given.own["encoder"], given.own["output"])
+
+
+def _recommend(given: Given) -> object:
+    from ray_userrep.workflows.recommend import run_recommend
+
+    return run_recommend(given.recipe, given.config_as(RecommendConfig), given.own["encoder"], given.own["output"])
+
+
+def _index(given: Given) -> object:
+    from ray_userrep.workflows.index import run_index
+
+    return run_index(given.places[0], given.config_as(IndexConfig), given.own["output"])
 
 
 def _serve(given: Given) -> None:
@@ -154,6 +167,30 @@ JOBS = (
         lay before them: --embedding.until '["2024-01-01", "2024-02-01"]'.""",
         _embed,
         own=("encoder", "output"),
+    ),
+    Job(
+        "recommend",
+        """Write the likeliest next items of every user of a corpus as Parquet.
+
+        ray-userrep recommend --encoder URI --output URI [--k 20] [--users FILE] [--until DAY] [--corpus URI]
+
+        The folder opens with pandas.read_parquet: user_id, and lists of items and scores, best first.""",
+        _recommend,
+        own=("encoder", "output"),
+        config=RecommendConfig,
+    ),
+    Job(
+        "index",
+        """Build an index of vectors that embed wrote, which finds nearest users or items fast.
+
+        ray-userrep index vectors/first --output URI [--of users]
+
+        How many of the true neighbours it finds, and how much faster than a search of all, is in its index.json.""",
+        _index,
+        own=("output",),
+        place="FOLDER",
+        config=IndexConfig,
+        has_recipe=False,
     ),
     Job(
         "serve",
