@@ -39,7 +39,7 @@ def gcs_killed(lab: Lab, run: Path, rng: random.Random) -> Row:
 
 def killed_in_checkpoint(lab: Lab, run: Path, rng: random.Random) -> Row:
     """The train worker is killed as soon as there is a file of a checkpoint."""
-    written = rng.randrange(1, STEPS // 5)
+    written = rng.randrange(1, STEPS // 40)
 
     def fault(job: Job) -> None:
         seen = set[str]()

@@ -15,6 +15,7 @@ from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.summary import corpus_counts, corpus_facts
 from ray_userrep.distributed.connection import connect
 from ray_userrep.embedding.catalogue import on_corpus
+from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.baselines import tuned_baselines
@@ -31,6 +32,7 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training.runs import ENVIRONMENT, environment
+from ray_userrep.training.stored import store_result
 from ray_userrep.workflows.prepare import open_or_prepare
 
 
@@ -44,13 +46,15 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     result_uri = storage.join(folder, RESULT)
     if storage.exists(result_uri):
         raise UserError(f"{result_uri} is there already: name another folder with --output")
+    if folder == own_folder(storage.absolute(encoder_uri)):
+        raise UserError(f"{folder} is the encoder's own folder: name another with --output")
     connect()
     began = time.perf_counter()
     corpus = open_or_prepare(recipe)
     result = measure(recipe, corpus, UserEncoder.from_pretrained(encoder_uri), folder, job="evaluate")
     result |= {"encoder": encoder_uri, "timings": {"evaluate": time.perf_counter() - began}}
     storage.write_json(storage.join(folder, ENVIRONMENT), environment(recipe.train.use_gpu))
-    storage.write_json(result_uri, result)
+    store_result(folder, result)
     print(page.printed(result))
     print(f"result    {result_uri}")
     print(f"report    {page.draw(folder)}")

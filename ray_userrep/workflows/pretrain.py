@@ -18,6 +18,7 @@ from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
 from ray_userrep.training.console import Console
 from ray_userrep.training.fit import load_encoder
+from ray_userrep.training.stored import store_result
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.workflows.evaluate import measure
 from ray_userrep.workflows.prepare import open_or_prepare
@@ -49,7 +50,7 @@ def run_pretrain(recipe: Recipe) -> Result:
             result = measure(recipe, corpus, encoder, run_uri, job="pretrain") | {"run": run_uri, "timings": timings}
         card = model_card(encoder.config, encoder.parameters_by_kind(), page.learned(result))
         storage.write_text(storage.join(run_uri, "encoder", CARD), card)
-        storage.write_json(storage.join(run_uri, RESULT), result)  # last: a run that has it is never begun again
+        store_result(run_uri, result)
     print(page.printed(result))
     print("time      " + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
     print(f"result    {storage.join(run_uri, RESULT)}")

@@ -43,6 +43,7 @@ from ray_userrep.training.callbacks import Sink
 from ray_userrep.training.fit import fit, load_encoder
 from ray_userrep.training.loop import total_steps
 from ray_userrep.training.runs import read_records
+from ray_userrep.training.stored import read_result, store_result
 
 PointResult = dict[str, Any]
 TRAINED, DIVERGED = "trained", "diverged"
@@ -73,14 +74,13 @@ def run_point(
         measured["message"] = str(error)
     result = {"job": "scale", "point": about, "recipe": recipe.model_dump(mode="json"), "seed": recipe.seed}
     result |= spent | measured | {"timings": {"run": time.perf_counter() - began}}
-    storage.write_json(storage.join(run_uri, runs.RESULT), result)
+    store_result(run_uri, result)
     return result
 
 
 def finished_point(run_uri: str) -> PointResult | None:
     """The result of a point that is done."""
-    uri = storage.join(run_uri, runs.RESULT)
-    return storage.read_json(uri) if storage.exists(uri) else None
+    return read_result(run_uri) if storage.exists(storage.join(run_uri, runs.RESULT)) else None
 
 
 def measure_point(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> PointResult:
