@@ -69,11 +69,6 @@ class RecommendConfig(Settings):
     users: str | None = Field(None, min_length=1, description="the same as embedding.users")
     until: dt.date | None = Field(None, description="the same as embedding.until, for one day")
 
-    def narrowed(self, config: EmbeddingConfig) -> EmbeddingConfig:
-        """The export with users and day as they are asked for here."""
-        named = {"users": self.users, "until": self.until}
-        return EmbeddingConfig.model_validate(config.model_dump() | {k: v for k, v in named.items() if v is not None})
-
 
 class IndexConfig(Settings):
     """An index of vectors."""

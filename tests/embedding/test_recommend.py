@@ -47,9 +47,3 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(corpus, encod
         export_next_items(*place, EmbeddingConfig(), RecommendConfig(k=61), TextConfig())
     with pytest.raises(UserError, match="are of vectors: embed writes them"):
         export_next_items(*place, EmbeddingConfig(items=True), RecommendConfig(), TextConfig())
-
-
-def test_users_and_day_are_those_of_embedding():
-    narrowed = RecommendConfig(users="u.csv", until="2024-01-01").narrowed(EmbeddingConfig(num_actors=3))
-    assert (narrowed.users, narrowed.num_actors, [str(day) for day in narrowed.until]) == ("u.csv", 3, ["2024-01-01"])
-    assert RecommendConfig().narrowed(EmbeddingConfig(users="u.csv")) == EmbeddingConfig(users="u.csv")
