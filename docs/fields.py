@@ -13,6 +13,7 @@ from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.recipe.serve import ServeConfig
+from ray_userrep.recipe.sweep import SweepConfig
 from ray_userrep.recipe.words import type_of
 
 INTRODUCTION = """# All fields
@@ -22,6 +23,7 @@ two dashes, as in `--train.num_workers 8`; in Python a dotted name, as in
 `ur.recipe("sasrec", **{"train.num_workers": 8})`. """
 ALSO = {
     "scale": ("What `ray-userrep scale` takes besides", ScaleConfig, "scale."),
+    "sweep": ("What `ray-userrep sweep` takes besides", SweepConfig, ""),
     "recommend": ("What `ray-userrep recommend` takes besides", RecommendConfig, ""),
     "index": ("What `ray-userrep index` takes", IndexConfig, ""),
     "serve": ("What `ray-userrep serve` takes", ServeConfig, "serve."),

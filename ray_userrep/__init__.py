@@ -26,6 +26,7 @@ from ray_userrep.library import (
     recipe,
     recommend,
     runs,
+    sweep,
     transfer,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "recipe",
     "recommend",
     "runs",
+    "sweep",
     "transfer",
 ]
 

@@ -16,6 +16,7 @@ from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.recipe.serve import ServeConfig
+from ray_userrep.recipe.sweep import SweepConfig
 
 _ABOUT = "Interaction logs in, a pretrained user encoder, its transfer to tasks, and user vectors out."
 # The extras that bring what the core lacks, where it is not `train`.
@@ -112,6 +113,12 @@ def _runs(given: Given) -> object:
     return run_runs(given.places[0])
 
 
+def _sweep(given: Given) -> object:
+    from ray_userrep.workflows.sweep import run_sweep
+
+    return run_sweep(given.recipe, given.config_as(SweepConfig))
+
+
 def _compare(given: Given) -> object:
     from ray_userrep.workflows.compare import run_compare
 
@@ -205,6 +212,17 @@ JOBS = (
         config=ServeConfig,
         prefix="serve.",
         has_recipe=False,
+    ),
+    Job(
+        "sweep",
+        """Pretrain with every combination of some values, over seeds, side by side, and compare them.
+
+        ray-userrep sweep [--recipe NAME|FILE] --seeds 0,1,2 --grid '{"train.learning_rate": [0.001, 0.003]}' --run URI
+
+        The table says which is better than the first, user by user, as compare does. Simple methods are tuned once.
+        Naming the folder of an unfinished sweep resumes it; runs that have ended are kept.""",
+        _sweep,
+        config=SweepConfig,
     ),
     Job(
         "scale",

@@ -107,6 +107,18 @@ def index(vectors: str, output: str, *, of: Literal["users", "items"] = "users",
     return run_index(vectors, IndexConfig(of=of, recall=recall), output)
 
 
+def sweep(recipe: Recipe, grid: dict[str, list[Any]], seeds: tuple[int, ...] = (0, 1, 2)) -> Result:
+    """Pretrain with every combination of values of fields, each with every seed; `result["table"]` compares them.
+
+    Raises:
+        UserError: the grid names what cannot be tried, or a run failed, after the others have ended.
+    """
+    from ray_userrep.recipe.sweep import SweepConfig
+    from ray_userrep.workflows.sweep import run_sweep
+
+    return run_sweep(recipe, SweepConfig(seeds=seeds, grid=grid))
+
+
 def load_result(run: str) -> Result:
     """The stored result of a run, by its folder at any URI.
 
