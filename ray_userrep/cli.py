@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from ray_userrep import __version__, usage
 from ray_userrep.command import Given, Job, read, unknown_job
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.embedding import IndexConfig, RecommendConfig
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.recipe.serve import ServeConfig
+from ray_userrep.recipe.sweep import SweepConfig
 
 _ABOUT = "Interaction logs in, a pretrained user encoder, its transfer to tasks, and user vectors out."
 # The extras that bring what the core lacks, where it is not `train`.
@@ -50,6 +52,18 @@ def _embed(given: Given) -> object:
     from ray_userrep.workflows.embed import run_embed
 
     return run_embed(given.recipe, given.own["encoder"], given.own["output"])
+
+
+def _recommend(given: Given) -> object:
+    from ray_userrep.workflows.recommend import run_recommend
+
+    return run_recommend(given.recipe, given.config_as(RecommendConfig), given.own["encoder"], given.own["output"])
+
+
+def _index(given: Given) -> object:
+    from ray_userrep.workflows.index import run_index
+
+    return run_index(given.places[0], given.config_as(IndexConfig), given.own["output"])
 
 
 def _serve(given: Given) -> None:
@@ -98,6 +112,12 @@ def _runs(given: Given) -> object:
     from ray_userrep.workflows.runs import run_runs
 
     return run_runs(given.places[0])
+
+
+def _sweep(given: Given) -> object:
+    from ray_userrep.workflows.sweep import run_sweep
+
+    return run_sweep(given.recipe, given.config_as(SweepConfig))
 
 
 def _compare(given: Given) -> object:
@@ -157,6 +177,30 @@ JOBS = (
         own=("encoder", "output"),
     ),
     Job(
+        "recommend",
+        """Write the likeliest next items of every user of a corpus as Parquet.
+
+        ray-userrep recommend --encoder URI --output URI [--k 20] [--users FILE] [--until DAY] [--corpus URI]
+
+        The folder opens with pandas.read_parquet: user_id, and lists of items and scores, best first.""",
+        _recommend,
+        own=("encoder", "output"),
+        config=RecommendConfig,
+    ),
+    Job(
+        "index",
+        """Build an index of vectors that embed wrote, which finds nearest users or items fast.
+
+        ray-userrep index vectors/first --output URI [--of users]
+
+        How many of the true neighbours it finds, and how much faster than a search of all, is in its index.json.""",
+        _index,
+        own=("output",),
+        place="FOLDER",
+        config=IndexConfig,
+        has_recipe=False,
+    ),
+    Job(
         "serve",
         """Answer over HTTP: vectors, likeliest next items and nearest items of histories that are posted.
 
@@ -169,6 +213,17 @@ JOBS = (
         config=ServeConfig,
         prefix="serve.",
         has_recipe=False,
+    ),
+    Job(
+        "sweep",
+        """Pretrain with every combination of some values, over seeds, side by side, and compare them.
+
+        ray-userrep sweep [--recipe NAME|FILE] --seeds 0,1,2 --grid '{"train.learning_rate": [0.001, 0.003]}' --run URI
+
+        The table says which is better than the first, user by user, as compare does. Simple methods are tuned once.
+        Naming the folder of an unfinished sweep resumes it; runs that have ended are kept.""",
+        _sweep,
+        config=SweepConfig,
     ),
     Job(
         "scale",

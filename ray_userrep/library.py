@@ -4,7 +4,7 @@ Nothing heavy is imported until a function is called.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ray_userrep.recipe.fields import with_values
 from ray_userrep.recipe.recipe import Recipe
@@ -98,6 +98,42 @@ def embed(recipe: Recipe, encoder: str, output: str) -> Result:
     from ray_userrep.workflows.embed import run_embed
 
     return run_embed(recipe, encoder, output)
+
+
+def recommend(recipe: Recipe, encoder: str, output: str, *, k: int = 20, exclude_seen: bool = True) -> Result:
+    """Write the `k` likeliest next items of every user of the recipe's corpus as Parquet into the folder `output`.
+
+    Raises:
+        UserError: there are no `k` items, or as `embed`.
+    """
+    from ray_userrep.recipe.embedding import RecommendConfig
+    from ray_userrep.workflows.recommend import run_recommend
+
+    return run_recommend(recipe, RecommendConfig(k=k, exclude_seen=exclude_seen), encoder, output)
+
+
+def index(vectors: str, output: str, *, of: Literal["users", "items"] = "users", recall: float = 0.95) -> Result:
+    """Build an index of the vectors that `embed` wrote into a folder; `ur.VectorIndex.open(output)` answers from it.
+
+    Raises:
+        UserError: there are no such vectors, or faiss is missing.
+    """
+    from ray_userrep.recipe.embedding import IndexConfig
+    from ray_userrep.workflows.index import run_index
+
+    return run_index(vectors, IndexConfig(of=of, recall=recall), output)
+
+
+def sweep(recipe: Recipe, grid: dict[str, list[Any]], seeds: tuple[int, ...] = (0, 1, 2)) -> Result:
+    """Pretrain with every combination of values of fields, each with every seed; `result["table"]` compares them.
+
+    Raises:
+        UserError: the grid names what cannot be tried, or a run failed, after the others have ended.
+    """
+    from ray_userrep.recipe.sweep import SweepConfig
+    from ray_userrep.workflows.sweep import run_sweep
+
+    return run_sweep(recipe, SweepConfig(seeds=seeds, grid=grid))
 
 
 def load_result(run: str) -> Result:
