@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from ray_userrep import storage
+from ray_userrep.cli import main
 from ray_userrep.embedding import indexing
 from ray_userrep.embedding.index import VectorIndex
 from ray_userrep.embedding.indexing import build_index
@@ -81,6 +82,14 @@ def test_of_many_as_many_of_the_true_ones_are_found_as_was_asked_for(monkeypatch
     shares = [len({*got} & {users[row] for row in want}) / 10 for got, want in zip(found, best, strict=True)]
     assert abs(np.mean(shares) - about["recall@10"]) < 0.04
     assert not any(users[row] in got for row, got in zip(rows, found, strict=True))
+
+
+def test_from_the_command_line(tmp_path, encoder, capsys):
+    write_vectors(f"{tmp_path}/vectors", encoder, clustered(60))
+    main(["index", f"{tmp_path}/vectors", "--output", f"{tmp_path}/index", "--recall", "0.5"])
+    told = capsys.readouterr().out
+    assert "60 users, width 8, Flat" in told and "1.000 of the true ten nearest, over 30 queries" in told
+    assert len(VectorIndex.open(f"{tmp_path}/index")) == 60
 
 
 def test_items_have_an_index_of_their_own(tmp_path, encoder):
