@@ -4,7 +4,7 @@
 
 A system is a recipe. This one takes SASRec's layers and lets them learn two things at once: the next purchase, and what
 the newer part of a customer's window holds, from the older part. It is no published system; whether the second task
-helps is what the comparison says, on the package's Online Retail log. One seed each: expect .001 between runs.
+helps is what the comparison says, on the Online Retail log. One seed each: try others before you believe a small gain.
 """
 
 import sys
