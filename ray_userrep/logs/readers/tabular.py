@@ -1,12 +1,14 @@
 """Any log of one interaction a row: Parquet, delimited text or JSON, in one file or many.
 
-Columns are found by their canonical names or by `logs.columns`. Files named `items.*` and `users.*` are the tables
-beside the log (`item_id`, `text`, ...; `user_id`, ...); they are read whole, so they should be small beside it. Files
-of two numbers a line without a header, as BERT4Rec's and SASRec's, are users and items in order (see `untimed`).
+Columns are found by their canonical names or by `logs.columns`. Files named `items.*`, `users.*` and `relations.*` are
+the tables beside the log (`item_id`, `text`, ...; `user_id`, ...; `user_id`, `other_id`, and perhaps `kind`); they are
+read whole, so they should be small beside it. Files of two numbers a line without a header, as BERT4Rec's and SASRec's,
+are users and items in order (see `untimed`).
 
 `.dat` and `.txt` are looked at only where no name is that of a table: such files often stand beside a log.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -15,7 +17,7 @@ import pyarrow as pa
 from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED
 from ray_userrep.logs.damage import DamagedFile
-from ray_userrep.logs.dimensions import keyed, read_whole
+from ray_userrep.logs.dimensions import RELATED, keyed, read_whole, related
 from ray_userrep.logs.files import column_names, is_beside, is_plain_text, is_table, stem
 from ray_userrep.logs.names import respelled
 from ray_userrep.logs.scan import LogLayout, scan
@@ -47,13 +49,18 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     if not log:
         raise UserError(f"no Parquet, CSV or JSON file with interactions among {len(files)} files: name a log")
     found = scan(config, log, layout(config, log[0]))
-    items, users = ([file for file in tables if _name(file) == name] for name in ("items", "users"))
     csv = CsvFormat(encoding=config.layout.encoding)
+    items, users, relations = (
+        _beside([file for file in tables if _name(file) == name], csv, keys)
+        for name, keys in (("items", ("item_id",)), ("users", ("user_id",)), ("relations", RELATED))
+    )
+    user_type = found.mapping.user_type
     return Tables(
         found.dataset(),
-        _dimension(items, csv, "item_id", found.mapping.item_type),
-        _dimension(users, csv, "user_id", found.mapping.user_type),
+        None if items is None else keyed(items[0], "item_id", found.mapping.item_type, items[1]),
+        None if users is None else keyed(users[0], "user_id", user_type, users[1]),
         found.order,
+        None if relations is None else related(relations[0], user_type, relations[1]),
     )
 
 
@@ -78,11 +85,13 @@ def _name(file: FileEntry) -> str:
     return PurePosixPath(stem(file.uri)).stem
 
 
-def _dimension(files: list[FileEntry], csv: CsvFormat, key: str, kind: pa.DataType) -> pa.Table | None:
+def _beside(files: list[FileEntry], csv: CsvFormat, keys: Sequence[str]) -> tuple[pa.Table, str] | None:
+    """A table beside the log with these columns in it, and where it is from."""
     if not files:
         return None
-    table = read_whole(files, csv)
-    table = table.rename_columns(respelled(table.column_names, [key], files[0].uri))
-    if key not in table.column_names:
-        raise UserError(f"{files[0].uri} has no column {key!r}; its columns are {', '.join(table.column_names)}")
-    return keyed(table, key, kind, files[0].uri)
+    table, uri = read_whole(files, csv), files[0].uri
+    table = table.rename_columns(respelled(table.column_names, keys, uri))
+    missing = next((key for key in keys if key not in table.column_names), None)
+    if missing is not None:
+        raise UserError(f"{uri} has no column {missing!r}; its columns are {', '.join(table.column_names)}")
+    return table, uri
