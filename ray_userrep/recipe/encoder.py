@@ -12,8 +12,9 @@ from ray_userrep.recipe.settings import Settings
 FieldName = Literal[
     "gap", "hour", "day", "month", "year", "event", "category", "category_2", "category_3", "category_4", "price"
 ]
-ReadoutKind = Literal["last", "mean", "whole", "bag", "cls", "mask"]
+ReadoutKind = Literal["last", "mean", "max", "attention", "whole", "bag", "cls", "mask"]
 WHOLE_HISTORY: tuple[ReadoutKind, ...] = ("whole", "bag")  # what reads all of a history, window by window
+POOLED: tuple[ReadoutKind, ...] = ("max", "attention")  # of a causal backbone, items are scored by the newest state
 MOST_LAYERS = 1000  # or parts of a kind: each takes time to build, whatever it holds
 TIME_FIELDS: tuple[FieldName, ...] = ("gap", "hour", "day", "month", "year")  # what is told by the times alone
 TEMPO_WIDTH = 8  # numbers that encoder.tempo adds to a user vector
@@ -205,8 +206,9 @@ class EncoderConfig(Settings):
     )
     readout: ReadoutKind = Field(
         "last",
-        description="user vector. last: the newest position's state; mean: the mean of the newest window's states; "
-        "whole: that of all the history's; bag: the sum of encoder.bag_width numbers an item over all the history; "
+        description="user vector. last: the newest position's state; mean, max: the mean or the largest of each number "
+        "of the newest window's states; attention: their mean by weights that a learned query gives them; "
+        "whole: the mean of all the history's; bag: the sum of encoder.bag_width numbers an item over all the history; "
         "cls, mask: the state of a token put at the end",
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ray_userrep.recipe.encoder import WHOLE_HISTORY, EncoderConfig, FieldName, MeanConfig, RowItemsConfig
+from ray_userrep.recipe.encoder import POOLED, WHOLE_HISTORY, EncoderConfig, FieldName, MeanConfig, RowItemsConfig
 from ray_userrep.recipe.settings import Settings
 
 
@@ -84,7 +84,11 @@ class AutoregressiveConfig(Settings):
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
         """Whether user vectors learn to score items."""
-        return encoder.readout in ("last", *WHOLE_HISTORY)
+        return encoder.readout in ("last", *WHOLE_HISTORY, *POOLED)
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return False
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
@@ -120,7 +124,12 @@ class AutoencodingConfig(Settings):
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
         """Whether user vectors learn to score items."""
-        return encoder.readout == "mask" or self.predict_from == "readout"
+        is_scored_by_state = encoder.readout in POOLED and encoder.backbone.causal
+        return encoder.readout == "mask" or (self.predict_from == "readout" and not is_scored_by_state)
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return self.predict_from == "readout"
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
@@ -191,6 +200,10 @@ class ContrastiveConfig(Settings):
         """Whether user vectors learn to score items."""
         return False
 
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
     def lookahead(self) -> int:
         """Items a window carries beyond what is shown: the target, and the one that makes two periods of any window."""
         return int(self.same_target) + int(self.views == "periods")
@@ -229,6 +242,10 @@ class HistoryConfig(Settings):
         """Whether user vectors learn to score items."""
         return False
 
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
         if encoder.readout in ("cls", "mask"):
@@ -259,6 +276,10 @@ class WeightedConfig(Settings):
     def ranks_items(self, encoder: EncoderConfig) -> bool:
         """Whether user vectors learn to score items."""
         return any(part.objective.ranks_items(encoder) for part in self.parts)
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return any(part.objective.trains_readout() for part in self.parts)
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""

@@ -69,6 +69,11 @@ class Recipe(Settings):
 
     def _untrained(self) -> str | None:
         """What of the encoder no objective would train."""
+        if self.encoder.readout == "attention" and not self.objective.trains_readout():
+            return (
+                "encoder.readout attention is trained through the user vector, which no objective reads here: add "
+                "objective.kind next_fields or labels, or take encoder.readout last, mean or max"
+            )
         parts = self.objective.parts if isinstance(self.objective, WeightedConfig) else ()
         kinds: set[str] = {part.objective.kind for part in parts} or {self.objective.kind}
         if self.encoder.bag_width and not (self.encoder.readout == "bag" and "history" in kinds):

@@ -74,13 +74,17 @@ def small(name: str) -> Recipe:
     return recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update=update)})
 
 
-def in_full(context: tuple[str, ...]) -> Recipe:
+def with_encoder(**changes: object) -> Recipe:
     recipe = small("sasrec")
-    return recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"context": context})})
+    return recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update=changes)})
 
 
 VARIANTS = [*(pytest.param(small(name), id=name) for name in RECIPES)]
-VARIANTS += [pytest.param(in_full(("gap", "event", "category", "price")), id="sasrec with fields")]
+VARIANTS += [
+    pytest.param(with_encoder(context=("gap", "event", "category", "price")), id="sasrec with fields"),
+    pytest.param(with_encoder(readout="max"), id="sasrec at max"),
+    pytest.param(with_encoder(readout="attention"), id="sasrec at attention"),
+]
 
 
 @pytest.mark.parametrize("recipe", VARIANTS)

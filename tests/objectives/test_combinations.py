@@ -74,7 +74,7 @@ BACKBONES = st.sampled_from(
     [{"kind": kind, "causal": causal} for kind in ("transformer", "hstu", "cnn", "mean") for causal in (True, False)]
     + [{"kind": "gru"}, {"kind": "gru", "causal": False}, {"kind": "transformer", "gated": True}]
 )
-READOUTS = st.sampled_from(["last", "mean", "cls", "mask"])
+READOUTS = st.sampled_from(["last", "mean", "max", "attention", "cls", "mask"])
 CONTEXT = st.sampled_from([[], ["gap"], ["hour", "gap"]])
 
 
@@ -133,6 +133,7 @@ def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone
     ({"kind": "contrastive", "views": "domains", "whole_first": True}, {}, "objective.whole_first"),
     ({"kind": "autoregressive", "softmax": {"kind": "in_batch", "temperature": 0.1}}, {}, "encoder.unit_items"),
     ({"kind": "autoencoding", "predict_from": "place"}, {"readout": "cls"}, "objective.predict_from"),
+    ({"kind": "autoregressive"}, {"readout": "attention"}, "encoder.readout attention"),
 ])  # fmt: skip
 def test_reasons_name_the_field(objective, encoder, field):
     with pytest.raises(ValidationError, match=field):
