@@ -32,6 +32,7 @@ from ray_userrep.objectives.sampled import (
     gbce_beta,
     log_uniform,
 )
+from ray_userrep.objectives.social import SocialContrast, Society
 from ray_userrep.objectives.softmax import Cosine, FullSoftmax, ItemSoftmax
 from ray_userrep.objectives.weighted import Weighted
 from ray_userrep.recipe.encoder import EncoderConfig, FieldName
@@ -44,6 +45,7 @@ from ray_userrep.recipe.objective import (
     InBatchSoftmaxConfig,
     ObjectiveConfig,
     SampledSoftmaxConfig,
+    SocialConfig,
     SoftmaxConfig,
     WeightedConfig,
 )
@@ -59,12 +61,19 @@ _VIEWS = {
 _CHOICES: dict[str, Choice | None] = {"random": None, "hard": hardest, "semi_hard": semi_hard}
 
 
+def _no_society(_: SocialConfig) -> Society:
+    raise UserError(
+        "objective.kind social is for pretraining: transfer with another objective, as objective.kind autoencoding"
+    )
+
+
 class ObjectiveData(NamedTuple):
-    """What objectives want to know of the data: items, which side columns are stored, and training counts, `[V]`."""
+    """What objectives want to know of the data: items, stored side columns, training counts, `[V]`, and relations."""
 
     items: ItemTable
     side_columns: Sequence[str]
     train_counts: Callable[[], NDArray[np.int64]]
+    society: Callable[[SocialConfig], Society] = _no_society
 
 
 def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: ObjectiveData) -> Objective:
@@ -83,6 +92,8 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
             return _autoencoding(config, encoder, data)
         case ContrastiveConfig():
             return _contrastive(config, encoder, data)
+        case SocialConfig(temperature=temperature, alike=alike):
+            return SocialContrast(data.society(config), encoder.readout, temperature, alike)
         case HistoryConfig(predict=predict, hide=hide):
             width = encoder.bag_width if encoder.readout == "bag" else encoder.width
             return History(len(data.items), width, predict, hide)

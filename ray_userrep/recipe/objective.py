@@ -220,6 +220,38 @@ class ContrastiveConfig(Settings):
         return None
 
 
+class SocialConfig(Settings):
+    """Tell a friend from users of the batch to whom there is no tie; the log needs relations of users beside it."""
+
+    kind: Literal["social"] = "social"
+    kinds: tuple[str, ...] = Field((), description="kinds of relations that make friends; none named: all")
+    temperature: float = Field(0.1, gt=0, description="cosines are divided by it: less tells near users apart more")
+    profile: tuple[str, ...] | None = Field(
+        None,
+        description="columns of the log's table of users that are their profile; none: all that can be; []: no profile",
+    )
+    alike: float = Field(
+        0.9, gt=0, le=1, description="users who share so much of the profile's columns are not told from each other"
+    )
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if encoder.readout == "mask":
+            return "objective.kind social compares user vectors: encoder.readout must be max, mean, last or cls"
+        return None
+
+
 class HistoryConfig(Settings):
     """Predict items of a window from the user vector of a part of them: what a vector is asked to hold."""
 
@@ -260,7 +292,8 @@ class PartConfig(Settings):
 
     weight: float = Field(gt=0, description="factor on this objective's loss")
     objective: Annotated[
-        AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig, Field(discriminator="kind")
+        AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | SocialConfig | HistoryConfig,
+        Field(discriminator="kind"),
     ] = Field(description="one of the kinds of objective, with its fields")
 
 
@@ -288,6 +321,6 @@ class WeightedConfig(Settings):
 
 
 ObjectiveConfig = Annotated[
-    AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig | WeightedConfig,
+    AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | SocialConfig | HistoryConfig | WeightedConfig,
     Field(discriminator="kind"),
 ]

@@ -15,7 +15,13 @@ from ray_userrep.recipe.embedding import EmbeddingConfig
 from ray_userrep.recipe.encoder import TIME_FIELDS, EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.logs import LogsConfig
-from ray_userrep.recipe.objective import AutoencodingConfig, AutoregressiveConfig, ObjectiveConfig, WeightedConfig
+from ray_userrep.recipe.objective import (
+    AutoencodingConfig,
+    AutoregressiveConfig,
+    ObjectiveConfig,
+    SocialConfig,
+    WeightedConfig,
+)
 from ray_userrep.recipe.settings import Settings
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.recipe.transfer import TransferConfig
@@ -66,6 +72,11 @@ class Recipe(Settings):
         head = next((f"objective.heads {name}" for name in heads if name in TIME_FIELDS), None)
         split = "split.rule global_time" if isinstance(self.split, GlobalTimeConfig) else None
         return self.encoder.reads_times() or head or split
+
+    def needs_relations(self) -> bool:
+        """Whether pretraining reads who is related to whom."""
+        parts = self.objective.parts if isinstance(self.objective, WeightedConfig) else ()
+        return any(isinstance(one, SocialConfig) for one in (self.objective, *(part.objective for part in parts)))
 
     def _untrained(self) -> str | None:
         """What of the encoder no objective would train."""

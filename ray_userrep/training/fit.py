@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ray_userrep import storage
+from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.splits import Cut, Split, resolve
 from ray_userrep.corpus.store import BucketCache, Corpus
 from ray_userrep.corpus.text import items_with_text
@@ -28,6 +29,8 @@ from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
+from ray_userrep.objectives.social import Society
+from ray_userrep.recipe.objective import SocialConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.best import has_best, keep_best, read_best
 from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
@@ -35,6 +38,7 @@ from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.ranks import told
 from ray_userrep.training.records import MetricsFile, TensorBoard
+from ray_userrep.training.society import read_society
 from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare_micros
 from ray_userrep.training.validation import (
     LIKELIHOOD,
@@ -164,8 +168,15 @@ def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
     torch.manual_seed(recipe.seed)
     items = items_with_text(corpus, recipe.text) if recipe.encoder.needs_text() else corpus.items()
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items())
-    data = ObjectiveData(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
+    data = _objective_data(recipe, corpus, split, items)
     return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data), recipe.train)
+
+
+def _objective_data(recipe: Recipe, corpus: Corpus, split: Split, items: ItemTable) -> ObjectiveData:
+    def society(config: SocialConfig) -> Society:
+        return read_society(config, recipe, corpus, split)
+
+    return ObjectiveData(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split), society=society)
 
 
 def export(engine: Engine, run_uri: str) -> None:
