@@ -101,13 +101,18 @@ class UserEncoder(Serving):
         """The state after each interaction, `[T, D]`; windows are at most `max_len` long beside a token at the end."""
         longest = self.max_len + (self.readout in APPENDED)
         assert batch.max_len <= longest, f"a window of {batch.max_len} for an encoder of {longest}"
+        if self.backbone.separates_context and self.context is not None:
+            return self.backbone(self.dropout(self._scaled_items(batch)), batch, self.dropout(self.context(batch)))
         return self.backbone(self.dropout(self.inputs(batch)), batch)
 
     def inputs(self, batch: Batch) -> Tensor:
-        """What the backbone is given of each interaction, before dropout, `[T, D]`."""
-        # Item vectors start with unit length, for the scores' sake; the residual stream wants unit variance.
-        x_TD = self._vectors(batch.values_T) * self.width**0.5
+        """What a backbone that takes items and context together is given, before dropout, `[T, D]`."""
+        x_TD = self._scaled_items(batch)
         return x_TD if self.context is None else x_TD + self.context(batch)
+
+    def _scaled_items(self, batch: Batch) -> Tensor:
+        # Item vectors start with unit length, for the scores' sake; the residual stream wants unit variance.
+        return self._vectors(batch.values_T) * self.width**0.5
 
     def _vectors(self, values_T: Tensor) -> Tensor:
         if self.special is None:

@@ -165,6 +165,21 @@ class GRUConfig(Settings):
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
 
 
+class LSTMConfig(Settings):
+    """Long short-term memory, whose gates may be driven by the context apart (DUPN); causal by nature."""
+
+    kind: Literal["lstm"] = "lstm"
+    num_layers: int = Field(1, ge=1, le=MOST_LAYERS, description="layers")
+    hidden: int = Field(0, ge=0, description="width of the recurrent state; 0: encoder.width")
+    context: Literal["added", "gates"] = Field(
+        "added",
+        description="what encoder.context drives. added: all that items drive, as it is added to their vectors; gates: "
+        "the gates alone, which say how much of an item is let through",
+    )
+    causal: Literal[True] = Field(True, description="a position sees only itself and what came before")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
+
+
 class MeanConfig(Settings):
     """The mean of the items so far and a small network: the floor for every other backbone."""
 
@@ -175,7 +190,7 @@ class MeanConfig(Settings):
 
 
 BackboneConfig = Annotated[
-    TransformerConfig | HSTUConfig | CNNConfig | GRUConfig | MeanConfig, Field(discriminator="kind")
+    TransformerConfig | HSTUConfig | CNNConfig | GRUConfig | LSTMConfig | MeanConfig, Field(discriminator="kind")
 ]
 
 
@@ -250,6 +265,15 @@ class EncoderConfig(Settings):
             raise ValueError("encoder.readout bag reads vectors of encoder.bag_width numbers: set it, as 128")
         if self.tempo and self.readout != "bag":
             raise ValueError(f"encoder.tempo adds numbers to vectors of encoder.readout bag, not of {self.readout}")
+        return self
+
+    @model_validator(mode="after")
+    def _gates_are_driven(self) -> "EncoderConfig":
+        if isinstance(self.backbone, LSTMConfig) and self.backbone.context == "gates" and not self.context:
+            raise ValueError(
+                "encoder.backbone.context gates are driven by encoder.context, which is empty: name fields there, as "
+                "hour, gap, event or price, or take added"
+            )
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 Each config says what it cannot be combined with, so that a recipe is refused before any work starts.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -287,12 +288,85 @@ class HistoryConfig(Settings):
         return None
 
 
+class NextFieldsConfig(Settings):
+    """Predict what the next interaction is like, from the user vector after each one."""
+
+    kind: Literal["next_fields"] = "next_fields"
+    fields: tuple[FieldName, ...] = Field(
+        min_length=1,
+        description="fields of the next interaction that are predicted, each a part of the loss: its category, price, "
+        "event, or gap, the time to it",
+    )
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if not encoder.backbone.causal:
+            return "objective.kind next_fields needs encoder.backbone.causal: true"
+        if encoder.readout in ("cls", "mask"):
+            return (
+                f"objective.kind next_fields reads the user vector at every place, where encoder.readout "
+                f"{encoder.readout} has no token: use last, mean, max or attention"
+            )
+        return _named_twice("objective.fields", self.fields)
+
+
+class LabelsConfig(Settings):
+    """Predict labels of users from their vectors; labels of users whom a later transfer asks about are never read."""
+
+    kind: Literal["labels"] = "labels"
+    attributes: tuple[str, ...] = Field(
+        (),
+        description="columns of the log's table of users that are predicted, each a part of the loss; none named: all "
+        "that can be; users with whom "
+        "transfer.task, by its shares and seed, validates or tests are left out",
+    )
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if both := sorted({*self.attributes} & {*encoder.context}):
+            return f"objective.attributes {both[0]} would be predicted from encoder.context {both[0]}: drop one of them"
+        return _named_twice("objective.attributes", self.attributes)
+
+
+def _named_twice(field: str, names: Sequence[str]) -> str | None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return None if twice is None else f"{field} names {twice} twice"
+
+
 class PartConfig(Settings):
     """One objective of a weighted sum."""
 
     weight: float = Field(gt=0, description="factor on this objective's loss")
     objective: Annotated[
-        AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | SocialConfig | HistoryConfig,
+        AutoregressiveConfig
+        | AutoencodingConfig
+        | ContrastiveConfig
+        | SocialConfig
+        | HistoryConfig
+        | NextFieldsConfig
+        | LabelsConfig,
         Field(discriminator="kind"),
     ] = Field(description="one of the kinds of objective, with its fields")
 
@@ -321,6 +395,13 @@ class WeightedConfig(Settings):
 
 
 ObjectiveConfig = Annotated[
-    AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | SocialConfig | HistoryConfig | WeightedConfig,
+    AutoregressiveConfig
+    | AutoencodingConfig
+    | ContrastiveConfig
+    | SocialConfig
+    | HistoryConfig
+    | NextFieldsConfig
+    | LabelsConfig
+    | WeightedConfig,
     Field(discriminator="kind"),
 ]

@@ -18,6 +18,7 @@ from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.recipe.objective import (
     AutoencodingConfig,
     AutoregressiveConfig,
+    NextFieldsConfig,
     ObjectiveConfig,
     SocialConfig,
     WeightedConfig,
@@ -64,19 +65,24 @@ class Recipe(Settings):
             )
         return self
 
+    def objectives(self) -> list[ObjectiveConfig]:
+        """What is pretrained with, one by one."""
+        if isinstance(self.objective, WeightedConfig):
+            return [part.objective for part in self.objective.parts]
+        return [self.objective]
+
     def reads_times(self) -> str | None:
         """What pretraining reads times for, by its field; None where it does not."""
-        parts = self.objective.parts if isinstance(self.objective, WeightedConfig) else ()
-        objectives: list[ObjectiveConfig] = [self.objective, *(part.objective for part in parts)]
-        heads = [head for one in objectives if isinstance(one, AutoencodingConfig) for head in one.heads]
-        head = next((f"objective.heads {name}" for name in heads if name in TIME_FIELDS), None)
+        objectives = self.objectives()
+        heads = [("heads", name) for one in objectives if isinstance(one, AutoencodingConfig) for name in one.heads]
+        heads += [("fields", name) for one in objectives if isinstance(one, NextFieldsConfig) for name in one.fields]
+        head = next((f"objective.{field} {name}" for field, name in heads if name in TIME_FIELDS), None)
         split = "split.rule global_time" if isinstance(self.split, GlobalTimeConfig) else None
         return self.encoder.reads_times() or head or split
 
     def needs_relations(self) -> bool:
         """Whether pretraining reads who is related to whom."""
-        parts = self.objective.parts if isinstance(self.objective, WeightedConfig) else ()
-        return any(isinstance(one, SocialConfig) for one in (self.objective, *(part.objective for part in parts)))
+        return any(isinstance(one, SocialConfig) for one in self.objectives())
 
     def _untrained(self) -> str | None:
         """What of the encoder no objective would train."""
@@ -85,8 +91,7 @@ class Recipe(Settings):
                 "encoder.readout attention is trained through the user vector, which no objective reads here: add "
                 "objective.kind next_fields or labels, or take encoder.readout last, mean or max"
             )
-        parts = self.objective.parts if isinstance(self.objective, WeightedConfig) else ()
-        kinds: set[str] = {part.objective.kind for part in parts} or {self.objective.kind}
+        kinds: set[str] = {one.kind for one in self.objectives()}
         if self.encoder.bag_width and not (self.encoder.readout == "bag" and "history" in kinds):
             return "encoder.bag_width is trained by objective.kind history at encoder.readout bag: set both, or neither"
         if self.encoder.readout == "bag" and kinds != {"history", "autoregressive"}:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_userrep.corpus.deal import deal
 from ray_userrep.corpus.relations import Relations
 from ray_userrep.corpus.splits import Split
 from ray_userrep.corpus.store import Corpus
@@ -23,7 +22,7 @@ from ray_userrep.feed.companions import read_companions
 from ray_userrep.objectives.social import Profiles, Society
 from ray_userrep.recipe.objective import SocialConfig
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.recipe.transfer import TaskConfig
+from ray_userrep.training.labels import taught_users
 
 _PARTS = np.linspace(0.1, 0.9, 9)  # of a number's values: users in the same tenth share it
 _CURE = "put relations.csv (user_id, other_id) beside the log, or leave objective.kind social out"
@@ -43,13 +42,6 @@ def read_society(config: SocialConfig, recipe: Recipe, corpus: Corpus, split: Sp
         _profiles(config.profile, corpus, users_U),
         lambda: read_companions(corpus, split, relations.users_U, max_len, side),
     )
-
-
-def taught_users(corpus: Corpus, split: Split, task: TaskConfig) -> NDArray[np.int64]:
-    """Hashes of the users who are trained on and neither validate nor test a task of these shares."""
-    parts = [corpus.outline(number).user_hash_U[split.train_lengths(corpus, number) > 0] for number in corpus.buckets()]
-    trained_U = np.concatenate(parts)
-    return trained_U[deal(trained_U, task.valid_share, task.test_share, task.seed).train]
 
 
 def refuse_unrelated(has_relations: bool, uri: str) -> None:

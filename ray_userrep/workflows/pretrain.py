@@ -17,7 +17,7 @@ from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
 from ray_userrep.training.console import Console
-from ray_userrep.training.fit import load_encoder
+from ray_userrep.training.fit import load_encoder, refuse_lacking
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.workflows.evaluate import measure
 from ray_userrep.workflows.prepare import open_or_prepare
@@ -39,7 +39,9 @@ def run_pretrain(recipe: Recipe) -> Result:
         connect()
     with _timed(timings, "prepare"):
         corpus = _corpus(recipe, run_uri)
-    refuse_unmeasured(corpus, resolve(recipe.split, corpus), recipe.split.rule)
+    split = resolve(recipe.split, corpus, recipe.stream.user_share)
+    refuse_unmeasured(corpus, split, recipe.split.rule)
+    refuse_lacking(recipe, corpus, split)
     with runs.running(recipe, run_uri):
         storage.write_json(storage.join(run_uri, _CORPUS), {"uri": corpus.uri, "version": corpus.manifest.version})
         with _timed(timings, "train"), Console() as console:

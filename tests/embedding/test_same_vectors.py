@@ -105,7 +105,7 @@ def test_encode_export_and_evaluation_agree(table, lists, recipe):
     found_BF = encoder.encode(lists["items"], lists["timestamps"], moment, fields=fields)
     np.testing.assert_allclose(found_BF, exported_UF, atol=1e-5)
     if encoder.side_columns:
-        with pytest.raises(UserError, match=r"reads the event of interactions.*fields="):
+        with pytest.raises(UserError, match=rf"reads the {encoder.side_columns[0]} of interactions.*fields="):
             encoder.encode(lists["items"], lists["timestamps"], moment)
     without_times = {"until": moment, "fields": fields}
     if recipe.encoder.tempo or recipe.encoder.context or recipe.encoder.backbone.kind == "hstu":

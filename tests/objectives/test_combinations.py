@@ -51,6 +51,10 @@ SINGLE = st.one_of(
         ),
     ),
 )
+SINGLE |= st.builds(
+    lambda fields: {"kind": "next_fields", "fields": fields},
+    st.sampled_from([["category"], ["gap", "price", "hour"], ["gap", "gap"]]),
+)
 OBJECTIVES = SINGLE | st.builds(
     lambda a, b: {"kind": "weighted", "parts": [{"weight": 1.0, "objective": a}, {"weight": 0.1, "objective": b}]},
     SINGLE,
@@ -73,6 +77,7 @@ ITEMS = st.sampled_from(
 BACKBONES = st.sampled_from(
     [{"kind": kind, "causal": causal} for kind in ("transformer", "hstu", "cnn", "mean") for causal in (True, False)]
     + [{"kind": "gru"}, {"kind": "gru", "causal": False}, {"kind": "transformer", "gated": True}]
+    + [{"kind": "lstm"}, {"kind": "lstm", "context": "gates", "hidden": 4}]
 )
 READOUTS = st.sampled_from(["last", "mean", "max", "attention", "cls", "mask"])
 CONTEXT = st.sampled_from([[], ["gap"], ["hour", "gap"]])
@@ -134,6 +139,12 @@ def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone
     ({"kind": "autoregressive", "softmax": {"kind": "in_batch", "temperature": 0.1}}, {}, "encoder.unit_items"),
     ({"kind": "autoencoding", "predict_from": "place"}, {"readout": "cls"}, "objective.predict_from"),
     ({"kind": "autoregressive"}, {"readout": "attention"}, "encoder.readout attention"),
+    ({"kind": "autoregressive"}, {"backbone": {"kind": "lstm", "context": "gates"}}, "encoder.context, which is empty"),
+    ({"kind": "next_fields", "fields": ["gap"]}, {"readout": "cls"}, "encoder.readout cls"),
+    ({"kind": "next_fields", "fields": ["gap"]}, {"backbone": {"kind": "cnn", "causal": False}}, "causal"),
+    ({"kind": "next_fields", "fields": ["gap", "gap"]}, {}, "objective.fields"),
+    ({"kind": "labels", "attributes": ["event"]}, {"context": ["event"]}, "objective.attributes event"),
+    ({"kind": "labels", "attributes": ["age", "age"]}, {}, "objective.attributes"),
 ])  # fmt: skip
 def test_reasons_name_the_field(objective, encoder, field):
     with pytest.raises(ValidationError, match=field):

@@ -31,7 +31,7 @@ from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.corpus import ColdItemConfig, ColdUserConfig, LeaveOneOutConfig, SplitConfig
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
-from ray_userrep.recipe.objective import ObjectiveConfig, SocialConfig, WeightedConfig
+from ray_userrep.recipe.objective import LabelsConfig, ObjectiveConfig, SocialConfig, WeightedConfig
 from ray_userrep.recipe.transfer import NextItemTaskConfig
 from ray_userrep.transfer.tasks.users import ChosenUsers, first_share, refuse_few
 
@@ -143,7 +143,7 @@ def _refuse_of_users(objective: ObjectiveConfig) -> None:
         UserError: it learns from what is known of users as well.
     """
     parts = [part.objective for part in objective.parts] if isinstance(objective, WeightedConfig) else [objective]
-    kind = next((one.kind for one in parts if isinstance(one, SocialConfig)), None)
+    kind = next((one.kind for one in parts if isinstance(one, SocialConfig | LabelsConfig)), None)
     if kind is not None:
         raise UserError(
             f"objective.kind {kind} is for pretraining: pretrain first, then transfer to next items with "
