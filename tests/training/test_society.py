@@ -48,8 +48,9 @@ def small(**social) -> Recipe:
     parts = recipes.recipe("uprec").objective.model_dump()["parts"]
     parts[-1]["objective"] |= social
     return small_recipe(**{
-        "stream.max_len": MAX_LEN, "stream.batch_tokens": 256, "stream.micro_tokens": 64, "encoder.backbone.causal": False,
-        "encoder.readout": "max", "objective": {"kind": "weighted", "parts": parts}, "train.max_steps": 8,
+        "stream.max_len": MAX_LEN, "stream.batch_tokens": 256, "stream.micro_tokens": 64,
+        "encoder.backbone.causal": False, "encoder.readout": "max",
+        "objective": {"kind": "weighted", "parts": parts}, "train.max_steps": 8,
     })  # fmt: skip
 
 
