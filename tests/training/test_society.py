@@ -7,6 +7,7 @@ import pytest
 from ray_userrep import recipes, storage
 from ray_userrep.corpus.deal import deal
 from ray_userrep.corpus.draws import hash_ids
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 from ray_userrep.errors import UserError
@@ -30,7 +31,7 @@ def corpus(tmp_path_factory) -> Corpus:
         table = storage.read_parquet(storage.join(corpus.uri, file.path))
         hashes = pa.array(hash_ids(table["user_id"]))
         place = table.column_names.index("user_hash")
-        storage.write_parquet(storage.join(corpus.uri, file.path), table.set_column(place, "user_hash", hashes))
+        write_sequences(corpus.uri, file.path, table.set_column(place, "user_hash", hashes))
     users = {"user_id": np.arange(NUM_USERS), "half": ["ab"[user % 2] for user in range(NUM_USERS)]}
     users["age"] = [20.0 + user % 37 for user in range(NUM_USERS)]
     ones, others = zip(*FRIENDS, strict=True)
