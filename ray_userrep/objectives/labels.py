@@ -82,7 +82,7 @@ class Labels(Objective):
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
         """The windows, with what is asked of their users and whether it is known."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for name, head in self._named():
             place_B, found[f"{name}/is_known"] = head.look_up(batch.users_B)
             found[name] = head.targets(place_B)

@@ -77,7 +77,8 @@ def test_without_times_only_one_log_can_be_told_by_its_order(corpus):
 
 def test_labels_that_pretraining_read_are_asked_about_by_its_own_deal_of_users_only():
     objective = {"kind": "labels", "attributes": ["half", "age"]}
-    trained = Recipe.model_validate({"name": "taught", "objective": objective, "transfer": {"task": {"seed": 3}}})
+    own = {"task": {"kind": "attribute", "seed": 3}}
+    trained = Recipe.model_validate({"name": "taught", "objective": objective, "transfer": own})
     refuse_taught(AttributeTaskConfig(seed=3), ["half"], trained)
     refuse_taught(AttributeTaskConfig(seed=4), ["country"], trained)
     for other in (AttributeTaskConfig(seed=4), AttributeTaskConfig(seed=3, test_share=0.3)):
