@@ -1,7 +1,7 @@
 """Opening a log: finds the reader that knows the layout and hands out canonical tables.
 
 A layout is one module in `readers/`; adding one is adding a file. What is read stays lazy: a Dataset of interactions
-for Ray to stream, and the two small tables beside it.
+for Ray to stream, and the small tables beside it.
 """
 
 import hashlib
@@ -31,14 +31,16 @@ class Tables(NamedTuple):
     """What a reader makes of its files.
 
     `interactions` holds canonical rows, good and rejected ones (`reason`); `items` has one row an `item_id`, `users`
-    one row a `user_id`, each with what else the log says, None where it says nothing. Where the order is that of the
-    rows, the times say it and nothing else.
+    one row a `user_id`, each with what else the log says, None where it says nothing; so have `relations` one row two
+    users, `user_id` and `other_id`, and perhaps a `kind`. Where the order is that of the rows, the times say it and
+    nothing else.
     """
 
     interactions: ray.data.Dataset
     items: pa.Table | None
     users: pa.Table | None
     order: Order
+    relations: pa.Table | None = None
 
 
 class Reader(Protocol):
@@ -70,6 +72,7 @@ class Logs(NamedTuple):
     max_unmatched_share: float = 1.0
     order: Order = "time"
     unread: Mapping[str, Unread] = {}  # of the tables beside the log
+    relations: pa.Table | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -92,7 +95,7 @@ def open_logs(config: LogsConfig, known: Mapping[str, FileEntry] | None = None) 
     if reader != _GENERAL and plain is not None:
         raise UserError(f"{plain} is for plain tables, and logs.reader {reader} knows its own: leave one of them out")
     new = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
-    interactions, items, users, order = _load(reader).read(config, new)
+    interactions, items, users, order, relations = _load(reader).read(config, new)
     for kind, tables in named_tables(config).items():
         names += [f"{kind}/{file.uri.rsplit('/', 1)[-1]}" for file in tables]
         files += tables
@@ -104,7 +107,7 @@ def open_logs(config: LogsConfig, known: Mapping[str, FileEntry] | None = None) 
         items, lost = with_numbers(pointed(items, "price", config.layout.decimal), "price", "table of items")
         unread = {} if lost is None else {"price of items": lost}
     shares = config.max_quarantined_share, config.max_unmatched_share
-    return Logs(shown, reader, fingerprint, interactions, items, users, files, *shares, order, unread)
+    return Logs(shown, reader, fingerprint, interactions, items, users, files, *shares, order, unread, relations)
 
 
 def unknown_files(config: LogsConfig, known: Mapping[str, FileEntry]) -> list[FileEntry]:

@@ -29,6 +29,7 @@ from ray_userrep.objectives.sampled import (
     log_uniform,
 )
 from ray_userrep.objectives.side_head import SideHead, has_field, side_head
+from ray_userrep.objectives.social import SocialContrast, Society
 from ray_userrep.objectives.softmax import Cosine, FullSoftmax, ItemSoftmax
 from ray_userrep.objectives.weighted import Weighted
 from ray_userrep.recipe.encoder import EncoderConfig, FieldName
@@ -43,6 +44,7 @@ from ray_userrep.recipe.objective import (
     NextFieldsConfig,
     ObjectiveConfig,
     SampledSoftmaxConfig,
+    SocialConfig,
     SoftmaxConfig,
     WeightedConfig,
 )
@@ -63,13 +65,20 @@ def _no_labels(names: Sequence[str]) -> dict[str, KnownLabels]:
     raise UserError("objective.kind labels is for pretraining: leave it out here, or take transfer.task.kind attribute")
 
 
+def _no_society(_: SocialConfig) -> Society:
+    raise UserError(
+        "objective.kind social is for pretraining: transfer with another objective, as objective.kind autoencoding"
+    )
+
+
 class ObjectiveData(NamedTuple):
-    """What objectives want to know of the data: items, stored side columns, training counts, `[V]`, and labels."""
+    """What objectives want to know of the data: items, stored side columns, training counts, `[V]`, and of users."""
 
     items: ItemTable
     side_columns: Sequence[str]
     train_counts: Callable[[], NDArray[np.int64]]
     labels: Callable[[Sequence[str]], dict[str, KnownLabels]] = _no_labels
+    society: Callable[[SocialConfig], Society] = _no_society
 
 
 def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: ObjectiveData) -> Objective:
@@ -88,6 +97,8 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
             return _autoencoding(config, encoder, data)
         case ContrastiveConfig():
             return _contrastive(config, encoder, data)
+        case SocialConfig(temperature=temperature, alike=alike):
+            return SocialContrast(data.society(config), encoder.readout, temperature, alike)
         case HistoryConfig(predict=predict, hide=hide):
             width = encoder.bag_width if encoder.readout == "bag" else encoder.width
             return History(len(data.items), width, predict, hide)

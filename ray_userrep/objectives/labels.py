@@ -6,7 +6,7 @@ a batch, and holds the labels in memory. Users without a label add nothing: they
 Shapes: B users, U labelled users, F numbers that a head reads, C outputs (classes, or one value).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -32,12 +32,14 @@ class KnownLabels(NamedTuple):
 class LabelHead(nn.Sequential):
     """Predicts a label from numbers of a user, by a linear map or with a hidden layer, and knows whose it is what."""
 
-    def __init__(self, known: KnownLabels, num_inputs: int, hidden: int = 0) -> None:
+    def __init__(
+        self, known: KnownLabels, num_inputs: int, hidden: int = 0, value_loss: Callable[..., Tensor] = F.mse_loss
+    ) -> None:
         layers: list[nn.Module] = [nn.Linear(num_inputs, hidden), nn.GELU()] if hidden else []
         super().__init__(*layers, nn.Linear(hidden or num_inputs, known.num_classes or 1))
         self.order_U = np.argsort(known.users_U)
         self._users_U, labels_U = known.users_U[self.order_U], known.labels_U[self.order_U]
-        self._num_classes = known.num_classes
+        self._num_classes, self._value_loss = known.num_classes, value_loss
         self._centre = 0.0 if known.num_classes else float(labels_U.mean())
         self._scale = 1.0 if known.num_classes else float(labels_U.std()) or 1.0
         self._targets_U = torch.from_numpy((labels_U - self._centre) / self._scale)
@@ -52,11 +54,12 @@ class LabelHead(nn.Sequential):
         return self._targets_U[place_B]
 
     def losses(self, inputs_BF: Tensor, targets_B: Tensor) -> Tensor:
-        """Cross-entropy over classes or squared error, of each user, float32."""
+        """Cross-entropy over classes, or the loss of a standardised value, of each user, float32."""
         out_BC = self(inputs_BF).float()
         if self._num_classes:
             return F.cross_entropy(out_BC, targets_B.long(), reduction="none")
-        return F.mse_loss(out_BC[:, 0], targets_B.float(), reduction="none")
+        found_B: Tensor = self._value_loss(out_BC[:, 0], targets_B.float(), reduction="none")
+        return found_B
 
     @torch.no_grad()
     def predict(self, inputs_BF: Tensor) -> Tensor:
@@ -66,11 +69,14 @@ class LabelHead(nn.Sequential):
 
 
 class Labels(Objective):
-    """Several labels of each user from one vector; each is a part with a count of its own."""
+    """Several labels of each user from one vector; each is a part with a count of its own.
+
+    Values have a Huber loss: what shops know of users has long tails, such as how much they spent.
+    """
 
     def __init__(self, known: Mapping[str, KnownLabels], width: int) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(LabelHead(one, width) for one in known.values())
+        self.heads = nn.ModuleList(LabelHead(one, width, value_loss=F.huber_loss) for one in known.values())
         self.parts = tuple(f"label_{name}" for name in known)
         self.weights = (1.0,) * len(known)
 

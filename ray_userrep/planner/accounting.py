@@ -52,6 +52,7 @@ from ray_userrep.recipe.objective import (
     NextFieldsConfig,
     ObjectiveConfig,
     SampledSoftmaxConfig,
+    SocialConfig,
     SoftmaxConfig,
     WeightedConfig,
 )
@@ -135,6 +136,8 @@ def _objective(
         case ContrastiveConfig():
             seen_B = _newest(lengths_B, lookahead - objective.lookahead()) - objective.same_target
             return _contrastive(encoder, objective, catalogue, seen_B)
+        case SocialConfig():
+            return _social(encoder, catalogue, _newest(lengths_B, lookahead))
         case HistoryConfig(hide=hide):
             seen_B = _newest(lengths_B, lookahead - objective.lookahead())
             kept_B = np.maximum(1, np.rint(seen_B * (1 - hide)).astype(np.int64))
@@ -166,6 +169,14 @@ def _contrastive(
     backbone = sum(_read(encoder, look_B) for look_B in looks)
     scores = 2 * (2 * _TRAINED * float(len(lengths_B)) ** 2 * encoder.width)
     return sum(_items(encoder, catalogue, float(look_B.sum())) for look_B in looks), backbone, scores
+
+
+def _social(encoder: EncoderConfig, catalogue: Catalogue, lengths_B: Lengths) -> tuple[float, float, float]:
+    """Every window beside that of a friend, as if everybody had one, of the same length."""
+    shown_B = np.tile(lengths_B + (encoder.readout in APPENDED), 2)
+    scores = 2 * _TRAINED * float(len(lengths_B)) ** 2 * encoder.width
+    rows = _items(encoder, catalogue, float(shown_B.sum()))
+    return rows, _backbone(encoder.backbone, encoder.width, shown_B), scores
 
 
 def _look(objective: ContrastiveConfig, lengths_B: Lengths, number: int) -> Lengths:

@@ -229,6 +229,42 @@ class ContrastiveConfig(Settings):
         return None
 
 
+class SocialConfig(Settings):
+    """Tell a friend from users of the batch to whom there is no tie; the log needs relations of users beside it."""
+
+    kind: Literal["social"] = "social"
+    kinds: tuple[str, ...] = Field((), description="kinds of relations that make friends; none named: all")
+    temperature: float = Field(0.1, gt=0, description="cosines are divided by it: less tells near users apart more")
+    profile: tuple[str, ...] | None = Field(
+        None,
+        description="columns of the log's table of users that are their profile; none: all that can be; []: no profile",
+    )
+    alike: float = Field(
+        0.9, gt=0, le=1, description="users who share so much of the profile's columns are not told from each other"
+    )
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none, users are told apart by all of it."""
+        return 0
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if encoder.readout == "mask":
+            return "objective.kind social compares user vectors: encoder.readout must be max, mean, last or cls"
+        return None
+
+
 class HistoryConfig(Settings):
     """Predict items of a window from the user vector of a part of them: what a vector is asked to hold."""
 
@@ -306,8 +342,9 @@ class LabelsConfig(Settings):
 
     kind: Literal["labels"] = "labels"
     attributes: tuple[str, ...] = Field(
-        min_length=1,
-        description="columns of the log's table of users that are predicted, each a part of the loss; users with whom "
+        (),
+        description="columns of the log's table of users that are predicted, each a part of the loss; none named: all "
+        "that can be; users with whom "
         "transfer.task, by its shares and seed, validates or tests are left out",
     )
 
@@ -343,7 +380,13 @@ class PartConfig(Settings):
 
     weight: float = Field(gt=0, description="factor on this objective's loss")
     objective: Annotated[
-        AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig | NextFieldsConfig | LabelsConfig,
+        AutoregressiveConfig
+        | AutoencodingConfig
+        | ContrastiveConfig
+        | SocialConfig
+        | HistoryConfig
+        | NextFieldsConfig
+        | LabelsConfig,
         Field(discriminator="kind"),
     ] = Field(description="one of the kinds of objective, with its fields")
 
@@ -379,6 +422,7 @@ ObjectiveConfig = Annotated[
     AutoregressiveConfig
     | AutoencodingConfig
     | ContrastiveConfig
+    | SocialConfig
     | HistoryConfig
     | NextFieldsConfig
     | LabelsConfig

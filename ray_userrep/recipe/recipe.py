@@ -20,6 +20,7 @@ from ray_userrep.recipe.objective import (
     AutoregressiveConfig,
     NextFieldsConfig,
     ObjectiveConfig,
+    SocialConfig,
     WeightedConfig,
 )
 from ray_userrep.recipe.settings import Settings
@@ -78,6 +79,10 @@ class Recipe(Settings):
         head = next((f"objective.{field} {name}" for field, name in heads if name in TIME_FIELDS), None)
         split = "split.rule global_time" if isinstance(self.split, GlobalTimeConfig) else None
         return self.encoder.reads_times() or head or split
+
+    def needs_relations(self) -> bool:
+        """Whether pretraining reads who is related to whom."""
+        return any(isinstance(one, SocialConfig) for one in self.objectives())
 
     def _untrained(self) -> str | None:
         """What of the encoder no objective would train."""

@@ -31,6 +31,8 @@ from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.objectives.labels import KnownLabels
+from ray_userrep.objectives.social import Society
+from ray_userrep.recipe.objective import SocialConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.best import has_best, keep_best, read_best
 from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
@@ -39,6 +41,7 @@ from ray_userrep.training.labels import read_labels
 from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.ranks import told
 from ray_userrep.training.records import MetricsFile, TensorBoard
+from ray_userrep.training.society import read_society
 from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare_micros
 from ray_userrep.training.validation import (
     LIKELIHOOD,
@@ -189,7 +192,10 @@ def _objective_data(recipe: Recipe, corpus: Corpus, split: Split, items: ItemTab
     def labels(names: Sequence[str]) -> dict[str, KnownLabels]:
         return read_labels(corpus, split, recipe.transfer.task, names)
 
-    return ObjectiveData(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split), labels)
+    def society(config: SocialConfig) -> Society:
+        return read_society(config, recipe, corpus, split)
+
+    return ObjectiveData(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split), labels, society)
 
 
 def export(engine: Engine, run_uri: str) -> None:

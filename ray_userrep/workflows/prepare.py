@@ -17,6 +17,7 @@ from ray_userrep.prepare.survey import plain, survey
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import data as page
 from ray_userrep.report.results import Result, load_result
+from ray_userrep.training.society import refuse_unrelated
 from ray_userrep.training.stored import store_result
 
 
@@ -80,6 +81,8 @@ def _open_or_prepare(recipe: Recipe) -> Corpus:
         refuse_unshared(named)
         return open_corpus(named, append(recipe.logs, recipe.corpus, named).version)
     logs = open_logs(recipe.logs)
+    if recipe.needs_relations():
+        refuse_unrelated(logs.relations is not None, logs.uri)
     uri = named or default_uri(recipe, logs)
     _refuse_within(recipe, "corpus", uri)
     refuse_unshared(uri)

@@ -50,6 +50,9 @@ def describe(corpus: Result) -> dict[str, str]:
         bounds = f"users {corpus['k_core']['users']}, items {corpus['k_core']['items']}"
         removed = ", ".join(f"{count:,} {what}" for what, count in corpus["removed_by_k_core"].items())
         rows["k-core"] = f"{bounds}; removed {removed}"
+    if corpus["num_relations"] or corpus["dropped_relations"]:
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in corpus["dropped_relations"].items())
+        rows["relations of users"] = f"{corpus['num_relations']:,}; left out: {left_out}"
     rows |= {name or "no domain": f"{count:,} interactions" for name, count in corpus["domains"].items()}
     rows |= {name: f"{lost['count']:,} values are no numbers" for name, lost in corpus["unread"].items()}
     return rows | {reason: f"{count:,} set aside" for reason, count in corpus["quarantined"].items()}

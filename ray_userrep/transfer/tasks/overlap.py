@@ -60,7 +60,8 @@ def refuse_taught(task: TaskConfig, names: Sequence[str], trained: Recipe) -> No
     Raises:
         UserError: it did: its own deal of users was another one.
     """
-    taught = {name for one in trained.objectives() if isinstance(one, LabelsConfig) for name in one.attributes}
+    labels = (one for one in trained.objectives() if isinstance(one, LabelsConfig))
+    taught = {name for one in labels for name in one.attributes or names}
     own = trained.transfer.task
     is_same = (task.valid_share, task.test_share, task.seed) == (own.valid_share, own.test_share, own.seed)
     if (again := sorted(taught & {*names})) and not is_same:
