@@ -17,11 +17,13 @@ import ray_userrep.prepare
 import ray_userrep.recipe
 import ray_userrep.transfer  # noqa: F401
 from ray_userrep.library import (
+    compare,
     embed,
     evaluate,
     index,
     load_result,
     prepare,
+    prepare_tables,
     pretrain,
     recipe,
     recommend,
@@ -38,11 +40,13 @@ __version__ = "0.2.0"
 __all__ = [
     "UserEncoder",
     "VectorIndex",
+    "compare",
     "embed",
     "evaluate",
     "index",
     "load_result",
     "prepare",
+    "prepare_tables",
     "pretrain",
     "recipe",
     "recommend",

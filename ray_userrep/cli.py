@@ -6,11 +6,12 @@ A job's workflow is imported when its arguments have been read, so that help and
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from ray_userrep import __version__, usage
 from ray_userrep.command import Given, Job, read, unknown_job
-from ray_userrep.errors import Terminated, UserError
+from ray_userrep.errors import UserError
 from ray_userrep.recipe.embedding import IndexConfig, RecommendConfig
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
@@ -311,8 +312,13 @@ JOBS = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a job by its name and options; a user's error is one line and exit code 2, of SIGINT 130, of SIGTERM 143."""
-    name, words = "", list(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGTERM, _terminate)
+    name, words, is_terminated = "", list(sys.argv[1:] if argv is None else argv), threading.Event()
+
+    def terminate(*_: object) -> None:
+        is_terminated.set()  # a wait inside Ray raises an interrupt of its own in place of this one
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         if words and words[0] not in ("--help", "-h", "--version"):
             name = words.pop(0)
@@ -327,14 +333,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except KeyboardInterrupt as stop:
         print(f"stopped   {_goes_on(name, words, stop)}", file=sys.stderr)
-        sys.exit(143 if isinstance(stop, Terminated) else 130)
+        sys.exit(143 if is_terminated.is_set() else 130)
     except ModuleNotFoundError as error:
         print(f"error: {_missing(name, error)}", file=sys.stderr)
         sys.exit(2)
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
 
 
 def _goes_on(name: str, words: Sequence[str], stop: KeyboardInterrupt) -> str:

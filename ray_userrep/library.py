@@ -3,6 +3,7 @@
 Nothing heavy is imported until a function is called.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ray_userrep.recipe.fields import with_values
@@ -37,6 +38,22 @@ def prepare(recipe: Recipe) -> Result:
     from ray_userrep.workflows.prepare import run_prepare
 
     return run_prepare(recipe)
+
+
+def prepare_tables(
+    recipe: Recipe, log: Any, *, users: Any = None, items: Any = None, columns: Mapping[str, str] | None = None
+) -> Result:
+    """Prepare tables in memory, of pandas, polars or Arrow: interactions, a row each, and tables of users and items.
+
+    `log` is one table, or a dictionary of a table for each event; `columns` is `logs.columns`. They are written as
+    Parquet beside the corpus, `CORPUS-tables`, and the same tables are prepared once.
+
+    Raises:
+        UserError: one is no table; or as `prepare`.
+    """
+    from ray_userrep.workflows.tables import run_prepare_tables
+
+    return run_prepare_tables(recipe, log, users, items, columns)
 
 
 def pretrain(recipe: Recipe) -> Result:
@@ -139,3 +156,14 @@ def runs(folder: str) -> "pd.DataFrame":
     from ray_userrep.workflows.runs import runs_table
 
     return runs_table(folder)
+
+
+def compare(*runs: str) -> "pd.DataFrame":
+    """A row for each system of the runs, or of those below a folder: NDCG@10, its paired difference to the first, p.
+
+    Raises:
+        UserError: a place holds no run with ranks, or runs were measured on other users or items.
+    """
+    from ray_userrep.workflows.compare import compare_table
+
+    return compare_table(runs)
