@@ -80,6 +80,10 @@ class AutoregressiveConfig(Settings):
         "all that a user does for a while (the dense all-action loss of PinnerFormer)",
     )
 
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: the target of the newest."""
+        return 1
+
     def hides_items(self) -> bool:
         return False
 
@@ -119,6 +123,10 @@ class AutoencodingConfig(Settings):
     )
     crop: float = Field(1.0, gt=0, le=1, description="share of a window that is kept, a run from a random place")
     shuffle: float = Field(0.0, ge=0, le=1, description="share of that put into random order, a run of it")
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none, what is hidden lies within."""
+        return 0
 
     def hides_items(self) -> bool:
         return True
@@ -266,6 +274,10 @@ class NextFieldsConfig(Settings):
         "event, or gap, the time to it",
     )
 
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: the one after the newest."""
+        return 1
+
     def hides_items(self) -> bool:
         return False
 
@@ -298,6 +310,10 @@ class LabelsConfig(Settings):
         description="columns of the log's table of users that are predicted, each a part of the loss; users with whom "
         "transfer.task, by its shares and seed, validates or tests are left out",
     )
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none, labels are of the user."""
+        return 0
 
     def hides_items(self) -> bool:
         return False
@@ -337,6 +353,10 @@ class WeightedConfig(Settings):
 
     kind: Literal["weighted"] = "weighted"
     parts: list[PartConfig] = Field(min_length=2, description="the objectives, each with its weight")
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown, as the most demanding part asks for."""
+        return max(part.objective.lookahead() for part in self.parts)
 
     def hides_items(self) -> bool:
         return any(part.objective.hides_items() for part in self.parts)
