@@ -19,10 +19,11 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.baselines import tuned_baselines
 from ray_userrep.evaluation.histories import Histories, read_histories
-from ray_userrep.evaluation.kept import write_ranks
+from ray_userrep.evaluation.kept import Ranks, write_ranks
 from ray_userrep.evaluation.portrait import map_of_users, nearest_items
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
+from ray_userrep.evaluation.slices import by_slice, slice_of_items
 from ray_userrep.evaluation.statistics import HEADLINE, comparison, summary
 from ray_userrep.evaluation.universality import measure_universality, most_users
 from ray_userrep.prepare.devices import Device, with_gpu
@@ -87,6 +88,7 @@ def _measured(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, folder: str,
         "seed": recipe.seed,
         "metrics": summary(ours, config, test.users_U),
         "baselines": {},
+        "slices": {},
         "profile": measure_profile(corpus, split, encoder, config),
         "universality": measure_universality(corpus, split, encoder, config),
         "parameters": encoder.parameters_by_kind(),
@@ -96,16 +98,19 @@ def _measured(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, folder: str,
         "counts": corpus_counts(corpus) | {"test_users": len(np.unique(test.users_U))},
         "samples": _samples(test, manifest.num_users, config),
     }
-    kept = {"encoder": ours}
+    systems = kept = {"encoder": ours}
     if config.baselines:
         tuned = tuned_baselines(corpus, split, config)
         result["baselines"] = {
             name: summary(one.ranks_U, config, test.users_U) | {"setting": one.setting} for name, one in tuned.items()
         }
         best = max(tuned, key=lambda name: result["baselines"][name][HEADLINE]["mean"])
-        kept[best] = tuned[best].ranks_U
+        kept = kept | {best: tuned[best].ranks_U}
+        systems = systems | {name: one.ranks_U for name, one in tuned.items()}
         result["over_best_baseline"] = {"baseline": best, **comparison(ours, tuned[best].ranks_U, config, test.users_U)}
-    write_ranks(folder, test.users_U, test.targets_U, kept)
+    slices_U = slice_of_items(corpus.items().counts())[test.targets_U]
+    result["slices"] = by_slice(slices_U, systems, test.users_U, config)
+    write_ranks(folder, Ranks(test.users_U, test.targets_U, slices_U, kept))
     return result
 
 
