@@ -26,6 +26,7 @@ from ray_userrep.recipe.encoder import (
     BackboneConfig,
     CNNConfig,
     EncoderConfig,
+    FeatureItemsConfig,
     GRUConfig,
     HashedItemsConfig,
     HSTUConfig,
@@ -210,7 +211,7 @@ def _softmax(softmax: SoftmaxConfig, width: int, catalogue: Catalogue, targets: 
 
 
 def _items(encoder: EncoderConfig, catalogue: Catalogue, rows: float) -> float:
-    """FLOPs of making so many item vectors; only texts and projected tables take any.
+    """FLOPs of making so many item vectors; only texts, columns and projected tables take any.
 
     A tower over words is left out: how many words texts have, and how often a batch repeats an item, is not known here.
     """
@@ -228,6 +229,9 @@ def _products_of_item(part: ItemPartConfig | RowItemsConfig, text_width: int, wi
             return num_experts * text_width * (_TRAINED - 1) * (width + 2)
         case ProjectedItemsConfig(table_width=table_width):
             return _TRAINED * table_width * width
+        case FeatureItemsConfig(hidden=hidden):
+            num_columns = len(part.columns) + len(part.numbers)
+            return _TRAINED * hidden * (num_columns * part.feature_width + width)
         case IdItemsConfig() | WordItemsConfig() | SideItemsConfig() | HashedItemsConfig() | RowItemsConfig():
             return 0
         case never:
