@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ray_userrep.corpus.correlation import correlations
 from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.fields import CATEGORY_LEVELS, FIELDS, price_codes
@@ -22,6 +23,7 @@ from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.contrastive import Contrastive
 from ray_userrep.objectives.history import History
 from ray_userrep.objectives.in_batch import Choice, InBatchSoftmax, hardest, semi_hard
+from ray_userrep.objectives.item_contrast import ItemContrast
 from ray_userrep.objectives.sampled import (
     BinaryCrossEntropy,
     InBatchSampler,
@@ -42,6 +44,7 @@ from ray_userrep.recipe.objective import (
     FullSoftmaxConfig,
     HistoryConfig,
     InBatchSoftmaxConfig,
+    ItemContrastConfig,
     ObjectiveConfig,
     SampledSoftmaxConfig,
     SoftmaxConfig,
@@ -67,7 +70,9 @@ class ObjectiveData(NamedTuple):
     train_counts: Callable[[], NDArray[np.int64]]
 
 
-def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: ObjectiveData) -> Objective:
+def build_objective(
+    config: ObjectiveConfig | ItemContrastConfig, encoder: EncoderConfig, data: ObjectiveData
+) -> Objective:
     """The objective with its heads; items are counted only where its negatives follow their counts.
 
     Raises:
@@ -86,8 +91,22 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
         case HistoryConfig(predict=predict, hide=hide):
             width = encoder.bag_width if encoder.readout == "bag" else encoder.width
             return History(len(data.items), width, predict, hide)
+        case ItemContrastConfig(alpha=alpha, temperature=temperature):
+            return ItemContrast(by_counts(data.train_counts(), alpha), temperature, _affinity(config, encoder, data))
         case never:
             assert_never(never)
+
+
+def _affinity(config: ItemContrastConfig, encoder: EncoderConfig, data: ObjectiveData) -> Tensor | None:
+    """Which columns are hidden together: those most alike, or any; None where none is hidden, `[F, F]`."""
+    items = encoder.feature_items()
+    assert items is not None, "refused where there is none"
+    if config.masking == "none":
+        return None
+    if config.masking == "random":
+        num_columns = len(items.columns) + len(items.numbers)
+        return torch.zeros(num_columns, num_columns, dtype=torch.float64)
+    return torch.from_numpy(correlations(data.items.features(items.columns, items.numbers, items.num_buckets)))
 
 
 def _autoencoding(config: AutoencodingConfig, encoder: EncoderConfig, data: ObjectiveData) -> Autoencoding:

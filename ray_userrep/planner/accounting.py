@@ -48,6 +48,7 @@ from ray_userrep.recipe.objective import (
     FullSoftmaxConfig,
     HistoryConfig,
     InBatchSoftmaxConfig,
+    ItemContrastConfig,
     ObjectiveConfig,
     SoftmaxConfig,
     WeightedConfig,
@@ -122,7 +123,11 @@ def lookahead_of(objective: ObjectiveConfig) -> int:
 
 
 def _objective(
-    encoder: EncoderConfig, objective: ObjectiveConfig, catalogue: Catalogue, lengths_B: Lengths, lookahead: int
+    encoder: EncoderConfig,
+    objective: ObjectiveConfig | ItemContrastConfig,
+    catalogue: Catalogue,
+    lengths_B: Lengths,
+    lookahead: int,
 ) -> tuple[float, float, float]:
     """FLOPs of item embedder, backbone and objective."""
     match objective:
@@ -142,6 +147,11 @@ def _objective(
         case ContrastiveConfig():
             seen_B = _newest(lengths_B, lookahead - objective.lookahead()) - objective.same_target
             return _contrastive(encoder, objective, catalogue, seen_B)
+        case ItemContrastConfig():
+            drawn, part = float(_newest(lengths_B, lookahead).sum()), encoder.feature_items()
+            assert part is not None, "refused where there is none"
+            towers = 2 * 2 * drawn * _products_of_item(part, catalogue.text_width, encoder.width)
+            return towers, 0.0, 2 * _TRAINED * drawn**2 * encoder.width
         case HistoryConfig(hide=hide):
             seen_B = _newest(lengths_B, lookahead - objective.lookahead())
             kept_B = np.maximum(1, np.rint(seen_B * (1 - hide)).astype(np.int64))

@@ -238,12 +238,44 @@ class HistoryConfig(Settings):
         return None
 
 
+class ItemContrastConfig(Settings):
+    """Tell two views of an item, each without some of its columns, from other items; a part beside others."""
+
+    kind: Literal["item_contrast"] = "item_contrast"
+    masking: Literal["none", "random", "correlated"] = Field(
+        "correlated",
+        description="which half of the columns one view hides, and the other shows. random: any; correlated: one and "
+        "those that tell most of it in the catalogue; none: nothing is hidden, items are only pushed apart",
+    )
+    alpha: float = Field(
+        0.0, ge=0, le=1, description="items are drawn by training counts to this power: 0, all alike; 1, as in the log"
+    )
+    temperature: float = Field(0.1, gt=0, description="cosines are divided by it: less tells near items apart more")
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        items = encoder.feature_items()
+        if items is None:
+            return "objective.kind item_contrast compares items by their columns: encoder.items.kind must be features"
+        if self.masking != "none" and len(items.columns) + len(items.numbers) < 2:
+            return f"objective.masking {self.masking} parts the columns in two: encoder.items.columns must name more"
+        return None
+
+
 class PartConfig(Settings):
     """One objective of a weighted sum."""
 
     weight: float = Field(gt=0, description="factor on this objective's loss")
     objective: Annotated[
-        AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig, Field(discriminator="kind")
+        AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig | ItemContrastConfig,
+        Field(discriminator="kind"),
     ] = Field(description="one of the kinds of objective, with its fields")
 
 
@@ -262,6 +294,8 @@ class WeightedConfig(Settings):
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
+        if all(isinstance(part.objective, ItemContrastConfig) for part in self.parts):
+            return "objective.parts item_contrast trains items alone: put another kind of objective beside it"
         reasons = [part.objective.refusal(encoder) for part in self.parts]
         return next((reason for reason in reasons if reason is not None), None)
 
