@@ -24,7 +24,7 @@ from tests.training.conftest import NUM_ITEMS as NUM_WALKED
 from tests.training.conftest import write_corpus
 
 NUM_ITEMS, WIDTH = 30, 16
-SYSTEMS = ("unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert", "uaf", "cbit", "universal")
+SYSTEMS = ("unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert", "uaf", "cbit", "universal", "two_towers")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,7 @@ def test_a_small_one_learns(table, name):
     ("name", "ranks"),
     [
         ("sasrec", True), ("bert4rec", True), ("cl4srec", True), ("unisrec", True), ("peterrec_noncausal", True),
+        ("two_towers", True),
         ("shopperbert", False), ("userbert", False), ("clue_icdm", False), ("clue_naver", False),
     ],
 )  # fmt: skip
