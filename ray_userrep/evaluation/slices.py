@@ -25,7 +25,7 @@ def slice_of_items(counts_V: NDArray[np.int64]) -> NDArray[np.int64]:
     """The place in `SLICES` of each item: the tenth that occurs most, the rest of that half, the other half, `[V]`."""
     rank_V = np.empty(len(counts_V), np.int64)
     rank_V[np.argsort(-counts_V, kind="stable")] = np.arange(len(counts_V))
-    return np.searchsorted(np.ceil(np.array(_UP_TO) * len(counts_V)), rank_V, side="right")
+    return np.searchsorted(np.ceil(np.array(_UP_TO) * len(counts_V)), rank_V, side="right").astype(np.int64)
 
 
 def by_slice(

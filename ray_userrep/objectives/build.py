@@ -92,7 +92,8 @@ def build_objective(
             width = encoder.bag_width if encoder.readout == "bag" else encoder.width
             return History(len(data.items), width, predict, hide)
         case ItemContrastConfig(alpha=alpha, temperature=temperature):
-            return ItemContrast(by_counts(data.train_counts(), alpha), temperature, _affinity(config, encoder, data))
+            counts_V = data.train_counts() if alpha else data.items.counts()  # any will do where all are drawn alike
+            return ItemContrast(by_counts(counts_V, alpha), temperature, _affinity(config, encoder, data))
         case never:
             assert_never(never)
 
