@@ -32,6 +32,7 @@ from ray_userrep.recipe.encoder import (
     HSTUConfig,
     IdItemsConfig,
     ItemPartConfig,
+    LSTMConfig,
     MeanConfig,
     ProjectedItemsConfig,
     RowItemsConfig,
@@ -49,6 +50,8 @@ from ray_userrep.recipe.objective import (
     HistoryConfig,
     InBatchSoftmaxConfig,
     ItemContrastConfig,
+    LabelsConfig,
+    NextFieldsConfig,
     ObjectiveConfig,
     SampledSoftmaxConfig,
     SoftmaxConfig,
@@ -104,7 +107,8 @@ def training_cost(
 ) -> Cost:
     """The cost of one micro-batch of windows of these lengths, as the stream gives them, on one worker.
 
-    What autoencoding hides is drawn: it is counted at its mean.
+    What autoencoding hides is drawn: it is counted at its mean. Heads over labels of users are left out: how many
+    classes there are is not known here, and users are few beside interactions.
     """
     lengths_B = np.asarray(lengths, np.int64)
     lookahead = objective.lookahead()
@@ -113,11 +117,7 @@ def training_cost(
 
 
 def _objective(
-    encoder: EncoderConfig,
-    objective: ObjectiveConfig | ItemContrastConfig,
-    catalogue: Catalogue,
-    lengths_B: Lengths,
-    lookahead: int,
+    encoder: EncoderConfig, objective: ObjectiveConfig, catalogue: Catalogue, lengths_B: Lengths, lookahead: int
 ) -> tuple[float, float, float]:
     """FLOPs of item embedder, backbone and objective."""
     match objective:
@@ -149,8 +149,15 @@ def _objective(
             scores = 2 * _TRAINED * float(len(lengths_B)) * catalogue.num_items * (width + 1)
             if encoder.readout == "bag":
                 return 0.0, 0.0, scores
-            rows = float(kept_B.sum())
-            return _items(encoder, catalogue, rows), _backbone(encoder.backbone, encoder.width, kept_B), scores
+            return _items(encoder, catalogue, float(kept_B.sum())), _read(encoder, kept_B), scores
+        case NextFieldsConfig(fields=fields):
+            shown_B = lengths_B - 1
+            rows = float(shown_B.sum())
+            heads = 2 * _TRAINED * rows * encoder.width * sum(FIELDS[name].size for name in fields)
+            return _items(encoder, catalogue, rows), _read(encoder, shown_B), heads
+        case LabelsConfig():
+            shown_B = _newest(lengths_B, lookahead) + (encoder.readout in APPENDED)
+            return _items(encoder, catalogue, float(shown_B.sum())), _read(encoder, shown_B), 0.0
         case never:
             assert_never(never)
     rows = sum(float(view.sum()) for view in views)
@@ -163,7 +170,7 @@ def _contrastive(
     encoder: EncoderConfig, objective: ContrastiveConfig, catalogue: Catalogue, lengths_B: Lengths
 ) -> tuple[float, float, float]:
     looks = [_look(objective, lengths_B, number) + (encoder.readout in APPENDED) for number in (0, 1)]
-    backbone = sum(_backbone(encoder.backbone, encoder.width, look_B) for look_B in looks)
+    backbone = sum(_read(encoder, look_B) for look_B in looks)
     scores = 2 * (2 * _TRAINED * float(len(lengths_B)) ** 2 * encoder.width)
     return sum(_items(encoder, catalogue, float(look_B.sum())) for look_B in looks), backbone, scores
 
@@ -258,10 +265,20 @@ def _backbone(config: BackboneConfig, width: int, lengths_B: Lengths) -> float:
             # The state before a window's first item is zero and has no gradient.
             first = 2 * 3 * float((lengths_B > 0).sum()) * width**2
             return config.num_layers * (linear * 7 - first)
+        case LSTMConfig(hidden=hidden, context=context):
+            hidden, first = hidden or width, 2 * 4 * float((lengths_B > 0).sum())
+            maps = (5 + 3 * (context == "gates")) * width * hidden + 4 * hidden**2
+            return config.num_layers * (2 * _TRAINED * tokens * maps - first * hidden**2)
         case MeanConfig():
             return config.num_layers * linear * 8  # the mean's two maps to and from four widths
         case never:
             assert_never(never)
+
+
+def _read(encoder: EncoderConfig, lengths_B: Lengths) -> float:
+    """FLOPs of the backbone and of reading user vectors out of its states."""
+    keys = 2 * _TRAINED * float(lengths_B.sum()) * encoder.width**2 if encoder.readout == "attention" else 0.0
+    return _backbone(encoder.backbone, encoder.width, lengths_B) + keys
 
 
 def _transformer_maps(config: TransformerConfig, width: int) -> float:

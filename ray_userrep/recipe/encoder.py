@@ -12,8 +12,9 @@ from ray_userrep.recipe.settings import Settings
 FieldName = Literal[
     "gap", "hour", "day", "month", "year", "event", "category", "category_2", "category_3", "category_4", "price"
 ]
-ReadoutKind = Literal["last", "mean", "whole", "bag", "cls", "mask"]
+ReadoutKind = Literal["last", "mean", "max", "attention", "whole", "bag", "cls", "mask"]
 WHOLE_HISTORY: tuple[ReadoutKind, ...] = ("whole", "bag")  # what reads all of a history, window by window
+POOLED: tuple[ReadoutKind, ...] = ("max", "attention")  # of a causal backbone, items are scored by the newest state
 MOST_LAYERS = 1000  # or parts of a kind: each takes time to build, whatever it holds
 TIME_FIELDS: tuple[FieldName, ...] = ("gap", "hour", "day", "month", "year")  # what is told by the times alone
 TEMPO_WIDTH = 8  # numbers that encoder.tempo adds to a user vector
@@ -190,6 +191,21 @@ class GRUConfig(Settings):
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
 
 
+class LSTMConfig(Settings):
+    """Long short-term memory, whose gates may be driven by the context apart (DUPN); causal by nature."""
+
+    kind: Literal["lstm"] = "lstm"
+    num_layers: int = Field(1, ge=1, le=MOST_LAYERS, description="layers")
+    hidden: int = Field(0, ge=0, description="width of the recurrent state; 0: encoder.width")
+    context: Literal["added", "gates"] = Field(
+        "added",
+        description="what encoder.context drives. added: all that items drive, as it is added to their vectors; gates: "
+        "the gates alone, which say how much of an item is let through",
+    )
+    causal: Literal[True] = Field(True, description="a position sees only itself and what came before")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
+
+
 class MeanConfig(Settings):
     """The mean of the items so far and a small network: the floor for every other backbone."""
 
@@ -200,7 +216,7 @@ class MeanConfig(Settings):
 
 
 BackboneConfig = Annotated[
-    TransformerConfig | HSTUConfig | CNNConfig | GRUConfig | MeanConfig, Field(discriminator="kind")
+    TransformerConfig | HSTUConfig | CNNConfig | GRUConfig | LSTMConfig | MeanConfig, Field(discriminator="kind")
 ]
 
 
@@ -231,8 +247,9 @@ class EncoderConfig(Settings):
     )
     readout: ReadoutKind = Field(
         "last",
-        description="user vector. last: the newest position's state; mean: the mean of the newest window's states; "
-        "whole: that of all the history's; bag: the sum of encoder.bag_width numbers an item over all the history; "
+        description="user vector. last: the newest position's state; mean, max: the mean or the largest of each number "
+        "of the newest window's states; attention: their mean by weights that a learned query gives them; "
+        "whole: the mean of all the history's; bag: the sum of encoder.bag_width numbers an item over all the history; "
         "cls, mask: the state of a token put at the end",
     )
 
@@ -278,6 +295,15 @@ class EncoderConfig(Settings):
             raise ValueError("encoder.readout bag reads vectors of encoder.bag_width numbers: set it, as 128")
         if self.tempo and self.readout != "bag":
             raise ValueError(f"encoder.tempo adds numbers to vectors of encoder.readout bag, not of {self.readout}")
+        return self
+
+    @model_validator(mode="after")
+    def _gates_are_driven(self) -> "EncoderConfig":
+        if isinstance(self.backbone, LSTMConfig) and self.backbone.context == "gates" and not self.context:
+            raise ValueError(
+                "encoder.backbone.context gates are driven by encoder.context, which is empty: name fields there, as "
+                "hour, gap, event or price, or take added"
+            )
         return self
 
     @model_validator(mode="after")

@@ -3,11 +3,12 @@
 Each config says what it cannot be combined with, so that a recipe is refused before any work starts.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ray_userrep.recipe.encoder import WHOLE_HISTORY, EncoderConfig, FieldName, MeanConfig, RowItemsConfig
+from ray_userrep.recipe.encoder import POOLED, WHOLE_HISTORY, EncoderConfig, FieldName, MeanConfig, RowItemsConfig
 from ray_userrep.recipe.settings import Settings
 
 
@@ -88,7 +89,11 @@ class AutoregressiveConfig(Settings):
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
         """Whether user vectors learn to score items."""
-        return encoder.readout in ("last", *WHOLE_HISTORY)
+        return encoder.readout in ("last", *WHOLE_HISTORY, *POOLED)
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return False
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
@@ -128,7 +133,12 @@ class AutoencodingConfig(Settings):
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
         """Whether user vectors learn to score items."""
-        return encoder.readout == "mask" or self.predict_from == "readout"
+        is_scored_by_state = encoder.readout in POOLED and encoder.backbone.causal
+        return encoder.readout == "mask" or (self.predict_from == "readout" and not is_scored_by_state)
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return self.predict_from == "readout"
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
@@ -199,6 +209,10 @@ class ContrastiveConfig(Settings):
         """Whether user vectors learn to score items."""
         return False
 
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
     def lookahead(self) -> int:
         """Items a window carries beyond what is shown: the target, and the one that makes two periods of any window."""
         return int(self.same_target) + int(self.views == "periods")
@@ -237,6 +251,10 @@ class HistoryConfig(Settings):
         """Whether user vectors learn to score items."""
         return False
 
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
         if encoder.readout in ("cls", "mask"):
@@ -260,11 +278,19 @@ class ItemContrastConfig(Settings):
     )
     temperature: float = Field(0.1, gt=0, description="cosines are divided by it: less tells near items apart more")
 
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none."""
+        return 0
+
     def hides_items(self) -> bool:
         return False
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
         """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
         return False
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
@@ -277,12 +303,92 @@ class ItemContrastConfig(Settings):
         return None
 
 
+class NextFieldsConfig(Settings):
+    """Predict what the next interaction is like, from the user vector after each one."""
+
+    kind: Literal["next_fields"] = "next_fields"
+    fields: tuple[FieldName, ...] = Field(
+        min_length=1,
+        description="fields of the next interaction that are predicted, each a part of the loss: its category, price, "
+        "event, or gap, the time to it",
+    )
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: the one whose fields are predicted from the newest."""
+        return 1
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if not encoder.backbone.causal:
+            return "objective.kind next_fields needs encoder.backbone.causal: true"
+        if encoder.readout in ("cls", "mask"):
+            return (
+                f"objective.kind next_fields reads the user vector at every place, where encoder.readout "
+                f"{encoder.readout} has no token: use last, mean, max or attention"
+            )
+        return _named_twice("objective.fields", self.fields)
+
+
+class LabelsConfig(Settings):
+    """Predict labels of users from their vectors; labels of users whom a later transfer asks about are never read."""
+
+    kind: Literal["labels"] = "labels"
+    attributes: tuple[str, ...] = Field(
+        min_length=1,
+        description="columns of the log's table of users that are predicted, each a part of the loss; users with whom "
+        "transfer.task, by its shares and seed, validates or tests are left out",
+    )
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none, labels are the user's."""
+        return 0
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if both := sorted({*self.attributes} & {*encoder.context}):
+            return f"objective.attributes {both[0]} would be predicted from encoder.context {both[0]}: drop one of them"
+        return _named_twice("objective.attributes", self.attributes)
+
+
+def _named_twice(field: str, names: Sequence[str]) -> str | None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return None if twice is None else f"{field} names {twice} twice"
+
+
 class PartConfig(Settings):
     """One objective of a weighted sum."""
 
     weight: float = Field(gt=0, description="factor on this objective's loss")
     objective: Annotated[
-        AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig | ItemContrastConfig,
+        AutoregressiveConfig
+        | AutoencodingConfig
+        | ContrastiveConfig
+        | HistoryConfig
+        | NextFieldsConfig
+        | LabelsConfig
+        | ItemContrastConfig,
         Field(discriminator="kind"),
     ] = Field(description="one of the kinds of objective, with its fields")
 
@@ -304,15 +410,24 @@ class WeightedConfig(Settings):
         """Whether user vectors learn to score items."""
         return any(part.objective.ranks_items(encoder) for part in self.parts)
 
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return any(part.objective.trains_readout() for part in self.parts)
+
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
-        if all(isinstance(part.objective, ItemContrastConfig) for part in self.parts):
-            return "objective.parts item_contrast trains items alone: put another kind of objective beside it"
         reasons = [part.objective.refusal(encoder) for part in self.parts]
         return next((reason for reason in reasons if reason is not None), None)
 
 
 ObjectiveConfig = Annotated[
-    AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig | WeightedConfig,
+    AutoregressiveConfig
+    | AutoencodingConfig
+    | ContrastiveConfig
+    | HistoryConfig
+    | NextFieldsConfig
+    | LabelsConfig
+    | ItemContrastConfig
+    | WeightedConfig,
     Field(discriminator="kind"),
 ]

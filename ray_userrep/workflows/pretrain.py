@@ -18,7 +18,7 @@ from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
 from ray_userrep.training.console import Console
-from ray_userrep.training.fit import load_encoder
+from ray_userrep.training.fit import load_encoder, refuse_lacking
 from ray_userrep.training.stored import store_result
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.workflows.evaluate import measure
@@ -38,7 +38,9 @@ def run_pretrain(recipe: Recipe) -> Result:
         connect()
     with timed(timings, "prepare"):
         corpus = corpus_of(recipe, run_uri)
-    refuse_unmeasured(corpus, resolve(recipe.split, corpus), recipe.split.rule)
+    split = resolve(recipe.split, corpus, recipe.stream.user_share)
+    refuse_unmeasured(corpus, split, recipe.split.rule)
+    refuse_lacking(recipe, corpus, split)
     with runs.running(recipe, run_uri):
         remember(corpus, run_uri)
         with timed(timings, "train"), Console() as console:

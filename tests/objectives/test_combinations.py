@@ -51,6 +51,10 @@ SINGLE = st.one_of(
         ),
     ),
 )
+SINGLE |= st.builds(
+    lambda fields: {"kind": "next_fields", "fields": fields},
+    st.sampled_from([["category"], ["gap", "price", "hour"], ["gap", "gap"]]),
+)
 OBJECTIVES = SINGLE | st.builds(
     lambda a, b: {"kind": "weighted", "parts": [{"weight": 1.0, "objective": a}, {"weight": 0.1, "objective": b}]},
     SINGLE,
@@ -85,8 +89,9 @@ ITEMS = st.sampled_from(
 BACKBONES = st.sampled_from(
     [{"kind": kind, "causal": causal} for kind in ("transformer", "hstu", "cnn", "mean") for causal in (True, False)]
     + [{"kind": "gru"}, {"kind": "gru", "causal": False}, {"kind": "transformer", "gated": True}]
+    + [{"kind": "lstm"}, {"kind": "lstm", "context": "gates", "hidden": 4}]
 )
-READOUTS = st.sampled_from(["last", "mean", "cls", "mask"])
+READOUTS = st.sampled_from(["last", "mean", "max", "attention", "cls", "mask"])
 CONTEXT = st.sampled_from([[], ["gap"], ["hour", "gap"]])
 
 
@@ -159,7 +164,14 @@ def beside(kind):
     ({"kind": "autoencoding", "predict_from": "place"}, {"readout": "cls"}, "objective.predict_from"),
     (beside("autoregressive"), {}, "encoder.items.kind must be features"),
     (beside("autoregressive"), {"items": {"kind": "features"}}, "objective.masking correlated"),
-    (beside("item_contrast"), {"items": {"kind": "features", "numbers": ["price"]}}, "objective.parts item_contrast"),
+    (beside("item_contrast"), {"items": {"kind": "features", "numbers": ["price"]}}, "item_contrast trains items alone"),
+    ({"kind": "autoregressive"}, {"readout": "attention"}, "encoder.readout attention"),
+    ({"kind": "autoregressive"}, {"backbone": {"kind": "lstm", "context": "gates"}}, "encoder.context, which is empty"),
+    ({"kind": "next_fields", "fields": ["gap"]}, {"readout": "cls"}, "encoder.readout cls"),
+    ({"kind": "next_fields", "fields": ["gap"]}, {"backbone": {"kind": "cnn", "causal": False}}, "causal"),
+    ({"kind": "next_fields", "fields": ["gap", "gap"]}, {}, "objective.fields"),
+    ({"kind": "labels", "attributes": ["event"]}, {"context": ["event"]}, "objective.attributes event"),
+    ({"kind": "labels", "attributes": ["age", "age"]}, {}, "objective.attributes"),
 ])  # fmt: skip
 def test_reasons_name_the_field(objective, encoder, field):
     with pytest.raises(ValidationError, match=field):
