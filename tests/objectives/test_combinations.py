@@ -164,7 +164,7 @@ def beside(kind):
     ({"kind": "autoencoding", "predict_from": "place"}, {"readout": "cls"}, "objective.predict_from"),
     (beside("autoregressive"), {}, "encoder.items.kind must be features"),
     (beside("autoregressive"), {"items": {"kind": "features"}}, "objective.masking correlated"),
-    (beside("item_contrast"), {"items": {"kind": "features", "numbers": ["price"]}}, "item_contrast trains items alone"),
+    (beside("item_contrast"), {"items": {"kind": "features", "numbers": ["price"]}}, "trains items alone"),
     ({"kind": "autoregressive"}, {"readout": "attention"}, "encoder.readout attention"),
     ({"kind": "autoregressive"}, {"backbone": {"kind": "lstm", "context": "gates"}}, "encoder.context, which is empty"),
     ({"kind": "next_fields", "fields": ["gap"]}, {"readout": "cls"}, "encoder.readout cls"),
