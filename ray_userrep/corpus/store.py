@@ -101,6 +101,11 @@ class Corpus:
         path = self.manifest.users
         return None if path is None else self.read(path)
 
+    def relations(self) -> pa.Table | None:
+        """Who is related to whom, `user_id` and `other_id`, and perhaps the `kind`, where the log says so."""
+        path = self.manifest.relations
+        return None if path is None else self.read(path)
+
     def read(self, path: str, columns: list[str] | None = None) -> pa.Table:
         """A file of this version, or some of its columns.
 

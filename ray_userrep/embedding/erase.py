@@ -1,4 +1,4 @@
-"""Users out of a folder of vectors: only files that hold some of them are written again, each in one step.
+"""Users out of a folder of vectors or recommendations: only files that hold some are written again, each in one step.
 
 A reader that opens the folder meanwhile finds some files with the users and some without; the summary comes last.
 """
@@ -7,20 +7,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep import storage
-from ray_userrep.embedding.export import SUMMARY
+from ray_userrep.embedding.outputs import RECOMMENDED, SUMMARY
 from ray_userrep.embedding.tables import FORMAT
 from ray_userrep.errors import UserError
 
 
 def refuse_no_vectors(folder: str, named: str) -> None:
-    """Check that a folder is what `embed` wrote; errors call it by the option that `named` it.
+    """Check that a folder is what `embed` or `recommend` wrote; errors call it by the option that `named` it.
 
     Raises:
         UserError: it is not, or a newer version wrote it.
     """
-    place = storage.join(folder, SUMMARY)
-    if not storage.exists(place):
-        raise UserError(f"{named}: no {place}: name the output folder of an embed that ended")
+    place = _summary(folder)
+    if place is None:
+        raise UserError(
+            f"{named}: no {storage.join(folder, SUMMARY)}: name the output folder of an embed or recommend that ended"
+        )
     storage.refuse_newer(storage.read_object(place).get("format"), FORMAT, f"{named}: {folder}")
 
 
@@ -36,7 +38,13 @@ def erase_vectors(folder: str, ids: pa.Array) -> int:
         lost["rows"] += pc.sum(is_gone).as_py()
         lost["users"] += pc.count_distinct(table["user_id"].filter(is_gone)).as_py()
         storage.write_parquet(entry.uri, table.filter(pc.invert(is_gone)), dictionary=False)
-    place = storage.join(folder, SUMMARY)
+    place = _summary(folder)
+    assert place is not None, "that it has one was looked at before"
     summary = storage.read_object(place)
     storage.write_json(place, summary | {name: summary[name] - count for name, count in lost.items()})
     return lost["users"]
+
+
+def _summary(folder: str) -> str | None:
+    places = (storage.join(folder, name) for name in (SUMMARY, RECOMMENDED))
+    return next((place for place in places if storage.exists(place)), None)

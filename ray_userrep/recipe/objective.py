@@ -3,11 +3,12 @@
 Each config says what it cannot be combined with, so that a recipe is refused before any work starts.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ray_userrep.recipe.encoder import WHOLE_HISTORY, EncoderConfig, FieldName, MeanConfig, RowItemsConfig
+from ray_userrep.recipe.encoder import POOLED, WHOLE_HISTORY, EncoderConfig, FieldName, MeanConfig, RowItemsConfig
 from ray_userrep.recipe.settings import Settings
 
 
@@ -79,12 +80,20 @@ class AutoregressiveConfig(Settings):
         "all that a user does for a while (the dense all-action loss of PinnerFormer)",
     )
 
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: the target of the newest."""
+        return 1
+
     def hides_items(self) -> bool:
         return False
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
         """Whether user vectors learn to score items."""
-        return encoder.readout in ("last", *WHOLE_HISTORY)
+        return encoder.readout in ("last", *WHOLE_HISTORY, *POOLED)
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return False
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
@@ -115,12 +124,21 @@ class AutoencodingConfig(Settings):
     crop: float = Field(1.0, gt=0, le=1, description="share of a window that is kept, a run from a random place")
     shuffle: float = Field(0.0, ge=0, le=1, description="share of that put into random order, a run of it")
 
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none, what is hidden lies within."""
+        return 0
+
     def hides_items(self) -> bool:
         return True
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
         """Whether user vectors learn to score items."""
-        return encoder.readout == "mask" or self.predict_from == "readout"
+        is_scored_by_state = encoder.readout in POOLED and encoder.backbone.causal
+        return encoder.readout == "mask" or (self.predict_from == "readout" and not is_scored_by_state)
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return self.predict_from == "readout"
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
@@ -191,6 +209,10 @@ class ContrastiveConfig(Settings):
         """Whether user vectors learn to score items."""
         return False
 
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
     def lookahead(self) -> int:
         """Items a window carries beyond what is shown: the target, and the one that makes two periods of any window."""
         return int(self.same_target) + int(self.views == "periods")
@@ -204,6 +226,42 @@ class ContrastiveConfig(Settings):
             return "objective.reword drops words from texts: encoder.items.kind must be text or whitened_moe"
         if self.views == "permute" and blind:
             return "objective.views permute does not change what encoder.backbone.kind mean sees: use another view"
+        return None
+
+
+class SocialConfig(Settings):
+    """Tell a friend from users of the batch to whom there is no tie; the log needs relations of users beside it."""
+
+    kind: Literal["social"] = "social"
+    kinds: tuple[str, ...] = Field((), description="kinds of relations that make friends; none named: all")
+    temperature: float = Field(0.1, gt=0, description="cosines are divided by it: less tells near users apart more")
+    profile: tuple[str, ...] | None = Field(
+        None,
+        description="columns of the log's table of users that are their profile; none: all that can be; []: no profile",
+    )
+    alike: float = Field(
+        0.9, gt=0, le=1, description="users who share so much of the profile's columns are not told from each other"
+    )
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none, users are told apart by all of it."""
+        return 0
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if encoder.readout == "mask":
+            return "objective.kind social compares user vectors: encoder.readout must be max, mean, last or cls"
         return None
 
 
@@ -229,6 +287,10 @@ class HistoryConfig(Settings):
         """Whether user vectors learn to score items."""
         return False
 
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
         if encoder.readout in ("cls", "mask"):
@@ -238,12 +300,134 @@ class HistoryConfig(Settings):
         return None
 
 
+class ItemContrastConfig(Settings):
+    """Tell two views of an item, each without some of its columns, from other items; a part beside others."""
+
+    kind: Literal["item_contrast"] = "item_contrast"
+    masking: Literal["none", "random", "correlated"] = Field(
+        "correlated",
+        description="which half of the columns one view hides, and the other shows. random: any; correlated: one and "
+        "those that tell most of it in the catalogue; none: nothing is hidden, items are only pushed apart",
+    )
+    alpha: float = Field(
+        0.0, ge=0, le=1, description="items are drawn by training counts to this power: 0, all alike; 1, as in the log"
+    )
+    temperature: float = Field(0.1, gt=0, description="cosines are divided by it: less tells near items apart more")
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none."""
+        return 0
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return False
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        items = encoder.feature_items()
+        if items is None:
+            return "objective.kind item_contrast compares items by their columns: encoder.items.kind must be features"
+        if self.masking != "none" and len(items.columns) + len(items.numbers) < 2:
+            return f"objective.masking {self.masking} parts the columns in two: encoder.items.columns must name more"
+        return None
+
+
+class NextFieldsConfig(Settings):
+    """Predict what the next interaction is like, from the user vector after each one."""
+
+    kind: Literal["next_fields"] = "next_fields"
+    fields: tuple[FieldName, ...] = Field(
+        min_length=1,
+        description="fields of the next interaction that are predicted, each a part of the loss: its category, price, "
+        "event, or gap, the time to it",
+    )
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: the one whose fields are predicted from the newest."""
+        return 1
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if not encoder.backbone.causal:
+            return "objective.kind next_fields needs encoder.backbone.causal: true"
+        if encoder.readout in ("cls", "mask"):
+            return (
+                f"objective.kind next_fields reads the user vector at every place, where encoder.readout "
+                f"{encoder.readout} has no token: use last, mean, max or attention"
+            )
+        return _named_twice("objective.fields", self.fields)
+
+
+class LabelsConfig(Settings):
+    """Predict labels of users from their vectors; labels of users whom a later transfer asks about are never read."""
+
+    kind: Literal["labels"] = "labels"
+    attributes: tuple[str, ...] = Field(
+        (),
+        description="columns of the log's table of users that are predicted, each a part of the loss; none named: all "
+        "that can be; users with whom "
+        "transfer.task, by its shares and seed, validates or tests are left out",
+    )
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none, labels are the user's."""
+        return 0
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        if both := sorted({*self.attributes} & {*encoder.context}):
+            return f"objective.attributes {both[0]} would be predicted from encoder.context {both[0]}: drop one of them"
+        return _named_twice("objective.attributes", self.attributes)
+
+
+def _named_twice(field: str, names: Sequence[str]) -> str | None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return None if twice is None else f"{field} names {twice} twice"
+
+
 class PartConfig(Settings):
     """One objective of a weighted sum."""
 
     weight: float = Field(gt=0, description="factor on this objective's loss")
     objective: Annotated[
-        AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig, Field(discriminator="kind")
+        AutoregressiveConfig
+        | AutoencodingConfig
+        | ContrastiveConfig
+        | SocialConfig
+        | HistoryConfig
+        | NextFieldsConfig
+        | LabelsConfig
+        | ItemContrastConfig,
+        Field(discriminator="kind"),
     ] = Field(description="one of the kinds of objective, with its fields")
 
 
@@ -253,12 +437,20 @@ class WeightedConfig(Settings):
     kind: Literal["weighted"] = "weighted"
     parts: list[PartConfig] = Field(min_length=2, description="the objectives, each with its weight")
 
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown, as the most demanding part asks for."""
+        return max(part.objective.lookahead() for part in self.parts)
+
     def hides_items(self) -> bool:
         return any(part.objective.hides_items() for part in self.parts)
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
         """Whether user vectors learn to score items."""
         return any(part.objective.ranks_items(encoder) for part in self.parts)
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return any(part.objective.trains_readout() for part in self.parts)
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
         """Why it cannot train this encoder, if it cannot."""
@@ -267,6 +459,14 @@ class WeightedConfig(Settings):
 
 
 ObjectiveConfig = Annotated[
-    AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig | WeightedConfig,
+    AutoregressiveConfig
+    | AutoencodingConfig
+    | ContrastiveConfig
+    | SocialConfig
+    | HistoryConfig
+    | NextFieldsConfig
+    | LabelsConfig
+    | ItemContrastConfig
+    | WeightedConfig,
     Field(discriminator="kind"),
 ]

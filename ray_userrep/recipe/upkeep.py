@@ -21,7 +21,7 @@ class EraseConfig(Settings):
     """Where else users are forgotten."""
 
     vectors: list[str] = Field(
-        default_factory=list, description="output folders of embed that lose the users' rows as well"
+        default_factory=list, description="output folders of embed and recommend that lose the users' rows as well"
     )
 
     @field_validator("vectors", mode="before")

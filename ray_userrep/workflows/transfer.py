@@ -40,7 +40,7 @@ from ray_userrep.transfer.tasks.attribute import AttributeTask
 from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
-from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap, refuse_seen_items
+from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap, refuse_seen_items, refuse_taught
 from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.pretrain import run_pretrain
 
@@ -180,7 +180,8 @@ def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: 
     pretraining = None if recipe.transfer.allow_overlap else _pretraining(recipe, source, pretrained_uri)
     if pretraining is None:
         return False
-    log, split = pretraining
+    trained, log, split = pretraining
+    refuse_taught(recipe.transfer.task, [task.name for task in tasks], trained)
     seen = read_pretrained(log, split)
     for task in tasks:
         if isinstance(task, NextItemTask) and (held_out := task.held_out()) is not None:
@@ -190,10 +191,10 @@ def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: 
     return True
 
 
-def _pretraining(recipe: Recipe, source: Corpus, pretrained_uri: str) -> tuple[Corpus, Split] | None:
-    """What the encoder is or was pretrained on; None where its run does not say."""
+def _pretraining(recipe: Recipe, source: Corpus, pretrained_uri: str) -> tuple[Recipe, Corpus, Split] | None:
+    """How and on what the encoder is or was pretrained; None where its run does not say."""
     if recipe.transfer.encoder is None:
-        return source, resolve(recipe.split, source)
+        return recipe, source, resolve(recipe.split, source)
     uri = storage.join(pretrained_uri.rsplit("/", 1)[0], "recipe.json")
     if not storage.exists(uri):
         return None
@@ -201,7 +202,7 @@ def _pretraining(recipe: Recipe, source: Corpus, pretrained_uri: str) -> tuple[C
     if trained.corpus.uri is None:
         return None
     log = open_corpus(trained.corpus.uri, trained.corpus.version)
-    return log, resolve(trained.split, log)
+    return trained, log, resolve(trained.split, log)
 
 
 def _compare(setting: Setting, arms: list[Arm]) -> Comparison:

@@ -32,7 +32,7 @@ from ray_userrep.evaluation.statistics import HEADLINE, summary
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import make_plan, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
-from ray_userrep.planner.accounting import Catalogue, Cost, backbone_parameters, lookahead_of, training_cost
+from ray_userrep.planner.accounting import Catalogue, Cost, backbone_parameters, training_cost
 from ray_userrep.recipe.objective import AutoregressiveConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.scaling.law.points import MIN_POINTS, LawPoints
@@ -112,7 +112,7 @@ def validation_loss(recipe: Recipe, corpus: Corpus, split: Split, encoder: UserE
 def plan_of(recipe: Recipe, corpus: Corpus) -> BatchPlan:
     """What a recipe trains on."""
     split: Split = resolve(recipe.split, corpus, recipe.stream.user_share)
-    return make_plan(corpus, split, recipe.stream, lookahead_of(recipe.objective), recipe.seed)
+    return make_plan(corpus, split, recipe.stream, recipe.objective.lookahead(), recipe.seed)
 
 
 def window_lengths(plan: BatchPlan) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
