@@ -6,15 +6,18 @@ A job's workflow is imported when its arguments have been read, so that help and
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from ray_userrep import __version__, usage
 from ray_userrep.command import Given, Job, read, unknown_job
-from ray_userrep.errors import Terminated, UserError
+from ray_userrep.errors import UserError
+from ray_userrep.recipe.embedding import IndexConfig, RecommendConfig
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.recipe.serve import ServeConfig
+from ray_userrep.recipe.sweep import SweepConfig
 
 _ABOUT = "Interaction logs in, a pretrained user encoder, its transfer to tasks, and user vectors out."
 # The extras that bring what the core lacks, where it is not `train`.
@@ -49,6 +52,18 @@ def _embed(given: Given) -> object:
     from ray_userrep.workflows.embed import run_embed
 
     return run_embed(given.recipe, given.own["encoder"], given.own["output"])
+
+
+def _recommend(given: Given) -> object:
+    from ray_userrep.workflows.recommend import run_recommend
+
+    return run_recommend(given.recipe, given.config_as(RecommendConfig), given.own["encoder"], given.own["output"])
+
+
+def _index(given: Given) -> object:
+    from ray_userrep.workflows.index import run_index
+
+    return run_index(given.places[0], given.config_as(IndexConfig), given.own["output"])
 
 
 def _serve(given: Given) -> None:
@@ -97,6 +112,12 @@ def _runs(given: Given) -> object:
     from ray_userrep.workflows.runs import run_runs
 
     return run_runs(given.places[0])
+
+
+def _sweep(given: Given) -> object:
+    from ray_userrep.workflows.sweep import run_sweep
+
+    return run_sweep(given.recipe, given.config_as(SweepConfig))
 
 
 def _compare(given: Given) -> object:
@@ -156,6 +177,30 @@ JOBS = (
         own=("encoder", "output"),
     ),
     Job(
+        "recommend",
+        """Write the likeliest next items of every user of a corpus as Parquet.
+
+        ray-userrep recommend --encoder URI --output URI [--k 20] [--users FILE] [--until DAY] [--corpus URI]
+
+        The folder opens with pandas.read_parquet: user_id, and lists of items and scores, best first.""",
+        _recommend,
+        own=("encoder", "output"),
+        config=RecommendConfig,
+    ),
+    Job(
+        "index",
+        """Build an index of vectors that embed wrote, which finds nearest users or items fast.
+
+        ray-userrep index vectors/first --output URI [--of users]
+
+        How many of the true neighbours it finds, and how much faster than a search of all, is in its index.json.""",
+        _index,
+        own=("output",),
+        place="FOLDER",
+        config=IndexConfig,
+        has_recipe=False,
+    ),
+    Job(
         "serve",
         """Answer over HTTP: vectors, likeliest next items and nearest items of histories that are posted.
 
@@ -168,6 +213,17 @@ JOBS = (
         config=ServeConfig,
         prefix="serve.",
         has_recipe=False,
+    ),
+    Job(
+        "sweep",
+        """Pretrain with every combination of some values, over seeds, side by side, and compare them.
+
+        ray-userrep sweep [--recipe NAME|FILE] --seeds 0,1,2 --grid '{"train.learning_rate": [0.001, 0.003]}' --run URI
+
+        The table says which is better than the first, user by user, as compare does. Simple methods are tuned once.
+        Naming the folder of an unfinished sweep resumes it; runs that have ended are kept.""",
+        _sweep,
+        config=SweepConfig,
     ),
     Job(
         "scale",
@@ -256,8 +312,13 @@ JOBS = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a job by its name and options; a user's error is one line and exit code 2, of SIGINT 130, of SIGTERM 143."""
-    name, words = "", list(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGTERM, _terminate)
+    name, words, is_terminated = "", list(sys.argv[1:] if argv is None else argv), threading.Event()
+
+    def terminate(*_: object) -> None:
+        is_terminated.set()  # a wait inside Ray raises an interrupt of its own in place of this one
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         if words and words[0] not in ("--help", "-h", "--version"):
             name = words.pop(0)
@@ -272,14 +333,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except KeyboardInterrupt as stop:
         print(f"stopped   {_goes_on(name, words, stop)}", file=sys.stderr)
-        sys.exit(143 if isinstance(stop, Terminated) else 130)
+        sys.exit(143 if is_terminated.is_set() else 130)
     except ModuleNotFoundError as error:
         print(f"error: {_missing(name, error)}", file=sys.stderr)
         sys.exit(2)
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
 
 
 def _goes_on(name: str, words: Sequence[str], stop: KeyboardInterrupt) -> str:

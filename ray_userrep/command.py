@@ -52,6 +52,14 @@ class Job(NamedTuple):
     prefix: str = ""
     has_recipe: bool = True
 
+    def takes(self, option: str) -> bool:
+        """Whether an option is a field of the config; beside a recipe, one without a prefix has its own names alone."""
+        if self.config is None:
+            return False
+        if self.prefix or not self.has_recipe:
+            return option.startswith(self.prefix)
+        return option in self.config.model_fields
+
 
 def read(job: Job, argv: Sequence[str], others: Sequence[Job] = ()) -> Given:
     """What the words of a command line, behind the job's name, give it.
@@ -69,7 +77,7 @@ def read(job: Job, argv: Sequence[str], others: Sequence[Job] = ()) -> Given:
         raise UserError(f"--{missing[0]} is missing: {job.name} needs {needed}")
     for name in job.own:
         _refuse_no_place(own[name], f"--{name}")
-    config_texts = {key: text for key, text in options.items() if job.config is not None and key.startswith(job.prefix)}
+    config_texts = {key: text for key, text in options.items() if job.takes(key)}
     texts = {key: text for key, text in options.items() if key not in config_texts}
     _refuse_foreign(job, texts, others)
     config = None

@@ -17,6 +17,8 @@ from ray_userrep.recipe.words import choices, type_of
 _SHORT = {
     "data": (
         "logs.uri",
+        "logs.items",
+        "logs.users",
         "logs.reader",
         "logs.columns",
         "logs.order",

@@ -79,8 +79,19 @@ def vectors_table(
 
 def bucket_vectors(encoder: UserEncoder, bucket: Bucket, until: int | None, batch_tokens: int) -> NDArray[np.float32]:
     """The vectors of a bucket's users as of a moment (us), `[U, F]`."""
-    columns = {TIMESTAMPS: bucket.timestamps_N} | bucket.side_N
-    return user_vectors(encoder, bucket.items_N, bucket.lengths_U, columns, until, batch_tokens)
+    return user_vectors(encoder, bucket.items_N, bucket.lengths_U, _columns(bucket), until, batch_tokens)
+
+
+def next_items_table(
+    encoder: UserEncoder, bucket: Bucket, until: int | None, k: int, exclude_seen: bool, batch_tokens: int
+) -> pa.Table:
+    """The `k` likeliest next items of a bucket's users, best first, as lists of `items` and `scores`."""
+    found = encoder.next_items(bucket.items_N, bucket.lengths_U, _columns(bucket), k, exclude_seen, batch_tokens)
+    return found.add_column(0, "user_id", bucket.user_ids)
+
+
+def _columns(bucket: Bucket) -> dict[str, NDArray[np.generic]]:
+    return {TIMESTAMPS: bucket.timestamps_N} | bucket.side_N
 
 
 def newest(bucket: Bucket) -> pa.Array:

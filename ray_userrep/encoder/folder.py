@@ -17,7 +17,7 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 
 MODEL_TYPE = "user_encoder"  # in config.json, as transformers tells models apart
-_CONFIG, _SUMS = "config.json", "checksums.json"
+_CONFIG = "config.json"
 _READ = (_CONFIG, "model*.safetensors*", "items/items.arrow")
 _REPOSITORY = re.compile(r"[\w-]+(\.[\w-]+)*/[\w-]+(\.[\w-]+)*")
 _SHOWN = 200  # characters of a reason
@@ -66,7 +66,7 @@ def move_into(scratch: Path, folder: Path) -> None:
 
 def write_checksums(folder: Path) -> None:
     """Write down what the files that make an encoder hold; its card may be told more later."""
-    storage.write_json(str(folder / _SUMS), {name: _sha256(folder / name) for name in _files(folder)})
+    storage.write_checksums(str(folder), _files(folder))
 
 
 def check_folder(path: Path, named: str) -> None:
@@ -75,7 +75,7 @@ def check_folder(path: Path, named: str) -> None:
     Raises:
         UserError: it does not.
     """
-    for name in (_CONFIG, "model.safetensors", _SUMS):
+    for name in (_CONFIG, "model.safetensors", storage.CHECKSUMS):
         if not any(path.glob(f"{name}*")):  # a table beyond 50 GB is saved in parts, with an index
             raise UserError(f"no encoder at {named}: {name} is missing")
     try:
@@ -89,20 +89,13 @@ def check_folder(path: Path, named: str) -> None:
 
 
 def _refuse_changed(path: Path, named: str) -> None:
-    sums = storage.read_object(str(path / _SUMS))
-    for name in sorted({*sums, *_files(path)}):
-        if not (path / name).is_file() or _sha256(path / name) != sums.get(name):
-            raise UserError(
-                f"the encoder at {named} is not whole: {name} is missing or was changed after it was written: "
-                "copy or export it again"
-            )
+    if (name := storage.changed(str(path), _files(path))) is not None:
+        raise UserError(
+            f"the encoder at {named} is not whole: {name} is missing or was changed after it was written: "
+            "copy or export it again"
+        )
 
 
 def _files(folder: Path) -> list[str]:
     """The files that an encoder is read from."""
     return sorted(path.relative_to(folder).as_posix() for pattern in _READ for path in folder.glob(pattern))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

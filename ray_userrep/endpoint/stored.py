@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ray_userrep import storage
 from ray_userrep.corpus.draws import hash_ids
-from ray_userrep.embedding.export import SUMMARY
+from ray_userrep.embedding.outputs import SUMMARY
 from ray_userrep.embedding.update import read_remembered
 from ray_userrep.endpoint.refusals import NotFound
 from ray_userrep.errors import UserError

@@ -171,17 +171,29 @@ def build_softmax(config: SoftmaxConfig, data: ObjectiveData) -> ItemSoftmax:
 
 
 def _plain_softmax(config: SoftmaxConfig, data: ObjectiveData) -> ItemSoftmax:
-    if isinstance(config, FullSoftmaxConfig):
-        return FullSoftmax()
-    if isinstance(config, InBatchSoftmaxConfig):
-        return InBatchSoftmax(config.num_hard, semi_hard if config.semi_hard else hardest)
-    sampler = _sampler(config, data)
-    if config.loss == "softmax":
-        return SampledSoftmax(sampler, config.num_negatives)
-    beta = 1.0
-    if config.loss == "gbce":
-        beta = gbce_beta(config.num_negatives, len(data.items), config.calibration)
-    return BinaryCrossEntropy(sampler, config.num_negatives, beta)
+    match config:
+        case FullSoftmaxConfig():
+            return FullSoftmax()
+        case InBatchSoftmaxConfig(num_hard=num_hard):
+            return InBatchSoftmax(num_hard, semi_hard if config.semi_hard else hardest)
+        case SampledSoftmaxConfig():
+            return _sampled(config, data)
+        case never:
+            assert_never(never)
+
+
+def _sampled(config: SampledSoftmaxConfig, data: ObjectiveData) -> ItemSoftmax:
+    sampler, num_negatives = _sampler(config, data), config.num_negatives
+    match config.loss:
+        case "softmax":
+            return SampledSoftmax(sampler, num_negatives)
+        case "bce":
+            return BinaryCrossEntropy(sampler, num_negatives, 1.0)
+        case "gbce":
+            beta = gbce_beta(num_negatives, len(data.items), config.calibration)
+            return BinaryCrossEntropy(sampler, num_negatives, beta)
+        case never:
+            assert_never(never)
 
 
 def _sampler(config: SampledSoftmaxConfig, data: ObjectiveData) -> Sampler:
@@ -195,3 +207,5 @@ def _sampler(config: SampledSoftmaxConfig, data: ObjectiveData) -> Sampler:
         case "mixed":
             counts_V = data.train_counts()
             return MixedSampler(InBatchSampler(counts_V), by_counts(counts_V, config.alpha))
+        case never:
+            assert_never(never)

@@ -51,6 +51,7 @@ from ray_userrep.recipe.objective import (
     LabelsConfig,
     NextFieldsConfig,
     ObjectiveConfig,
+    SampledSoftmaxConfig,
     SocialConfig,
     SoftmaxConfig,
     WeightedConfig,
@@ -109,20 +110,9 @@ def training_cost(
     classes there are is not known here, and users are few beside interactions.
     """
     lengths_B = np.asarray(lengths, np.int64)
-    lookahead = lookahead_of(objective)
+    lookahead = objective.lookahead()
     items, backbone, own = _objective(encoder, objective, catalogue, lengths_B, lookahead)
     return Cost(items, backbone, own, int((lengths_B - lookahead).clip(min=0).sum()))
-
-
-def lookahead_of(objective: ObjectiveConfig) -> int:
-    """How many items a window carries beyond what the encoder is shown."""
-    parts = [part.objective for part in objective.parts] if isinstance(objective, WeightedConfig) else [objective]
-    return max(
-        part.lookahead()
-        if isinstance(part, ContrastiveConfig | HistoryConfig)
-        else int(isinstance(part, AutoregressiveConfig | NextFieldsConfig))
-        for part in parts
-    )
 
 
 def _objective(
@@ -224,11 +214,15 @@ def _expected_hidden(objective: AutoencodingConfig, lengths_B: Lengths) -> NDArr
 
 def _softmax(softmax: SoftmaxConfig, width: int, catalogue: Catalogue, targets: float) -> tuple[float, float]:
     """How many item vectors are made for the scores, and the FLOPs of the scores."""
-    if isinstance(softmax, FullSoftmaxConfig):
-        return catalogue.num_items, 2 * _TRAINED * targets * catalogue.num_items * width
-    if isinstance(softmax, InBatchSoftmaxConfig):
-        return targets, 2 * _TRAINED * targets**2 * width
-    return targets + softmax.num_negatives, 2 * _TRAINED * targets * softmax.num_negatives * width
+    match softmax:
+        case FullSoftmaxConfig():
+            return catalogue.num_items, 2 * _TRAINED * targets * catalogue.num_items * width
+        case InBatchSoftmaxConfig():
+            return targets, 2 * _TRAINED * targets**2 * width
+        case SampledSoftmaxConfig(num_negatives=num_negatives):
+            return targets + num_negatives, 2 * _TRAINED * targets * num_negatives * width
+        case never:
+            assert_never(never)
 
 
 def _items(encoder: EncoderConfig, catalogue: Catalogue, rows: float) -> float:

@@ -103,7 +103,7 @@ def _build(corpus: Corpus, logs: Logs, config: CorpusConfig, build: str) -> Mani
     for name in ("sequences", "staging", "items.parquet", "users.parquet", "relations.parquet", "sources.parquet"):
         storage.delete(storage.join(corpus.uri, build, "delta", name))  # what stays is the quarantine
     told = f"{manifest.num_users:,} users, {manifest.num_items:,} items, {manifest.num_interactions:,} interactions"
-    print(f"append    {'graft':12s} {time.perf_counter() - began:6.1f} s  {told}", flush=True)
+    print(f"append    {'merged':12s} {time.perf_counter() - began:6.1f} s  {told}", flush=True)
     return manifest
 
 

@@ -26,7 +26,7 @@ from ray_userrep.logs.numbers import EXAMPLES, Unread, joined, told
 from ray_userrep.logs.rejection import CURES
 from ray_userrep.logs.source import Logs
 from ray_userrep.prepare.kcore import keep_core
-from ray_userrep.prepare.partition import partition, refuse_damage
+from ray_userrep.prepare.partition import partition, refuse_damage, tell_future
 from ray_userrep.prepare.sequences import sort_bucket, write_bucket
 from ray_userrep.prepare.side_tables import (
     refuse_unmet,
@@ -121,6 +121,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
     """
     key = _key(logs, config)
     parts = build.stage("partition", lambda: _partition(logs, key["num_buckets"], build.uri))
+    tell_future(parts["days"], datetime.now(UTC).date().isoformat())
     buckets = build.stage("sort", lambda: _sort(parts, key, build.uri))["reports"]
     unread = joined([logs.unread, {name: Unread(**lost) for name, lost in parts["unread"].items()}])
     print("".join(f"warning   {told(name, lost)}\n" for name, lost in unread.items()), end="", flush=True)

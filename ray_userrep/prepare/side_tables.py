@@ -85,22 +85,23 @@ _FEW = 0.5
 
 
 def refuse_unmet(logs: Logs, kind: Literal["item", "user"], told: dict[str, Any], num_ids: int) -> None:
-    """Check that a table beside a log tells of the log's ids; `told` says of how many it does, and the first of them.
+    """Say of how many of the log's ids a table beside it tells; `told` has that, and the first of them.
 
-    A table that lacks more than half of them is told of.
+    Where it lacks more than half of them, ids of both are shown.
 
     Raises:
         UserError: it lacks more than `logs.max_unmatched_share` of them, and is not just empty.
     """
     table = logs.items if kind == "item" else logs.users
+    if table is None:
+        return
     share = 1 - told["matched"] / num_ids
-    if table is None or share <= _FEW:
+    message = f"the table of {kind}s beside the log tells of {told['matched']:,} of the log's {num_ids:,} {kind}s"
+    if share <= _FEW:
+        print(f"note      {message}", flush=True)
         return
     ours, theirs = (", ".join(map(repr, ids)) for ids in (told["first"], table[f"{kind}_id"][:SHOWN_IDS].to_pylist()))
-    message = (
-        f"the table of {kind}s beside the log tells of {told['matched']:,} of the log's {num_ids:,} {kind}s: ids are "
-        f"{ours} in the log, {theirs or 'none'} in the table"
-    )
+    message += f": ids are {ours} in the log, {theirs or 'none'} in the table"
     if share > logs.max_unmatched_share and table.num_rows:
         raise UserError(
             f"{message}; write them alike, or set logs.max_unmatched_share (now {logs.max_unmatched_share:g}) to 1"

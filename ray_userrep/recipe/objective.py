@@ -80,6 +80,10 @@ class AutoregressiveConfig(Settings):
         "all that a user does for a while (the dense all-action loss of PinnerFormer)",
     )
 
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: the target of the newest."""
+        return 1
+
     def hides_items(self) -> bool:
         return False
 
@@ -119,6 +123,10 @@ class AutoencodingConfig(Settings):
     )
     crop: float = Field(1.0, gt=0, le=1, description="share of a window that is kept, a run from a random place")
     shuffle: float = Field(0.0, ge=0, le=1, description="share of that put into random order, a run of it")
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none, what is hidden lies within."""
+        return 0
 
     def hides_items(self) -> bool:
         return True
@@ -298,6 +306,10 @@ class NextFieldsConfig(Settings):
         "event, or gap, the time to it",
     )
 
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: the one whose fields are predicted from the newest."""
+        return 1
+
     def hides_items(self) -> bool:
         return False
 
@@ -331,6 +343,10 @@ class LabelsConfig(Settings):
         "that can be; users with whom "
         "transfer.task, by its shares and seed, validates or tests are left out",
     )
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none, labels are the user's."""
+        return 0
 
     def hides_items(self) -> bool:
         return False
@@ -376,6 +392,10 @@ class WeightedConfig(Settings):
 
     kind: Literal["weighted"] = "weighted"
     parts: list[PartConfig] = Field(min_length=2, description="the objectives, each with its weight")
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown, as the most demanding part asks for."""
+        return max(part.objective.lookahead() for part in self.parts)
 
     def hides_items(self) -> bool:
         return any(part.objective.hides_items() for part in self.parts)

@@ -1,6 +1,7 @@
 """Everything that is read or written, at any URI: places, whole files, Parquet tables."""
 
 from ray_userrep.storage.archives import DAMAGE as ARCHIVE_DAMAGE
+from ray_userrep.storage.checksums import CHECKSUMS, changed, write_checksums
 from ray_userrep.storage.files import (
     FileEntry,
     again,
@@ -10,6 +11,7 @@ from ray_userrep.storage.files import (
     download_dir,
     exists,
     file_checksum,
+    json_bytes,
     list_archive,
     list_files,
     local_file,
@@ -42,11 +44,13 @@ from ray_userrep.storage.versions import Version, create_exclusive, read_version
 
 __all__ = [
     "ARCHIVE_DAMAGE",
+    "CHECKSUMS",
     "FileEntry",
     "Version",
     "absolute",
     "again",
     "append_local",
+    "changed",
     "checksum",
     "create_exclusive",
     "delete",
@@ -57,6 +61,7 @@ __all__ = [
     "home",
     "is_local",
     "join",
+    "json_bytes",
     "kept",
     "list_archive",
     "list_files",
@@ -79,6 +84,7 @@ __all__ = [
     "user_errors",
     "worth_another",
     "write_bytes",
+    "write_checksums",
     "write_json",
     "write_parquet",
     "write_text",

@@ -21,8 +21,9 @@ from ray_userrep.prepare.devices import Device
 from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import continual as page
-from ray_userrep.report.results import RESULT, Result, load_result
+from ray_userrep.report.results import Result, load_result
 from ray_userrep.training import runs
+from ray_userrep.training.stored import store_result
 from ray_userrep.transfer.continual.figures import method_figures, over_single, task_figures
 from ray_userrep.transfer.continual.fit import Learned, learn_sequence
 from ray_userrep.transfer.continual.masks import MAX_TASKS, free_owners
@@ -45,7 +46,7 @@ def run_continual(recipe: Recipe) -> Result:
     source = open_or_prepare(recipe)
     with runs.running(recipe, run_uri):
         result = compare_methods(recipe, source, run_uri)
-        storage.write_json(storage.join(run_uri, RESULT), result)
+        store_result(run_uri, result)
     print(page.printed(result))
     print(f"report    {page.draw(run_uri)}")
     return load_result(run_uri)

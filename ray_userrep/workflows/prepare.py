@@ -16,8 +16,9 @@ from ray_userrep.prepare.side_tables import read_sources
 from ray_userrep.prepare.survey import plain, survey
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import data as page
-from ray_userrep.report.results import RESULT, Result, load_result
+from ray_userrep.report.results import Result, load_result
 from ray_userrep.training.society import refuse_unrelated
+from ray_userrep.training.stored import store_result
 
 
 def run_prepare(recipe: Recipe) -> Result:
@@ -33,7 +34,7 @@ def run_prepare(recipe: Recipe) -> Result:
         "sources": {"files": len(sources), "bytes": sum(file.size for file in sources.values())},
         **plain(survey(recipe, corpus)),
     }
-    storage.write_json(storage.join(corpus.uri, RESULT), result)
+    store_result(corpus.uri, result)
     print("\n".join(f"{name:22s} {value}" for name, value in page.describe(result["corpus"]).items()))
     print(f"corpus    {corpus.uri} (version {corpus.manifest.version})")
     print(f"report    {page.draw(corpus.uri)}")

@@ -27,6 +27,7 @@ from ray_userrep.recipe.transfer import LabelTaskConfig, NextItemTaskConfig
 from ray_userrep.report.pages import transfer as page
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
+from ray_userrep.training.stored import store_result
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
@@ -54,7 +55,7 @@ def run_transfer(recipe: Recipe) -> Result:
     source = open_or_prepare(recipe)
     with runs.running(recipe, run_uri):
         result = compare(recipe, source, run_uri)
-        storage.write_json(storage.join(run_uri, RESULT), result)
+        store_result(run_uri, result)
     print(page.printed(result))
     print(f"report    {page.draw(run_uri)}")
     return load_result(run_uri)

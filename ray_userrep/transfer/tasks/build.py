@@ -1,7 +1,7 @@
 """From a transfer's config to its tasks, over a corpus and the side columns that an encoder reads."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, assert_never
 
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
@@ -9,7 +9,7 @@ from ray_userrep.evaluation.histories import read_known
 from ray_userrep.recipe.corpus import SplitConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.objective import ObjectiveConfig
-from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig, NextItemTaskConfig, TransferConfig
+from ray_userrep.recipe.transfer import AttributeTaskConfig, NextItemTaskConfig, ReturnTaskConfig, TransferConfig
 from ray_userrep.transfer.tasks.attribute import AttributeTask, read_attribute_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 from ray_userrep.transfer.tasks.returning import read_return_task
@@ -29,10 +29,13 @@ def read_tasks(
     Raises:
         UserError: the corpus lacks what a task needs; the message names it.
     """
-    if isinstance(config.task, LabelTaskConfig):
-        return read_label_tasks(config, corpus, split, side)
-    assert isinstance(config.task, NextItemTaskConfig)
-    return [NextItemTask(corpus, side, config.task, objective, evaluation, windows)]
+    match config.task:
+        case AttributeTaskConfig() | ReturnTaskConfig():
+            return read_label_tasks(config, corpus, split, side)
+        case NextItemTaskConfig() as task:
+            return [NextItemTask(corpus, side, task, objective, evaluation, windows)]
+        case never:
+            assert_never(never)
 
 
 def read_label_tasks(
@@ -45,6 +48,12 @@ def read_label_tasks(
     """
     rule = resolve(split, corpus)
     histories = read_known(corpus, rule, side)
-    if isinstance(config.task, AttributeTaskConfig):
-        return read_attribute_tasks(corpus, rule, histories, config)
-    return [read_return_task(corpus, rule, histories, config)]
+    match config.task:
+        case AttributeTaskConfig():
+            return read_attribute_tasks(corpus, rule, histories, config)
+        case ReturnTaskConfig():
+            return [read_return_task(corpus, rule, histories, config)]
+        case NextItemTaskConfig():
+            raise AssertionError("a task of next items has no labels")
+        case never:
+            assert_never(never)
