@@ -6,8 +6,7 @@
 Vectors have 128 numbers and lie in clusters, as many as the root of their number: a cluster's centre is normal in all
 directions, what lies around it is normal with a variance that falls as one over the direction's rank, half as long as
 the centre on average; all are brought to length one. Queries are drawn from the vectors. A call measures one number of
-vectors in a process of its own, whose peak of memory it takes, and adds it to benchmarks/results/index.json. Ten
-million take about 8 GB with numbers of half precision in the index.
+vectors in a process of its own, whose peak of memory it takes, and adds it to benchmarks/results/index.json.
 """
 
 import argparse

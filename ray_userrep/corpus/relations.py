@@ -8,7 +8,7 @@ Shapes: U users who are related to somebody, E relations both ways, B users of a
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.jagged import ranges
 
 Rows = NDArray[np.int64]
+Whole = TypeVar("Whole", bound=Any)  # whole numbers, of numpy or of torch
 NOBODY = -1
 
 
@@ -74,7 +75,7 @@ class Relations(NamedTuple):
         again, second = self._reached(place, first)
         return np.unique(self.code(np.concatenate([place, again]), np.concatenate([first, second])))
 
-    def code(self, place: Rows, rows: Rows) -> Rows:
+    def code(self, place: Whole, rows: Whole) -> Whole:
         """One number for a place among some users and the row of another; `NOBODY`'s is that of no pair."""
         return place * (len(self.users_U) + 1) + rows + 1
 

@@ -1,4 +1,4 @@
-"""The simple methods as they stand beside an encoder: figures of each, and every user's ranks by the best of them.
+"""The simple methods as they stand beside an encoder: figures of each, and every user's ranks.
 
 They know nothing of the encoder, so that runs over one split can share them: what was tuned once is stored and read.
 
@@ -20,11 +20,11 @@ from ray_userrep.recipe.evaluation import EvaluationConfig
 
 
 class Simple(NamedTuple):
-    """Figures and setting of each simple method by name, which is best, and its ranks on test, `[U]`."""
+    """Figures and setting of each simple method by name, which is best, and the ranks of each on test, `[U]`."""
 
     figures: dict[str, dict[str, Any]]
     best: str
-    ranks_U: NDArray[np.int64]
+    ranks: dict[str, NDArray[np.int64]]
 
 
 def measure_simple(corpus: Corpus, split: Split, config: EvaluationConfig) -> Simple:
@@ -33,14 +33,16 @@ def measure_simple(corpus: Corpus, split: Split, config: EvaluationConfig) -> Si
     tuned = tuned_baselines(corpus, split, config)
     figures = {name: summary(one.ranks_U, config, users_U) | {"setting": one.setting} for name, one in tuned.items()}
     best = max(tuned, key=lambda name: figures[name][HEADLINE]["mean"])
-    return Simple(figures, best, tuned[best].ranks_U)
+    return Simple(figures, best, {name: one.ranks_U for name, one in tuned.items()})
 
 
 def measured_once(corpus: Corpus, split: Split, config: EvaluationConfig, uri: str) -> Simple:
     """What is stored at a place of the same split and the same way to measure; measured and stored where nothing is."""
     of = [split.fingerprint(corpus.manifest, config.exclude_seen), config.model_dump(mode="json")]
     if storage.exists(uri) and (stored := storage.read_object(uri))["of"] == of:
-        return Simple(stored["figures"], stored["best"], np.array(stored["ranks"], np.int64))
+        ranks = {name: np.array(ranks_U, np.int64) for name, ranks_U in stored["ranks"].items()}
+        return Simple(stored["figures"], stored["best"], ranks)
     found = measure_simple(corpus, split, config)
-    storage.write_json(uri, {"of": of, "figures": found.figures, "best": found.best, "ranks": found.ranks_U.tolist()})
+    ranks_of = {name: ranks_U.tolist() for name, ranks_U in found.ranks.items()}
+    storage.write_json(uri, {"of": of, "figures": found.figures, "best": found.best, "ranks": ranks_of})
     return found

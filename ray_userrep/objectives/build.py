@@ -4,8 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, assert_never
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ray_userrep.corpus.correlation import correlations
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.errors import UserError
 from ray_userrep.feed.windows import DOMAIN_COLUMN
@@ -16,6 +19,7 @@ from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.contrastive import Contrastive
 from ray_userrep.objectives.history import History
 from ray_userrep.objectives.in_batch import Choice, InBatchSoftmax, hardest, semi_hard
+from ray_userrep.objectives.item_contrast import ItemContrast
 from ray_userrep.objectives.labels import KnownLabels, Labels
 from ray_userrep.objectives.next_fields import NextFields
 from ray_userrep.objectives.sampled import (
@@ -40,6 +44,7 @@ from ray_userrep.recipe.objective import (
     FullSoftmaxConfig,
     HistoryConfig,
     InBatchSoftmaxConfig,
+    ItemContrastConfig,
     LabelsConfig,
     NextFieldsConfig,
     ObjectiveConfig,
@@ -102,12 +107,27 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
         case HistoryConfig(predict=predict, hide=hide):
             width = encoder.bag_width if encoder.readout == "bag" else encoder.width
             return History(len(data.items), width, predict, hide)
+        case ItemContrastConfig(alpha=alpha, temperature=temperature):
+            counts_V = data.train_counts() if alpha else data.items.counts()  # any will do where all are drawn alike
+            return ItemContrast(by_counts(counts_V, alpha), temperature, _affinity(config, encoder, data))
         case NextFieldsConfig():
             return _next_fields(config, encoder, data)
         case LabelsConfig(attributes=attributes):
             return Labels(data.labels(attributes), encoder.width)
         case never:
             assert_never(never)
+
+
+def _affinity(config: ItemContrastConfig, encoder: EncoderConfig, data: ObjectiveData) -> Tensor | None:
+    """Which columns are hidden together: those most alike, or any; None where none is hidden, `[F, F]`."""
+    items = encoder.feature_items()
+    assert items is not None, "refused where there is none"
+    if config.masking == "none":
+        return None
+    if config.masking == "random":
+        num_columns = len(items.columns) + len(items.numbers)
+        return torch.zeros(num_columns, num_columns, dtype=torch.float64)
+    return torch.from_numpy(correlations(data.items.features(items.columns, items.numbers, items.num_buckets)))
 
 
 def _autoencoding(config: AutoencodingConfig, encoder: EncoderConfig, data: ObjectiveData) -> Autoencoding:

@@ -26,6 +26,7 @@ from ray_userrep.recipe.encoder import (
     BackboneConfig,
     CNNConfig,
     EncoderConfig,
+    FeatureItemsConfig,
     GRUConfig,
     HashedItemsConfig,
     HSTUConfig,
@@ -48,6 +49,7 @@ from ray_userrep.recipe.objective import (
     FullSoftmaxConfig,
     HistoryConfig,
     InBatchSoftmaxConfig,
+    ItemContrastConfig,
     LabelsConfig,
     NextFieldsConfig,
     ObjectiveConfig,
@@ -138,6 +140,11 @@ def _objective(
             return _contrastive(encoder, objective, catalogue, seen_B)
         case SocialConfig():
             return _social(encoder, catalogue, _newest(lengths_B, lookahead))
+        case ItemContrastConfig():
+            drawn, part = float(_newest(lengths_B, lookahead).sum()), encoder.feature_items()
+            assert part is not None, "refused where there is none"
+            towers = 2 * 2 * drawn * _products_of_item(part, catalogue.text_width, encoder.width)
+            return towers, 0.0, 2 * _TRAINED * drawn**2 * encoder.width
         case HistoryConfig(hide=hide):
             seen_B = _newest(lengths_B, lookahead - objective.lookahead())
             kept_B = np.maximum(1, np.rint(seen_B * (1 - hide)).astype(np.int64))
@@ -226,7 +233,7 @@ def _softmax(softmax: SoftmaxConfig, width: int, catalogue: Catalogue, targets: 
 
 
 def _items(encoder: EncoderConfig, catalogue: Catalogue, rows: float) -> float:
-    """FLOPs of making so many item vectors; only texts and projected tables take any.
+    """FLOPs of making so many item vectors; only texts, columns and projected tables take any.
 
     A tower over words is left out: how many words texts have, and how often a batch repeats an item, is not known here.
     """
@@ -244,6 +251,9 @@ def _products_of_item(part: ItemPartConfig | RowItemsConfig, text_width: int, wi
             return num_experts * text_width * (_TRAINED - 1) * (width + 2)
         case ProjectedItemsConfig(table_width=table_width):
             return _TRAINED * table_width * width
+        case FeatureItemsConfig(hidden=hidden):
+            num_columns = len(part.columns) + len(part.numbers)
+            return _TRAINED * hidden * (num_columns * part.feature_width + width)
         case IdItemsConfig() | WordItemsConfig() | SideItemsConfig() | HashedItemsConfig() | RowItemsConfig():
             return 0
         case never:

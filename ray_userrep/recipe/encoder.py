@@ -60,6 +60,30 @@ class SideItemsConfig(Settings):
     num_rows: int = Field(1024, ge=1, description="rows that categories are hashed into")
 
 
+class FeatureItemsConfig(Settings):
+    """Columns of the item table through a network; items that never occurred have vectors."""
+
+    kind: Literal["features"] = "features"
+    columns: tuple[str, ...] = Field(
+        ("category",), description="columns of texts or lists; text is its words, category.2 the second entry of a list"
+    )
+    numbers: tuple[str, ...] = Field((), description="columns of numbers, each parted into buckets by its quantiles")
+    num_rows: int = Field(2**12, ge=1, description="rows that the values of a column are hashed into")
+    num_buckets: int = Field(16, ge=2, description="buckets of a column of numbers")
+    feature_width: int = Field(16, ge=1, description="width of the vector of a column")
+    hidden: int = Field(256, ge=1, description="hidden width of the network")
+
+    @model_validator(mode="after")
+    def _columns_are_told_apart(self) -> "FeatureItemsConfig":
+        names = [*self.columns, *self.numbers]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(
+                "encoder.items.columns and encoder.items.numbers name the columns of the item table, each once: "
+                f"{', '.join(names) or 'none'} will not do"
+            )
+        return self
+
+
 class HashedItemsConfig(Settings):
     """A shared table that each item takes a few rows of, for catalogues too large for a vector an item."""
 
@@ -87,6 +111,7 @@ ItemPartConfig = Annotated[
     | WhitenedMoEItemsConfig
     | WordItemsConfig
     | SideItemsConfig
+    | FeatureItemsConfig
     | HashedItemsConfig
     | ProjectedItemsConfig,
     Field(discriminator="kind"),
@@ -106,6 +131,7 @@ ItemsConfig = Annotated[
     | WhitenedMoEItemsConfig
     | WordItemsConfig
     | SideItemsConfig
+    | FeatureItemsConfig
     | HashedItemsConfig
     | ProjectedItemsConfig
     | RowItemsConfig
@@ -247,8 +273,12 @@ class EncoderConfig(Settings):
         return bool({"text", "whitened_moe"} & self.part_kinds())
 
     def is_inductive(self) -> bool:
-        """Whether items are made from their texts and nothing else, so that those of any catalogue have vectors."""
-        return {part.kind for part in self.item_parts()} <= {"text", "whitened_moe", "words"}
+        """Whether items are made from what is told of them alone, so that those of any catalogue have vectors."""
+        return {part.kind for part in self.item_parts()} <= {"text", "whitened_moe", "words", "features"}
+
+    def feature_items(self) -> FeatureItemsConfig | None:
+        """The part that is made from columns, where there is one."""
+        return next((part for part in self.item_parts() if isinstance(part, FeatureItemsConfig)), None)
 
     def part_kinds(self) -> set[str]:
         """The kinds of item embedders in use."""

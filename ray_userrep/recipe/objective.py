@@ -243,6 +243,10 @@ class SocialConfig(Settings):
         0.9, gt=0, le=1, description="users who share so much of the profile's columns are not told from each other"
     )
 
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none, users are told apart by all of it."""
+        return 0
+
     def hides_items(self) -> bool:
         return False
 
@@ -293,6 +297,45 @@ class HistoryConfig(Settings):
             return (
                 f"objective.kind history makes no token for encoder.readout {encoder.readout}: use mean, whole or bag"
             )
+        return None
+
+
+class ItemContrastConfig(Settings):
+    """Tell two views of an item, each without some of its columns, from other items; a part beside others."""
+
+    kind: Literal["item_contrast"] = "item_contrast"
+    masking: Literal["none", "random", "correlated"] = Field(
+        "correlated",
+        description="which half of the columns one view hides, and the other shows. random: any; correlated: one and "
+        "those that tell most of it in the catalogue; none: nothing is hidden, items are only pushed apart",
+    )
+    alpha: float = Field(
+        0.0, ge=0, le=1, description="items are drawn by training counts to this power: 0, all alike; 1, as in the log"
+    )
+    temperature: float = Field(0.1, gt=0, description="cosines are divided by it: less tells near items apart more")
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: none."""
+        return 0
+
+    def hides_items(self) -> bool:
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return False
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        items = encoder.feature_items()
+        if items is None:
+            return "objective.kind item_contrast compares items by their columns: encoder.items.kind must be features"
+        if self.masking != "none" and len(items.columns) + len(items.numbers) < 2:
+            return f"objective.masking {self.masking} parts the columns in two: encoder.items.columns must name more"
         return None
 
 
@@ -382,7 +425,8 @@ class PartConfig(Settings):
         | SocialConfig
         | HistoryConfig
         | NextFieldsConfig
-        | LabelsConfig,
+        | LabelsConfig
+        | ItemContrastConfig,
         Field(discriminator="kind"),
     ] = Field(description="one of the kinds of objective, with its fields")
 
@@ -422,6 +466,7 @@ ObjectiveConfig = Annotated[
     | HistoryConfig
     | NextFieldsConfig
     | LabelsConfig
+    | ItemContrastConfig
     | WeightedConfig,
     Field(discriminator="kind"),
 ]

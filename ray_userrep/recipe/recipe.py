@@ -92,6 +92,8 @@ class Recipe(Settings):
                 "objective.kind next_fields or labels, or take encoder.readout last, mean or max"
             )
         kinds: set[str] = {one.kind for one in self.objectives()}
+        if kinds == {"item_contrast"}:
+            return "objective.kind item_contrast trains items alone: put another beside it, in objective.kind weighted"
         if self.encoder.bag_width and not (self.encoder.readout == "bag" and "history" in kinds):
             return "encoder.bag_width is trained by objective.kind history at encoder.readout bag: set both, or neither"
         if self.encoder.readout == "bag" and kinds != {"history", "autoregressive"}:

@@ -19,11 +19,12 @@ from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Histories, read_histories
-from ray_userrep.evaluation.kept import write_ranks
+from ray_userrep.evaluation.kept import Ranks, write_ranks
 from ray_userrep.evaluation.portrait import map_of_users, nearest_items
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
 from ray_userrep.evaluation.simple import Simple, measure_simple
+from ray_userrep.evaluation.slices import by_slice, slice_of_items
 from ray_userrep.evaluation.statistics import comparison, summary
 from ray_userrep.evaluation.universality import measure_universality, most_users
 from ray_userrep.prepare.devices import Device, with_gpu
@@ -104,6 +105,7 @@ def measure_on(
         "seed": recipe.seed,
         "metrics": summary(ours, config, test.users_U),
         "baselines": {},
+        "slices": {},
         "profile": measure_profile(corpus, split, encoder, config),
         "universality": measure_universality(corpus, split, encoder, config),
         "parameters": encoder.parameters_by_kind(),
@@ -113,14 +115,16 @@ def measure_on(
         "counts": corpus_counts(corpus) | {"test_users": len(np.unique(test.users_U))},
         "samples": _samples(test, manifest.num_users, config),
     }
-    kept = {"encoder": ours}
+    systems = kept = {"encoder": ours}
     if config.baselines:
         simple = simple or measure_simple(corpus, split, config)
         result["baselines"] = simple.figures
-        kept[simple.best] = simple.ranks_U
-        over = comparison(ours, simple.ranks_U, config, test.users_U)
+        kept, systems = kept | {simple.best: simple.ranks[simple.best]}, systems | simple.ranks
+        over = comparison(ours, simple.ranks[simple.best], config, test.users_U)
         result["over_best_baseline"] = {"baseline": simple.best, **over}
-    write_ranks(folder, test.users_U, test.targets_U, kept)
+    slices_U = slice_of_items(corpus.items().counts())[test.targets_U]
+    result["slices"] = by_slice(slices_U, systems, test.users_U, config)
+    write_ranks(folder, Ranks(test.users_U, test.targets_U, slices_U, kept))
     return result
 
 

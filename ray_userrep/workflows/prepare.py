@@ -4,6 +4,7 @@ import hashlib
 import json
 
 from ray_userrep import storage
+from ray_userrep.corpus.features import column_of
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
 from ray_userrep.corpus.summary import corpus_counts, corpus_facts
 from ray_userrep.distributed.connection import connect, refuse_unshared
@@ -60,9 +61,17 @@ def open_or_prepare(recipe: Recipe) -> Corpus:
 
 def _prepared(recipe: Recipe) -> Corpus:
     corpus = _open_or_prepare(recipe)
+    _refuse_missing_columns(recipe, corpus.items().table.column_names)
     if recipe.encoder.needs_text():
         ensure_text_vectors(corpus, recipe.text, recipe.train.use_gpu)
     return corpus
+
+
+def _refuse_missing_columns(recipe: Recipe, there: list[str]) -> None:
+    """Refuse items without the columns that the recipe's encoder makes vectors of, before a log is read."""
+    items = recipe.encoder.feature_items()
+    for name in () if items is None else (*items.columns, *items.numbers):
+        column_of(name, there)
 
 
 def _open_or_prepare(recipe: Recipe) -> Corpus:
@@ -83,6 +92,7 @@ def _open_or_prepare(recipe: Recipe) -> Corpus:
     logs = open_logs(recipe.logs)
     if recipe.needs_relations():
         refuse_unrelated(logs.relations is not None, logs.uri)
+    _refuse_missing_columns(recipe, [] if logs.items is None else logs.items.column_names)
     uri = named or default_uri(recipe, logs)
     _refuse_within(recipe, "corpus", uri)
     refuse_unshared(uri)

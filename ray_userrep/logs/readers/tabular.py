@@ -1,8 +1,9 @@
 """Any log of one interaction a row: Parquet, delimited text or JSON, in one file or many.
 
 Columns are found by their canonical names or by `logs.columns`. `logs.items` and `logs.users`, or files named `items.*`
-and `users.*` beside the log, are the tables of items and users (see `beside`); `relations.*` are pairs of users. Files
-of two numbers a line without a header, as BERT4Rec's and SASRec's, are users and items in order (see `untimed`).
+and `users.*` beside the log, are the tables of items and users (see `beside`); one named `relations.*` has two users a
+row. Files of two numbers a line without a header, as BERT4Rec's and SASRec's, are users and items in order (see
+`untimed`).
 
 `.dat` and `.txt` are looked at only where no name is that of a table: such files often stand beside a log.
 """
@@ -65,16 +66,17 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     rows_of = {table.kind: read_beside(table, csv, kinds[table.kind]) for table in beside}
     for table in beside:
         tell_beside(table, rows_of[table.kind], first)
-    relations = _relations([file for file in tables if _called(file) == "relations"], csv, found.mapping.user_type)
+    relations = _relations(tables, csv, found.mapping.user_type)
     return Tables(found.dataset(), rows_of.get("items"), rows_of.get("users"), found.order, relations)
 
 
-def _called(file: FileEntry) -> str:
-    return PurePosixPath(stem(file.uri)).stem
+def _relations(tables: list[FileEntry], csv: CsvFormat, user_type: pa.DataType) -> pa.Table | None:
+    """Who knows whom, where a table beside the log says so.
 
-
-def _relations(files: list[FileEntry], csv: CsvFormat, kind: pa.DataType) -> pa.Table | None:
-    """The table of relations beside the log, where there is one."""
+    Raises:
+        UserError: it lacks a column of users.
+    """
+    files = [file for file in tables if _name(file) == "relations"]
     if not files:
         return None
     table, uri = read_whole(files, csv), files[0].uri
@@ -82,12 +84,16 @@ def _relations(files: list[FileEntry], csv: CsvFormat, kind: pa.DataType) -> pa.
     missing = next((key for key in RELATED if key not in table.column_names), None)
     if missing is not None:
         raise UserError(f"{uri} has no column {missing!r}; its columns are {', '.join(table.column_names)}")
-    return related(table, kind, uri)
+    return related(table, user_type, uri)
+
+
+def _name(file: FileEntry) -> str:
+    return PurePosixPath(stem(file.uri)).stem
 
 
 def _beside(config: LogsConfig, tables: list[FileEntry]) -> dict[Beside, list[FileEntry]]:
     """The files of the tables of items and users: those that are named, else those of such names beside the log."""
-    called: dict[Beside, list[FileEntry]] = {kind: [file for file in tables if _called(file) == kind] for kind in KEYS}
+    called: dict[Beside, list[FileEntry]] = {kind: [file for file in tables if _name(file) == kind] for kind in KEYS}
     return {kind: files for kind, files in (called | named_tables(config)).items() if files}
 
 

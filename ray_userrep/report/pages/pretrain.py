@@ -34,6 +34,8 @@ def draw(folder: str) -> str:
         f"is never among ten. Bars are means over {_ranked(result)}, whiskers 95 % bootstrap intervals over users.",
     )
     sections = [Section("Result", drawn + metrics_table(rows, _METRICS, name, _protocol(recipe, result)))]
+    if result["slices"]:
+        sections.append(Section("By how often items occur", _slices(result, name)))
     records = read_records(folder)
     if records:
         sections.append(Section("Training", _curves(records)))
@@ -76,6 +78,21 @@ def _sample(result: Result, name: str) -> str:
     """Which users were taken for what is named, where it was a sample."""
     sample = result["samples"].get(name)
     return "" if sample is None else f"{sample['users']:,} of {sample['of']:,} users, a random sample by hashed id"
+
+
+def _slices(result: Result, ours: str) -> str:
+    """NDCG@10 of each system over the items of the head, the torso and the tail: a column a slice."""
+    names = {slice: f"{slice} ({found['targets']:,} targets)" for slice, found in result["slices"].items()}
+    systems = {system: system for system in result["baselines"]} | {"encoder": ours}
+    rows = {
+        shown: {names[slice]: found["metrics"][system][HEADLINE] for slice, found in result["slices"].items()}
+        for system, shown in systems.items()
+    }
+    note = (
+        "NDCG@10 where the item to be found is among the tenth of the catalogue that occurs most (head), in the rest "
+        "of that half (torso), or in the other half (tail)."
+    )
+    return metrics_table(rows, list(names.values()), ours, note)
 
 
 def _profile(result: Result) -> str:
