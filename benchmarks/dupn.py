@@ -91,7 +91,7 @@ def measured(name: str, lstm: str, data: str, runs: str, epochs: float, seeds: i
         "backbone_parameters": backbone_parameters(
             recipe.encoder.backbone, recipe.encoder.width, recipe.stream.max_len
         ),
-        "next_item": [one["metrics"]["encoder"][HEADLINE]["mean"] for one in results],
+        "next_item": [one["metrics"][HEADLINE]["mean"] for one in results],
         "training_losses": [last_losses(one) for one in pretrained],
         "held_out": storage.read_json(storage.join(run, "result.json"))["tasks"][study.held_out],
     }
