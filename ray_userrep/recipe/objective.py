@@ -68,7 +68,31 @@ def _softmax_refusal(softmax: SoftmaxConfig, encoder: EncoderConfig) -> str | No
     return None
 
 
-class AutoregressiveConfig(Settings):
+class _Objective(Settings):
+    """What an objective is asked by others. Most show all of a window and learn through the user vector."""
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown."""
+        return 0
+
+    def hides_items(self) -> bool:
+        """Whether items of a window are hidden from the encoder."""
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        return None
+
+
+class AutoregressiveConfig(_Objective):
     """Predict each next item from what came before it."""
 
     kind: Literal["autoregressive"] = "autoregressive"
@@ -84,19 +108,13 @@ class AutoregressiveConfig(Settings):
         """Items a window carries beyond what is shown: the target of the newest."""
         return 1
 
-    def hides_items(self) -> bool:
-        return False
-
     def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
         return encoder.readout in ("last", *WHOLE_HISTORY, *POOLED)
 
     def trains_readout(self) -> bool:
-        """Whether it learns through the user vector, not from states alone."""
         return False
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         if reason := _softmax_refusal(self.softmax, encoder):
             return reason
         if not encoder.backbone.causal:
@@ -108,7 +126,7 @@ class AutoregressiveConfig(Settings):
         return None
 
 
-class AutoencodingConfig(Settings):
+class AutoencodingConfig(_Objective):
     """Predict hidden items of a window from the others."""
 
     kind: Literal["autoencoding"] = "autoencoding"
@@ -124,24 +142,17 @@ class AutoencodingConfig(Settings):
     crop: float = Field(1.0, gt=0, le=1, description="share of a window that is kept, a run from a random place")
     shuffle: float = Field(0.0, ge=0, le=1, description="share of that put into random order, a run of it")
 
-    def lookahead(self) -> int:
-        """Items a window carries beyond what is shown: none, what is hidden lies within."""
-        return 0
-
     def hides_items(self) -> bool:
         return True
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
         is_scored_by_state = encoder.readout in POOLED and encoder.backbone.causal
         return encoder.readout == "mask" or (self.predict_from == "readout" and not is_scored_by_state)
 
     def trains_readout(self) -> bool:
-        """Whether it learns through the user vector, not from states alone."""
         return self.predict_from == "readout"
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         if reason := _softmax_refusal(self.softmax, encoder):
             return reason
         if encoder.readout == "last":
@@ -160,7 +171,7 @@ def _looks_both_ways(encoder: EncoderConfig) -> bool:
     return not encoder.backbone.causal and not isinstance(encoder.backbone, MeanConfig)
 
 
-class ContrastiveConfig(Settings):
+class ContrastiveConfig(_Objective):
     """Tell two views of the same user from views of other users."""
 
     kind: Literal["contrastive"] = "contrastive"
@@ -205,20 +216,11 @@ class ContrastiveConfig(Settings):
     def hides_items(self) -> bool:
         return self.views == "mask"
 
-    def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
-        return False
-
-    def trains_readout(self) -> bool:
-        """Whether it learns through the user vector, not from states alone."""
-        return True
-
     def lookahead(self) -> int:
         """Items a window carries beyond what is shown: the target, and the one that makes two periods of any window."""
         return int(self.same_target) + int(self.views == "periods")
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         if encoder.readout == "mask":
             return "objective.kind contrastive compares user vectors: encoder.readout must be last, mean or cls"
         blind = isinstance(encoder.backbone, MeanConfig) and (not encoder.backbone.causal or encoder.readout == "last")
@@ -229,7 +231,7 @@ class ContrastiveConfig(Settings):
         return None
 
 
-class SocialConfig(Settings):
+class SocialConfig(_Objective):
     """Tell a friend from users of the batch to whom there is no tie; the log needs relations of users beside it."""
 
     kind: Literal["social"] = "social"
@@ -243,29 +245,13 @@ class SocialConfig(Settings):
         0.9, gt=0, le=1, description="users who share so much of the profile's columns are not told from each other"
     )
 
-    def lookahead(self) -> int:
-        """Items a window carries beyond what is shown: none, users are told apart by all of it."""
-        return 0
-
-    def hides_items(self) -> bool:
-        return False
-
-    def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
-        return False
-
-    def trains_readout(self) -> bool:
-        """Whether it learns through the user vector, not from states alone."""
-        return True
-
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         if encoder.readout == "mask":
             return "objective.kind social compares user vectors: encoder.readout must be max, mean, last or cls"
         return None
 
 
-class HistoryConfig(Settings):
+class HistoryConfig(_Objective):
     """Predict items of a window from the user vector of a part of them: what a vector is asked to hold."""
 
     kind: Literal["history"] = "history"
@@ -280,19 +266,7 @@ class HistoryConfig(Settings):
         """Items a window carries beyond what is shown: the one that makes two parts of any window."""
         return int(self.predict == "future")
 
-    def hides_items(self) -> bool:
-        return False
-
-    def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
-        return False
-
-    def trains_readout(self) -> bool:
-        """Whether it learns through the user vector, not from states alone."""
-        return True
-
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         if encoder.readout in ("cls", "mask"):
             return (
                 f"objective.kind history makes no token for encoder.readout {encoder.readout}: use mean, whole or bag"
@@ -300,7 +274,7 @@ class HistoryConfig(Settings):
         return None
 
 
-class ItemContrastConfig(Settings):
+class ItemContrastConfig(_Objective):
     """Tell two views of an item, each without some of its columns, from other items; a part beside others."""
 
     kind: Literal["item_contrast"] = "item_contrast"
@@ -314,23 +288,10 @@ class ItemContrastConfig(Settings):
     )
     temperature: float = Field(0.1, gt=0, description="cosines are divided by it: less tells near items apart more")
 
-    def lookahead(self) -> int:
-        """Items a window carries beyond what is shown: none."""
-        return 0
-
-    def hides_items(self) -> bool:
-        return False
-
-    def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
-        return False
-
     def trains_readout(self) -> bool:
-        """Whether it learns through the user vector, not from states alone."""
         return False
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         items = encoder.feature_items()
         if items is None:
             return "objective.kind item_contrast compares items by their columns: encoder.items.kind must be features"
@@ -339,7 +300,7 @@ class ItemContrastConfig(Settings):
         return None
 
 
-class NextFieldsConfig(Settings):
+class NextFieldsConfig(_Objective):
     """Predict what the next interaction is like, from the user vector after each one."""
 
     kind: Literal["next_fields"] = "next_fields"
@@ -353,19 +314,7 @@ class NextFieldsConfig(Settings):
         """Items a window carries beyond what is shown: the one whose fields are predicted from the newest."""
         return 1
 
-    def hides_items(self) -> bool:
-        return False
-
-    def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
-        return False
-
-    def trains_readout(self) -> bool:
-        """Whether it learns through the user vector, not from states alone."""
-        return True
-
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         if not encoder.backbone.causal:
             return "objective.kind next_fields needs encoder.backbone.causal: true"
         if encoder.readout in ("cls", "mask"):
@@ -376,7 +325,7 @@ class NextFieldsConfig(Settings):
         return _named_twice("objective.fields", self.fields)
 
 
-class LabelsConfig(Settings):
+class LabelsConfig(_Objective):
     """Predict labels of users from their vectors; labels of users whom a later transfer asks about are never read."""
 
     kind: Literal["labels"] = "labels"
@@ -387,23 +336,7 @@ class LabelsConfig(Settings):
         "transfer.task, by its shares and seed, validates or tests are left out",
     )
 
-    def lookahead(self) -> int:
-        """Items a window carries beyond what is shown: none, labels are the user's."""
-        return 0
-
-    def hides_items(self) -> bool:
-        return False
-
-    def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
-        return False
-
-    def trains_readout(self) -> bool:
-        """Whether it learns through the user vector, not from states alone."""
-        return True
-
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         if both := sorted({*self.attributes} & {*encoder.context}):
             return f"objective.attributes {both[0]} would be predicted from encoder.context {both[0]}: drop one of them"
         return _named_twice("objective.attributes", self.attributes)
@@ -414,24 +347,28 @@ def _named_twice(field: str, names: Sequence[str]) -> str | None:
     return None if twice is None else f"{field} names {twice} twice"
 
 
+SingleConfig = (
+    AutoregressiveConfig
+    | AutoencodingConfig
+    | ContrastiveConfig
+    | SocialConfig
+    | HistoryConfig
+    | NextFieldsConfig
+    | LabelsConfig
+    | ItemContrastConfig
+)
+
+
 class PartConfig(Settings):
     """One objective of a weighted sum."""
 
     weight: float = Field(gt=0, description="factor on this objective's loss")
-    objective: Annotated[
-        AutoregressiveConfig
-        | AutoencodingConfig
-        | ContrastiveConfig
-        | SocialConfig
-        | HistoryConfig
-        | NextFieldsConfig
-        | LabelsConfig
-        | ItemContrastConfig,
-        Field(discriminator="kind"),
-    ] = Field(description="one of the kinds of objective, with its fields")
+    objective: Annotated[SingleConfig, Field(discriminator="kind")] = Field(
+        description="one of the kinds of objective, with its fields"
+    )
 
 
-class WeightedConfig(Settings):
+class WeightedConfig(_Objective):
     """Several objectives over the same windows."""
 
     kind: Literal["weighted"] = "weighted"
@@ -445,28 +382,14 @@ class WeightedConfig(Settings):
         return any(part.objective.hides_items() for part in self.parts)
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
         return any(part.objective.ranks_items(encoder) for part in self.parts)
 
     def trains_readout(self) -> bool:
-        """Whether it learns through the user vector, not from states alone."""
         return any(part.objective.trains_readout() for part in self.parts)
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         reasons = [part.objective.refusal(encoder) for part in self.parts]
         return next((reason for reason in reasons if reason is not None), None)
 
 
-ObjectiveConfig = Annotated[
-    AutoregressiveConfig
-    | AutoencodingConfig
-    | ContrastiveConfig
-    | SocialConfig
-    | HistoryConfig
-    | NextFieldsConfig
-    | LabelsConfig
-    | ItemContrastConfig
-    | WeightedConfig,
-    Field(discriminator="kind"),
-]
+ObjectiveConfig = Annotated[SingleConfig | WeightedConfig, Field(discriminator="kind")]

@@ -81,10 +81,10 @@ def test_what_meets_an_unwired_part_says_so(meets):
 @pytest.mark.slow
 def test_the_type_checker_names_every_place_that_does_not_know_a_new_objective(tmp_path):
     source = (ROOT / OBJECTIVES).read_text()
-    new = source[source.index("class HistoryConfig") : source.index("class PartConfig")]
+    new = source[source.index("class HistoryConfig") : source.index("class ItemContrastConfig")]
     new = new.replace("HistoryConfig", "NewConfig").replace('Literal["history"] = "history"', 'Literal["new"] = "new"')
-    changed = source.replace("class PartConfig", f"{new}class PartConfig").replace(
-        "| HistoryConfig | WeightedConfig", "| HistoryConfig | NewConfig | WeightedConfig"
+    changed = source.replace("class ItemContrastConfig", f"{new}class ItemContrastConfig").replace(
+        "    | HistoryConfig\n", "    | HistoryConfig\n    | NewConfig\n"
     )
     assert changed.count("NewConfig") == 2
     (tmp_path / "objective.py").write_text(changed)
