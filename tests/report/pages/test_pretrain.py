@@ -45,6 +45,7 @@ def result_of(evil: str) -> dict:
         "num_duplicates": 0, "k_core": {"users": 1, "items": 1}, "removed_by_k_core": {}, "domains": {evil: 9},
         "num_relations": 1, "dropped_relations": {evil: 1},
         "quarantined": {evil: 1}, "order": "time", "unread": {evil: {"count": 1, "examples": [evil]}},
+        "num_relations": 0, "dropped_relations": {evil: 1},
     }  # fmt: skip
     angles = np.linspace(0, math.tau, 12)
     return {
