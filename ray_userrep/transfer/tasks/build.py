@@ -9,8 +9,15 @@ from ray_userrep.evaluation.histories import read_known
 from ray_userrep.recipe.corpus import SplitConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.objective import ObjectiveConfig
-from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig, NextItemTaskConfig, TransferConfig
+from ray_userrep.recipe.transfer import (
+    AttributeTaskConfig,
+    LabelTaskConfig,
+    NextItemTaskConfig,
+    TableTaskConfig,
+    TransferConfig,
+)
 from ray_userrep.transfer.tasks.attribute import AttributeTask, read_attribute_tasks
+from ray_userrep.transfer.tasks.dated import read_dated_task
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 from ray_userrep.transfer.tasks.returning import read_return_task
 
@@ -44,6 +51,8 @@ def read_label_tasks(
         UserError: the corpus lacks what a task needs; the message names it.
     """
     rule = resolve(split, corpus)
+    if isinstance(config.task, TableTaskConfig):
+        return [read_dated_task(corpus, rule, config, side)]
     histories = read_known(corpus, rule, side)
     if isinstance(config.task, AttributeTaskConfig):
         return read_attribute_tasks(corpus, rule, histories, config)

@@ -13,6 +13,7 @@ from math import ceil
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_userrep.corpus import draws
@@ -34,11 +35,14 @@ def deal(users_U: NDArray[np.int64], valid_share: float, test_share: float, seed
     """Deal users out by their stable hashes."""
     draw_U = draws.uniforms(_PART, seed, users_U)
     is_test_U, is_valid_U = draw_U < test_share, (draw_U >= test_share) & (draw_U < test_share + valid_share)
+    return as_dealt(users_U, np.where(is_test_U, "test", np.where(is_valid_U, "valid", "train")), seed)
+
+
+def as_dealt(users_U: NDArray[np.int64], parts_U: NDArray[np.str_], seed: int) -> UserParts:
+    """Rows by the part that each is in; the order of training goes by users, so that all rows of one come together."""
     order = np.argsort(draws.bits(_ORDER, seed, users_U), kind="stable")
     return UserParts(
-        order[~(is_test_U | is_valid_U)[order]],
-        np.flatnonzero(is_valid_U),
-        np.flatnonzero(is_test_U),
+        order[parts_U[order] == "train"], np.flatnonzero(parts_U == "valid"), np.flatnonzero(parts_U == "test")
     )
 
 
@@ -58,6 +62,19 @@ def refuse_few(task: str, part: str, num_users: int, least: int) -> None:
             f"transfer.task {task}: {num_users} users {part}, fewer than transfer.task.min_examples {least}: "
             "take larger transfer.label_shares or another task, or lower transfer.task.min_examples"
         )
+
+
+def ids_of(corpus: Corpus, users_U: NDArray[np.int64]) -> pa.Array:
+    """The ids of users of a corpus, by their stable hashes; of each bucket only theirs are held."""
+    ids, hashes = [], [np.zeros(0, np.int64)]
+    for number in corpus.buckets():
+        bucket = corpus.outline(number)
+        is_asked_U = np.isin(bucket.user_hash_U, users_U)
+        ids.append(bucket.user_ids.filter(pa.array(is_asked_U)))
+        hashes.append(bucket.user_hash_U[is_asked_U])
+    known_U = np.concatenate(hashes)
+    order = np.argsort(known_U)
+    return pa.concat_arrays(ids).take(pa.array(order[np.searchsorted(known_U[order], users_U)]))
 
 
 class ChosenUsers:

@@ -55,7 +55,8 @@ def adapted(arm: str, embedder: str) -> TrainModel:
     encoder = chosen.apply(build_encoder(EncoderConfig.model_validate(fields), catalogue(), 8).train())
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(chosen.trainable(name))
-    return TrainModel(encoder, UserLabels(USERS, np.array([0.0, 1.0, 1.0]), 2, WIDTH, vectors_of, 0, chosen.hidden))
+    labels, until = np.array([0.0, 1.0, 1.0]), np.zeros(3, np.int64)
+    return TrainModel(encoder, UserLabels(USERS, labels, 2, WIDTH, vectors_of, until, chosen.hidden))
 
 
 @pytest.mark.parametrize("embedder", EMBEDDERS)
