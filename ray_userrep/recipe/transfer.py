@@ -67,8 +67,8 @@ class TableTaskConfig(_Users):
     kind: Literal["labels"] = "labels"
     labels: str = Field(
         min_length=1,
-        description="file or folder of rows with user_id and label (a class or a number) or labels (a list, JSON, or "
-        "a|b), maybe until (of the history only what lies before counts) and split (train, validation, test)",
+        description="file or folder of rows with user_id and label (a category or a number) or labels (a list, JSON, "
+        "or a|b), maybe until (of the history only what lies before counts) and split (train, validation, test)",
     )
 
 
