@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import ray_userrep.prepare
 import ray_userrep.recipe
 import ray_userrep.transfer  # noqa: F401
-from ray_userrep.library import embed, evaluate, load_result, prepare, pretrain, recipe, runs, transfer
+from ray_userrep.library import embed, evaluate, load_result, predict, prepare, pretrain, recipe, runs, transfer
 
 if TYPE_CHECKING:
     from ray_userrep.encoder.user_encoder import UserEncoder
@@ -27,6 +27,7 @@ __all__ = [
     "embed",
     "evaluate",
     "load_result",
+    "predict",
     "prepare",
     "pretrain",
     "recipe",

@@ -83,6 +83,17 @@ def embed(recipe: Recipe, encoder: str, output: str) -> Result:
     return run_embed(recipe, encoder, output)
 
 
+def predict(recipe: Recipe, model: str, output: str) -> Result:
+    """Write scores of the users of the recipe's corpus, by a model that `transfer` kept, into the folder `output`.
+
+    Raises:
+        UserError: there is no whole model, or it reads what the corpus lacks.
+    """
+    from ray_userrep.workflows.predict import run_predict
+
+    return run_predict(recipe, model, output)
+
+
 def load_result(run: str) -> Result:
     """The stored result of a run, by its folder at any URI.
 

@@ -6,7 +6,7 @@ of about one length. Where an earlier output is named, its sums are read in plac
 Shapes: U users of a bucket, F width of a user vector, S numbers stored of a user.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -43,6 +43,7 @@ class _Task(NamedTuple):
     config: EmbeddingConfig
     text: TextConfig
     num_gpus: float
+    into: Callable[[pa.Table], pa.Table]
 
 
 def export_vectors(
@@ -52,11 +53,13 @@ def export_vectors(
     config: EmbeddingConfig,
     text: TextConfig,
     use_gpu: bool | None = None,
+    into: Callable[[pa.Table], pa.Table] = lambda vectors: vectors,
 ) -> dict[str, Any]:
     """Encode users and write `user_id`, `vector`, `interactions`, `newest`, maybe `until` or `sums`, as Parquet.
 
     Vectors are lists of F numbers. Returns the summary that is written beside the files, last, as `_vectors.json`.
-    Actors share the cluster's GPUs, if there are some and `use_gpu` is not false.
+    Actors share the cluster's GPUs, if there are some and `use_gpu` is not false. `into` makes of these rows what is
+    written in their place.
 
     Raises:
         UserError: the output folder holds something already; the encoder is of other items, or has no sums to store;
@@ -79,7 +82,7 @@ def export_vectors(
     _check_sums(encoder, corpus, config, summary)
     user_ids = None if config.users is None else read_users(config.users, corpus)
     num_gpus, version = gpus_asked(use_gpu, config.num_actors), corpus.manifest.version
-    task = _Task(encoder_uri, corpus.uri, version, output_uri, until, user_ids, config, text, num_gpus)
+    task = _Task(encoder_uri, corpus.uri, version, output_uri, until, user_ids, config, text, num_gpus, into)
     buckets = [{"bucket": number} for number in corpus.buckets()]
     try:
         done = ray.data.from_items(buckets, override_num_blocks=len(buckets)).map_batches(
@@ -160,7 +163,7 @@ class _Embedder:
     def __call__(self, rows: dict[str, np.ndarray]) -> Iterator[dict[str, list[int]]]:
         for number in rows["bucket"].tolist():
             users = self._remembered(number) if self._config.keeps_sums else None
-            table = self._vectors(number) if users is None else self._with_sums(users)
+            table = self._task.into(self._vectors(number) if users is None else self._with_sums(users))
             storage.write_parquet(_file(self._task.output_uri, number), table, dictionary=False)
             told = {"rows": table.num_rows, "users": pc.count_distinct(table["user_id"]).as_py()}
             yield {name: [count] for name, count in told.items()} | {"read_anew": [users.num_reread if users else 0]}

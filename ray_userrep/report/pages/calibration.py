@@ -29,7 +29,7 @@ def sentence(head: Result) -> str:
     """Where scores are, and whether there is a model to make more of them."""
     if head["model"] is None:
         return f"scores in {head['predictions']}; its head reads columns beside the vector and is not written"
-    return f"with its head, scores in {head['predictions']}"
+    return f"with its head for ray-userrep predict, scores in {head['predictions']}"
 
 
 def _temperatures(found: Result) -> str:
