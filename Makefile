@@ -5,15 +5,13 @@
 TORCH_INDEX ?=
 PYTHON ?= python3
 VENV ?= .venv
-RAY_PORT ?= 6379
-DASHBOARD ?= 127.0.0.1:8265
 JOB ?= python jobs/pretrain.py
+CLUSTER ?= /tmp/userrep/one
 SCALED ?= /tmp/userrep/ray
 NODES ?= 2
 
 bin := $(VENV)/bin
 ready := $(VENV)/.ready
-token := RAY_AUTH_MODE=token
 
 .PHONY: pretrain test system slow check docs setup cluster autoscaling submit stop
 
@@ -49,19 +47,20 @@ $(ready): pyproject.toml constraints.txt
 	$(bin)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $(ready)
 
-# A cluster of one node that asks for a token, and a job submitted to it as to any other. Its jobs find `python` where the
-# node was started from.
+# A cluster of one node, on ports that are free, that asks for a token, and a job submitted to it as to any other. Address
+# and token are in $(CLUSTER)/env, for `. $(CLUSTER)/env` in a shell as well.
 cluster: $(ready)
-	$(bin)/ray get-auth-token --generate > /dev/null
-	PATH="$(abspath $(bin)):$$PATH" $(token) $(bin)/ray start --head --port $(RAY_PORT) --dashboard-host 127.0.0.1
+	@$(bin)/python cluster/autoscaling.py start $(CLUSTER) --nodes 0
 
 # A cluster of no nodes that starts up to NODES here when there is work: eval "$(make -s autoscaling)".
 autoscaling: $(ready)
 	@$(bin)/python cluster/autoscaling.py start $(SCALED) --nodes $(NODES)
 
 submit: $(ready)
-	$(token) RAY_API_SERVER_ADDRESS=http://$(DASHBOARD) $(bin)/ray job submit --working-dir . -- $(JOB)
+	@test -f $(CLUSTER)/env || { echo "no cluster in $(CLUSTER): make cluster starts one" >&2; exit 1; }
+	. $(CLUSTER)/env && $(bin)/ray job submit --working-dir . -- $(JOB)
 
+# These two alone: other clusters on this machine go on.
 stop:
+	$(bin)/python cluster/autoscaling.py stop $(CLUSTER)
 	$(bin)/python cluster/autoscaling.py stop $(SCALED)
-	$(bin)/ray stop

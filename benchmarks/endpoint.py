@@ -8,7 +8,8 @@ connections, post one history at a time: 1, 8 and 64 of them, to /v1/vectors and
 machine with the endpoint, so that what is measured is both. Every vector is compared with that of `embed`.
 
 Then damaged requests: bytes cut off, replaced or repeated, values of other types, other routes. What counts is that
-each is answered, and none by a 500. Figures go to benchmarks/results/endpoint.json.
+each is answered, and none by a 500. At last what happens to those who ask meanwhile: with two replicas one of them is
+killed, and then another encoder takes the place of the first. Figures go to benchmarks/results/endpoint.json.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import http.client
 import json
 import os
 import random
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -27,6 +29,7 @@ import numpy as np
 from feed import NUM_ITEMS, write_corpus
 from numpy.typing import NDArray
 from ray import serve
+from ray.util.state import list_actors
 from running import RESULTS
 
 from ray_userrep import storage
@@ -43,7 +46,7 @@ from ray_userrep.training.runs import environment
 from ray_userrep.workflows.serve import NAME, start
 
 CLIENTS, MAX_USERS = (1, 8, 64), 5_000
-JUNK = [None, True, -1, 2.5, "", "x" * 200, [], [[]], {}, {"a": [1]}, 10**30, "2024-03-01", [[None]], "\u0000"]
+JUNK: list[Any] = [None, True, 2.5, "", "x" * 200, [], [[]], {}, {"a": [1]}, 10**30, "2024-03-01", [[None]], "\u0000"]
 PATHS = ["/v1/vectors", "/v1/recommend", "/v1/users/1/vector", "/v1/items/1/nearest", "/v1/%00/nearest", "/v1/"]
 Ask = Callable[[http.client.HTTPConnection, random.Random], None]
 
@@ -69,7 +72,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         users = embedded(folder, options.interactions)
         start(config)
-        serve.run(application(storage.join(folder, "encoder"), config, None), name=NAME, route_prefix="/")
+        served(folder, "encoder", config)
         differences: list[float] = []
         rows = {}
         for num_clients in CLIENTS:
@@ -84,9 +87,17 @@ def main() -> None:
             "largest_difference": max(differences),
             "damaged requests": fuzzed(users, config.port, options.fuzz),
         }
+        two = config.model_copy(update={"min_replicas": 2, "max_replicas": 2})
+        served(folder, "encoder", two)
+        report["a replica killed"] = disturbed(users, two.port, options.seconds, kill_a_replica)
+        report["another encoder"] = disturbed(users, two.port, options.seconds, lambda: served(folder, "other", two))
         serve.shutdown()
     (RESULTS / "endpoint.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps({name: report[name] for name in ("load", "largest_difference", "damaged requests")}, indent=1))
+    print(json.dumps({name: told for name, told in report.items() if name not in ("environment", "rows")}, indent=1))
+
+
+def served(folder: str, encoder: str, config: ServeConfig) -> None:
+    serve.run(application(storage.join(folder, encoder), config, None), name=NAME, route_prefix="/")
 
 
 def embedded(folder: str, num_interactions: int) -> Users:
@@ -94,7 +105,8 @@ def embedded(folder: str, num_interactions: int) -> Users:
     corpus: Corpus = write_corpus(storage.join(folder, "corpus"), num_interactions, 8)
     recipe = sasrec()
     config = recipe.encoder.model_copy(update={"width": 128})
-    build_encoder(config, corpus.items(), recipe.stream.max_len).save_pretrained(storage.join(folder, "encoder"))
+    for name in ("encoder", "other"):
+        build_encoder(config, corpus.items(), recipe.stream.max_len).save_pretrained(storage.join(folder, name))
     output = storage.join(folder, "vectors")
     export_vectors(storage.join(folder, "encoder"), corpus, output, EmbeddingConfig(), TextConfig())
     tables = [storage.read_parquet(file.uri, ["user_id", "vector"]) for file in storage.list_files(output, ".parquet")]
@@ -176,6 +188,41 @@ def fuzzed(users: Users, port: int, number: int) -> dict[str, Any]:
     total = sum((statuses for statuses, _ in found), Counter[int]())
     assert max(total) < 500, total
     return {"statuses": dict(sorted(total.items())), "slowest_seconds": max(slowest for _, slowest in found)}
+
+
+def disturbed(users: Users, port: int, seconds: float, happen: Callable[[], None]) -> dict[str, Any]:
+    """Statuses and encoders of answers, and connections that broke, of eight clients while something happens."""
+    until = time.perf_counter() + 3 * seconds
+
+    def client(seed: int) -> Counter[str]:
+        rng, found = random.Random(seed), Counter[str]()
+        while time.perf_counter() < until:
+            form = json.dumps({"histories": [rng.choice(users.histories)]})
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+            try:
+                connection.request("POST", "/v1/vectors", form)
+                answer = connection.getresponse()
+                told = json.loads(answer.read())
+                found[f"{answer.status}"] += 1
+                found[f"encoder {told['encoder']}" if answer.status == 200 else f"{answer.status}: {told}"] += 1
+            except (OSError, http.client.HTTPException) as error:
+                found[f"broken: {type(error).__name__}"] += 1
+            connection.close()
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        clients = [pool.submit(client, seed) for seed in range(8)]
+        time.sleep(seconds)
+        began = time.perf_counter()
+        happen()
+        took = time.perf_counter() - began
+        total = sum((client.result() for client in clients), Counter[str]())
+    return {"answers": dict(sorted(total.items())), "seconds_until_it_had_happened": took}
+
+
+def kill_a_replica() -> None:
+    alive = list_actors(filters=[("state", "=", "ALIVE")], detail=True)
+    os.kill(next(actor.pid for actor in alive if actor.pid and "Encoders" in actor.class_name), signal.SIGKILL)
 
 
 def damaged(history: list[int], rng: random.Random) -> bytes:

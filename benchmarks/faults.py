@@ -14,7 +14,7 @@ import shutil
 import time
 from pathlib import Path
 
-from breaking.cases import FAULTS, TO_MEND, Fault, not_a_number
+from breaking.cases import FAULTS, TO_MEND, Fault, not_a_number, terminated
 from breaking.lab import Lab, Row
 
 from ray_userrep.training.runs import environment
@@ -41,6 +41,8 @@ def holds(fault: Fault, row: Row) -> bool:
     """
     if fault is not_a_number:
         return bool(row["exits"] == [2, 2] and "the loss was" in row["said"])
+    if fault is terminated and row["exits"][0] != 143:
+        return False
     if fault in TO_MEND and not row["said"].startswith("error:"):
         return False
     if "same" in row:

@@ -57,8 +57,8 @@ def _left(folder: Path) -> Iterator[Stored]:
     """The folders below one, by what they are; what is inside another is damaged with it, too."""
     for manifests in sorted(folder.rglob("manifests")):
         yield Stored(f"corpus {manifests.parent.relative_to(folder)}", manifests.parent, read_corpus)
-    for sums in sorted(folder.rglob("checksums.json")):
-        yield Stored(f"encoder {sums.parent.relative_to(folder)}", sums.parent, read_encoder)
+    for config in sorted(folder.rglob("config.json")):
+        yield Stored(f"encoder {config.parent.relative_to(folder)}", config.parent, read_encoder)
     for result in sorted(folder.glob("*/result.json")):
         job = json.loads(result.read_text())["job"]
         yield Stored(f"run of {job} {result.parent.relative_to(folder)}", result.parent, read_run)

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""A Ray cluster on this machine whose nodes come when there is work and go when there is none.
+"""A Ray cluster on this machine: one node, or nodes that come when there is work and go when there is none.
 
     eval "$(python cluster/autoscaling.py start DIR)"   start, or find running; sets the variables that Ray reads
     ray job submit --working-dir . -- python jobs/scale.py ...
     python cluster/autoscaling.py stop DIR              end what was started, and nothing else of Ray
 
-The head takes no work, as on a real cluster; a node is a process group with cores of its own by name only. Ray's own
-autoscaler decides: it is what runs behind the launcher and KubeRay, with a provider that starts nodes here. DIR keeps
-logs and the token that this cluster asks for.
+With `--nodes 0` the head is the one node, and takes the work. Else it takes none, as on a real cluster; a node is a
+process group with cores of its own by name only. Ray's own autoscaler decides: it is what runs behind the launcher and
+KubeRay, with a provider that starts nodes here. Ports are free ones, so that several clusters do not meet. DIR keeps
+logs, the token that this cluster asks for, and the variables, in `env`.
 """
 
 import argparse
@@ -18,6 +19,9 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +31,7 @@ import ray.util
 HEAD = "ray.head.default"  # the name that the provider below gives to the head
 PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 STORE_BYTES = 200_000_000
+AGENT_SECONDS = 120.0
 LONGEST_PATH = 36  # Ray's sockets lie 70 characters below, and Linux allows them 107
 LISTS = (
     "initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands",
@@ -35,7 +40,7 @@ LISTS = (
 
 
 def start(folder: Path, nodes: int, cpus: int, idle_seconds: float) -> None:
-    """Start the head and print the variables; a second call only prints them."""
+    """Start the head, wait until jobs can be submitted, and print the variables; a second call only prints them."""
     if len(str(folder)) > LONGEST_PATH:
         sys.exit(f"autoscaling.py: {folder} is too long for Ray's sockets: at most {LONGEST_PATH} characters")
     shown = folder / "env"
@@ -44,14 +49,17 @@ def start(folder: Path, nodes: int, cpus: int, idle_seconds: float) -> None:
         gcs, dashboard, *others = _free_ports(4)
         address = f"{ray.util.get_node_ip_address()}:{gcs}"
         _write_secret(folder / "token", secrets.token_hex(32))
-        (folder / "autoscaler.json").write_text(json.dumps(_config(address, nodes, cpus, idle_seconds), indent=2))
-        _start_head(folder, gcs, dashboard, others)
+        if nodes:
+            (folder / "autoscaler.json").write_text(json.dumps(_config(address, nodes, cpus, idle_seconds), indent=2))
+        _start_head(folder, gcs, dashboard, others, scales=nodes > 0)
+        _wait_for_agent(folder, others[0])
         _write_secret(shown, _variables(folder, address, dashboard))
     print(shown.read_text(), end="")
 
 
 def stop(folder: Path) -> None:
     """End every process of the cluster; those that do not go when asked are killed."""
+    (folder / "env").unlink(missing_ok=True)
     for kill in (psutil.Process.terminate, psutil.Process.kill):
         left = [process for one in _processes(folder) for process in (one, *_children(one))]
         for process in left:
@@ -81,13 +89,15 @@ def _config(address: str, nodes: int, cpus: int, idle_seconds: float) -> dict[st
     }
 
 
-def _start_head(folder: Path, gcs: int, dashboard: int, others: list[int]) -> None:
+def _start_head(folder: Path, gcs: int, dashboard: int, others: list[int], scales: bool) -> None:
     command = [
-        str(Path(sys.executable).with_name("ray")), "start", "--head", "--num-cpus=0", "--num-gpus=0",
-        f"--object-store-memory={STORE_BYTES}", f"--port={gcs}", f"--autoscaling-config={folder / 'autoscaler.json'}",
+        str(Path(sys.executable).with_name("ray")), "start", "--head", f"--port={gcs}", "--disable-usage-stats",
         "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
-        f"--dashboard-agent-listen-port={others[0]}", f"--ray-client-server-port={others[1]}", "--disable-usage-stats",
+        f"--dashboard-agent-listen-port={others[0]}", f"--ray-client-server-port={others[1]}",
     ]  # fmt: skip
+    if scales:
+        command += ["--num-cpus=0", "--num-gpus=0", f"--object-store-memory={STORE_BYTES}"]
+        command += [f"--autoscaling-config={folder / 'autoscaler.json'}"]
     scaler = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "AUTOSCALER_METRIC_PORT": "0"}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where a job finds `python`
     env = os.environ | scaler | _secret(folder) | {"PATH": path, "RAY_TMPDIR": str(folder)}
@@ -97,6 +107,22 @@ def _start_head(folder: Path, gcs: int, dashboard: int, others: list[int]) -> No
     if done.returncode != 0:
         stop(folder)
         sys.exit(f"autoscaling.py: Ray did not start:\n{(folder / 'start.log').read_text()}")
+
+
+def _wait_for_agent(folder: Path, port: int) -> None:
+    """Wait for the process of the head that starts submitted jobs: it comes up last."""
+    address = f"http://{ray.util.get_node_ip_address()}:{port}/api/local_raylet_healthz"
+    deadline = time.monotonic() + AGENT_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except urllib.error.HTTPError:  # it asks for the token, and is there
+            return
+        except OSError:
+            time.sleep(0.2)
+    stop(folder)
+    sys.exit(f"autoscaling.py: the agent of the head did not come up within {AGENT_SECONDS:.0f} s: see {folder}/ray")
 
 
 def _secret(folder: Path) -> dict[str, str]:
@@ -149,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["start", "stop"])
     parser.add_argument("folder", type=lambda text: Path(text).resolve())
-    parser.add_argument("--nodes", type=int, default=2, help="most nodes at a time beside the head")
+    parser.add_argument("--nodes", type=int, default=2, help="most nodes beside the head; 0: it works itself")
     parser.add_argument("--cpus", type=int, default=1, help="cores that a node says it has")
     parser.add_argument("--idle-seconds", type=float, default=8.0, help="how long a node may be idle")
     given = parser.parse_args()

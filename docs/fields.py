@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from ray_userrep.recipe.embedding import IndexConfig, RecommendConfig
 from ray_userrep.recipe.fields import ALIASES, TAGS, kinds_of
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.recipe.serve import ServeConfig
+from ray_userrep.recipe.sweep import SweepConfig
 from ray_userrep.recipe.words import type_of
 
 INTRODUCTION = """# All fields
@@ -21,6 +23,9 @@ two dashes, as in `--train.num_workers 8`; in Python a dotted name, as in
 `ur.recipe("sasrec", **{"train.num_workers": 8})`. """
 ALSO = {
     "scale": ("What `ray-userrep scale` takes besides", ScaleConfig, "scale."),
+    "sweep": ("What `ray-userrep sweep` takes besides", SweepConfig, ""),
+    "recommend": ("What `ray-userrep recommend` takes besides", RecommendConfig, ""),
+    "index": ("What `ray-userrep index` takes", IndexConfig, ""),
     "serve": ("What `ray-userrep serve` takes", ServeConfig, "serve."),
     "plan": ("What `ray-userrep plan` takes besides", PlanConfig, "plan."),
     "synthesize": ("What `ray-userrep synthesize` takes", SyntheticConfig, ""),

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 from fields import fields_page  # noqa: E402
-from links import PAGES, RESULTS  # noqa: E402
+from links import EXAMPLES, PAGES, RESULTS  # noqa: E402
 
 
 def write(path: str, text: str) -> None:
@@ -23,5 +23,8 @@ def write(path: str, text: str) -> None:
 write("fields.md", fields_page())
 for source, page in PAGES.items():
     write(page, (ROOT / source).read_text())
+for example in sorted((ROOT / EXAMPLES).glob("*.py")):
+    name = example.stem.replace("_", " ").capitalize()
+    write(f"{EXAMPLES}{example.stem}.md", f"# {name}\n\n```python\n{example.read_text()}```\n")
 for result in sorted((ROOT / RESULTS).glob("*.json")):
     write(f"results/{result.name}", result.read_text())

@@ -16,6 +16,7 @@ PAGES = {
     "SECURITY.md": "security.md",
 }
 RESULTS = "benchmarks/results/"
+EXAMPLES = "examples/"  # programs, each shown on a page of its own
 _SOURCES = {page: source for source, page in PAGES.items()}
 
 
@@ -31,4 +32,6 @@ def of_site(link: str, folder: str) -> str:
     path = posixpath.normpath(posixpath.join(folder, link))
     if path.startswith(RESULTS):
         return f"results/{path.removeprefix(RESULTS)}"
+    if path.startswith(EXAMPLES):
+        return path.removesuffix(".py") + ".md"
     return PAGES.get(path, path.removeprefix("docs/"))

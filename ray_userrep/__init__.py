@@ -16,22 +16,44 @@ from typing import TYPE_CHECKING, Any
 import ray_userrep.prepare
 import ray_userrep.recipe
 import ray_userrep.transfer  # noqa: F401
-from ray_userrep.library import embed, evaluate, load_result, predict, prepare, pretrain, recipe, runs, transfer
+from ray_userrep.library import (
+    compare,
+    embed,
+    evaluate,
+    index,
+    load_result,
+    predict,
+    prepare,
+    prepare_tables,
+    pretrain,
+    recipe,
+    recommend,
+    runs,
+    sweep,
+    transfer,
+)
 
 if TYPE_CHECKING:
+    from ray_userrep.embedding.index import VectorIndex
     from ray_userrep.encoder.user_encoder import UserEncoder
 
 __version__ = "0.2.0"
 __all__ = [
     "UserEncoder",
+    "VectorIndex",
+    "compare",
     "embed",
     "evaluate",
+    "index",
     "load_result",
     "predict",
     "prepare",
+    "prepare_tables",
     "pretrain",
     "recipe",
+    "recommend",
     "runs",
+    "sweep",
     "transfer",
 ]
 
@@ -41,4 +63,8 @@ def __getattr__(name: str) -> Any:
         from ray_userrep.encoder.user_encoder import UserEncoder
 
         return UserEncoder
+    if name == "VectorIndex":
+        from ray_userrep.embedding.index import VectorIndex
+
+        return VectorIndex
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

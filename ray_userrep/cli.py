@@ -6,15 +6,20 @@ A job's workflow is imported when its arguments have been read, so that help and
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from ray_userrep import __version__, usage
 from ray_userrep.command import Given, Job, read, unknown_job
-from ray_userrep.errors import Terminated, UserError
+from ray_userrep.errors import UserError
+from ray_userrep.log_lines import as_asked
+from ray_userrep.recipe.embedding import IndexConfig, RecommendConfig
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.recipe.serve import ServeConfig
+from ray_userrep.recipe.sweep import SweepConfig
+from ray_userrep.recipe.upkeep import EraseConfig, VacuumConfig
 
 _ABOUT = "Interaction logs in, a pretrained user encoder, its transfer to tasks, and user vectors out."
 # The extras that bring what the core lacks, where it is not `train`.
@@ -59,6 +64,18 @@ def _predict(given: Given) -> object:
     return run_predict(given.recipe, given.own["model"], given.own["output"])
 
 
+def _recommend(given: Given) -> object:
+    from ray_userrep.workflows.recommend import run_recommend
+
+    return run_recommend(given.recipe, given.config_as(RecommendConfig), given.own["encoder"], given.own["output"])
+
+
+def _index(given: Given) -> object:
+    from ray_userrep.workflows.index import run_index
+
+    return run_index(given.places[0], given.config_as(IndexConfig), given.own["output"])
+
+
 def _serve(given: Given) -> None:
     from ray_userrep.workflows.serve import run_serve
 
@@ -89,6 +106,18 @@ def _compact(given: Given) -> object:
     return run_compact(given.recipe)
 
 
+def _vacuum(given: Given) -> object:
+    from ray_userrep.workflows.vacuum import run_vacuum
+
+    return run_vacuum(given.places[0], given.config_as(VacuumConfig))
+
+
+def _erase(given: Given) -> object:
+    from ray_userrep.workflows.erase import run_erase
+
+    return run_erase(given.places[0], given.own["users"], given.config_as(EraseConfig))
+
+
 def _synthesize(given: Given) -> object:
     from ray_userrep.workflows.synthesize import run_synthesize
 
@@ -105,6 +134,12 @@ def _runs(given: Given) -> object:
     from ray_userrep.workflows.runs import run_runs
 
     return run_runs(given.places[0])
+
+
+def _sweep(given: Given) -> object:
+    from ray_userrep.workflows.sweep import run_sweep
+
+    return run_sweep(given.recipe, given.config_as(SweepConfig))
 
 
 def _compare(given: Given) -> object:
@@ -178,6 +213,30 @@ JOBS = (
         short=_WHOSE,
     ),
     Job(
+        "recommend",
+        """Write the likeliest next items of every user of a corpus as Parquet.
+
+        ray-userrep recommend --encoder URI --output URI [--k 20] [--users FILE] [--until DAY] [--corpus URI]
+
+        The folder opens with pandas.read_parquet: user_id, and lists of items and scores, best first.""",
+        _recommend,
+        own=("encoder", "output"),
+        config=RecommendConfig,
+    ),
+    Job(
+        "index",
+        """Build an index of vectors that embed wrote, which finds nearest users or items fast.
+
+        ray-userrep index vectors/first --output URI [--of users]
+
+        How many of the true neighbours it finds, and how much faster than a search of all, is in its index.json.""",
+        _index,
+        own=("output",),
+        place="FOLDER",
+        config=IndexConfig,
+        has_recipe=False,
+    ),
+    Job(
         "serve",
         """Answer over HTTP: vectors, likeliest next items and nearest items of histories that are posted.
 
@@ -190,6 +249,17 @@ JOBS = (
         config=ServeConfig,
         prefix="serve.",
         has_recipe=False,
+    ),
+    Job(
+        "sweep",
+        """Pretrain with every combination of some values, over seeds, side by side, and compare them.
+
+        ray-userrep sweep [--recipe NAME|FILE] --seeds 0,1,2 --grid '{"train.learning_rate": [0.001, 0.003]}' --run URI
+
+        The table says which is better than the first, user by user, as compare does. Simple methods are tuned once.
+        Naming the folder of an unfinished sweep resumes it; runs that have ended are kept.""",
+        _sweep,
+        config=SweepConfig,
     ),
     Job(
         "scale",
@@ -231,6 +301,35 @@ JOBS = (
 
         ray-userrep compact --corpus URI""",
         _compact,
+    ),
+    Job(
+        "vacuum",
+        """Delete files of older versions of a corpus that no newer one needs, and what crashes have left.
+
+        ray-userrep vacuum CORPUS --keep 3 --dry-run
+
+        What goes is listed with its size; --dry-run deletes nothing. What a job may be about to publish stays: builds
+        that no version names go only when nothing was written in them for --hours. A run that is to be resumed needs
+        the version that its corpus.json names.""",
+        _vacuum,
+        place="CORPUS",
+        flags=("dry-run",),
+        config=VacuumConfig,
+        has_recipe=False,
+    ),
+    Job(
+        "erase",
+        """Forget users: out of a corpus, out of its older versions, and out of folders of vectors.
+
+        ray-userrep erase CORPUS --users FILE [--vectors '["vectors", "vectors-2024-01"]']
+
+        FILE has a column user_id. A new version has none of them, and the older versions are deleted. The log itself is
+        not touched: take the users out there as well, before more of it is appended.""",
+        _erase,
+        own=("users",),
+        place="CORPUS",
+        config=EraseConfig,
+        has_recipe=False,
     ),
     Job(
         "synthesize",
@@ -278,8 +377,23 @@ JOBS = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a job by its name and options; a user's error is one line and exit code 2, of SIGINT 130, of SIGTERM 143."""
-    name, words = "", list(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGTERM, _terminate)
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        with as_asked(words[0] if words else ""):
+            _main(words)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _main(words: list[str]) -> None:
+    name, is_terminated = "", threading.Event()
+
+    def terminate(*_: object) -> None:
+        is_terminated.set()  # a wait inside Ray raises an interrupt of its own in place of this one
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         if words and words[0] not in ("--help", "-h", "--version"):
             name = words.pop(0)
@@ -294,14 +408,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except KeyboardInterrupt as stop:
         print(f"stopped   {_goes_on(name, words, stop)}", file=sys.stderr)
-        sys.exit(143 if isinstance(stop, Terminated) else 130)
+        sys.exit(143 if is_terminated.is_set() else 130)
     except ModuleNotFoundError as error:
         print(f"error: {_missing(name, error)}", file=sys.stderr)
         sys.exit(2)
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
 
 
 def _goes_on(name: str, words: Sequence[str], stop: KeyboardInterrupt) -> str:

@@ -38,8 +38,9 @@ class Job(NamedTuple):
     """A job: what it is for, what runs it, and what it takes.
 
     `own` are options that it cannot do without; `place` is what is named without an option, once or `several` times.
-    `short` are names of fields that are plain words only here. `config` is a flat config of its own, whose fields are
-    options that begin with `prefix`; a job without a recipe takes no other fields.
+    `short` are names of fields that are plain words only here. `flags` are options that take no value, and set the
+    field of `config` that they name. `config` is a flat config of its own, whose fields are options that begin with
+    `prefix`; a job without a recipe takes no other fields.
     """
 
     name: str
@@ -48,10 +49,19 @@ class Job(NamedTuple):
     own: tuple[str, ...] = ()
     place: str | None = None
     several: bool = False
+    flags: tuple[str, ...] = ()
     config: type[BaseModel] | None = None
     prefix: str = ""
     has_recipe: bool = True
     short: Mapping[str, str] = {}
+
+    def takes(self, option: str) -> bool:
+        """Whether an option is a field of the config; beside a recipe, one without a prefix has its own names alone."""
+        if self.config is None:
+            return False
+        if self.prefix or not self.has_recipe:
+            return option.startswith(self.prefix)
+        return option in self.config.model_fields
 
 
 def read(job: Job, argv: Sequence[str], others: Sequence[Job] = ()) -> Given:
@@ -63,14 +73,16 @@ def read(job: Job, argv: Sequence[str], others: Sequence[Job] = ()) -> Given:
     """
     words = list(argv)
     places = _places(job, words)
-    options = {job.short.get(name, name): text for name, text in _options(words[len(places) :], job.short).items()}
+    switched = {f"--{name}": f"--{name.replace('-', '_')}=true" for name in job.flags}
+    given = _options([switched.get(word, word) for word in words[len(places) :]], job.short)
+    options = {job.short.get(name, name): text for name, text in given.items()}
     own = {name: options.pop(name) for name in job.own if name in options}
     if missing := [name for name in job.own if name not in own]:
         needed = ", ".join(f"--{name} URI" for name in job.own)
         raise UserError(f"--{missing[0]} is missing: {job.name} needs {needed}")
     for name in job.own:
         _refuse_no_place(own[name], f"--{name}")
-    config_texts = {key: text for key, text in options.items() if job.config is not None and key.startswith(job.prefix)}
+    config_texts = {key: text for key, text in options.items() if job.takes(key)}
     texts = {key: text for key, text in options.items() if key not in config_texts}
     _refuse_foreign(job, texts, others)
     config = None

@@ -19,10 +19,6 @@ class UserError(ValueError):
         super().__init__(_one_line(message))
 
 
-class Terminated(KeyboardInterrupt):
-    """The process was told to end (SIGTERM)."""
-
-
 class DivergedError(UserError):
     """Training met a non-finite loss and stopped; the message names the step."""
 

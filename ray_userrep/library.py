@@ -3,7 +3,8 @@
 Nothing heavy is imported until a function is called.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from ray_userrep.recipe.fields import with_values
 from ray_userrep.recipe.recipe import Recipe
@@ -37,6 +38,22 @@ def prepare(recipe: Recipe) -> Result:
     from ray_userrep.workflows.prepare import run_prepare
 
     return run_prepare(recipe)
+
+
+def prepare_tables(
+    recipe: Recipe, log: Any, *, users: Any = None, items: Any = None, columns: Mapping[str, str] | None = None
+) -> Result:
+    """Prepare tables in memory, of pandas, polars or Arrow: interactions, a row each, and tables of users and items.
+
+    `log` is one table, or a dictionary of a table for each event; `columns` is `logs.columns`. They are written as
+    Parquet beside the corpus, `CORPUS-tables`, and the same tables are prepared once.
+
+    Raises:
+        UserError: one is no table; or as `prepare`.
+    """
+    from ray_userrep.workflows.tables import run_prepare_tables
+
+    return run_prepare_tables(recipe, log, users, items, columns)
 
 
 def pretrain(recipe: Recipe) -> Result:
@@ -94,6 +111,42 @@ def predict(recipe: Recipe, model: str, output: str) -> Result:
     return run_predict(recipe, model, output)
 
 
+def recommend(recipe: Recipe, encoder: str, output: str, *, k: int = 20, exclude_seen: bool = True) -> Result:
+    """Write the `k` likeliest next items of every user of the recipe's corpus as Parquet into the folder `output`.
+
+    Raises:
+        UserError: there are no `k` items, or as `embed`.
+    """
+    from ray_userrep.recipe.embedding import RecommendConfig
+    from ray_userrep.workflows.recommend import run_recommend
+
+    return run_recommend(recipe, RecommendConfig(k=k, exclude_seen=exclude_seen), encoder, output)
+
+
+def index(vectors: str, output: str, *, of: Literal["users", "items"] = "users", recall: float = 0.95) -> Result:
+    """Build an index of the vectors that `embed` wrote into a folder; `ur.VectorIndex.open(output)` answers from it.
+
+    Raises:
+        UserError: there are no such vectors, or faiss is missing.
+    """
+    from ray_userrep.recipe.embedding import IndexConfig
+    from ray_userrep.workflows.index import run_index
+
+    return run_index(vectors, IndexConfig(of=of, recall=recall), output)
+
+
+def sweep(recipe: Recipe, grid: dict[str, list[Any]], seeds: tuple[int, ...] = (0, 1, 2)) -> Result:
+    """Pretrain with every combination of values of fields, each with every seed; `result["table"]` compares them.
+
+    Raises:
+        UserError: the grid names what cannot be tried, or a run failed, after the others have ended.
+    """
+    from ray_userrep.recipe.sweep import SweepConfig
+    from ray_userrep.workflows.sweep import run_sweep
+
+    return run_sweep(recipe, SweepConfig(seeds=seeds, grid=grid))
+
+
 def load_result(run: str) -> Result:
     """The stored result of a run, by its folder at any URI.
 
@@ -114,3 +167,14 @@ def runs(folder: str) -> "pd.DataFrame":
     from ray_userrep.workflows.runs import runs_table
 
     return runs_table(folder)
+
+
+def compare(*runs: str) -> "pd.DataFrame":
+    """A row for each system of the runs, or of those below a folder: NDCG@10, its paired difference to the first, p.
+
+    Raises:
+        UserError: a place holds no run with ranks, or runs were measured on other users or items.
+    """
+    from ray_userrep.workflows.compare import compare_table
+
+    return compare_table(runs)

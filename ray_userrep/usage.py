@@ -17,6 +17,8 @@ from ray_userrep.recipe.words import choices, type_of
 _SHORT = {
     "data": (
         "logs.uri",
+        "logs.items",
+        "logs.users",
         "logs.reader",
         "logs.columns",
         "logs.order",
@@ -50,6 +52,8 @@ def help_text(job: Job, every: bool) -> str:
     lines = [" ".join(usage + optional), "", inspect.cleandoc(job.doc)]
     if job.config is not None:
         lines += ["", f"{job.name}:", *_fields_of(job.config, job.prefix)]
+    if job.flags:
+        lines += ["", f"without a value: {', '.join(f'--{name}' for name in job.flags)}"]
     if job.has_recipe:
         named = f"one of {', '.join(recipes.names())}; or a run's recipe.json"
         lines += ["", *_told("--recipe NAME|FILE", named), *(_by_part() if every else _short())]

@@ -6,6 +6,7 @@ from ray_userrep import recipes, storage
 from ray_userrep.cli import JOBS, job_named
 from ray_userrep.command import load, parse, read
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.embedding import RecommendConfig
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.objective import SampledSoftmaxConfig
 from ray_userrep.recipe.scale import ScaleConfig
@@ -173,7 +174,7 @@ def test_a_job_that_is_given_a_place_takes_it_without_an_option():
         (["--logs", ""], "--logs is empty: is a variable unset"),
         (["--logs="], "--logs is empty"),
         (["--scale.sizes", "[3]"], r"--scale\.sizes is an option of scale, not of pretrain"),
-        (["--encoder", "a"], "--encoder is an option of evaluate and embed and serve, not of pretrain"),
+        (["--encoder", "a"], "--encoder is an option of evaluate and embed and .*, not of pretrain"),
     ],
 )
 def test_options_given_twice_empty_or_to_another_job_are_refused(words, message):
@@ -237,3 +238,17 @@ def test_a_config_beside_the_recipe_takes_its_own_fields():
     for wrong, message in (("--scale.size", near), ("--scale.sizes", r"scale\.sizes: takes a list of integers > 0")):
         with pytest.raises(UserError, match=message):
             read(scale, [wrong, "x"])
+
+
+def test_a_config_without_a_prefix_has_its_own_names_beside_a_recipe():
+    words = ["--encoder", "e", "--output", "o", "--k", "3", "--recipe", "sasrec", "--embedding.num_actors", "2"]
+    given = read(job_named("recommend"), words, JOBS)
+    assert (given.config_as(RecommendConfig).k, given.recipe.name, given.recipe.embedding.num_actors) == (
+        3,
+        "sasrec",
+        2,
+    )
+    with pytest.raises(UserError, match=r"k: takes an integer ≥ 1 \(given 0\)"):
+        read(job_named("recommend"), [*words[:4], "--k", "0"], JOBS)
+    with pytest.raises(UserError, match="unknown field nonsense"):
+        read(job_named("recommend"), [*words[:4], "--nonsense", "0"], JOBS)

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 from breaking.disks import fill, read_only, resize, small_disk
 from breaking.jobs import Job
 from breaking.lab import LOCAL, STEPS, Lab, Row, fingerprint, write_log
+from breaking.memory import starved
 
 _DAY = 86_400.0
 
@@ -39,7 +39,7 @@ def gcs_killed(lab: Lab, run: Path, rng: random.Random) -> Row:
 
 def killed_in_checkpoint(lab: Lab, run: Path, rng: random.Random) -> Row:
     """The train worker is killed as soon as there is a file of a checkpoint."""
-    written = rng.randrange(1, STEPS // 5)
+    written = rng.randrange(1, STEPS // 40)
 
     def fault(job: Job) -> None:
         seen = set[str]()
@@ -178,11 +178,13 @@ def append_while_training(lab: Lab, run: Path, rng: random.Random) -> Row:
 
 
 def worker_out_of_memory(lab: Lab, run: Path, rng: random.Random) -> Row:
-    """The train worker gets no more memory."""
+    """The train worker gets no more memory in the middle of training, and the kernel ends it."""
 
     def fault(job: Job) -> None:
-        job.at_step(_middle(rng) // 2)
-        lab.train_worker(job).rlimit(psutil.RLIMIT_AS, (2**20, 2**20))
+        job.at_step(_middle(rng))
+        worker = lab.train_worker(job)
+        with starved(worker.pid):
+            worker.wait(60)
 
     return _after(lab, run, fault)
 
@@ -204,7 +206,7 @@ def _begun(run: Path) -> list[str]:
 
 
 def _middle(rng: random.Random) -> int:
-    return rng.randrange(STEPS // 4, STEPS - 4)
+    return rng.randrange(STEPS // 4, STEPS // 2)  # what is printed lags: later it might be over
 
 
 def _after(

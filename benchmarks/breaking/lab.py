@@ -6,6 +6,7 @@ batch: where each step has the loss of the undisturbed run, bit for bit, no data
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,17 +19,52 @@ from ray.cluster_utils import Cluster
 
 from ray_userrep.training.runs import read_records
 
-STEPS = 40
+STEPS = 400
 LOCAL = "local"  # an address: a Ray of the job's own
 _CLOCKS = ("seconds", "seconds_left", "interactions_per_second", "data_wait")  # of a record: how long it took
 _TRAINING = [
     "--stream.max_len", "8", "--stream.batch_tokens", "128", "--encoder.width", "16", "--corpus.num_buckets", "2",
-    "--train.max_steps", str(STEPS), "--train.epochs", "20", "--train.log_every", "1",
-    "--train.checkpoint_every", "0.7", "--train.eval_every", "2", "--train.cpus_per_worker", "1",
+    "--train.max_steps", str(STEPS), "--train.epochs", "200", "--train.log_every", "1",
+    "--train.checkpoint_every", "3", "--train.eval_every", "10", "--train.cpus_per_worker", "1",
     "--train.use_gpu", "false", "--evaluation.num_bootstrap", "100", "--evaluation.baselines", "false",
 ]  # fmt: skip
 
 Row = dict[str, Any]
+
+
+class Progress:
+    """How often a run's records fell back to an earlier step, and by how many steps, while somebody trains in it.
+
+    Looked at a hundred times a second: what is printed lags behind what is trained.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._file, self._over = run / "metrics.jsonl", threading.Event()
+        self._again = 0
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def _watch(self) -> None:
+        newest = 0
+        while not self._over.wait(0.01):
+            step = self._newest()
+            if step is not None:
+                self._again += max(0, newest - step)
+                newest = step
+
+    def _newest(self) -> int | None:
+        """The step of the newest whole line of a training step, where there is one."""
+        with suppress(OSError):
+            lines = self._file.read_bytes()[-4096:].split(b"\n")[1:-1]
+            steps = [record["step"] for record in map(json.loads, lines) if record["kind"] == "train"]
+            return steps[-1] if steps else None
+        return None
+
+    def steps_again(self) -> int:
+        """Steps that were done a second time, up to now; nobody looks any more."""
+        self._over.set()
+        self._watcher.join()
+        return self._again
 
 
 class Lab:
@@ -38,6 +74,7 @@ class Lab:
         self.folder = folder
         self.log, self.corpus = folder / "log", folder / "corpus"
         self.cluster = _started()
+        self._progress: dict[Path, Progress] = {}
         write_log(self.log, 0)
         if not (self.corpus / "result.json").exists():
             self.must(self.prepare(self.corpus))
@@ -57,6 +94,8 @@ class Lab:
 
     def pretrain(self, run: Path, *more: str, address: str | None = None, corpus: Path | None = None) -> Job:
         """A job that trains in a run folder."""
+        if run not in self._progress:
+            self._progress[run] = Progress(run)
         words = dict(zip((given := [*_TRAINING, *more])[::2], given[1::2], strict=True))
         options = [word for option in words.items() for word in option]
         places = ["--corpus", str(corpus or self.corpus), "--run", str(run)]
@@ -83,17 +122,12 @@ class Lab:
     def row(self, run: Path, jobs: list[Job]) -> Row:
         """What became of a run that was broken, beside the undisturbed one."""
         found = records(run)
-        told = [step for job in jobs for step in job.steps]
-        newest, again = 0, 0
-        for step in told:
-            again += step <= newest
-            newest = max(newest, step)
         trained = [record["step"] for record in found if record["kind"] == "train"]
         different = sum(one != other for one, other in zip(found, self.whole, strict=False))
         return {
             "exits": [job.process.returncode for job in jobs],
-            "said": jobs[0].said.replace(str(self.folder), ""),
-            "steps_again": again,
+            "said": jobs[0].said.replace(str(self.folder), "") if jobs[0].process.returncode else "",
+            "steps_again": self._progress.pop(run).steps_again(),
             "steps_repeated_or_lost": len(trained) - len(set(trained)) + len(set(range(1, STEPS + 1)) - set(trained)),
             "lines_different": different + abs(len(found) - len(self.whole)),
             "final_loss": _loss(found),

@@ -4,6 +4,7 @@ An item's index is its row. Arrow IPC costs a few more bytes than Parquet and op
 workers and servers share one copy of the pages.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ray_userrep import storage
+from ray_userrep.corpus.features import bucket_lists, lists_of, numbers_of
 from ray_userrep.errors import UserError
 
 FILE = "items.arrow"
@@ -76,6 +78,25 @@ class ItemTable:
         if "price" not in self.table.column_names:
             return None
         return self.table.column("price").cast(pa.float64()).fill_null(np.nan).to_numpy()
+
+    def features(
+        self, columns: Sequence[str], numbers: Sequence[str] = (), buckets: int = 16
+    ) -> dict[str, pa.ListArray]:
+        """Columns of texts or lists, and numbers by their buckets: for each a list of texts an item, `[V]`.
+
+        Raises:
+            UserError: a column is not there, or of another kind.
+        """
+        told = {name: lists_of(self.table, name) for name in columns}
+        return told | {name: bucket_lists(self.numbers(name), buckets) for name in numbers}
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """The numbers of a column, NaN where one is not known, `[V]`.
+
+        Raises:
+            UserError: there is no such column, or it holds other than numbers.
+        """
+        return numbers_of(self.table, column)
 
     def reworded_vectors(self) -> NDArray[np.float32] | None:
         """The vector of each item's text with words dropped where they were made, `[V, E]`."""

@@ -3,6 +3,7 @@
     <corpus>/manifests/000001.json        created with a conditional put: there is one winner
     <corpus>/data/<build>/items.parquet   one row an item, in index order
                           users.parquet   attributes, where the log has them
+                          relations.parquet   two users a row, where the log has relations
                           sequences/bucket=00000/part-0.parquet   one row a user, sorted by user_id
                                                  _part-0.outline           how much of each user and day is in it
                           quarantine/*.parquet                    rejected rows with their reasons
@@ -172,6 +173,9 @@ class Manifest(BaseModel):
     side_columns: list[str]  # aligned list columns of the sequences beside items and timestamps
     items: str
     users: str | None
+    relations: str | None = None
+    num_relations: int = 0
+    dropped_relations: dict[str, int] = {}  # reason -> rows of the log's table of relations that were left out
     quarantine: list[str]
     sequences: _Files
     checksums: dict[str, str] = {}  # path -> of the whole file; sequences have theirs beside them
@@ -191,7 +195,8 @@ class Manifest(BaseModel):
 
     def with_checksums(self, more: dict[str, str]) -> "Manifest":
         """The same with the checksums of the files that it names, out of its own and these."""
-        known, named = self.checksums | more, [self.sources, self.items, self.users, *self.quarantine]
+        known = self.checksums | more
+        named = [self.sources, self.items, self.users, self.relations, *self.quarantine]
         return self.model_copy(update={"checksums": {path: known[path] for path in named if path in known}})
 
 

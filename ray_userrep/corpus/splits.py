@@ -9,7 +9,7 @@ Shapes: U users of a bucket, N their interactions, W targets, V items.
 import hashlib
 import json
 from datetime import UTC, date, datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,8 @@ class Split(NamedTuple):
             case ColdItemConfig():
                 assert self.part_V is not None
                 return _cold_item(bucket, self.part_V)
+            case never:
+                assert_never(never)
 
     def training(self, bucket: Bucket) -> tuple[Bucket, NDArray[np.int64]]:
         """What windows are cut from, and how much of each user is trained on; rows are the bucket's."""
@@ -136,12 +138,16 @@ def resolve(config: SplitConfig, corpus: Corpus, user_share: float = 1.0) -> Spl
     Raises:
         UserError: the log has no times, or is too short in time, for a global-time split.
     """
-    if isinstance(config, GlobalTimeConfig):
-        corpus.manifest.require_times("split.rule global_time")
-        return Split(config, *_cut_times(config, corpus.manifest), user_share=user_share)
-    if isinstance(config, ColdItemConfig):
-        return Split(config, part_V=_parts(hash_ids(corpus.items().ids), config), user_share=user_share)
-    return Split(config, user_share=user_share)
+    match config:
+        case GlobalTimeConfig():
+            corpus.manifest.require_times("split.rule global_time")
+            return Split(config, *_cut_times(config, corpus.manifest), user_share=user_share)
+        case ColdItemConfig():
+            return Split(config, part_V=_parts(hash_ids(corpus.items().ids), config), user_share=user_share)
+        case LeaveOneOutConfig() | LeaveKOutConfig() | ColdUserConfig():
+            return Split(config, user_share=user_share)
+        case never:
+            assert_never(never)
 
 
 def _cut_times(config: GlobalTimeConfig, manifest: Manifest) -> tuple[int, int]:

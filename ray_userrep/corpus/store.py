@@ -101,6 +101,11 @@ class Corpus:
         path = self.manifest.users
         return None if path is None else self.read(path)
 
+    def relations(self) -> pa.Table | None:
+        """Who is related to whom, `user_id` and `other_id`, and perhaps the `kind`, where the log says so."""
+        path = self.manifest.relations
+        return None if path is None else self.read(path)
+
     def read(self, path: str, columns: list[str] | None = None) -> pa.Table:
         """A file of this version, or some of its columns.
 
@@ -194,6 +199,7 @@ def open_corpus(uri: str, version: int | None = None) -> Corpus:
     if wanted is None:
         raise UserError(f"no corpus at {uri}: prepare one with jobs/prepare.py --logs URI --corpus {uri}")
     raw = read_manifest(uri, wanted)
+    storage.refuse_newer(raw.get("schema_version"), SCHEMA_VERSION, f"corpus {uri}")
     if raw.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
             f"corpus {uri} has schema {raw.get('schema_version')}, this is {SCHEMA_VERSION}: prepare it again"
@@ -230,11 +236,16 @@ def manifest_of(fields: dict[str, Any], place: str) -> Manifest:
 
 def newest_version(uri: str) -> int | None:
     """The highest published version number, None where there is none."""
+    return max(versions(uri), default=None)
+
+
+def versions(uri: str) -> list[int]:
+    """The published version numbers, rising."""
     folder = storage.join(uri, "manifests")
     if not storage.exists(folder):
-        return None
+        return []
     names = [entry.uri.removeprefix(folder).strip("/") for entry in storage.list_files(folder)]
-    return max((int(found[1]) for name in names if (found := _NAME.fullmatch(name))), default=None)
+    return sorted(int(found[1]) for name in names if (found := _NAME.fullmatch(name)))
 
 
 def manifest_uri(uri: str, version: int) -> str:

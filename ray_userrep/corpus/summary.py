@@ -44,7 +44,7 @@ def summarise_bucket(corpus: Corpus, number: int, split: Split | None) -> Summar
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
     """What the manifest says of a corpus as plain values, without the names of its files."""
-    left_out = {"sequences", "quarantine", "items", "users", "sources", "checksums"}
+    left_out = {"sequences", "quarantine", "items", "users", "relations", "sources", "checksums"}
     named = {"uri": corpus.uri, "num_files": len(corpus.manifest.sequences)}
     return named | corpus.manifest.model_dump(mode="json", exclude=left_out)
 

@@ -29,7 +29,7 @@ from ray_userrep.training.lease import Lease
 
 _POLL_SECONDS = 2.0
 _LEASE_SECONDS = 90.0  # a run whose node is gone keeps its lease for a while
-_MAX_RETRIES = 5
+MAX_RETRIES = 5
 
 
 class Progress(NamedTuple):
@@ -116,7 +116,7 @@ def _run_all(
     began, running, failed = time.monotonic(), dict[str, dict[str, Any]](), dict[str, str]()
     num_gpus = _gpus_per_run(waiting[0].recipe, config)
     task = ray.remote(_run).options(
-        num_cpus=config.cpus_per_run, num_gpus=num_gpus, max_retries=_MAX_RETRIES, name="scaling point"
+        num_cpus=config.cpus_per_run, num_gpus=num_gpus, max_retries=MAX_RETRIES, name="scaling point"
     )
     place = (corpus.uri, corpus.manifest.version)
     given = (place, folder, max(1, int(config.cpus_per_run)), num_gpus, queue)
@@ -128,7 +128,7 @@ def _run_all(
             running[name] = record
         for ref in done:
             running.pop(names[ref], None)
-            _take(ref, names[ref], results, failed)
+            take(ref, names[ref], results, failed)
         on_progress(Progress(total, results, running, failed, time.monotonic() - began))
     return failed
 
@@ -141,7 +141,8 @@ def _plain(point: StudyPoint) -> dict[str, Any]:
     return point._asdict() | {"recipe": point.recipe.model_dump_json()}
 
 
-def _take(ref: Any, name: str, results: dict[str, PointResult], failed: dict[str, str]) -> None:
+def take(ref: Any, name: str, results: dict[str, Any], failed: dict[str, str]) -> None:
+    """Put a run's result, or why it failed, where it belongs."""
     try:
         results[name] = ray.get(ref)
     except ray.exceptions.RayTaskError as error:
@@ -168,12 +169,12 @@ def _run(
         if record["kind"] == "train":
             queue.put((point.name, {name: record[name] for name in ("step", "total_steps", "loss", "seconds_left")}))
 
-    with _lease(uri):
+    with held(uri):
         return run_point(point.recipe, open_corpus(*place), uri, about, tell, device_of_task(num_gpus))
 
 
 @contextmanager
-def _lease(uri: str) -> Iterator[None]:
+def held(uri: str) -> Iterator[None]:
     """The run's lease, waited for while a dead owner's runs out."""
     deadline = time.monotonic() + _LEASE_SECONDS
     lease = Lease(uri)

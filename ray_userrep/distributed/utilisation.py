@@ -43,6 +43,15 @@ def sample() -> Sample:
     return Sample(time.time(), nodes, *counts["CPU"], *counts["GPU"])
 
 
+def spent(began: float) -> dict[str, float]:
+    """The nodes that there are now, and how many hours of them went since a job began (s, `time.monotonic`).
+
+    Where nodes come and go meanwhile it is an estimate.
+    """
+    nodes = sample().nodes
+    return {"nodes": nodes, "node_hours": nodes * (time.monotonic() - began) / 3600}
+
+
 class Watch:
     """Notes samples from when it is entered until it is left, in a folder's file as soon as one is named."""
 

@@ -25,6 +25,7 @@ from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed import zero
 from ray_userrep.distributed.buckets import BucketReader, SharedCorpus, bucket_reader
 from ray_userrep.distributed.connection import here, refuse_unshared
+from ray_userrep.distributed.gauges import TrainingGauges, show_quarantined
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.feed.stream import buckets_held
 from ray_userrep.prepare.devices import HIDDEN
@@ -63,7 +64,8 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         run_config=_run_config(recipe, run_uri, {} if use_gpu else HIDDEN),
     )
-    with _printing(queue, on_record) as refused:
+    show_quarantined(corpus.uri, corpus.manifest.quarantined)
+    with _printing(queue, [on_record, TrainingGauges(run_uri)]) as refused:
         failure = _failure_of(trainer)
     if refused:
         raise refused[0]
@@ -123,8 +125,8 @@ def _corpus(job: dict[str, Any]) -> Corpus:
 
 
 @contextmanager
-def _printing(queue: Queue, on_record: Sink) -> Iterator[list[UserError]]:
-    """Hand the workers' records to the caller as they come; refusals are collected."""
+def _printing(queue: Queue, sinks: Sequence[Sink]) -> Iterator[list[UserError]]:
+    """Hand the workers' records to the sinks as they come; refusals are collected."""
     refused: list[UserError] = []
 
     def drain() -> None:
@@ -132,7 +134,8 @@ def _printing(queue: Queue, on_record: Sink) -> Iterator[list[UserError]]:
             if record["kind"] == "error":
                 refused.append(_ERRORS[record["type"]](record["message"]))
             else:
-                on_record(record)
+                for sink in sinks:
+                    sink(record)
 
     thread = threading.Thread(target=drain, daemon=True, name="records")
     thread.start()

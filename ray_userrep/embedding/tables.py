@@ -23,6 +23,7 @@ from ray_userrep.feed.batch import TIMESTAMPS
 from ray_userrep.logs.dimensions import keyed, read_whole
 from ray_userrep.logs.files import CsvFormat
 
+FORMAT = 1  # of a folder of vectors, in its summary: what a later one holds cannot be read here
 Precision = Literal["float32", "float16"]
 _NUMBERS: dict[Precision, pa.DataType] = {"float32": pa.float32(), "float16": pa.float16()}
 _TIME = pa.timestamp("us", "UTC")
@@ -46,15 +47,17 @@ def only(bucket: Bucket, user_ids: pa.Array) -> Bucket:
     return bucket.heads(rows, bucket.lengths_U[rows])
 
 
-def read_users(uri: str, corpus: Corpus) -> pa.Array:
+def read_users(uri: str, corpus: Corpus, asked: str) -> pa.Array:
     """The ids in the column `user_id` of a file or folder, as the corpus has them.
+
+    Errors name the field that `asked` for them.
 
     Raises:
         UserError: there is no such file or column, or an id is of another type than the log's.
     """
     table = read_whole(storage.list_files(uri), CsvFormat())
     if "user_id" not in table.column_names:
-        raise UserError(f"embedding.users: {uri} has no column user_id; it has {', '.join(table.column_names)}")
+        raise UserError(f"{asked}: {uri} has no column user_id; it has {', '.join(table.column_names)}")
     return keyed(table, "user_id", corpus.user_type, uri)["user_id"].combine_chunks()
 
 
@@ -78,8 +81,19 @@ def vectors_table(
 
 def bucket_vectors(encoder: UserEncoder, bucket: Bucket, until: int | None, batch_tokens: int) -> NDArray[np.float32]:
     """The vectors of a bucket's users as of a moment (us), `[U, F]`."""
-    columns = {TIMESTAMPS: bucket.timestamps_N} | bucket.side_N
-    return user_vectors(encoder, bucket.items_N, bucket.lengths_U, columns, until, batch_tokens)
+    return user_vectors(encoder, bucket.items_N, bucket.lengths_U, _columns(bucket), until, batch_tokens)
+
+
+def next_items_table(
+    encoder: UserEncoder, bucket: Bucket, until: int | None, k: int, exclude_seen: bool, batch_tokens: int
+) -> pa.Table:
+    """The `k` likeliest next items of a bucket's users, best first, as lists of `items` and `scores`."""
+    found = encoder.next_items(bucket.items_N, bucket.lengths_U, _columns(bucket), k, exclude_seen, batch_tokens)
+    return found.add_column(0, "user_id", bucket.user_ids)
+
+
+def _columns(bucket: Bucket) -> dict[str, NDArray[np.generic]]:
+    return {TIMESTAMPS: bucket.timestamps_N} | bucket.side_N
 
 
 def newest(bucket: Bucket) -> pa.Array:

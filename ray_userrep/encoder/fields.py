@@ -6,7 +6,7 @@ Code 0 says that nothing is known.
 Shapes: T tokens, D width.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import torch
@@ -86,6 +86,18 @@ FIELDS: dict[FieldName, Field] = {
 }
 
 
+def refuse_missing(names: Sequence[FieldName], columns: Collection[str]) -> None:
+    """Check that what the encoder sees of interactions can be made from these columns.
+
+    Raises:
+        UserError: something is not.
+    """
+    for name in names:
+        column = FIELDS[name].column
+        if column not in columns:
+            raise UserError(f"encoder.context {name} needs a column {column!r}, which this log does not have")
+
+
 class Context(nn.Module):
     """The sum of a token's field vectors; they start at zero and add nothing at first."""
 
@@ -100,10 +112,6 @@ class Context(nn.Module):
         Raises:
             UserError: the batch lacks a column that a field is made from.
         """
-        vectors_TD = []
-        for name in self._names:
-            field = FIELDS[name]
-            if field.column not in batch.side:
-                raise UserError(f"encoder.context {name} needs a column {field.column!r}, which this log does not have")
-            vectors_TD.append(F.embedding(field.codes(batch), self.tables[name]))
+        refuse_missing(self._names, batch.side)
+        vectors_TD = [F.embedding(FIELDS[name].codes(batch), self.tables[name]) for name in self._names]
         return torch.stack(vectors_TD).sum(0)

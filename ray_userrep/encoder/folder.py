@@ -17,7 +17,8 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 
 MODEL_TYPE = "user_encoder"  # in config.json, as transformers tells models apart
-_CONFIG, _SUMS = "config.json", "checksums.json"
+FORMAT = 1  # of the folder, in config.json: what a later one holds cannot be read here
+_CONFIG = "config.json"
 _READ = (_CONFIG, "model*.safetensors*", "items/items.arrow")
 _REPOSITORY = re.compile(r"[\w-]+(\.[\w-]+)*/[\w-]+(\.[\w-]+)*")
 _SHOWN = 200  # characters of a reason
@@ -55,7 +56,7 @@ def fingerprint(folder: str) -> str:
 
 def identity(folder: str) -> str:
     """A name of all that an encoder is read from, by its checksums; nothing where there is none."""
-    sums = storage.join(folder, _SUMS)
+    sums = storage.join(folder, storage.CHECKSUMS)
     return hashlib.sha256(storage.read_bytes(sums)).hexdigest()[:16] if storage.exists(sums) else ""
 
 
@@ -72,7 +73,7 @@ def move_into(scratch: Path, folder: Path) -> None:
 
 def write_checksums(folder: Path) -> None:
     """Write down what the files that make an encoder hold; its card may be told more later."""
-    storage.write_json(str(folder / _SUMS), {name: _sha256(folder / name) for name in _files(folder)})
+    storage.write_checksums(str(folder), _files(folder))
 
 
 def check_folder(path: Path, named: str) -> None:
@@ -81,7 +82,7 @@ def check_folder(path: Path, named: str) -> None:
     Raises:
         UserError: it does not.
     """
-    for name in (_CONFIG, "model.safetensors", _SUMS):
+    for name in (_CONFIG, "model.safetensors", storage.CHECKSUMS):
         if not any(path.glob(f"{name}*")):  # a table beyond 50 GB is saved in parts, with an index
             raise UserError(f"no encoder at {named}: {name} is missing")
     try:
@@ -91,24 +92,18 @@ def check_folder(path: Path, named: str) -> None:
     kind = config.get("model_type") if isinstance(config, dict) else type(config).__name__
     if kind != MODEL_TYPE:
         raise UserError(f"the model at {named} is a {kind!r}, not a {MODEL_TYPE!r}")
+    storage.refuse_newer(config.get("format"), FORMAT, f"the encoder at {named}")
     _refuse_changed(path, named)
 
 
 def _refuse_changed(path: Path, named: str) -> None:
-    sums = storage.read_object(str(path / _SUMS))
-    for name in sorted({*sums, *_files(path)}):
-        if not (path / name).is_file() or _sha256(path / name) != sums.get(name):
-            raise UserError(
-                f"the encoder at {named} is not whole: {name} is missing or was changed after it was written: "
-                "copy or export it again"
-            )
+    if (name := storage.changed(str(path), _files(path))) is not None:
+        raise UserError(
+            f"the encoder at {named} is not whole: {name} is missing or was changed after it was written: "
+            "copy or export it again"
+        )
 
 
 def _files(folder: Path) -> list[str]:
     """The files that an encoder is read from."""
     return sorted(path.relative_to(folder).as_posix() for pattern in _READ for path in folder.glob(pattern))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

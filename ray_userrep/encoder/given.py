@@ -1,4 +1,4 @@
-"""Histories as callers hold them: lists of lists, arrays, and columns of pandas, polars or Arrow.
+"""Histories and tables as callers hold them: lists of lists, arrays, and columns and tables of pandas, polars or Arrow.
 
 Text, flat lists and dicts are sequences too, and would be read as other users than were meant: whatever is not one list
 a user is refused here.
@@ -46,6 +46,20 @@ def read_lists(given: Iterable[Any], kind: pa.DataType, called: str) -> Lists:
     if pa.types.is_dictionary(values_N.type):
         values_N = values_N.dictionary_decode()
     return Lists(values_N.cast(kind) if pa.types.is_null(values_N.type) else values_N, lengths_B)
+
+
+def read_table(given: Any, called: str) -> pa.Table:
+    """A table of pandas, polars, Arrow, or of whatever gives an Arrow stream.
+
+    Raises:
+        UserError: it is none, or a column holds values of several kinds.
+    """
+    given = given.to_arrow() if hasattr(given, "to_arrow") else given
+    try:
+        return given if isinstance(given, pa.Table) else pa.table(given)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        told = " ".join(str(error).split())
+        raise UserError(f"a table of {called} is wanted, a row each (given {type(given).__name__}: {told})") from error
 
 
 def microseconds_of(times_N: pa.Array) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.store import side_values
 from ray_userrep.encoder.fields import FIELDS
-from ray_userrep.encoder.given import microseconds_of, read_lists
+from ray_userrep.encoder.given import microseconds_of, read_lists, read_table
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS
 from ray_userrep.recipe.encoder import EncoderConfig
@@ -94,7 +94,7 @@ def tidy(interactions: Any, columns: Mapping[str, str], wanted: Reads) -> Tidy:
     Raises:
         UserError: it is no table, a column that is read is missing, or a user id is.
     """
-    table = _table(interactions)
+    table = read_table(interactions, "interactions")
     own = {name: columns.get(name, name) for name in (_USER, _ITEM, _TIME, *wanted.columns)}
     _refuse_missing(table, own, columns, wanted)
     users = table[own[_USER]].combine_chunks()
@@ -164,14 +164,6 @@ def _field(name: str, given: Iterable[Any], lengths_B: NDArray[np.int64]) -> NDA
     except pa.ArrowException as error:
         reason = " ".join(str(error).split())
         raise UserError(f"fields: {name!r} is {lists.values_N.type}, not {kind} ({reason})") from error
-
-
-def _table(given: Any) -> pa.Table:
-    given = given.to_arrow() if hasattr(given, "to_arrow") else given
-    try:
-        return given if isinstance(given, pa.Table) else pa.table(given)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise UserError(f"a table of interactions is wanted, a row each (given {type(given).__name__})") from error
 
 
 def _refuse_missing(table: pa.Table, own: Mapping[str, str], columns: Mapping[str, str], wanted: Reads) -> None:

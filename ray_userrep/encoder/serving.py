@@ -130,12 +130,24 @@ class Serving(PreTrainedModel):
             UserError: there are no `k` items; or as `encode`.
         """
         known = self._known(histories, timestamps, fields, "skip")
-        users_N = np.repeat(np.arange(len(known.lengths_B)), known.lengths_B)
-        is_known_B = known.lengths_B > 0
-        seen = (users_N, known.items_N) if exclude_seen else (users_N[:0], known.items_N[:0])
-        vectors_BD = torch.from_numpy(ranking_vectors(self, *known, _counted(batch_tokens)))
-        top = best_items(vectors_BD, self._item_vectors(), k, seen)
-        scores_BK = np.where(is_known_B[:, None], top.scores_BK, -np.inf)
+        return self.next_items(*known, k, exclude_seen, _counted(batch_tokens))
+
+    def next_items(
+        self,
+        items_N: NDArray[np.int64],
+        lengths_B: NDArray[np.int64],
+        columns_N: Mapping[str, NDArray[np.generic]],
+        k: int,
+        exclude_seen: bool,
+        batch_tokens: int,
+    ) -> pa.Table:
+        """What `recommend` gives, of histories by the indices of their items, end to end and oldest first."""
+        users_N = np.repeat(np.arange(len(lengths_B)), lengths_B)
+        seen = (users_N, items_N) if exclude_seen else (users_N[:0], items_N[:0])
+        table_VD = self._item_vectors()
+        vectors_BD = torch.from_numpy(ranking_vectors(self, items_N, lengths_B, columns_N, batch_tokens))
+        top = best_items(vectors_BD.to(table_VD.device), table_VD, k, seen)
+        scores_BK = np.where(lengths_B[:, None] > 0, top.scores_BK, -np.inf)
         items, scores = top._replace(scores_BK=scores_BK).lists(self._table().ids)
         return pa.table({"items": items, "scores": scores})
 
@@ -156,7 +168,7 @@ class Serving(PreTrainedModel):
 
     def _item_vectors(self) -> Tensor:
         with without_noise(), torch.no_grad():
-            vectors_VD: Tensor = self.items(None).detach().float().cpu()
+            vectors_VD: Tensor = self.items(None).detach().float()
         return vectors_VD
 
     def encode_sums(self, histories: Iterable[Any], timestamps: Iterable[Any] | None = None) -> NDArray[np.float32]:

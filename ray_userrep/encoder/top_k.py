@@ -44,8 +44,7 @@ def best_items(
     Raises:
         UserError: there are not so many items.
     """
-    if not 1 <= k <= len(table_VD):
-        raise UserError(f"k: takes 1 to {len(table_VD):,}, as many items as there are (given {k!r})")
+    refuse_beyond(k, len(table_VD))
     rows_N, items_N = hidden_N
     order = np.argsort(rows_N, kind="stable")
     rows_N, items_N = rows_N[order], items_N[order]
@@ -56,6 +55,16 @@ def best_items(
     ]
     none = (np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
     return Top(*(np.concatenate(parts) for parts in zip(none, *found, strict=True)))
+
+
+def refuse_beyond(k: int, number: int) -> None:
+    """Refuse to name more than so many.
+
+    Raises:
+        UserError: `k` is more, or less than one.
+    """
+    if not 1 <= k <= number:
+        raise UserError(f"k: takes 1 to {number:,}, as many as there are (given {k!r})")
 
 
 def most_alike(table_VD: Tensor, rows: NDArray[np.int64], k: int) -> Top:

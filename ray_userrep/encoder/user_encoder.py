@@ -24,18 +24,26 @@ from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
 from ray_userrep.encoder.card import CARD, model_card
 from ray_userrep.encoder.fields import Context
-from ray_userrep.encoder.folder import MODEL_TYPE, check_folder, from_hub, move_into, own_folder, write_checksums
+from ray_userrep.encoder.folder import (
+    FORMAT,
+    MODEL_TYPE,
+    check_folder,
+    from_hub,
+    move_into,
+    own_folder,
+    write_checksums,
+)
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.layers import Dropout
 from ray_userrep.encoder.reading import reads
-from ray_userrep.encoder.readout import APPENDED, append_token, readout, window_sums
+from ray_userrep.encoder.readout import APPENDED, Attention, append_token, readout, readout_so_far, window_sums
 from ray_userrep.encoder.serving import Serving
 from ray_userrep.encoder.tempo import Moments, Tempo, tempo_states
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
-from ray_userrep.recipe.encoder import TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
+from ray_userrep.recipe.encoder import POOLED, TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
 
 _ITEMS = "items"
 _OF_AUTO_MODEL = {"config", "trust_remote_code", "adapter_kwargs"}
@@ -47,6 +55,7 @@ class UserEncoderConfig(PreTrainedConfig):
 
     model_type = MODEL_TYPE
 
+    format: int = FORMAT
     encoder: dict[str, Any] | None = None
     num_items: int = 0
     text_width: int = 0
@@ -76,6 +85,7 @@ class UserEncoder(Serving):
         self.context = Context(parts.context, parts.width) if parts.context else None
         self.dropout = Dropout(parts.dropout)
         self.backbone = build_backbone(parts.backbone, parts.width, config.max_len + appended)
+        self.attention = Attention(parts.width) if parts.readout == "attention" else None
         self._bag_kept = min(parts.bag_kept, parts.bag_width)
         counts_V = None if table is None else table.counts()
         has_bag = parts.bag_width > 0
@@ -100,13 +110,18 @@ class UserEncoder(Serving):
         """The state after each interaction, `[T, D]`; windows are at most `max_len` long beside a token at the end."""
         longest = self.max_len + (self.readout in APPENDED)
         assert batch.max_len <= longest, f"a window of {batch.max_len} for an encoder of {longest}"
+        if self.backbone.separates_context and self.context is not None:
+            return self.backbone(self.dropout(self._scaled_items(batch)), batch, self.dropout(self.context(batch)))
         return self.backbone(self.dropout(self.inputs(batch)), batch)
 
     def inputs(self, batch: Batch) -> Tensor:
-        """What the backbone is given of each interaction, before dropout, `[T, D]`."""
-        # Item vectors start with unit length, for the scores' sake; the residual stream wants unit variance.
-        x_TD = self._vectors(batch.values_T) * self.width**0.5
+        """What a backbone that takes items and context together is given, before dropout, `[T, D]`."""
+        x_TD = self._scaled_items(batch)
         return x_TD if self.context is None else x_TD + self.context(batch)
+
+    def _scaled_items(self, batch: Batch) -> Tensor:
+        # Item vectors start with unit length, for the scores' sake; the residual stream wants unit variance.
+        return self._vectors(batch.values_T) * self.width**0.5
 
     def _vectors(self, values_T: Tensor) -> Tensor:
         if self.special is None:
@@ -160,21 +175,28 @@ class UserEncoder(Serving):
 
     def ranking(self, batch: Batch) -> Tensor:
         """What scores the items as each user's next, by its products with their vectors, `[B, D]`."""
-        if self.readout in WHOLE_HISTORY:
+        is_pooled = self.readout in POOLED and self.backbone.causal
+        if self.readout in WHOLE_HISTORY or is_pooled:
             return readout(self.states(batch), batch.offsets_B1, "last")
         vectors_BD: Tensor = self(batch)
         return vectors_BD
 
     def pooled(self, batch: Batch) -> Tensor:
         """User vectors of windows that hold the token read out already, where there is one, `[B, D]`."""
-        return readout(self.states(batch), batch.offsets_B1, self.readout)
+        return readout(self.states(batch), batch.offsets_B1, self.readout, self.attention)
+
+    def vectors_so_far(self, batch: Batch) -> Tensor:
+        """The user vector at each place as if it were the newest, behind a causal backbone, `[T, D]`."""
+        return readout_so_far(self.states(batch), batch, self.readout, self.attention)
 
     def read_at(self, kind: ReadoutKind) -> None:
         """Read users out at another place from now on, and where it is saved.
 
         Raises:
-            UserError: the place is a token that the encoder has no vector for, or a bag that it lacks.
+            UserError: the place is a token that the encoder has no vector for, or a bag or attention that it lacks.
         """
+        if kind == "attention" and self.attention is None:
+            raise UserError("this encoder was built without attention (encoder.readout): take last, mean, max or whole")
         if kind == "bag" and self.bag is None:
             raise UserError("this encoder was built without a bag (encoder.bag_width): take last, mean or whole")
         if kind in APPENDED and kind != EncoderConfig.model_validate(self.config.encoder).readout:

@@ -7,7 +7,7 @@ Shapes: B histories of all requests, N interactions of all of them, V items, D w
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -107,6 +107,8 @@ class Engine:
                 return self._recommended(together)
             case Newer():
                 return self._newer(together)
+            case never:
+                assert_never(never)
 
     def _vectors(self, together: list[Read]) -> list[Answer]:
         vectors_BF = user_vectors(self._encoder, *self._joined(together), together[0].until)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ray_userrep import storage
 from ray_userrep.corpus.draws import hash_ids
-from ray_userrep.embedding.export import SUMMARY
+from ray_userrep.embedding.outputs import SUMMARY
+from ray_userrep.embedding.tables import FORMAT
 from ray_userrep.embedding.update import read_remembered
 from ray_userrep.endpoint.refusals import NotFound
 from ray_userrep.errors import UserError
@@ -38,6 +39,7 @@ def check_stored(folder: str, encoder_fingerprint: str) -> int:
     if not storage.exists(place):
         raise UserError(f"serve.vectors: no {place}: name the output folder of an embed that ended")
     summary = storage.read_object(place)
+    storage.refuse_newer(summary.get("format"), FORMAT, f"serve.vectors: {folder}")
     if not summary.get("sums"):
         raise UserError(f"serve.vectors: {folder} has no sums: embed with embedding.sums true")
     if summary["encoder_fingerprint"] != encoder_fingerprint:

@@ -9,6 +9,7 @@ with more than `fitted_users` of them, rare pairs of items are known less well t
 Shapes: U users, B users of a chunk, V items, N interactions.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -159,7 +160,7 @@ class Tuned(NamedTuple):
 
 
 def tuned_baselines(corpus: Corpus, split: Split, config: EvaluationConfig) -> dict[str, Tuned]:
-    """Every baseline family with its best setting."""
+    """Every baseline family with its best setting; says of each when it is done, as they may take minutes."""
     num_items = corpus.manifest.num_items
     train, train_for_test = (
         read_train(corpus, split, part, max_users=config.fitted_users) for part in ("valid", "test")
@@ -168,9 +169,12 @@ def tuned_baselines(corpus: Corpus, split: Split, config: EvaluationConfig) -> d
     test = read_histories(corpus, split, "test", config.max_users)
     tuned = {}
     for name, settings in FAMILIES.items():
+        began = time.perf_counter()
         best = best_setting(settings, train, valid, num_items, config.exclude_seen)
         found = ranks(best.fit(train_for_test, num_items), test, num_items, config.exclude_seen)
         tuned[name] = Tuned(asdict(best), found)  # type: ignore[call-overload]
+        tried = f"best of {len(settings)} settings" if len(settings) > 1 else "nothing to tune"
+        print(f"baseline  {name:18s} {time.perf_counter() - began:6.1f} s  {tried}", flush=True)
     return tuned
 
 

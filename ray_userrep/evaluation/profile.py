@@ -134,6 +134,20 @@ def attribute_of(name: str, column: pa.Array, rows: NDArray[np.int64], hashes_U:
     return Attribute(name, rows, values, classes, draws.uniforms(_TEST_DRAW, hashes_U[rows]) < _TEST_SHARE)
 
 
+def why_not(column: pa.ChunkedArray) -> str:
+    """Why an attribute cannot be asked about."""
+    known = column.drop_null()
+    if pa.types.is_nested(column.type):
+        return "its values are lists or records, neither classes nor numbers"
+    num_classes = len(known.unique())
+    if num_classes < 2:
+        return "its labels are of one class: there is nothing to tell apart"
+    return (
+        f"{len(known)} labels of {num_classes} classes are too few: it takes {_MIN_USERS} users, and two to thirty "
+        "classes of ten users each, or numbers"
+    )
+
+
 def is_known(column: pa.Array) -> pa.Array:
     """Where a value is neither null nor a number that is not finite, which pandas and numpy write for a missing one."""
     return pc.is_finite(column).fill_null(False) if pa.types.is_floating(column.type) else column.is_valid()

@@ -113,7 +113,7 @@ def transfer_verdict(arm: Interval, scratch: Interval, difference: Difference) -
     if arm.high < scratch.low:
         return "negative transfer"
     if difference.high < 0:
-        return "worse than scratch, paired"
+        return "worse than scratch"
     if difference.low > 0:
         return "better than scratch"
     return "no difference shown"

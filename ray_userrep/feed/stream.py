@@ -9,7 +9,7 @@ Shapes: W windows, T items of all windows together, D domains.
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -91,7 +91,7 @@ def train_counts(corpus: Corpus, split: Split) -> NDArray[np.int64]:
     return counts
 
 
-def gather(buckets: BucketCache, micro: MicroBatch) -> Batch:
+def gather(buckets: BucketCache | Mapping[int, Bucket], micro: MicroBatch) -> Batch:
     """Read a micro-batch's windows out of the decoded buckets, in their order.
 
     Places are worked out for all windows at once, so that a bucket costs one look-up a column however many there are.

@@ -1,8 +1,9 @@
-"""The small tables beside a log, items and users, read whole: as columns, as JSON, and as RecBole's atomic files.
+"""The small tables beside a log, read whole: as columns, as JSON, and as RecBole's atomic files.
 
-Each has one row an id, chosen the same way every time. JSON whose fields change type from line to line, such as
-metadata where a price is now a number and now text, goes through Python objects, which no column reader takes: some
-50,000 lines a second, Python literals a tenth of that. Interactions never go this way.
+Those of items and users have one row an id, chosen the same way every time; one of relations has two users a row. JSON
+whose fields change type from line to line, such as metadata where a price is now a number and now text, goes through
+Python objects, which no column reader takes: some 50,000 lines a second, Python literals a tenth of that. Interactions
+never go this way.
 
 RecBole's atomic files are tab-separated with `name:type` in the header. A `token_seq` holds several values in one
 field: quoted ones separated by commas, or bare ones by spaces. Quotes are CSV's, as pandas writes them.
@@ -62,12 +63,31 @@ def keyed(table: pa.Table, key: str, kind: pa.DataType, file: str) -> pa.Table:
     Raises:
         UserError: no key is of the type that the log's ids have.
     """
+    table = _with_keys(table, key, kind, file)
+    return table.take(_first_rows(table, [key]))
+
+
+RELATED = ("user_id", "other_id")
+
+
+def related(table: pa.Table, kind: pa.DataType, file: str) -> pa.Table:
+    """The rows that have two users, with their ids as int64 or text, and the `kind` of relation where it is told.
+
+    Raises:
+        UserError: no id is of the type that the log's ids have.
+    """
+    for key in RELATED:
+        table = _with_keys(table, key, kind, file)
+    kinds = {"kind": table["kind"].cast(pa.string())} if "kind" in table.column_names else {}
+    return pa.table({key: table[key] for key in RELATED} | kinds)
+
+
+def _with_keys(table: pa.Table, key: str, kind: pa.DataType, file: str) -> pa.Table:
     place = table.column_names.index(key)
     if kind == pa.int64() and is_text(table[key].type):
         table = _whole_keys(table, key, file)
     table = table.set_column(place, key, convert_ids(table.column(key), kind, key, file))
-    table = table.filter(pc.is_valid(table.column(key)))
-    return table.take(_first_rows(table, [key]))
+    return table.filter(pc.is_valid(table.column(key)))
 
 
 def _whole_keys(table: pa.Table, key: str, file: str) -> pa.Table:

@@ -101,8 +101,8 @@ def preview(file: FileEntry, csv: CsvFormat, choose: Callable[[list[str]], Colum
 
 
 def is_beside(uri: str) -> bool:
-    """Whether the name is that of a table beside a log: items or users."""
-    return (is_table(uri) or is_plain_text(uri)) and PurePosixPath(stem(uri)).stem in ("items", "users")
+    """Whether the name is that of a table beside a log: items, users or relations of users."""
+    return (is_table(uri) or is_plain_text(uri)) and PurePosixPath(stem(uri)).stem in ("items", "users", "relations")
 
 
 def parts(file: FileEntry) -> list[FilePart]:

@@ -37,7 +37,8 @@ class LogLayout:
     `columns` maps canonical names to its source columns (optional ones are taken where the files have them); `extra`
     are source columns that `reject` looks at to name the rows it refuses (null: none). Where lines are not
     interactions, `parser` makes rows of them, and `columns` and `extra` are columns of those. Where the times only say
-    the order, it is not `timed`. Numbers in text may have a `decimal_comma`.
+    the order, it is not `timed`. Numbers in text may have a `decimal_comma`. What a file's place says of its rows is
+    `said`, as columns; ids of items may all be text, whatever they look like (`text_items`).
     """
 
     columns: dict[str, str]
@@ -48,6 +49,8 @@ class LogLayout:
     parser: LineParser | None = None
     timed: bool = True
     decimal_comma: bool = False
+    said: Callable[[str], dict[str, str | None]] = folder_values
+    text_items: bool = False
 
 
 class Piece(NamedTuple):
@@ -98,7 +101,7 @@ class Scan(NamedTuple):
         """
         file, row = piece.part.file, piece.number * ROWS_PER_FILE + piece.part.first_row
         if piece.refusal is None:
-            require([*piece.columns, *folder_values(file.uri)], extra or [], file)
+            require([*piece.columns, *self.layout.said(file.uri)], extra or [], file)
         wanted = source_columns(self.mapping.columns, self.layout, extra or [])
         broken: list[str] = []
         try:
@@ -118,8 +121,8 @@ class Scan(NamedTuple):
                 row += len(details)
 
     def _raw(self, piece: Piece, wanted: Columns, broken: list[str], first_line: int) -> Iterator[pa.Table]:
-        """The wanted columns of a piece; those that the file lacks come from its folders."""
-        folders = {name: value for name, value in folder_values(piece.part.file.uri).items() if name in wanted}
+        """The wanted columns of a piece; those that the file lacks come from its place."""
+        folders = {name: value for name, value in self.layout.said(piece.part.file.uri).items() if name in wanted}
         own = {name: kind for name, kind in wanted.items() if name in piece.columns}
         for raw in row_blocks(piece.part, self.layout.csv, self.layout.parser, own, broken, first_line):
             yield numbers(with_folders(raw, folders), self.mapping, self.layout)

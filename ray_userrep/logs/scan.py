@@ -90,7 +90,7 @@ def scan(config: LogsConfig, files: list[FileEntry], layout: LogLayout, first_fi
         _require_times(good, mapping)
     if layout.timed and config.timestamp_origin is None:
         _refuse_unlikely(good, mapping)
-    there = {name for one in good for name in (*one.columns, *folder_values(one.file.uri))}
+    there = {name for one in good for name in (*one.columns, *layout.said(one.file.uri))}
     _require_mapped(config, there)
     kept = {name: column for name, column in mapping.columns.items() if column in there}
     user_type = _agreed([(one.file, one.user_type) for one in good], kept["user_id"])
@@ -164,7 +164,7 @@ def _look(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_are_te
 
 
 def _first_rows(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_are_text: bool) -> _Seen:
-    folders = folder_values(file.uri)
+    folders = layout.said(file.uri)
     wanted = source_columns(mapping.columns, layout, [])
 
     def choose(names: list[str]) -> Columns:
@@ -188,7 +188,7 @@ def _first_rows(file: FileEntry, mapping: ColumnMapping, layout: LogLayout, ids_
         columns=tuple(respelled(found.columns, wanted, file.uri)),
         rows=first.num_rows,
         user_type=_id_type(first[user], user, file, ids_are_text),
-        item_type=_id_type(first[item], item, file, ids_are_text),
+        item_type=_id_type(first[item], item, file, ids_are_text or layout.text_items),
         notes=found.notes,
         comma=_comma(first, mapping),
     )

@@ -1,50 +1,46 @@
 """Opening a log: finds the reader that knows the layout and hands out canonical tables.
 
 A layout is one module in `readers/`; adding one is adding a file. What is read stays lazy: a Dataset of interactions
-for Ray to stream, and the two small tables beside it.
+for Ray to stream, and the small tables beside it.
 """
 
 import hashlib
 import json
 import pkgutil
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
 import pyarrow as pa
 import ray.data
 
-from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
 from ray_userrep.logs.decimals import pointed
 from ray_userrep.logs.files import is_beside
-from ray_userrep.logs.hive import prune
+from ray_userrep.logs.listing import log_files, named_tables
 from ray_userrep.logs.numbers import Unread, with_numbers
 from ray_userrep.recipe.logs import LayoutConfig, LogsConfig, Order
 from ray_userrep.storage import FileEntry
 
-EMBEDDED = Path(__file__).parent / "datasets" / "online_retail" / "online_retail.parquet"
 EMBEDDED_NAME = "embedded:online_retail"
-DELTA_HISTORY = "_delta_log"
 _GENERAL = "tabular"
-_WILD = frozenset("*?[")
 
 
 class Tables(NamedTuple):
     """What a reader makes of its files.
 
     `interactions` holds canonical rows, good and rejected ones (`reason`); `items` has one row an `item_id`, `users`
-    one row a `user_id`, each with what else the log says, None where it says nothing. Where the order is that of the
-    rows, the times say it and nothing else.
+    one row a `user_id`, each with what else the log says, None where it says nothing; so have `relations` one row two
+    users, `user_id` and `other_id`, and perhaps a `kind`. Where the order is that of the rows, the times say it and
+    nothing else.
     """
 
     interactions: ray.data.Dataset
     items: pa.Table | None
     users: pa.Table | None
     order: Order
+    relations: pa.Table | None = None
 
 
 class Reader(Protocol):
@@ -76,6 +72,7 @@ class Logs(NamedTuple):
     max_unmatched_share: float = 1.0
     order: Order = "time"
     unread: Mapping[str, Unread] = {}  # of the tables beside the log
+    relations: pa.Table | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -91,15 +88,17 @@ def open_logs(config: LogsConfig, known: Mapping[str, FileEntry] | None = None) 
     Raises:
         UserError: nothing is there, no reader knows the layout, or the files do not hold what they should.
     """
-    uri, files = _listed(config)
+    uri, files = log_files(config)
     names = [file.uri.removeprefix(uri).strip("/") or uri.rsplit("/", 1)[-1] for file in files]
-    reader = config.reader or (_recognise(uri, names) if config.layout == LayoutConfig() else _GENERAL)
-    if reader != _GENERAL and config.layout != LayoutConfig():
-        raise UserError(
-            f"logs.layout is for plain tables, and logs.reader {reader} knows its own: leave one of them out"
-        )
+    plain = _for_plain_tables(config)
+    reader = config.reader or (_recognise(uri, names) if plain is None else _GENERAL)
+    if reader != _GENERAL and plain is not None:
+        raise UserError(f"{plain} is for plain tables, and logs.reader {reader} knows its own: leave one of them out")
     new = [file for file in files if known is None or file.uri not in known or is_beside(file.uri)]
-    interactions, items, users, order = _load(reader).read(config, new)
+    interactions, items, users, order, relations = _load(reader).read(config, new)
+    for kind, tables in named_tables(config).items():
+        names += [f"{kind}/{file.uri.rsplit('/', 1)[-1]}" for file in tables]
+        files += tables
     contents = [(name, file.size, file.stamp) for name, file in zip(names, files, strict=True)]
     fingerprint = _fingerprint(config, reader, contents)
     shown = uri if config.uri is not None else EMBEDDED_NAME
@@ -108,7 +107,7 @@ def open_logs(config: LogsConfig, known: Mapping[str, FileEntry] | None = None) 
         items, lost = with_numbers(pointed(items, "price", config.layout.decimal), "price", "table of items")
         unread = {} if lost is None else {"price of items": lost}
     shares = config.max_quarantined_share, config.max_unmatched_share
-    return Logs(shown, reader, fingerprint, interactions, items, users, files, *shares, order, unread)
+    return Logs(shown, reader, fingerprint, interactions, items, users, files, *shares, order, unread, relations)
 
 
 def unknown_files(config: LogsConfig, known: Mapping[str, FileEntry]) -> list[FileEntry]:
@@ -117,7 +116,7 @@ def unknown_files(config: LogsConfig, known: Mapping[str, FileEntry]) -> list[Fi
     Raises:
         UserError: nothing is there, or a known file is not what it was.
     """
-    _, files = _listed(config)
+    _, files = log_files(config)
     log = [file for file in files if not is_beside(file.uri)]
     changed = next((file for file in log if known.get(file.uri, file) != file), None)
     if changed is not None:
@@ -132,32 +131,15 @@ def unknown_files(config: LogsConfig, known: Mapping[str, FileEntry]) -> list[Fi
     return [file for file in log if file.uri not in known]
 
 
-def _listed(config: LogsConfig) -> tuple[str, list[FileEntry]]:
-    uri = storage.absolute(config.uri) if config.uri is not None else str(EMBEDDED)
-    uri, pattern = _pattern(uri)
-    files = [file for file in _files(uri) if _matches(file.uri.removeprefix(uri), pattern)]
-    if not files and pattern:
-        raise UserError(f"no file in {uri} matches {'/'.join(pattern)}")
-    if config.uri is None:  # written wherever the package was installed
-        files = [file._replace(stamp=0) for file in files]
-    if not files:
-        raise UserError(f"the log is empty: no files in {uri}")
-    return uri, prune(config, files)
-
-
-def _pattern(uri: str) -> tuple[str, list[str]]:
-    """A place and what the folders and files below it are to match; a place that is there is no pattern."""
-    parts = uri.split("/")
-    first = next((place for place, part in enumerate(parts) if not _WILD.isdisjoint(part)), None)
-    if first is None or storage.exists(uri):
-        return uri, []
-    return "/".join(parts[:first]) or "/", parts[first:]
-
-
-def _matches(name: str, pattern: list[str]) -> bool:
-    """Whether a file's place is matched part by part, or lies in a folder that is."""
-    parts = name.strip("/").split("/")
-    return len(parts) >= len(pattern) and all(map(fnmatchcase, parts, pattern))
+def _for_plain_tables(config: LogsConfig) -> str | None:
+    """The first field that is set of those that only plain tables have."""
+    asked = {
+        "logs.layout": config.layout != LayoutConfig(),
+        "logs.items": config.items is not None,
+        "logs.users": config.users is not None,
+        "logs.events": bool(config.events),
+    }
+    return next((name for name, is_set in asked.items() if is_set), None)
 
 
 def reader_names() -> list[str]:
@@ -184,18 +166,7 @@ def _recognise(uri: str, names: list[str]) -> str:
     return (special or known)[0]
 
 
-def _files(uri: str) -> list[FileEntry]:
-    """What a log consists of: files, those inside archives, and the history of a Delta table."""
-    storage.refuse_links_out(uri)
-    found = storage.list_files(uri)
-    history = storage.join(uri, DELTA_HISTORY)
-    if storage.exists(history):
-        found += storage.list_files(history)
-    packed = [storage.list_archive(file.uri) if file.uri.lower().endswith(".zip") else [file] for file in found]
-    return [file for files in packed for file in files]
-
-
 def _fingerprint(config: LogsConfig, reader: str, contents: list[tuple[str, int, int]]) -> str:
-    left_out = {"uri", "reader", "max_quarantined_share", "max_unmatched_share"}
-    key = [config.model_dump(mode="json", exclude=left_out), reader, contents]
+    left_out = {"uri", "items", "users", "events", "reader", "max_quarantined_share", "max_unmatched_share"}
+    key = [config.model_dump(mode="json", exclude=left_out), reader, contents, *filter(None, [config.events])]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

@@ -2,12 +2,15 @@
 
 The n-th interaction is put n seconds after the epoch, which keeps the order and says nothing else. Splits by time and
 gaps between interactions mean nothing on such a log. The cuts of the Case Recommender project are of this kind:
-tab-separated `.dat` files with a header, where even the order of the rows is only that of the file.
+tab-separated `.dat` files with a header, where even the order of the rows is only that of the file. Where a user's
+items are but a set they are put in an order drawn by a hash: files mostly list items by rising number, and a model
+would learn that instead.
 """
 
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -47,6 +50,26 @@ def line_numbers(lines: pa.Table, first_line: int) -> pa.Array:
 def seconds(lines: pa.Table, first_line: int) -> pa.Array:
     """The n-th line of a file n seconds after the epoch."""
     return line_numbers(lines, first_line % ROWS_PER_FILE)
+
+
+_SECONDS = 2**31  # from which an order is drawn
+
+
+def shuffled(rows: pa.Table, *_: object, user: str, item: str) -> pa.Table:
+    """Rows with a `second` by a hash of user and item: an order for sets, however the rows stand."""
+    pairs = pc.binary_join_element_wise(rows[user].cast(pa.string()), rows[item].cast(pa.string()), " ")
+    known = pc.fill_null(pairs, "").to_numpy()
+    drawn = pd.util.hash_array(known, categorize=False) % np.uint64(_SECONDS)
+    return rows.append_column("second", pa.array(drawn.astype(np.int64)))
+
+
+def joined(table: pa.Table, name: str) -> pa.Table:
+    """One row an `item_id` with all its different values of a column, joined by `|` in rising order."""
+    pairs = table.group_by(["item_id", name], use_threads=False).aggregate([])
+    pairs = pairs.sort_by([("item_id", "ascending"), (name, "ascending")])
+    pairs = pairs.set_column(pairs.column_names.index(name), name, pairs[name].cast(pa.string()))
+    lists = pairs.group_by("item_id", use_threads=False).aggregate([(name, "list")])
+    return pa.table({"item_id": lists["item_id"], name: pc.binary_join(lists[f"{name}_list"], "|")})
 
 
 def ids_of(lists: pa.ListArray) -> pa.ListArray:

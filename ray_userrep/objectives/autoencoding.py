@@ -13,44 +13,21 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ray_userrep.encoder.fields import FIELDS
-from ray_userrep.encoder.layers import ZeroLinear
 from ray_userrep.encoder.readout import APPENDED, append_token
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.objectives.augment import hide, shuffled, subsequence, windows_of, without_times
 from ray_userrep.objectives.autoregressive import TARGETS
 from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, LossSum, Objective, identity_gather
+from ray_userrep.objectives.side_head import SideHead
 from ray_userrep.objectives.softmax import ItemSoftmax
-from ray_userrep.recipe.encoder import FieldName, ReadoutKind
+from ray_userrep.recipe.encoder import ReadoutKind
 
 _PLACE, _WINDOW = "hidden", "hidden_window"
 _HIDE_DRAW, _LAST_DRAW = 14, 15
 _CROP_LOOK, _SHUFFLE_LOOK = 8, 9  # apart from the looks that a contrast draws
-
-
-class SideHead(nn.Module):
-    """Predicts a field of the hidden interaction; codes come from its item where the log does not record them."""
-
-    def __init__(self, name: FieldName, width: int, item_codes_V: Tensor | None) -> None:
-        super().__init__()
-        self.name = name
-        stored = FIELDS[name].column
-        self.column = stored if item_codes_V is None and stored != TIMESTAMPS else None
-        self.map = ZeroLinear(width, FIELDS[name].size)
-        self._item_codes_V = item_codes_V
-
-    def codes(self, batch: Batch, place_M: Tensor) -> Tensor:
-        """Codes of the hidden interactions, 0 where nothing is known, `[M]`."""
-        if self._item_codes_V is not None:
-            return self._item_codes_V[batch.values_T[place_M]]
-        return FIELDS[self.name].codes(batch)[place_M]
-
-    def forward(self, states_MD: Tensor, codes_M: Tensor) -> Tensor:
-        """Summed cross-entropy over what is known, float32."""
-        return F.cross_entropy(self.map(states_MD).float(), codes_M, ignore_index=0, reduction="sum")
 
 
 class Autoencoding(Objective):

@@ -35,22 +35,10 @@ class Autoregressive(Objective):
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
         """Inputs are all items of a window but its last, targets all but its first, or one of the horizon's each."""
-        assert (batch.lengths() > 0).all(), "an empty window"
-        last = torch.ones(batch.num_tokens, dtype=torch.bool)
-        last[batch.offsets_B1[1:].long() - 1] = False
-        shift_B1 = torch.arange(batch.num_users + 1, dtype=batch.offsets_B1.dtype)
-        targets_T = batch.values_T[last.nonzero()[:, 0] + self._ahead(batch, rng)[last]]
-        users_T = batch.users_B.repeat_interleave(batch.lengths() - 1)
-        side = {name: column[last] for name, column in batch.side.items()}
-        view = replace(
-            batch,
-            values_T=batch.values_T[last],
-            offsets_B1=batch.offsets_B1 - shift_B1,
-            max_len=batch.max_len - 1,
-            side=side | {TARGETS: targets_T},
-            labels=batch.labels | {TARGET_USERS: users_T} | self.softmax.sample(rng, targets_T),
-        )
-        return [view]
+        view, place_T = inputs_of(batch)
+        targets_T = batch.values_T[place_T + self._ahead(batch, rng)[place_T]]
+        more = {TARGET_USERS: view.per_token(view.users_B)} | self.softmax.sample(rng, targets_T)
+        return [replace(view, side=view.side | {TARGETS: targets_T}, labels=view.labels | more)]
 
     def _ahead(self, batch: Batch, rng: Draws) -> Tensor:
         """How many places after each token its target is, `[T]`."""
@@ -67,3 +55,19 @@ class Autoregressive(Objective):
         (view,) = views
         loss = self.softmax(encoder.states(view), view.side[TARGETS], encoder, view, gather)
         return LossSum((loss * view.weight)[None])
+
+
+def inputs_of(batch: Batch) -> tuple[Batch, Tensor]:
+    """The windows without their newest items, and where what is left was in the batch, `[T]`."""
+    assert (batch.lengths() > 0).all(), "an empty window"
+    is_input = torch.ones(batch.num_tokens, dtype=torch.bool)
+    is_input[batch.offsets_B1[1:].long() - 1] = False
+    shift_B1 = torch.arange(batch.num_users + 1, dtype=batch.offsets_B1.dtype)
+    inputs = replace(
+        batch,
+        values_T=batch.values_T[is_input],
+        offsets_B1=batch.offsets_B1 - shift_B1,
+        max_len=batch.max_len - 1,
+        side={name: column[is_input] for name, column in batch.side.items()},
+    )
+    return inputs, is_input.nonzero()[:, 0]

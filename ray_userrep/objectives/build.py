@@ -4,24 +4,24 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, assert_never
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ray_userrep.corpus.draws import bucket_of, hash_ids
+from ray_userrep.corpus.correlation import correlations
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.encoder.fields import CATEGORY_LEVELS, FIELDS, price_codes
 from ray_userrep.errors import UserError
-from ray_userrep.feed.batch import TIMESTAMPS
 from ray_userrep.feed.windows import DOMAIN_COLUMN
 from ray_userrep.objectives.augment import dropped, masked, one_domain, one_period, permuted, subsequence
-from ray_userrep.objectives.autoencoding import Autoencoding, SideHead
+from ray_userrep.objectives.autoencoding import Autoencoding
 from ray_userrep.objectives.autoregressive import Autoregressive
 from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.contrastive import Contrastive
 from ray_userrep.objectives.history import History
 from ray_userrep.objectives.in_batch import Choice, InBatchSoftmax, hardest, semi_hard
+from ray_userrep.objectives.item_contrast import ItemContrast
+from ray_userrep.objectives.labels import KnownLabels, Labels
+from ray_userrep.objectives.next_fields import NextFields
 from ray_userrep.objectives.sampled import (
     BinaryCrossEntropy,
     InBatchSampler,
@@ -32,6 +32,8 @@ from ray_userrep.objectives.sampled import (
     gbce_beta,
     log_uniform,
 )
+from ray_userrep.objectives.side_head import SideHead, has_field, side_head
+from ray_userrep.objectives.social import SocialContrast, Society
 from ray_userrep.objectives.softmax import Cosine, FullSoftmax, ItemSoftmax
 from ray_userrep.objectives.weighted import Weighted
 from ray_userrep.recipe.encoder import EncoderConfig, FieldName
@@ -42,8 +44,12 @@ from ray_userrep.recipe.objective import (
     FullSoftmaxConfig,
     HistoryConfig,
     InBatchSoftmaxConfig,
+    ItemContrastConfig,
+    LabelsConfig,
+    NextFieldsConfig,
     ObjectiveConfig,
     SampledSoftmaxConfig,
+    SocialConfig,
     SoftmaxConfig,
     WeightedConfig,
 )
@@ -57,21 +63,34 @@ _VIEWS = {
     "domains": one_domain,
 }
 _CHOICES: dict[str, Choice | None] = {"random": None, "hard": hardest, "semi_hard": semi_hard}
+_LACKING = "neither the interactions nor the items of this log have it"
+
+
+def _no_labels(names: Sequence[str]) -> dict[str, KnownLabels]:
+    raise UserError("objective.kind labels is for pretraining: leave it out here, or take transfer.task.kind attribute")
+
+
+def _no_society(_: SocialConfig) -> Society:
+    raise UserError(
+        "objective.kind social is for pretraining: transfer with another objective, as objective.kind autoencoding"
+    )
 
 
 class ObjectiveData(NamedTuple):
-    """What objectives want to know of the data: items, which side columns are stored, and training counts, `[V]`."""
+    """What objectives want to know of the data: items, stored side columns, training counts, `[V]`, and of users."""
 
     items: ItemTable
     side_columns: Sequence[str]
     train_counts: Callable[[], NDArray[np.int64]]
+    labels: Callable[[Sequence[str]], dict[str, KnownLabels]] = _no_labels
+    society: Callable[[SocialConfig], Society] = _no_society
 
 
 def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: ObjectiveData) -> Objective:
     """The objective with its heads; items are counted only where its negatives follow their counts.
 
     Raises:
-        UserError: a head's field, or domains to compare, are not in the data.
+        UserError: a head's field, labels, or domains to compare, are not in the data.
     """
     match config:
         case WeightedConfig(parts=parts):
@@ -83,21 +102,42 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
             return _autoencoding(config, encoder, data)
         case ContrastiveConfig():
             return _contrastive(config, encoder, data)
+        case SocialConfig(temperature=temperature, alike=alike):
+            return SocialContrast(data.society(config), encoder.readout, temperature, alike)
         case HistoryConfig(predict=predict, hide=hide):
             width = encoder.bag_width if encoder.readout == "bag" else encoder.width
             return History(len(data.items), width, predict, hide)
+        case ItemContrastConfig(alpha=alpha, temperature=temperature):
+            counts_V = data.train_counts() if alpha else data.items.counts()  # any will do where all are drawn alike
+            return ItemContrast(by_counts(counts_V, alpha), temperature, _affinity(config, encoder, data))
+        case NextFieldsConfig():
+            return _next_fields(config, encoder, data)
+        case LabelsConfig(attributes=attributes):
+            return Labels(data.labels(attributes), encoder.width)
         case never:
             assert_never(never)
 
 
+def _affinity(config: ItemContrastConfig, encoder: EncoderConfig, data: ObjectiveData) -> Tensor | None:
+    """Which columns are hidden together: those most alike, or any; None where none is hidden, `[F, F]`."""
+    items = encoder.feature_items()
+    assert items is not None, "refused where there is none"
+    if config.masking == "none":
+        return None
+    if config.masking == "random":
+        num_columns = len(items.columns) + len(items.numbers)
+        return torch.zeros(num_columns, num_columns, dtype=torch.float64)
+    return torch.from_numpy(correlations(data.items.features(items.columns, items.numbers, items.num_buckets)))
+
+
 def _autoencoding(config: AutoencodingConfig, encoder: EncoderConfig, data: ObjectiveData) -> Autoencoding:
-    missing = [name for name in config.heads if not _has_field(name, data)]
+    missing = _missing(config.heads, data)
     if missing and config.missing_heads == "refuse":
-        raise UserError(f"objective.heads {missing[0]}: neither the interactions nor the items of this log have it")
+        raise UserError(f"objective.heads {missing[0]}: {_LACKING}")
     kept = [name for name in config.heads if name not in missing]
     return Autoencoding(
         build_softmax(config.softmax, data),
-        [SideHead(name, encoder.width, _head_codes(name, data)) for name in kept],
+        _heads(kept, encoder, data),
         encoder.readout,
         config.mask_rate,
         config.last_rate,
@@ -107,6 +147,20 @@ def _autoencoding(config: AutoencodingConfig, encoder: EncoderConfig, data: Obje
         shuffle=config.shuffle,
         dropped_heads=missing,
     )
+
+
+def _next_fields(config: NextFieldsConfig, encoder: EncoderConfig, data: ObjectiveData) -> NextFields:
+    if missing := _missing(config.fields, data):
+        raise UserError(f"objective.fields {missing[0]}: {_LACKING}")
+    return NextFields(_heads(config.fields, encoder, data))
+
+
+def _heads(names: Sequence[FieldName], encoder: EncoderConfig, data: ObjectiveData) -> list[SideHead]:
+    return [side_head(name, encoder.width, data.items, data.side_columns) for name in names]
+
+
+def _missing(names: Sequence[FieldName], data: ObjectiveData) -> list[FieldName]:
+    return [name for name in names if not has_field(name, data.items, data.side_columns)]
 
 
 def _contrastive(config: ContrastiveConfig, encoder: EncoderConfig, data: ObjectiveData) -> Contrastive:
@@ -137,17 +191,29 @@ def build_softmax(config: SoftmaxConfig, data: ObjectiveData) -> ItemSoftmax:
 
 
 def _plain_softmax(config: SoftmaxConfig, data: ObjectiveData) -> ItemSoftmax:
-    if isinstance(config, FullSoftmaxConfig):
-        return FullSoftmax()
-    if isinstance(config, InBatchSoftmaxConfig):
-        return InBatchSoftmax(config.num_hard, semi_hard if config.semi_hard else hardest)
-    sampler = _sampler(config, data)
-    if config.loss == "softmax":
-        return SampledSoftmax(sampler, config.num_negatives)
-    beta = 1.0
-    if config.loss == "gbce":
-        beta = gbce_beta(config.num_negatives, len(data.items), config.calibration)
-    return BinaryCrossEntropy(sampler, config.num_negatives, beta)
+    match config:
+        case FullSoftmaxConfig():
+            return FullSoftmax()
+        case InBatchSoftmaxConfig(num_hard=num_hard):
+            return InBatchSoftmax(num_hard, semi_hard if config.semi_hard else hardest)
+        case SampledSoftmaxConfig():
+            return _sampled(config, data)
+        case never:
+            assert_never(never)
+
+
+def _sampled(config: SampledSoftmaxConfig, data: ObjectiveData) -> ItemSoftmax:
+    sampler, num_negatives = _sampler(config, data), config.num_negatives
+    match config.loss:
+        case "softmax":
+            return SampledSoftmax(sampler, num_negatives)
+        case "bce":
+            return BinaryCrossEntropy(sampler, num_negatives, 1.0)
+        case "gbce":
+            beta = gbce_beta(num_negatives, len(data.items), config.calibration)
+            return BinaryCrossEntropy(sampler, num_negatives, beta)
+        case never:
+            assert_never(never)
 
 
 def _sampler(config: SampledSoftmaxConfig, data: ObjectiveData) -> Sampler:
@@ -161,36 +227,5 @@ def _sampler(config: SampledSoftmaxConfig, data: ObjectiveData) -> Sampler:
         case "mixed":
             counts_V = data.train_counts()
             return MixedSampler(InBatchSampler(counts_V), by_counts(counts_V, config.alpha))
-
-
-def _has_field(name: FieldName, data: ObjectiveData) -> bool:
-    """Whether the log knows a field, of its interactions or of its items."""
-    if FIELDS[name].column == TIMESTAMPS or FIELDS[name].column in data.side_columns:
-        return True
-    if name in CATEGORY_LEVELS:
-        categories = data.items.categories()
-        level = CATEGORY_LEVELS.index(name)
-        return categories is not None and bool((_num_categories(categories) > level).any())
-    return name == "price" and data.items.prices() is not None
-
-
-def _head_codes(name: FieldName, data: ObjectiveData) -> Tensor | None:
-    """Each item's code, where the field is one of items; None where it is one of interactions."""
-    if FIELDS[name].column == TIMESTAMPS or FIELDS[name].column in data.side_columns:
-        return None
-    categories, prices = data.items.categories(), data.items.prices()
-    if name == "price":
-        assert prices is not None, "a field that the log has"
-        return price_codes(torch.from_numpy(prices.copy()))
-    assert categories is not None, "a field that the log has"
-    level, codes_V = CATEGORY_LEVELS.index(name), np.zeros(len(data.items), np.int64)
-    has_V = _num_categories(categories) > level
-    starts_V = categories.offsets.to_numpy()[:-1] - categories.offsets[0].as_py()
-    codes = bucket_of(hash_ids(categories.flatten()), FIELDS[name].size - 1)
-    codes_V[has_V] = 1 + codes[starts_V[has_V] + level]
-    return torch.from_numpy(codes_V)
-
-
-def _num_categories(categories: pa.ListArray) -> NDArray[np.int64]:
-    lengths_V: NDArray[np.int64] = categories.value_lengths().fill_null(0).to_numpy().astype(np.int64)
-    return lengths_V
+        case never:
+            assert_never(never)

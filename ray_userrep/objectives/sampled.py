@@ -45,8 +45,11 @@ class TableSampler(Sampler):
         self._share_V = torch.from_numpy(share_V)
 
     def draw(self, rng: Draws, num_negatives: int, targets_T: Tensor) -> Tensor:
-        draws_K = rng.uniforms(_TABLE_DRAW, np.arange(num_negatives))
-        ids_K = np.searchsorted(self._cdf_V, draws_K, side="right").clip(max=len(self._cdf_V) - 1)
+        return self.at(torch.from_numpy(rng.uniforms(_TABLE_DRAW, np.arange(num_negatives))))
+
+    def at(self, draws_K: Tensor) -> Tensor:
+        """The items that uniform numbers in [0, 1) stand for, `[K]`."""
+        ids_K = np.searchsorted(self._cdf_V, draws_K.numpy(), side="right").clip(max=len(self._cdf_V) - 1)
         return torch.from_numpy(ids_K)
 
     def share(self, ids_K: Tensor) -> Tensor:

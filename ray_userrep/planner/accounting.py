@@ -26,11 +26,13 @@ from ray_userrep.recipe.encoder import (
     BackboneConfig,
     CNNConfig,
     EncoderConfig,
+    FeatureItemsConfig,
     GRUConfig,
     HashedItemsConfig,
     HSTUConfig,
     IdItemsConfig,
     ItemPartConfig,
+    LSTMConfig,
     MeanConfig,
     ProjectedItemsConfig,
     RowItemsConfig,
@@ -47,7 +49,12 @@ from ray_userrep.recipe.objective import (
     FullSoftmaxConfig,
     HistoryConfig,
     InBatchSoftmaxConfig,
+    ItemContrastConfig,
+    LabelsConfig,
+    NextFieldsConfig,
     ObjectiveConfig,
+    SampledSoftmaxConfig,
+    SocialConfig,
     SoftmaxConfig,
     WeightedConfig,
 )
@@ -101,23 +108,13 @@ def training_cost(
 ) -> Cost:
     """The cost of one micro-batch of windows of these lengths, as the stream gives them, on one worker.
 
-    What autoencoding hides is drawn: it is counted at its mean.
+    What autoencoding hides is drawn: it is counted at its mean. Heads over labels of users are left out: how many
+    classes there are is not known here, and users are few beside interactions.
     """
     lengths_B = np.asarray(lengths, np.int64)
-    lookahead = lookahead_of(objective)
+    lookahead = objective.lookahead()
     items, backbone, own = _objective(encoder, objective, catalogue, lengths_B, lookahead)
     return Cost(items, backbone, own, int((lengths_B - lookahead).clip(min=0).sum()))
-
-
-def lookahead_of(objective: ObjectiveConfig) -> int:
-    """How many items a window carries beyond what the encoder is shown."""
-    parts = [part.objective for part in objective.parts] if isinstance(objective, WeightedConfig) else [objective]
-    return max(
-        part.lookahead()
-        if isinstance(part, ContrastiveConfig | HistoryConfig)
-        else int(isinstance(part, AutoregressiveConfig))
-        for part in parts
-    )
 
 
 def _objective(
@@ -141,6 +138,13 @@ def _objective(
         case ContrastiveConfig():
             seen_B = _newest(lengths_B, lookahead - objective.lookahead()) - objective.same_target
             return _contrastive(encoder, objective, catalogue, seen_B)
+        case SocialConfig():
+            return _social(encoder, catalogue, _newest(lengths_B, lookahead))
+        case ItemContrastConfig():
+            drawn, part = float(_newest(lengths_B, lookahead).sum()), encoder.feature_items()
+            assert part is not None, "refused where there is none"
+            towers = 2 * 2 * drawn * _products_of_item(part, catalogue.text_width, encoder.width)
+            return towers, 0.0, 2 * _TRAINED * drawn**2 * encoder.width
         case HistoryConfig(hide=hide):
             seen_B = _newest(lengths_B, lookahead - objective.lookahead())
             kept_B = np.maximum(1, np.rint(seen_B * (1 - hide)).astype(np.int64))
@@ -148,8 +152,15 @@ def _objective(
             scores = 2 * _TRAINED * float(len(lengths_B)) * catalogue.num_items * (width + 1)
             if encoder.readout == "bag":
                 return 0.0, 0.0, scores
-            rows = float(kept_B.sum())
-            return _items(encoder, catalogue, rows), _backbone(encoder.backbone, encoder.width, kept_B), scores
+            return _items(encoder, catalogue, float(kept_B.sum())), _read(encoder, kept_B), scores
+        case NextFieldsConfig(fields=fields):
+            shown_B = lengths_B - 1
+            rows = float(shown_B.sum())
+            heads = 2 * _TRAINED * rows * encoder.width * sum(FIELDS[name].size for name in fields)
+            return _items(encoder, catalogue, rows), _read(encoder, shown_B), heads
+        case LabelsConfig():
+            shown_B = _newest(lengths_B, lookahead) + (encoder.readout in APPENDED)
+            return _items(encoder, catalogue, float(shown_B.sum())), _read(encoder, shown_B), 0.0
         case never:
             assert_never(never)
     rows = sum(float(view.sum()) for view in views)
@@ -162,9 +173,17 @@ def _contrastive(
     encoder: EncoderConfig, objective: ContrastiveConfig, catalogue: Catalogue, lengths_B: Lengths
 ) -> tuple[float, float, float]:
     looks = [_look(objective, lengths_B, number) + (encoder.readout in APPENDED) for number in (0, 1)]
-    backbone = sum(_backbone(encoder.backbone, encoder.width, look_B) for look_B in looks)
+    backbone = sum(_read(encoder, look_B) for look_B in looks)
     scores = 2 * (2 * _TRAINED * float(len(lengths_B)) ** 2 * encoder.width)
     return sum(_items(encoder, catalogue, float(look_B.sum())) for look_B in looks), backbone, scores
+
+
+def _social(encoder: EncoderConfig, catalogue: Catalogue, lengths_B: Lengths) -> tuple[float, float, float]:
+    """Every window beside that of a friend, as if everybody had one, of the same length."""
+    shown_B = np.tile(lengths_B + (encoder.readout in APPENDED), 2)
+    scores = 2 * _TRAINED * float(len(lengths_B)) ** 2 * encoder.width
+    rows = _items(encoder, catalogue, float(shown_B.sum()))
+    return rows, _backbone(encoder.backbone, encoder.width, shown_B), scores
 
 
 def _look(objective: ContrastiveConfig, lengths_B: Lengths, number: int) -> Lengths:
@@ -202,15 +221,19 @@ def _expected_hidden(objective: AutoencodingConfig, lengths_B: Lengths) -> NDArr
 
 def _softmax(softmax: SoftmaxConfig, width: int, catalogue: Catalogue, targets: float) -> tuple[float, float]:
     """How many item vectors are made for the scores, and the FLOPs of the scores."""
-    if isinstance(softmax, FullSoftmaxConfig):
-        return catalogue.num_items, 2 * _TRAINED * targets * catalogue.num_items * width
-    if isinstance(softmax, InBatchSoftmaxConfig):
-        return targets, 2 * _TRAINED * targets**2 * width
-    return targets + softmax.num_negatives, 2 * _TRAINED * targets * softmax.num_negatives * width
+    match softmax:
+        case FullSoftmaxConfig():
+            return catalogue.num_items, 2 * _TRAINED * targets * catalogue.num_items * width
+        case InBatchSoftmaxConfig():
+            return targets, 2 * _TRAINED * targets**2 * width
+        case SampledSoftmaxConfig(num_negatives=num_negatives):
+            return targets + num_negatives, 2 * _TRAINED * targets * num_negatives * width
+        case never:
+            assert_never(never)
 
 
 def _items(encoder: EncoderConfig, catalogue: Catalogue, rows: float) -> float:
-    """FLOPs of making so many item vectors; only texts and projected tables take any.
+    """FLOPs of making so many item vectors; only texts, columns and projected tables take any.
 
     A tower over words is left out: how many words texts have, and how often a batch repeats an item, is not known here.
     """
@@ -228,6 +251,9 @@ def _products_of_item(part: ItemPartConfig | RowItemsConfig, text_width: int, wi
             return num_experts * text_width * (_TRAINED - 1) * (width + 2)
         case ProjectedItemsConfig(table_width=table_width):
             return _TRAINED * table_width * width
+        case FeatureItemsConfig(hidden=hidden):
+            num_columns = len(part.columns) + len(part.numbers)
+            return _TRAINED * hidden * (num_columns * part.feature_width + width)
         case IdItemsConfig() | WordItemsConfig() | SideItemsConfig() | HashedItemsConfig() | RowItemsConfig():
             return 0
         case never:
@@ -250,10 +276,20 @@ def _backbone(config: BackboneConfig, width: int, lengths_B: Lengths) -> float:
             # The state before a window's first item is zero and has no gradient.
             first = 2 * 3 * float((lengths_B > 0).sum()) * width**2
             return config.num_layers * (linear * 7 - first)
+        case LSTMConfig(hidden=hidden, context=context):
+            hidden, first = hidden or width, 2 * 4 * float((lengths_B > 0).sum())
+            maps = (5 + 3 * (context == "gates")) * width * hidden + 4 * hidden**2
+            return config.num_layers * (2 * _TRAINED * tokens * maps - first * hidden**2)
         case MeanConfig():
             return config.num_layers * linear * 8  # the mean's two maps to and from four widths
         case never:
             assert_never(never)
+
+
+def _read(encoder: EncoderConfig, lengths_B: Lengths) -> float:
+    """FLOPs of the backbone and of reading user vectors out of its states."""
+    keys = 2 * _TRAINED * float(lengths_B.sum()) * encoder.width**2 if encoder.readout == "attention" else 0.0
+    return _backbone(encoder.backbone, encoder.width, lengths_B) + keys
 
 
 def _transformer_maps(config: TransformerConfig, width: int) -> float:

@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 
 from ray_userrep.errors import UserError
 from ray_userrep.planner.accounting import backbone_parameters
-from ray_userrep.recipe.encoder import BackboneConfig, HSTUConfig, TransformerConfig
+from ray_userrep.recipe.encoder import BackboneConfig
 from ray_userrep.recipe.objective import ContrastiveConfig
 from ray_userrep.recipe.recipe import Recipe
 
@@ -161,6 +161,6 @@ def _shaped(backbone: BackboneConfig, depth: int, width: int) -> dict[str, Any]:
     """The backbone's fields at another depth and width."""
     raw = backbone.model_dump()
     raw["num_blocks" if "num_blocks" in raw else "num_layers"] = depth
-    if isinstance(backbone, TransformerConfig | HSTUConfig):
+    if "num_heads" in raw:
         raw["num_heads"] = num_heads_of(width)
     return raw

@@ -7,7 +7,7 @@ activations are worked out.
 Shapes: T tokens of a micro-batch, V items, D width, F hidden width, H heads, L layers, W workers.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import torch
 
@@ -17,7 +17,13 @@ from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.errors import UserError
 from ray_userrep.planner.accounting import Catalogue
 from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
-from ray_userrep.recipe.objective import AutoregressiveConfig, FullSoftmaxConfig, ObjectiveConfig, SampledSoftmaxConfig
+from ray_userrep.recipe.objective import (
+    AutoregressiveConfig,
+    FullSoftmaxConfig,
+    InBatchSoftmaxConfig,
+    ObjectiveConfig,
+    SampledSoftmaxConfig,
+)
 from ray_userrep.recipe.train import ZeroConfig
 
 _FP32, _BF16 = 4, 2
@@ -130,9 +136,13 @@ def softmax_bytes(
     """
     if not isinstance(objective, AutoregressiveConfig):
         raise UserError(f"objective.kind {objective.kind}: a plan knows autoregressive only")
-    if isinstance(objective.softmax, FullSoftmaxConfig):
-        kept = _FP32 * (tokens + catalogue.num_items) * encoder.width
-        return kept + 2 * _FP32 * min(_CHUNK_LOGITS, tokens * catalogue.num_items)
-    softmax = objective.softmax
-    num_negatives = softmax.num_negatives if isinstance(softmax, SampledSoftmaxConfig) else batch_tokens
-    return 3 * _FP32 * tokens * (num_negatives + 1)
+    match objective.softmax:
+        case FullSoftmaxConfig():
+            kept = _FP32 * (tokens + catalogue.num_items) * encoder.width
+            return kept + 2 * _FP32 * min(_CHUNK_LOGITS, tokens * catalogue.num_items)
+        case SampledSoftmaxConfig(num_negatives=num_negatives):
+            return 3 * _FP32 * tokens * (num_negatives + 1)
+        case InBatchSoftmaxConfig():
+            return 3 * _FP32 * tokens * (batch_tokens + 1)
+        case never:
+            assert_never(never)

@@ -30,7 +30,7 @@ from ray_userrep.logs.source import Logs, open_logs, unknown_files
 from ray_userrep.logs.tasks import results
 from ray_userrep.prepare.prepare import build_version
 from ray_userrep.prepare.sequences import sequence_counts
-from ray_userrep.prepare.side_tables import grow_items, grow_users, read_sources, write_sources
+from ray_userrep.prepare.side_tables import grow_items, grow_relations, grow_users, read_sources, write_sources
 from ray_userrep.prepare.stages import Build, plain_errors
 from ray_userrep.recipe.corpus import CorpusConfig
 from ray_userrep.recipe.logs import LogsConfig
@@ -92,17 +92,18 @@ def _build(corpus: Corpus, logs: Logs, config: CorpusConfig, build: str) -> Mani
     shared = ray.put(corpus)
     with plain_errors():
         grafted = [_graft_bucket.remote(shared, file, index, build, later) for file in delta.sequences]
-        items, users, *added = results([grown, _grow_users.remote(corpus, delta, logs.users, build), *grafted])
+        beside = [task.remote(corpus, delta, table, build) for task, table in _beside(logs)]
+        items, (users, _), (relations, told), *added = results([grown, *beside, *grafted])
     sources, checksum = _write_sources(corpus, logs, build)
     manifest = _manifest(corpus, delta, logs, added, items).model_copy(
-        update={"users": next(iter(users), corpus.manifest.users), "sources": sources}
+        update={"users": next(iter(users), corpus.manifest.users), "sources": sources, **told}
     )
     written = {items["items"]: items["checksum"], sources: checksum}
-    manifest = manifest.with_checksums(delta.checksums | written | users)
-    for name in ("sequences", "staging", "items.parquet", "users.parquet", "sources.parquet"):
+    manifest = manifest.with_checksums(delta.checksums | written | users | relations)
+    for name in ("sequences", "staging", "items.parquet", "users.parquet", "relations.parquet", "sources.parquet"):
         storage.delete(storage.join(corpus.uri, build, "delta", name))  # what stays is the quarantine
     told = f"{manifest.num_users:,} users, {manifest.num_items:,} items, {manifest.num_interactions:,} interactions"
-    print(f"append    {'graft':12s} {time.perf_counter() - began:6.1f} s  {told}", flush=True)
+    print(f"append    {'merged':12s} {time.perf_counter() - began:6.1f} s  {told}", flush=True)
     return manifest
 
 
@@ -147,16 +148,40 @@ def _grow_items(
     return {"items": path, "num_items": items.num_rows, "digest": digest, "checksum": checksum}, index
 
 
+_Grown = tuple[dict[str, str], dict[str, Any]]  # a file with its checksum, and what the manifest says of it
+
+
+def _beside(logs: Logs) -> list[tuple[Any, pa.Table | None]]:
+    """The tasks that grow what is known of users, each with the log's own table."""
+    return [(_grow_users, logs.users), (_grow_relations, logs.relations)]
+
+
 @ray.remote
-def _grow_users(corpus: Corpus, delta: Manifest, described: pa.Table | None, build: str) -> dict[str, str]:
-    """Write the grown user table where there is news of users; its path and checksum."""
+def _grow_users(corpus: Corpus, delta: Manifest, described: pa.Table | None, build: str) -> _Grown:
+    """Write the grown user table where there is news of users."""
     if described is None:
-        return {}
+        return {}, {}
+    path = f"{build}/users.parquet"
+    users = grow_users(corpus.users(), described, _user_ids(corpus, delta))
+    return {path: storage.write_parquet(storage.join(corpus.uri, path), users)}, {}
+
+
+@ray.remote
+def _grow_relations(corpus: Corpus, delta: Manifest, described: pa.Table | None, build: str) -> _Grown:
+    """Write the grown table of relations where there is news of them."""
+    if described is None:
+        return {}, {}
+    path = f"{build}/relations.parquet"
+    kept, dropped = grow_relations(corpus.relations(), described, _user_ids(corpus, delta))
+    told = {"relations": path, "num_relations": kept.num_rows, "dropped_relations": dropped}
+    return {path: storage.write_parquet(storage.join(corpus.uri, path), kept)}, told
+
+
+def _user_ids(corpus: Corpus, delta: Manifest) -> pa.ChunkedArray:
+    """The users of a corpus and of what is added to it."""
     versions = (corpus, Corpus(corpus.uri, delta))
     ids = [one.read(file.path, ["user_id"])["user_id"] for one in versions for file in one.manifest.sequences]
-    path = f"{build}/users.parquet"
-    users = grow_users(corpus.users(), described, pa.chunked_array([chunk for one in ids for chunk in one.chunks]))
-    return {path: storage.write_parquet(storage.join(corpus.uri, path), users)}
+    return pa.chunked_array([chunk for one in ids for chunk in one.chunks])
 
 
 @ray.remote

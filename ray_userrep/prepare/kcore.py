@@ -23,6 +23,7 @@ from ray_userrep.corpus.outline import outline_path, write_sequences
 from ray_userrep.errors import UserError
 from ray_userrep.logs.tasks import results
 from ray_userrep.prepare.sequences import sequence_counts
+from ray_userrep.prepare.side_tables import relations_between
 from ray_userrep.recipe.corpus import KCoreConfig
 
 _DAY_US = 86_400_000_000
@@ -59,7 +60,7 @@ def keep_core(manifest: Manifest, config: KCoreConfig, uri: str, build: str) -> 
     left = [part for part in parts if part["num_users"]]
     kept = _published(manifest, config, core, left, uri, build).with_checksums({_items(build): checksum})
     files = [path for file in manifest.sequences for path in (file.path, outline_path(file.path))]
-    for replaced in (manifest.items, manifest.users, *files):
+    for replaced in (manifest.items, manifest.users, manifest.relations, *files):
         if replaced is not None:
             storage.delete(storage.join(uri, replaced))
     removed = ", ".join(f"{count:,} {what}" for what, count in kept.removed_by_k_core.items())
@@ -170,20 +171,28 @@ def _published(
             },
         }
     )
-    users = _write_users(kept, uri, build)
-    return kept.model_copy(update={"users": next(iter(users), None)}).with_checksums(users)
+    return _with_tables(kept, uri, build)
 
 
-def _write_users(manifest: Manifest, uri: str, build: str) -> dict[str, str]:
-    """Write the attributes of the users who are left, where the log has any; the file with its checksum."""
-    if manifest.users is None:
-        return {}
-    users = storage.read_parquet(storage.join(uri, manifest.users))
+def _with_tables(manifest: Manifest, uri: str, build: str) -> Manifest:
+    """The manifest with the attributes and relations of the users who are left, where the log has any."""
+    if manifest.users is None and manifest.relations is None:
+        return manifest
     files = [storage.join(uri, file.path) for file in manifest.sequences]
     left = pa.concat_arrays([storage.read_parquet(file, ["user_id"])["user_id"].combine_chunks() for file in files])
-    path = f"{build}/core-users.parquet"
-    kept = users.filter(pc.is_in(users["user_id"], value_set=left))
-    return {path: storage.write_parquet(storage.join(uri, path), kept)}
+    update, checksums = dict[str, Any](), dict[str, str]()
+    if manifest.users is not None:
+        update["users"] = path = f"{build}/core-users.parquet"
+        users = storage.read_parquet(storage.join(uri, manifest.users))
+        kept = users.filter(pc.is_in(users["user_id"], value_set=left))
+        checksums[path] = storage.write_parquet(storage.join(uri, path), kept)
+    if manifest.relations is not None:
+        update["relations"] = path = f"{build}/core-relations.parquet"
+        kept, dropped = relations_between(storage.read_parquet(storage.join(uri, manifest.relations)), left)
+        checksums[path] = storage.write_parquet(storage.join(uri, path), kept)
+        removed = {"of users outside the k-core": sum(dropped.values())}
+        update |= {"num_relations": kept.num_rows, "dropped_relations": manifest.dropped_relations | removed}
+    return manifest.model_copy(update=update).with_checksums(checksums)
 
 
 def _items(build: str) -> str:

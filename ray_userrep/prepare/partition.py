@@ -10,7 +10,7 @@ after the log has been read once, when the counts are exact.
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,14 @@ def refuse_damage(logs: Logs, num_good: int, reasons: dict[str, int], files: Ite
         f"than logs.max_quarantined_share {logs.max_quarantined_share:.1%} ({counts}){cures}; the first: "
         + "; ".join(_examples(files))
     )
+
+
+def tell_future(days: Mapping[str, int], today: str) -> None:
+    """Say how many interactions are of days after today, of which a clock or a typo may be the cause; days are UTC."""
+    late = {day: count for day, count in days.items() if day > today}
+    if late:
+        told = f"{sum(late.values()):,} interactions lie in the future, the last on {max(late)}"
+        print(f"warning   {told}: logs.to_date {today} leaves them out", flush=True)
 
 
 def _examples(files: Iterable[str]) -> Iterator[str]:

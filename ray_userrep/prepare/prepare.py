@@ -26,9 +26,15 @@ from ray_userrep.logs.numbers import EXAMPLES, Unread, joined, told
 from ray_userrep.logs.rejection import CURES
 from ray_userrep.logs.source import Logs
 from ray_userrep.prepare.kcore import keep_core
-from ray_userrep.prepare.partition import partition, refuse_damage
+from ray_userrep.prepare.partition import partition, refuse_damage, tell_future
 from ray_userrep.prepare.sequences import sort_bucket, write_bucket
-from ray_userrep.prepare.side_tables import refuse_unmet, write_sources, write_users
+from ray_userrep.prepare.side_tables import (
+    refuse_unmet,
+    tell_relations,
+    write_relations,
+    write_sources,
+    write_users,
+)
 from ray_userrep.prepare.stages import PEAK, Build, Report, StageProgress, begin, plain_errors, run_tasks
 from ray_userrep.prepare.vocabulary import Counted, Vocabulary, count_range, cuts, number_items, write_items
 from ray_userrep.recipe.corpus import CorpusConfig
@@ -115,6 +121,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
     """
     key = _key(logs, config)
     parts = build.stage("partition", lambda: _partition(logs, key["num_buckets"], build.uri))
+    tell_future(parts["days"], datetime.now(UTC).date().isoformat())
     buckets = build.stage("sort", lambda: _sort(parts, key, build.uri))["reports"]
     unread = joined([logs.unread, {name: Unread(**lost) for name, lost in parts["unread"].items()}])
     print("".join(f"warning   {told(name, lost)}\n" for name, lost in unread.items()), end="", flush=True)
@@ -122,6 +129,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
     items, *written = build.stage("write", lambda: _write(buckets, vocabulary, logs, build.uri))["reports"]
     refuse_unmet(logs, "item", items, len(vocabulary))
     users = _users(logs, written, key["num_buckets"], build)
+    relations, checksums = _relations(logs, written, key["num_buckets"], build)
     sources, sources_checksum = write_sources(logs.files, uri, build.folder)
     quarantine = {file.removeprefix(f"{uri}/"): checksum for file, checksum in sorted(parts["quarantine"].items())}
     return Manifest(
@@ -145,6 +153,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
         side_columns=written[0]["side_columns"],
         items=f"{build.folder}/items.parquet",
         users=next(iter(users), None),
+        **relations,
         quarantine=list(quarantine),
         sequences=[_sequence_file(bucket, build.folder) for bucket in written],
         checksums={
@@ -152,6 +161,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
             f"{build.folder}/items.parquet": items["checksum"],
             **users,
             **quarantine,
+            **checksums,
         },
         peak_bytes=build.peak_bytes,
     )
@@ -245,11 +255,32 @@ def _users(logs: Logs, written: list[Report], num_buckets: int, build: Build) ->
     users = logs.users
     if users is None:
         return {}
-    files = {bucket["bucket"]: storage.join(build.uri, bucket["path"]) for bucket in written}
+    files = _files_of(written, build)
     call = (write_users, ray.put(users), files, num_buckets, storage.join(build.uri, "users.parquet"))
     (found,) = build.stage("users", lambda: run_tasks("users", [call], [len(users)]))["reports"]
     refuse_unmet(logs, "user", found, _sum(written, "num_users"))
     return {f"{build.folder}/users.parquet": found["checksum"]}
+
+
+def _relations(
+    logs: Logs, written: list[Report], num_buckets: int, build: Build
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Write the relations of the users who are in the corpus; what the manifest says of them, and the checksum."""
+    relations = logs.relations
+    if relations is None:
+        return {}, {}
+    place = storage.join(build.uri, "relations.parquet")
+    call = (write_relations, ray.put(relations), _files_of(written, build), num_buckets, place)
+    (found,) = build.stage("relations", lambda: run_tasks("relations", [call], [len(relations)]))["reports"]
+    tell_relations(found["num_relations"], found["dropped"])
+    path = f"{build.folder}/relations.parquet"
+    told = {"relations": path, "num_relations": found["num_relations"], "dropped_relations": found["dropped"]}
+    return told, {path: found["checksum"]}
+
+
+def _files_of(written: list[Report], build: Build) -> dict[int, str]:
+    """The sequences by bucket."""
+    return {bucket["bucket"]: storage.join(build.uri, bucket["path"]) for bucket in written}
 
 
 def _sequence_file(bucket: Report, folder: str) -> SequenceFile:

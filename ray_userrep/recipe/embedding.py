@@ -1,4 +1,4 @@
-"""Whose vectors are made and as of when, by how many actors, and whether they are brought up to date later."""
+"""Whose vectors or next items are made and as of when, by how many actors; indexes of vectors."""
 
 import datetime as dt
 from typing import Any, Literal
@@ -59,3 +59,21 @@ class EmbeddingConfig(Settings):
         if len(set(self.until)) < len(self.until):
             raise ValueError("embedding.until: a day is named twice")
         return self
+
+
+class RecommendConfig(Settings):
+    """The batch export of next items; actors are those of `embedding`."""
+
+    k: int = Field(20, ge=1, description="items for each user")
+    exclude_seen: bool = Field(True, description="leave out items of the user's own history")
+    users: str | None = Field(None, min_length=1, description="the same as embedding.users")
+    until: dt.date | None = Field(None, description="the same as embedding.until, for one day")
+
+
+class IndexConfig(Settings):
+    """An index of vectors."""
+
+    of: Literal["users", "items"] = Field("users", description="whose; items where embedding.items wrote them")
+    recall: float = Field(
+        0.95, gt=0, le=1, description="share of the true ten nearest that is to be found; more of it takes longer"
+    )

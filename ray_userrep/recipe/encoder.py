@@ -12,8 +12,9 @@ from ray_userrep.recipe.settings import Settings
 FieldName = Literal[
     "gap", "hour", "day", "month", "year", "event", "category", "category_2", "category_3", "category_4", "price"
 ]
-ReadoutKind = Literal["last", "mean", "whole", "bag", "cls", "mask"]
+ReadoutKind = Literal["last", "mean", "max", "attention", "whole", "bag", "cls", "mask"]
 WHOLE_HISTORY: tuple[ReadoutKind, ...] = ("whole", "bag")  # what reads all of a history, window by window
+POOLED: tuple[ReadoutKind, ...] = ("max", "attention")  # of a causal backbone, items are scored by the newest state
 MOST_LAYERS = 1000  # or parts of a kind: each takes time to build, whatever it holds
 TIME_FIELDS: tuple[FieldName, ...] = ("gap", "hour", "day", "month", "year")  # what is told by the times alone
 TEMPO_WIDTH = 8  # numbers that encoder.tempo adds to a user vector
@@ -59,6 +60,30 @@ class SideItemsConfig(Settings):
     num_rows: int = Field(1024, ge=1, description="rows that categories are hashed into")
 
 
+class FeatureItemsConfig(Settings):
+    """Columns of the item table through a network; items that never occurred have vectors."""
+
+    kind: Literal["features"] = "features"
+    columns: tuple[str, ...] = Field(
+        ("category",), description="columns of texts or lists; text is its words, category.2 the second entry of a list"
+    )
+    numbers: tuple[str, ...] = Field((), description="columns of numbers, each parted into buckets by its quantiles")
+    num_rows: int = Field(2**12, ge=1, description="rows that the values of a column are hashed into")
+    num_buckets: int = Field(16, ge=2, description="buckets of a column of numbers")
+    feature_width: int = Field(16, ge=1, description="width of the vector of a column")
+    hidden: int = Field(256, ge=1, description="hidden width of the network")
+
+    @model_validator(mode="after")
+    def _columns_are_told_apart(self) -> "FeatureItemsConfig":
+        names = [*self.columns, *self.numbers]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(
+                "encoder.items.columns and encoder.items.numbers name the columns of the item table, each once: "
+                f"{', '.join(names) or 'none'} will not do"
+            )
+        return self
+
+
 class HashedItemsConfig(Settings):
     """A shared table that each item takes a few rows of, for catalogues too large for a vector an item."""
 
@@ -86,6 +111,7 @@ ItemPartConfig = Annotated[
     | WhitenedMoEItemsConfig
     | WordItemsConfig
     | SideItemsConfig
+    | FeatureItemsConfig
     | HashedItemsConfig
     | ProjectedItemsConfig,
     Field(discriminator="kind"),
@@ -105,6 +131,7 @@ ItemsConfig = Annotated[
     | WhitenedMoEItemsConfig
     | WordItemsConfig
     | SideItemsConfig
+    | FeatureItemsConfig
     | HashedItemsConfig
     | ProjectedItemsConfig
     | RowItemsConfig
@@ -164,6 +191,21 @@ class GRUConfig(Settings):
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
 
 
+class LSTMConfig(Settings):
+    """Long short-term memory, whose gates may be driven by the context apart (DUPN); causal by nature."""
+
+    kind: Literal["lstm"] = "lstm"
+    num_layers: int = Field(1, ge=1, le=MOST_LAYERS, description="layers")
+    hidden: int = Field(0, ge=0, description="width of the recurrent state; 0: encoder.width")
+    context: Literal["added", "gates"] = Field(
+        "added",
+        description="what encoder.context drives. added: all that items drive, as it is added to their vectors; gates: "
+        "the gates alone, which say how much of an item is let through",
+    )
+    causal: Literal[True] = Field(True, description="a position sees only itself and what came before")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
+
+
 class MeanConfig(Settings):
     """The mean of the items so far and a small network: the floor for every other backbone."""
 
@@ -174,7 +216,7 @@ class MeanConfig(Settings):
 
 
 BackboneConfig = Annotated[
-    TransformerConfig | HSTUConfig | CNNConfig | GRUConfig | MeanConfig, Field(discriminator="kind")
+    TransformerConfig | HSTUConfig | CNNConfig | GRUConfig | LSTMConfig | MeanConfig, Field(discriminator="kind")
 ]
 
 
@@ -205,8 +247,9 @@ class EncoderConfig(Settings):
     )
     readout: ReadoutKind = Field(
         "last",
-        description="user vector. last: the newest position's state; mean: the mean of the newest window's states; "
-        "whole: that of all the history's; bag: the sum of encoder.bag_width numbers an item over all the history; "
+        description="user vector. last: the newest position's state; mean, max: the mean or the largest of each number "
+        "of the newest window's states; attention: their mean by weights that a learned query gives them; "
+        "whole: the mean of all the history's; bag: the sum of encoder.bag_width numbers an item over all the history; "
         "cls, mask: the state of a token put at the end",
     )
 
@@ -230,8 +273,12 @@ class EncoderConfig(Settings):
         return bool({"text", "whitened_moe"} & self.part_kinds())
 
     def is_inductive(self) -> bool:
-        """Whether items are made from their texts and nothing else, so that those of any catalogue have vectors."""
-        return {part.kind for part in self.item_parts()} <= {"text", "whitened_moe", "words"}
+        """Whether items are made from what is told of them alone, so that those of any catalogue have vectors."""
+        return {part.kind for part in self.item_parts()} <= {"text", "whitened_moe", "words", "features"}
+
+    def feature_items(self) -> FeatureItemsConfig | None:
+        """The part that is made from columns, where there is one."""
+        return next((part for part in self.item_parts() if isinstance(part, FeatureItemsConfig)), None)
 
     def part_kinds(self) -> set[str]:
         """The kinds of item embedders in use."""
@@ -248,6 +295,15 @@ class EncoderConfig(Settings):
             raise ValueError("encoder.readout bag reads vectors of encoder.bag_width numbers: set it, as 128")
         if self.tempo and self.readout != "bag":
             raise ValueError(f"encoder.tempo adds numbers to vectors of encoder.readout bag, not of {self.readout}")
+        return self
+
+    @model_validator(mode="after")
+    def _gates_are_driven(self) -> "EncoderConfig":
+        if isinstance(self.backbone, LSTMConfig) and self.backbone.context == "gates" and not self.context:
+            raise ValueError(
+                "encoder.backbone.context gates are driven by encoder.context, which is empty: name fields there, as "
+                "hour, gap, event or price, or take added"
+            )
         return self
 
     @model_validator(mode="after")

@@ -73,13 +73,24 @@ class LogsConfig(Settings):
         min_length=1,
         description="folder, file or pattern (*) of the raw log; none: Online Retail, from the package",
     )
+    items: str | None = Field(
+        None, min_length=1, description="table of items of a log of plain tables; none: items.* beside the log"
+    )
+    users: str | None = Field(
+        None, min_length=1, description="table of users of a log of plain tables; none: users.* beside the log"
+    )
+    events: dict[str, str] = Field(
+        default_factory=dict,
+        description='event -> file, folder or pattern in the log\'s folder, e.g. {"view": "views.csv", "purchase": '
+        '"orders-*.csv"}; none: the log has a column for it, or no events',
+    )
     reader: str | None = Field(
         None, min_length=1, description="raw layout (a module of logs/readers); none: recognised from the files"
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description='canonical -> source column, e.g. {"user_id": "InvoiceNo"}; the default is the names the '
-        "reader knows",
+        description='canonical -> source column, of the log and of tables beside it, e.g. {"user_id": "InvoiceNo"}; '
+        "the default is the names the reader knows",
     )
     layout: LayoutConfig = Field(default_factory=LayoutConfig)
     order: Order = Field(
@@ -119,6 +130,16 @@ class LogsConfig(Settings):
     def _range(self) -> "LogsConfig":
         if self.from_date is not None and self.to_date is not None and self.from_date > self.to_date:
             raise ValueError(f"logs.from_date {self.from_date} is after logs.to_date {self.to_date}")
+        return self
+
+    @model_validator(mode="after")
+    def _of_a_log(self) -> "LogsConfig":
+        asked = {"logs.items": self.items, "logs.users": self.users, "logs.events": self.events or None}
+        named = next((name for name, value in asked.items() if value is not None), None)
+        if self.uri is None and named is not None:
+            raise ValueError(f"{named} goes with a log of your own: name it with --logs")
+        if self.events and "event" in self.columns:
+            raise ValueError("logs.events and logs.columns event both say what was done: leave one of the two out")
         return self
 
     @model_validator(mode="after")

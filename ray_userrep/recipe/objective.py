@@ -3,11 +3,12 @@
 Each config says what it cannot be combined with, so that a recipe is refused before any work starts.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ray_userrep.recipe.encoder import WHOLE_HISTORY, EncoderConfig, FieldName, MeanConfig, RowItemsConfig
+from ray_userrep.recipe.encoder import POOLED, WHOLE_HISTORY, EncoderConfig, FieldName, MeanConfig, RowItemsConfig
 from ray_userrep.recipe.settings import Settings
 
 
@@ -67,7 +68,31 @@ def _softmax_refusal(softmax: SoftmaxConfig, encoder: EncoderConfig) -> str | No
     return None
 
 
-class AutoregressiveConfig(Settings):
+class _Objective(Settings):
+    """What an objective is asked by others. Most show all of a window and learn through the user vector."""
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown."""
+        return 0
+
+    def hides_items(self) -> bool:
+        """Whether items of a window are hidden from the encoder."""
+        return False
+
+    def ranks_items(self, encoder: EncoderConfig) -> bool:
+        """Whether user vectors learn to score items."""
+        return False
+
+    def trains_readout(self) -> bool:
+        """Whether it learns through the user vector, not from states alone."""
+        return True
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        """Why it cannot train this encoder, if it cannot."""
+        return None
+
+
+class AutoregressiveConfig(_Objective):
     """Predict each next item from what came before it."""
 
     kind: Literal["autoregressive"] = "autoregressive"
@@ -79,15 +104,17 @@ class AutoregressiveConfig(Settings):
         "all that a user does for a while (the dense all-action loss of PinnerFormer)",
     )
 
-    def hides_items(self) -> bool:
-        return False
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: the target of the newest."""
+        return 1
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
-        return encoder.readout in ("last", *WHOLE_HISTORY)
+        return encoder.readout in ("last", *WHOLE_HISTORY, *POOLED)
+
+    def trains_readout(self) -> bool:
+        return False
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         if reason := _softmax_refusal(self.softmax, encoder):
             return reason
         if not encoder.backbone.causal:
@@ -99,7 +126,7 @@ class AutoregressiveConfig(Settings):
         return None
 
 
-class AutoencodingConfig(Settings):
+class AutoencodingConfig(_Objective):
     """Predict hidden items of a window from the others."""
 
     kind: Literal["autoencoding"] = "autoencoding"
@@ -119,11 +146,13 @@ class AutoencodingConfig(Settings):
         return True
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
-        return encoder.readout == "mask" or self.predict_from == "readout"
+        is_scored_by_state = encoder.readout in POOLED and encoder.backbone.causal
+        return encoder.readout == "mask" or (self.predict_from == "readout" and not is_scored_by_state)
+
+    def trains_readout(self) -> bool:
+        return self.predict_from == "readout"
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         if reason := _softmax_refusal(self.softmax, encoder):
             return reason
         if encoder.readout == "last":
@@ -142,7 +171,7 @@ def _looks_both_ways(encoder: EncoderConfig) -> bool:
     return not encoder.backbone.causal and not isinstance(encoder.backbone, MeanConfig)
 
 
-class ContrastiveConfig(Settings):
+class ContrastiveConfig(_Objective):
     """Tell two views of the same user from views of other users."""
 
     kind: Literal["contrastive"] = "contrastive"
@@ -187,16 +216,11 @@ class ContrastiveConfig(Settings):
     def hides_items(self) -> bool:
         return self.views == "mask"
 
-    def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
-        return False
-
     def lookahead(self) -> int:
         """Items a window carries beyond what is shown: the target, and the one that makes two periods of any window."""
         return int(self.same_target) + int(self.views == "periods")
 
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         if encoder.readout == "mask":
             return "objective.kind contrastive compares user vectors: encoder.readout must be last, mean or cls"
         blind = isinstance(encoder.backbone, MeanConfig) and (not encoder.backbone.causal or encoder.readout == "last")
@@ -207,7 +231,27 @@ class ContrastiveConfig(Settings):
         return None
 
 
-class HistoryConfig(Settings):
+class SocialConfig(_Objective):
+    """Tell a friend from users of the batch to whom there is no tie; the log needs relations of users beside it."""
+
+    kind: Literal["social"] = "social"
+    kinds: tuple[str, ...] = Field((), description="kinds of relations that make friends; none named: all")
+    temperature: float = Field(0.1, gt=0, description="cosines are divided by it: less tells near users apart more")
+    profile: tuple[str, ...] | None = Field(
+        None,
+        description="columns of the log's table of users that are their profile; none: all that can be; []: no profile",
+    )
+    alike: float = Field(
+        0.9, gt=0, le=1, description="users who share so much of the profile's columns are not told from each other"
+    )
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        if encoder.readout == "mask":
+            return "objective.kind social compares user vectors: encoder.readout must be max, mean, last or cls"
+        return None
+
+
+class HistoryConfig(_Objective):
     """Predict items of a window from the user vector of a part of them: what a vector is asked to hold."""
 
     kind: Literal["history"] = "history"
@@ -222,15 +266,7 @@ class HistoryConfig(Settings):
         """Items a window carries beyond what is shown: the one that makes two parts of any window."""
         return int(self.predict == "future")
 
-    def hides_items(self) -> bool:
-        return False
-
-    def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
-        return False
-
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         if encoder.readout in ("cls", "mask"):
             return (
                 f"objective.kind history makes no token for encoder.readout {encoder.readout}: use mean, whole or bag"
@@ -238,35 +274,122 @@ class HistoryConfig(Settings):
         return None
 
 
+class ItemContrastConfig(_Objective):
+    """Tell two views of an item, each without some of its columns, from other items; a part beside others."""
+
+    kind: Literal["item_contrast"] = "item_contrast"
+    masking: Literal["none", "random", "correlated"] = Field(
+        "correlated",
+        description="which half of the columns one view hides, and the other shows. random: any; correlated: one and "
+        "those that tell most of it in the catalogue; none: nothing is hidden, items are only pushed apart",
+    )
+    alpha: float = Field(
+        0.0, ge=0, le=1, description="items are drawn by training counts to this power: 0, all alike; 1, as in the log"
+    )
+    temperature: float = Field(0.1, gt=0, description="cosines are divided by it: less tells near items apart more")
+
+    def trains_readout(self) -> bool:
+        return False
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        items = encoder.feature_items()
+        if items is None:
+            return "objective.kind item_contrast compares items by their columns: encoder.items.kind must be features"
+        if self.masking != "none" and len(items.columns) + len(items.numbers) < 2:
+            return f"objective.masking {self.masking} parts the columns in two: encoder.items.columns must name more"
+        return None
+
+
+class NextFieldsConfig(_Objective):
+    """Predict what the next interaction is like, from the user vector after each one."""
+
+    kind: Literal["next_fields"] = "next_fields"
+    fields: tuple[FieldName, ...] = Field(
+        min_length=1,
+        description="fields of the next interaction that are predicted, each a part of the loss: its category, price, "
+        "event, or gap, the time to it",
+    )
+
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown: the one whose fields are predicted from the newest."""
+        return 1
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        if not encoder.backbone.causal:
+            return "objective.kind next_fields needs encoder.backbone.causal: true"
+        if encoder.readout in ("cls", "mask"):
+            return (
+                f"objective.kind next_fields reads the user vector at every place, where encoder.readout "
+                f"{encoder.readout} has no token: use last, mean, max or attention"
+            )
+        return _named_twice("objective.fields", self.fields)
+
+
+class LabelsConfig(_Objective):
+    """Predict labels of users from their vectors; labels of users whom a later transfer asks about are never read."""
+
+    kind: Literal["labels"] = "labels"
+    attributes: tuple[str, ...] = Field(
+        (),
+        description="columns of the log's table of users that are predicted, each a part of the loss; none named: all "
+        "that can be; users with whom "
+        "transfer.task, by its shares and seed, validates or tests are left out",
+    )
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        if both := sorted({*self.attributes} & {*encoder.context}):
+            return f"objective.attributes {both[0]} would be predicted from encoder.context {both[0]}: drop one of them"
+        return _named_twice("objective.attributes", self.attributes)
+
+
+def _named_twice(field: str, names: Sequence[str]) -> str | None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return None if twice is None else f"{field} names {twice} twice"
+
+
+SingleConfig = (
+    AutoregressiveConfig
+    | AutoencodingConfig
+    | ContrastiveConfig
+    | SocialConfig
+    | HistoryConfig
+    | NextFieldsConfig
+    | LabelsConfig
+    | ItemContrastConfig
+)
+
+
 class PartConfig(Settings):
     """One objective of a weighted sum."""
 
     weight: float = Field(gt=0, description="factor on this objective's loss")
-    objective: Annotated[
-        AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig, Field(discriminator="kind")
-    ] = Field(description="one of the kinds of objective, with its fields")
+    objective: Annotated[SingleConfig, Field(discriminator="kind")] = Field(
+        description="one of the kinds of objective, with its fields"
+    )
 
 
-class WeightedConfig(Settings):
+class WeightedConfig(_Objective):
     """Several objectives over the same windows."""
 
     kind: Literal["weighted"] = "weighted"
     parts: list[PartConfig] = Field(min_length=2, description="the objectives, each with its weight")
 
+    def lookahead(self) -> int:
+        """Items a window carries beyond what is shown, as the most demanding part asks for."""
+        return max(part.objective.lookahead() for part in self.parts)
+
     def hides_items(self) -> bool:
         return any(part.objective.hides_items() for part in self.parts)
 
     def ranks_items(self, encoder: EncoderConfig) -> bool:
-        """Whether user vectors learn to score items."""
         return any(part.objective.ranks_items(encoder) for part in self.parts)
 
+    def trains_readout(self) -> bool:
+        return any(part.objective.trains_readout() for part in self.parts)
+
     def refusal(self, encoder: EncoderConfig) -> str | None:
-        """Why it cannot train this encoder, if it cannot."""
         reasons = [part.objective.refusal(encoder) for part in self.parts]
         return next((reason for reason in reasons if reason is not None), None)
 
 
-ObjectiveConfig = Annotated[
-    AutoregressiveConfig | AutoencodingConfig | ContrastiveConfig | HistoryConfig | WeightedConfig,
-    Field(discriminator="kind"),
-]
+ObjectiveConfig = Annotated[SingleConfig | WeightedConfig, Field(discriminator="kind")]

@@ -15,7 +15,14 @@ from ray_userrep.recipe.embedding import EmbeddingConfig
 from ray_userrep.recipe.encoder import TIME_FIELDS, EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.logs import LogsConfig
-from ray_userrep.recipe.objective import AutoencodingConfig, AutoregressiveConfig, ObjectiveConfig, WeightedConfig
+from ray_userrep.recipe.objective import (
+    AutoencodingConfig,
+    AutoregressiveConfig,
+    NextFieldsConfig,
+    ObjectiveConfig,
+    SocialConfig,
+    WeightedConfig,
+)
 from ray_userrep.recipe.settings import Settings
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.recipe.transfer import TransferConfig
@@ -58,19 +65,35 @@ class Recipe(Settings):
             )
         return self
 
+    def objectives(self) -> list[ObjectiveConfig]:
+        """What is pretrained with, one by one."""
+        if isinstance(self.objective, WeightedConfig):
+            return [part.objective for part in self.objective.parts]
+        return [self.objective]
+
     def reads_times(self) -> str | None:
         """What pretraining reads times for, by its field; None where it does not."""
-        parts = self.objective.parts if isinstance(self.objective, WeightedConfig) else ()
-        objectives: list[ObjectiveConfig] = [self.objective, *(part.objective for part in parts)]
-        heads = [head for one in objectives if isinstance(one, AutoencodingConfig) for head in one.heads]
-        head = next((f"objective.heads {name}" for name in heads if name in TIME_FIELDS), None)
+        objectives = self.objectives()
+        heads = [("heads", name) for one in objectives if isinstance(one, AutoencodingConfig) for name in one.heads]
+        heads += [("fields", name) for one in objectives if isinstance(one, NextFieldsConfig) for name in one.fields]
+        head = next((f"objective.{field} {name}" for field, name in heads if name in TIME_FIELDS), None)
         split = "split.rule global_time" if isinstance(self.split, GlobalTimeConfig) else None
         return self.encoder.reads_times() or head or split
 
+    def needs_relations(self) -> bool:
+        """Whether pretraining reads who is related to whom."""
+        return any(isinstance(one, SocialConfig) for one in self.objectives())
+
     def _untrained(self) -> str | None:
         """What of the encoder no objective would train."""
-        parts = self.objective.parts if isinstance(self.objective, WeightedConfig) else ()
-        kinds: set[str] = {part.objective.kind for part in parts} or {self.objective.kind}
+        if self.encoder.readout == "attention" and not self.objective.trains_readout():
+            return (
+                "encoder.readout attention is trained through the user vector, which no objective reads here: add "
+                "objective.kind next_fields or labels, or take encoder.readout last, mean or max"
+            )
+        kinds: set[str] = {one.kind for one in self.objectives()}
+        if kinds == {"item_contrast"}:
+            return "objective.kind item_contrast trains items alone: put another beside it, in objective.kind weighted"
         if self.encoder.bag_width and not (self.encoder.readout == "bag" and "history" in kinds):
             return "encoder.bag_width is trained by objective.kind history at encoder.readout bag: set both, or neither"
         if self.encoder.readout == "bag" and kinds != {"history", "autoregressive"}:

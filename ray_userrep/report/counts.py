@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from ray_userrep.report.figures import INK, MAIN, SECOND, plain, svg
+from ray_userrep.report.figures import INK, MAIN, SECOND, WIDE, plain, svg
 
 _MOST_BARS = 200
 _STEPS = {"day": 1, "week": 7, "4 weeks": 28, "year": 365}
@@ -51,7 +51,7 @@ def by_doubling(frequencies: Mapping[int, int]) -> dict[str, tuple[int, int]]:
 def days_figure(days: Mapping[str, int]) -> str:
     """Interactions over time."""
     name, begins, counts = per_day(days)
-    drawing = Figure(figsize=(9, 2.6), layout="constrained")
+    drawing = Figure(figsize=(WIDE, 2.4), layout="constrained")
     axis = drawing.subplots()
     axis.bar(mpl.dates.date2num(begins), counts, width=_STEPS[name] * 0.85, align="edge", color=MAIN, linewidth=0)
     axis.xaxis_date()
@@ -63,7 +63,7 @@ def days_figure(days: Mapping[str, int]) -> str:
 
 def tails_figure(panels: Mapping[str, Mapping[int, int]]) -> str:
     """A panel for each kind: how many have at least so many interactions, both axes logarithmic."""
-    drawing = Figure(figsize=(9, 3.3), layout="constrained")
+    drawing = Figure(figsize=(WIDE, 2.9), layout="constrained")
     for axis, (kind, frequencies) in zip(np.atleast_1d(drawing.subplots(1, len(panels))), panels.items(), strict=True):
         numbers, having = at_least(frequencies)
         axis.step(numbers, having, where="pre", color=MAIN, linewidth=1.8)
@@ -82,17 +82,17 @@ def tails_figure(panels: Mapping[str, Mapping[int, int]]) -> str:
 def lengths_figure(frequencies: Mapping[int, int]) -> str:
     """Shares of users and of interactions by the length of the user's sequence."""
     steps = by_doubling(frequencies)
-    drawing = Figure(figsize=(9, 2.8), layout="constrained")
+    drawing = Figure(figsize=(WIDE, 2.6), layout="constrained")
     axis = drawing.subplots()
     for side, name, colour in ((0, "users", MAIN), (1, "interactions", SECOND)):
         counts = np.array([pair[side] for pair in steps.values()])
         axis.bar(np.arange(len(steps)) + 0.4 * side - 0.2, counts / counts.sum(), 0.38, color=colour, label=name)
     axis.set_xticks(range(len(steps)), list(steps))
-    axis.tick_params(axis="x", labelsize=8, labelrotation=30 if len(steps) > 14 else 0)
+    axis.tick_params(axis="x", labelrotation=45 if len(steps) > 7 else 0)
     plain(axis, "interactions of the user", "share")
     axis.grid(axis="x", visible=False)
     axis.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    axis.legend(frameon=False, fontsize=9, labelcolor=INK)
+    axis.legend(frameon=False, labelcolor=INK)
     return svg(drawing)
 
 

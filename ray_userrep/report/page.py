@@ -7,8 +7,10 @@ import html
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 Metric = Mapping[str, float]  # mean, low, high
+Row = TypeVar("Row", bound=Mapping[str, Metric])
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2733; --soft: #5c6b7a; --line: #d9e0e7; --paper: #ffffff; --tint: #eef4fb;
@@ -23,6 +25,7 @@ h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; }
 p.lead { font-size: 1.1rem; color: var(--ink); margin: .2rem 0 1.2rem; }
 p.note { color: var(--soft); font-size: .9rem; margin: .5rem 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .94rem; }
+table.facts td { overflow-wrap: anywhere; }
 th, td { text-align: left; padding: .38rem .7rem .38rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--soft); }
 td.number, th.number { text-align: right; padding-right: 0; padding-left: .9rem; white-space: nowrap; }
@@ -30,10 +33,11 @@ td.number + td:not(.number), th.number + th:not(.number) { padding-left: 1.2rem;
 td small { color: var(--soft); }
 td.best { font-weight: 700; } td.best small { font-weight: 400; }
 tr.ours td { background: var(--tint); } tr.ours td:first-child { padding-left: .5rem; }
-div.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: .4rem 2rem; }
-figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; }
+div.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: .4rem 2rem; }
+figure { margin: 1rem 0; overflow-x: auto; }
 figcaption { color: var(--soft); font-size: .9rem; }
 div.scroll { overflow-x: auto; }
+@media (max-width: 40rem) { body { padding: 1.5rem 1rem 3rem; } }
 """
 
 
@@ -60,7 +64,7 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
 def facts(rows: Mapping[str, str]) -> str:
     """Names and values, one a row."""
     body = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in rows.items())
-    return f"<table>{body}</table>"
+    return f'<table class="facts">{body}</table>'
 
 
 def listing(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -76,6 +80,11 @@ def listing(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def remark(text: str) -> str:
     """A remark below a table."""
     return f'<p class="note">{_text(text)}</p>'
+
+
+def ranked(rows: Mapping[str, Row], metric: str) -> dict[str, Row]:
+    """Systems from the largest mean of a metric down, as the bars of a picture stand; what lacks it comes last."""
+    return dict(sorted(rows.items(), key=lambda row: -row[1][metric]["mean"] if metric in row[1] else float("inf")))
 
 
 def metrics_table(rows: Mapping[str, Mapping[str, Metric]], names: Sequence[str], ours: str, note: str) -> str:
@@ -103,8 +112,8 @@ def neighbours(groups: Mapping[str, Sequence[tuple[str, float]]]) -> str:
 
 
 def figure(svg: str, caption: str) -> str:
-    """A drawing with its caption."""
-    return f"<figure>{svg}<figcaption>{_text(caption)}</figcaption></figure>"
+    """A drawing with how to read it below."""
+    return f"<figure>{svg}<figcaption><strong>How to read this:</strong> {_text(caption)}</figcaption></figure>"
 
 
 def drawing(draw: Callable[[], str], caption: str) -> str:

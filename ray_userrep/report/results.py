@@ -7,6 +7,7 @@ from typing import Any
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.training.runs import ENVIRONMENT, RESULT
+from ray_userrep.training.stored import read_result
 
 __all__ = ["REPORT", "RESULT", "Result", "as_stored", "load_result", "machine", "read_environment"]
 
@@ -18,12 +19,12 @@ def load_result(folder: str) -> Result:
     """The stored result of a run, a study or a prepared corpus, by its folder at any URI.
 
     Raises:
-        UserError: it is none of these, or it has not ended.
+        UserError: it is none of these, it has not ended, or its records are not what the job wrote.
     """
     uri = storage.join(storage.absolute(folder), RESULT)
     if not storage.exists(uri):
         raise UserError(f"{folder} is no run that has ended: it has no {RESULT}")
-    result = storage.read_json(uri)
+    result = read_result(storage.absolute(folder))
     if not isinstance(result, dict) or "job" not in result:
         raise UserError(f"{uri} is no result of a job")
     return result

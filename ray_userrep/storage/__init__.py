@@ -1,6 +1,7 @@
 """Everything that is read or written, at any URI: places, whole files, Parquet tables."""
 
 from ray_userrep.storage.archives import DAMAGE as ARCHIVE_DAMAGE
+from ray_userrep.storage.checksums import CHECKSUMS, changed, write_checksums
 from ray_userrep.storage.files import (
     FileEntry,
     again,
@@ -10,6 +11,7 @@ from ray_userrep.storage.files import (
     download_dir,
     exists,
     file_checksum,
+    json_bytes,
     list_archive,
     list_files,
     local_file,
@@ -29,6 +31,7 @@ from ray_userrep.storage.files import (
     write_json,
     write_text,
 )
+from ray_userrep.storage.formats import refuse_newer
 from ray_userrep.storage.parquet import (
     filter_parquet,
     parquet_bytes,
@@ -42,11 +45,13 @@ from ray_userrep.storage.versions import Version, create_exclusive, read_version
 
 __all__ = [
     "ARCHIVE_DAMAGE",
+    "CHECKSUMS",
     "FileEntry",
     "Version",
     "absolute",
     "again",
     "append_local",
+    "changed",
     "checksum",
     "create_exclusive",
     "delete",
@@ -57,6 +62,7 @@ __all__ = [
     "home",
     "is_local",
     "join",
+    "json_bytes",
     "kept",
     "list_archive",
     "list_files",
@@ -74,11 +80,13 @@ __all__ = [
     "read_text",
     "read_version",
     "refuse_links_out",
+    "refuse_newer",
     "sink",
     "upload_dir",
     "user_errors",
     "worth_another",
     "write_bytes",
+    "write_checksums",
     "write_json",
     "write_parquet",
     "write_text",

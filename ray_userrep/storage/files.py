@@ -57,6 +57,11 @@ class FileEntry(NamedTuple):
     size: int
     stamp: int = 0
 
+    @property
+    def written(self) -> float:
+        """When a file outside an archive was written, in seconds since 1970; 0 where that is not known."""
+        return self.stamp / 10**9 if is_local(self.uri) else float(self.stamp)
+
 
 def open_fs(uri: str) -> tuple[pafs.FileSystem, str]:
     """The filesystem of a URI and the path inside it; the filesystem can be pickled, that of an archive excepted.
@@ -215,7 +220,7 @@ class _Ranges(io.RawIOBase):
 def read_bytes(uri: str) -> bytes:
     """A file's content, as it is."""
     with user_errors(uri), open_stream(uri, None) as source:
-        return b"".join(_pieces(source))
+        return b"".join(pieces(source))
 
 
 def read_buffer(uri: str) -> pa.Buffer:
@@ -238,7 +243,7 @@ def checksum(data: bytes | pa.Buffer, before: str = "0") -> str:
 def file_checksum(uri: str) -> str:
     """The checksum of a file; it is read piece by piece."""
     with user_errors(uri), open_stream(uri, None) as source:
-        return reduce(lambda so_far, piece: checksum(piece, so_far), _pieces(source), checksum(b""))
+        return reduce(lambda so_far, piece: checksum(piece, so_far), pieces(source), checksum(b""))
 
 
 def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
@@ -260,7 +265,7 @@ def read_text(uri: str) -> str:
         UserError: the file is missing or is not UTF-8.
     """
     with user_errors(uri), open_stream(uri) as source:
-        data = b"".join(_pieces(source))
+        data = b"".join(pieces(source))
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -300,7 +305,12 @@ def read_object(uri: str) -> dict[str, Any]:
 
 def write_json(uri: str, obj: Any) -> None:
     """Write plain values as an indented JSON document, over what was there."""
-    write_bytes(uri, (json.dumps(obj, indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes(uri, json_bytes(obj))
+
+
+def json_bytes(obj: Any) -> bytes:
+    """What a file of plain values holds."""
+    return (json.dumps(obj, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def upload_dir(local: str | Path, uri: str) -> None:
@@ -444,7 +454,8 @@ def beside(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _pieces(source: pa.NativeFile) -> Iterator[bytes]:
+def pieces(source: pa.NativeFile) -> Iterator[bytes]:
+    """What is left of a stream, piece by piece."""
     while piece := source.read(_PIECE):
         yield piece
 
@@ -452,7 +463,7 @@ def _pieces(source: pa.NativeFile) -> Iterator[bytes]:
 def _copy(source_uri: str, target_uri: str) -> None:
     source_of = open_stream(source_uri, None)
     with user_errors(source_uri), source_of as source, user_errors(target_uri), sink(target_uri) as target:
-        for piece in _pieces(source):
+        for piece in pieces(source):
             target.write(piece)
 
 

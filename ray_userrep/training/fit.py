@@ -6,7 +6,7 @@ Shapes: V items.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from ray_userrep import storage
+from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.splits import Cut, Split, resolve
 from ray_userrep.corpus.store import BucketCache, Corpus
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.bag import Moments, scaled_bag
+from ray_userrep.encoder.fields import refuse_missing
 from ray_userrep.encoder.histories import history_sums
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
@@ -28,13 +30,18 @@ from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
+from ray_userrep.objectives.labels import KnownLabels
+from ray_userrep.objectives.social import Society
+from ray_userrep.recipe.objective import SocialConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.best import has_best, keep_best, read_best
 from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
+from ray_userrep.training.labels import read_labels
 from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.ranks import told
 from ray_userrep.training.records import MetricsFile, TensorBoard
+from ray_userrep.training.society import read_society
 from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare_micros
 from ray_userrep.training.validation import (
     LIKELIHOOD,
@@ -164,8 +171,31 @@ def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
     torch.manual_seed(recipe.seed)
     items = items_with_text(corpus, recipe.text) if recipe.encoder.needs_text() else corpus.items()
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items())
-    data = ObjectiveData(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
+    data = _objective_data(recipe, corpus, split, items)
     return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data), recipe.train)
+
+
+def refuse_lacking(recipe: Recipe, corpus: Corpus, split: Split) -> None:
+    """Check that the log has what encoder and objective read, before anything is started for them.
+
+    Raises:
+        UserError: it lacks something; the message names it.
+    """
+    refuse_missing(recipe.encoder.context, [TIMESTAMPS, *corpus.manifest.side_columns])
+    items = items_with_text(corpus, recipe.text) if recipe.encoder.needs_text() else corpus.items()
+    data = _objective_data(recipe, corpus, split, items)
+    with torch.device("meta"):  # no weights are drawn, nothing is counted
+        build_objective(recipe.objective, recipe.encoder, data._replace(train_counts=items.counts))
+
+
+def _objective_data(recipe: Recipe, corpus: Corpus, split: Split, items: ItemTable) -> ObjectiveData:
+    def labels(names: Sequence[str]) -> dict[str, KnownLabels]:
+        return read_labels(corpus, split, recipe.transfer.task, names)
+
+    def society(config: SocialConfig) -> Society:
+        return read_society(config, recipe, corpus, split)
+
+    return ObjectiveData(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split), labels, society)
 
 
 def export(engine: Engine, run_uri: str) -> None:

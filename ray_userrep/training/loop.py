@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,12 +143,15 @@ def scheduled_rate(config: ScheduleConfig, peak: float, step: int, total: int) -
     warmup = round(config.warmup_share * total)
     if step < warmup:
         return peak * (step + 1) / warmup
-    if config.kind == "constant":
-        return peak
-    if config.kind == "cosine":
-        share = (step - warmup) / max(1, total - 1 - warmup)
-        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-    else:
-        decay = max(1, round(config.decay_share * total))
-        fall = min(1.0, (total - 1 - step) / decay)
+    match config.kind:
+        case "constant":
+            return peak
+        case "cosine":
+            share = (step - warmup) / max(1, total - 1 - warmup)
+            fall = 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+        case "wsd":
+            decay = max(1, round(config.decay_share * total))
+            fall = min(1.0, (total - 1 - step) / decay)
+        case never:
+            assert_never(never)
     return peak * (config.floor + (1 - config.floor) * fall)

@@ -111,11 +111,18 @@ def running(recipe: Recipe, run_uri: str) -> Iterator[None]:
     with lease.Lease(run_uri):
         resumed = open_run(recipe, run_uri)
         print(f"run       {run_uri}{' (resumed)' if resumed else ''}", flush=True)
-        try:
+        with resumable(run_uri):
             yield
-        except KeyboardInterrupt as stop:
-            stop.add_note(run_uri)  # the command line says how to go on
-            raise
+
+
+@contextmanager
+def resumable(run_uri: str) -> Iterator[None]:
+    """An interrupt that ends the block leaves with the folder: the command line says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(run_uri)
+        raise
 
 
 def changed(one: Recipe, other: Recipe) -> list[str]:

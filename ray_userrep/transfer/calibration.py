@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit, softmax
 
-from ray_userrep.transfer.head import Kind
+from ray_userrep.objectives.head import Kind
 
 Table = NDArray[np.float64]
 _LEAST = 1e-7  # a probability of nothing at all would cost without end

@@ -61,6 +61,7 @@ def _at_share(compared: Comparison, share: float, config: EvaluationConfig) -> R
         "train_users": task.num_users("train", share),
         "metrics": _plain(metrics),
         "baselines": list(compared.baselines[share]),
+        "validation": {name: float(np.mean([one.validation for one in found])) for name, found in arms.items()},
         "cost": {name: _cost(found) for name, found in arms.items()},
         "over_scratch": dict(_over_scratch(compared, share, metrics, np.arange(task.num_users("test")), config)),
     }

@@ -10,7 +10,6 @@ The head names the encoder that it was trained on, with its readout: beside anot
 Shapes: U users, F numbers of a vector, C classes or labels.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +23,11 @@ from safetensors.torch import load, save
 from ray_userrep import storage
 from ray_userrep.encoder.folder import identity
 from ray_userrep.errors import UserError
+from ray_userrep.objectives.head import Head
 from ray_userrep.transfer.calibration import tempered
-from ray_userrep.transfer.head import Head
 
 ENCODER = "encoder"
-_WEIGHTS, _CONFIG, _SUMS = "head.safetensors", "head.json", "checksums.json"
+_WEIGHTS, _CONFIG = "head.safetensors", "head.json"
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,7 @@ def save_model(model: LabelModel, made_of: dict[str, Any], model_uri: str) -> No
     }
     for name, data in files.items():
         storage.write_bytes(storage.join(model_uri, name), data)
-    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    storage.write_json(storage.join(model_uri, _SUMS), sums)
+    storage.write_checksums(model_uri, files)
 
 
 def load_model(model_uri: str) -> LabelModel:
@@ -87,20 +85,14 @@ def load_model(model_uri: str) -> LabelModel:
     Raises:
         UserError: there is none, it was changed after it was written, or another encoder is beside it.
     """
-    if not storage.exists(storage.join(model_uri, _SUMS)):
+    if not storage.exists(storage.join(model_uri, storage.CHECKSUMS)):
         raise UserError(f"no model at {model_uri}: name the folder models/TASK of a run of transfer over labels")
-    sums = storage.read_object(storage.join(model_uri, _SUMS))
-    found = {name: _checked(storage.join(model_uri, name), sums.get(name)) for name in (_WEIGHTS, _CONFIG)}
-    config = json.loads(found[_CONFIG])
+    if (name := storage.changed(model_uri, (_WEIGHTS, _CONFIG))) is not None:
+        place = storage.join(model_uri, name)
+        raise UserError(f"{place} is missing or was changed after it was written: copy the model again")
+    config = storage.read_object(storage.join(model_uri, _CONFIG))
     if identity(storage.join(model_uri, ENCODER)) != config["encoder"]:
         raise UserError(f"the model at {model_uri} is not whole: the encoder of its head is missing or was changed")
     head = Head(*(config[name] for name in ("kind", "num_inputs", "hidden", "num_outputs", "centre", "scale")))
-    head.load_state_dict(load(found[_WEIGHTS]))
+    head.load_state_dict(load(storage.read_bytes(storage.join(model_uri, _WEIGHTS))))
     return LabelModel(head.eval(), config["classes"], np.array(config["temperatures"]))
-
-
-def _checked(uri: str, checksum: object) -> bytes:
-    data = storage.read_bytes(uri) if storage.exists(uri) else b""
-    if hashlib.sha256(data).hexdigest() != checksum:
-        raise UserError(f"{uri} is missing or was changed after it was written: copy the model again")
-    return data

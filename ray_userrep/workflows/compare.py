@@ -3,6 +3,8 @@
 Users are the unit, and seeds where every system has as many; otherwise each user's figures are averaged over seeds, so
 that intervals hold for other users, not for other seeds.
 
+NDCG@10 stands beside it for the head, the torso and the tail of the catalogue, over the users with a target there.
+
 Shapes: U users.
 """
 
@@ -17,20 +19,22 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.kept import Ranks, read_ranks
 from ray_userrep.evaluation.metrics import Figures, mean_of, ndcg, user_means
-from ray_userrep.evaluation.statistics import HEADLINE, Difference, estimate, paired
+from ray_userrep.evaluation.slices import SLICES
+from ray_userrep.evaluation.statistics import HEADLINE, Difference, Interval, estimate, paired
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training.runs import differences
 
 _OWN = ("run", "name", "seed", "train.num_workers")  # in which runs of one system may differ
 _NUM_RESAMPLES, _CONFIDENCE = 1000, 0.95
+_ALL = "all"
 _mean = mean_of(lambda _, values_U: values_U)
 
 
 class System(NamedTuple):
-    """Runs that differ in nothing but the seed, and what each of their users has of NDCG@10, `[U]` a run."""
+    """Runs that differ in nothing but the seed, and what their users have of NDCG@10 by slice of items, `[U]` a run."""
 
     name: str
-    figures: list[Figures]
+    figures: dict[str, list[Figures]]
 
 
 def run_compare(places: Sequence[str]) -> pd.DataFrame:
@@ -41,7 +45,7 @@ def run_compare(places: Sequence[str]) -> pd.DataFrame:
 
 
 def compare_table(places: Sequence[str]) -> pd.DataFrame:
-    """A row for each system: NDCG@10 with its interval, the paired difference to the first, p, and a verdict.
+    """A row for each system: NDCG@10 with its interval, the paired difference to the first, p, a verdict, and slices.
 
     Raises:
         UserError: a place holds no run with ranks; runs were measured on other users or items.
@@ -91,7 +95,7 @@ def _systems(results: dict[str, Result], ranks: dict[str, Ranks]) -> list[System
     told = {name for group in groups for name in _differing(results[groups[0][0]], results[group[0]])}
     fields = sorted(told) if len(names) < len(groups) else []
     return [
-        System(_name(results[g[0]], fields), [_figures(ranks[f], ranks[f].by_system["encoder"]) for f in g])
+        System(_name(results[g[0]], fields), _figures(ranks[g[0]], [ranks[f].by_system["encoder"] for f in g]))
         for g in groups
     ]
 
@@ -115,24 +119,43 @@ def _value(recipe: dict[str, Any], path: str) -> Any:
 
 
 def _simple(ranks: Ranks) -> list[System]:
-    return [System(name, [_figures(ranks, r)]) for name, r in ranks.by_system.items() if name != "encoder"]
+    return [System(name, _figures(ranks, [r])) for name, r in ranks.by_system.items() if name != "encoder"]
 
 
-def _figures(ranks: Ranks, ranks_W: NDArray[np.int64]) -> Figures:
-    return user_means(ndcg(ranks_W, 10), ranks.users_W)
+def _figures(ranks: Ranks, ranks_SW: Sequence[NDArray[np.int64]]) -> dict[str, list[Figures]]:
+    """NDCG@10 of each user, of all targets and of those in each slice that has any."""
+    places = {_ALL: np.arange(len(ranks.users_W))}
+    places |= {name: np.flatnonzero(ranks.slices_W == number) for number, name in enumerate(SLICES)}
+    return {
+        name: [user_means(ndcg(ranks_W[here], 10), ranks.users_W[here]) for ranks_W in ranks_SW]
+        for name, here in places.items()
+        if len(here)
+    }
 
 
 def _row(system: System, first: System) -> dict[str, Any]:
-    zeros_U = np.zeros(len(system.figures[0]))
-    own = estimate(_mean, zeros_U, system.figures, _NUM_RESAMPLES, _CONFIDENCE)
-    row: dict[str, Any] = {"system": system.name, "seeds": len(system.figures)}
+    own = _estimated(system.figures[_ALL])
+    row: dict[str, Any] = {"system": system.name, "seeds": len(system.figures[_ALL])}
     row[HEADLINE] = f"{own.mean:.4f} [{own.low:.4f}, {own.high:.4f}]"
     if system is first:
-        return row | {"over the first": "", "p": "", "verdict": "the first"}
-    pair = _alike(system.figures, first.figures)
-    over = paired(_mean, zeros_U, *pair, _NUM_RESAMPLES, _CONFIDENCE)
-    difference = f"{over.mean:+.4f} [{over.low:+.4f}, {over.high:+.4f}]"
-    return row | {"over the first": difference, "p": f"{over.p:.3f}", "verdict": verdict(over)}
+        row |= {"over the first": "", "p": "", "verdict": "the first"}
+        return row | {name: f"{_estimated(found).mean:.4f}" for name, found in system.figures.items() if name != _ALL}
+    over = {name: _over(system.figures[name], first.figures[name]) for name in first.figures}
+    row |= {"over the first": _told(over[_ALL]), "p": f"{over[_ALL].p:.3f}", "verdict": verdict(over[_ALL])}
+    slices = [name for name in over if name != _ALL]
+    return row | {name: f"{_estimated(system.figures[name]).mean:.4f} ({_told(over[name])})" for name in slices}
+
+
+def _estimated(figures: list[Figures]) -> Interval:
+    return estimate(_mean, np.zeros(len(figures[0])), figures, _NUM_RESAMPLES, _CONFIDENCE)
+
+
+def _over(a: list[Figures], b: list[Figures]) -> Difference:
+    return paired(_mean, np.zeros(len(a[0])), *_alike(a, b), _NUM_RESAMPLES, _CONFIDENCE)
+
+
+def _told(over: Difference) -> str:
+    return f"{over.mean:+.4f} [{over.low:+.4f}, {over.high:+.4f}]"
 
 
 def _alike(a: list[Figures], b: list[Figures]) -> tuple[list[Figures], list[Figures]]:

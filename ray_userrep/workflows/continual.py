@@ -4,6 +4,7 @@ All of it runs in this process, on its GPU if it has one: what is measured is wh
 come first are as small as those that come last. A job that was cut short goes on with its unfinished task.
 """
 
+import time
 from functools import partial
 
 import torch
@@ -14,6 +15,7 @@ from ray_userrep.corpus.summary import corpus_counts
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect
 from ray_userrep.distributed.side_by_side import bare_engine
+from ray_userrep.distributed.utilisation import spent
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
@@ -21,8 +23,9 @@ from ray_userrep.prepare.devices import Device
 from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import continual as page
-from ray_userrep.report.results import RESULT, Result, load_result
+from ray_userrep.report.results import Result, load_result
 from ray_userrep.training import runs
+from ray_userrep.training.stored import store_result
 from ray_userrep.transfer.continual.figures import method_figures, over_single, task_figures
 from ray_userrep.transfer.continual.fit import Learned, learn_sequence
 from ray_userrep.transfer.continual.masks import MAX_TASKS, free_owners
@@ -41,11 +44,12 @@ def run_continual(recipe: Recipe) -> Result:
     """
     _refuse_unused(recipe)
     recipe, run_uri = runs.named_run(recipe)
+    began = time.monotonic()
     connect()
     source = open_or_prepare(recipe)
     with runs.running(recipe, run_uri):
         result = compare_methods(recipe, source, run_uri)
-        storage.write_json(storage.join(run_uri, RESULT), result)
+        store_result(run_uri, result | spent(began))
     print(page.printed(result))
     print(f"report    {page.draw(run_uri)}")
     return load_result(run_uri)

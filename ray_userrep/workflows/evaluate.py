@@ -14,16 +14,19 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.summary import corpus_counts, corpus_facts
 from ray_userrep.distributed.connection import connect
+from ray_userrep.distributed.utilisation import spent
 from ray_userrep.embedding.catalogue import on_corpus
+from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.baselines import tuned_baselines
 from ray_userrep.evaluation.histories import Histories, read_histories
-from ray_userrep.evaluation.kept import write_ranks
+from ray_userrep.evaluation.kept import Ranks, write_ranks
 from ray_userrep.evaluation.portrait import map_of_users, nearest_items
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
-from ray_userrep.evaluation.statistics import HEADLINE, comparison, summary
+from ray_userrep.evaluation.simple import Simple, measure_simple
+from ray_userrep.evaluation.slices import by_slice, slice_of_items
+from ray_userrep.evaluation.statistics import comparison, summary
 from ray_userrep.evaluation.universality import measure_universality, most_users
 from ray_userrep.prepare.devices import Device, with_gpu
 from ray_userrep.recipe.evaluation import EvaluationConfig
@@ -31,6 +34,7 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training.runs import ENVIRONMENT, environment
+from ray_userrep.training.stored import store_result
 from ray_userrep.workflows.prepare import open_or_prepare
 
 
@@ -44,13 +48,15 @@ def run_evaluate(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     result_uri = storage.join(folder, RESULT)
     if storage.exists(result_uri):
         raise UserError(f"{result_uri} is there already: name another folder with --output")
+    if folder == own_folder(storage.absolute(encoder_uri)):
+        raise UserError(f"{folder} is the encoder's own folder: name another with --output")
+    began = time.monotonic()
     connect()
-    began = time.perf_counter()
     corpus = open_or_prepare(recipe)
     result = measure(recipe, corpus, UserEncoder.from_pretrained(encoder_uri), folder, job="evaluate")
-    result |= {"encoder": encoder_uri, "timings": {"evaluate": time.perf_counter() - began}}
+    result |= {"encoder": encoder_uri, "timings": {"evaluate": time.monotonic() - began}} | spent(began)
     storage.write_json(storage.join(folder, ENVIRONMENT), environment(recipe.train.use_gpu))
-    storage.write_json(result_uri, result)
+    store_result(folder, result)
     print(page.printed(result))
     print(f"result    {result_uri}")
     print(f"report    {page.draw(folder)}")
@@ -67,10 +73,23 @@ def measure(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, folder: str, j
     """
     use_gpu = recipe.train.use_gpu
     encoder = on_corpus(encoder, corpus, recipe.text, use_gpu)
-    return with_gpu(use_gpu, _measured, recipe, corpus, encoder, folder, job)
+    return with_gpu(use_gpu, measure_on, recipe, corpus, encoder, folder, job)
 
 
-def _measured(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, folder: str, job: str, device: Device) -> Result:
+def measure_on(
+    recipe: Recipe,
+    corpus: Corpus,
+    encoder: UserEncoder,
+    folder: str,
+    job: str,
+    device: Device,
+    simple: Simple | None = None,
+) -> Result:
+    """What `measure` gives, on a device, of an encoder over the corpus's items; simple methods may be given, measured.
+
+    Raises:
+        UserError: no user has a test item.
+    """
     encoder.to(device)  # type: ignore[arg-type]
     config, manifest = recipe.evaluation, corpus.manifest
     split = resolve(recipe.split, corpus)
@@ -87,6 +106,7 @@ def _measured(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, folder: str,
         "seed": recipe.seed,
         "metrics": summary(ours, config, test.users_U),
         "baselines": {},
+        "slices": {},
         "profile": measure_profile(corpus, split, encoder, config),
         "universality": measure_universality(corpus, split, encoder, config),
         "parameters": encoder.parameters_by_kind(),
@@ -96,16 +116,16 @@ def _measured(recipe: Recipe, corpus: Corpus, encoder: UserEncoder, folder: str,
         "counts": corpus_counts(corpus) | {"test_users": len(np.unique(test.users_U))},
         "samples": _samples(test, manifest.num_users, config),
     }
-    kept = {"encoder": ours}
+    systems = kept = {"encoder": ours}
     if config.baselines:
-        tuned = tuned_baselines(corpus, split, config)
-        result["baselines"] = {
-            name: summary(one.ranks_U, config, test.users_U) | {"setting": one.setting} for name, one in tuned.items()
-        }
-        best = max(tuned, key=lambda name: result["baselines"][name][HEADLINE]["mean"])
-        kept[best] = tuned[best].ranks_U
-        result["over_best_baseline"] = {"baseline": best, **comparison(ours, tuned[best].ranks_U, config, test.users_U)}
-    write_ranks(folder, test.users_U, test.targets_U, kept)
+        simple = simple or measure_simple(corpus, split, config)
+        result["baselines"] = simple.figures
+        kept, systems = kept | {simple.best: simple.ranks[simple.best]}, systems | simple.ranks
+        over = comparison(ours, simple.ranks[simple.best], config, test.users_U)
+        result["over_best_baseline"] = {"baseline": simple.best, **over}
+    slices_U = slice_of_items(corpus.items().counts())[test.targets_U]
+    result["slices"] = by_slice(slices_U, systems, test.users_U, config)
+    write_ranks(folder, Ranks(test.users_U, test.targets_U, slices_U, kept))
     return result
 
 

@@ -6,8 +6,12 @@ import numpy as np
 import pyarrow as pa
 
 from ray_userrep import storage
+from ray_userrep.corpus.store import Bucket
 from ray_userrep.distributed.connection import connect
-from ray_userrep.embedding.export import export_vectors
+from ray_userrep.embedding.export import exported, summary_of, task_of
+from ray_userrep.embedding.outputs import SCORED, refuse_occupied, whole_or_nothing
+from ray_userrep.embedding.tables import vectors_table
+from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.results import Result
@@ -24,21 +28,28 @@ def run_predict(recipe: Recipe, model_uri: str, output_uri: str) -> Result:
     """
     model_uri, output_uri = storage.absolute(model_uri), storage.kept(output_uri)
     model = load_model(model_uri)
-    if recipe.embedding.keeps_sums or recipe.embedding.items:
+    config = as_actors_see(recipe.embedding)
+    if config.keeps_sums or config.items:
         raise UserError("embedding.sums, embedding.previous and embedding.items are of vectors: predict writes scores")
+    refuse_occupied(output_uri)
     connect()
     corpus = open_or_prepare(recipe)
-    config = as_actors_see(recipe.embedding).model_copy(update={"dtype": "float32"})
-    where = storage.join(model_uri, ENCODER), corpus, output_uri
-    summary = export_vectors(*where, config, recipe.text, recipe.train.use_gpu, partial(scored, model))
+    table_of, encoder_uri = partial(scores_table, model, config.batch_tokens), storage.join(model_uri, ENCODER)
+    task = task_of(encoder_uri, corpus, output_uri, config, recipe.text, recipe.train.use_gpu, table_of)
+    summary = summary_of(task) | {"model": model_uri, "classes": model.classes}
+    with whole_or_nothing(output_uri):
+        summary |= exported(task, corpus)
+        storage.write_json(storage.join(output_uri, SCORED), summary)
     print(f"scores    {summary['rows']:,} of {summary['users']:,} users")
     print(f"output    {output_uri}")
-    return {"job": "predict", "model": model_uri, "output": output_uri, "classes": model.classes} | summary
+    return {"job": "predict", "output": output_uri} | summary
 
 
-def scored(model: LabelModel, vectors: pa.Table) -> pa.Table:
-    """Rows with a score in place of the vector."""
+def scores_table(
+    model: LabelModel, batch_tokens: int, encoder: UserEncoder, bucket: Bucket, until: int | None
+) -> pa.Table:
+    """The score of a bucket's users as of a moment (us), of how many interactions it is made, and the newest."""
+    vectors = vectors_table(encoder, bucket, until, batch_tokens, "float32")
     column = vectors["vector"].combine_chunks()
     vectors_UF = np.array(column.flatten()).reshape(len(column), model.head.num_inputs)
-    scores = model.column(model.scores(vectors_UF))
-    return vectors.set_column(vectors.column_names.index("vector"), "score", scores)
+    return vectors.set_column(1, "score", model.column(model.scores(vectors_UF)))

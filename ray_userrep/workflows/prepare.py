@@ -4,9 +4,11 @@ import hashlib
 import json
 
 from ray_userrep import storage
+from ray_userrep.corpus.features import column_of
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
 from ray_userrep.corpus.summary import corpus_counts, corpus_facts
 from ray_userrep.distributed.connection import connect, refuse_unshared
+from ray_userrep.distributed.gauges import show_quarantined
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.prepare.append import append
@@ -16,13 +18,21 @@ from ray_userrep.prepare.side_tables import read_sources
 from ray_userrep.prepare.survey import plain, survey
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import data as page
-from ray_userrep.report.results import RESULT, Result, load_result
+from ray_userrep.report.results import Result, load_result
+from ray_userrep.training.society import refuse_unrelated
+from ray_userrep.training.stored import store_result
 
 
 def run_prepare(recipe: Recipe) -> Result:
     """Prepare the recipe's log; leaves result.json and report.html in the corpus folder, returns the result."""
     connect()
     corpus = _prepared(recipe)
+    show_quarantined(corpus.uri, corpus.manifest.quarantined)
+    return described(recipe, corpus)
+
+
+def described(recipe: Recipe, corpus: Corpus) -> Result:
+    """Count what a corpus holds and how the recipe splits it; leaves result.json and report.html in its folder."""
     sources = read_sources(corpus)
     result: Result = {
         "job": "prepare",
@@ -32,7 +42,7 @@ def run_prepare(recipe: Recipe) -> Result:
         "sources": {"files": len(sources), "bytes": sum(file.size for file in sources.values())},
         **plain(survey(recipe, corpus)),
     }
-    storage.write_json(storage.join(corpus.uri, RESULT), result)
+    store_result(corpus.uri, result)
     print("\n".join(f"{name:22s} {value}" for name, value in page.describe(result["corpus"]).items()))
     print(f"corpus    {corpus.uri} (version {corpus.manifest.version})")
     print(f"report    {page.draw(corpus.uri)}")
@@ -58,9 +68,17 @@ def open_or_prepare(recipe: Recipe) -> Corpus:
 
 def _prepared(recipe: Recipe) -> Corpus:
     corpus = _open_or_prepare(recipe)
+    _refuse_missing_columns(recipe, corpus.items().table.column_names)
     if recipe.encoder.needs_text():
         ensure_text_vectors(corpus, recipe.text, recipe.train.use_gpu)
     return corpus
+
+
+def _refuse_missing_columns(recipe: Recipe, there: list[str]) -> None:
+    """Refuse items without the columns that the recipe's encoder makes vectors of, before a log is read."""
+    items = recipe.encoder.feature_items()
+    for name in () if items is None else (*items.columns, *items.numbers):
+        column_of(name, there)
 
 
 def _open_or_prepare(recipe: Recipe) -> Corpus:
@@ -79,6 +97,9 @@ def _open_or_prepare(recipe: Recipe) -> Corpus:
         refuse_unshared(named)
         return open_corpus(named, append(recipe.logs, recipe.corpus, named).version)
     logs = open_logs(recipe.logs)
+    if recipe.needs_relations():
+        refuse_unrelated(logs.relations is not None, logs.uri)
+    _refuse_missing_columns(recipe, [] if logs.items is None else logs.items.column_names)
     uri = named or default_uri(recipe, logs)
     _refuse_within(recipe, "corpus", uri)
     refuse_unshared(uri)

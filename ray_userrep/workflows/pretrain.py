@@ -9,15 +9,18 @@ from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed.connection import connect, refuse_unshared
+from ray_userrep.distributed.utilisation import spent
 from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.encoder.card import CARD, model_card
+from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.histories import refuse_unmeasured
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
 from ray_userrep.training.console import Console
-from ray_userrep.training.fit import load_encoder
+from ray_userrep.training.fit import load_encoder, refuse_lacking
+from ray_userrep.training.stored import store_result
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.workflows.evaluate import measure
 from ray_userrep.workflows.prepare import open_or_prepare
@@ -30,26 +33,24 @@ def run_pretrain(recipe: Recipe) -> Result:
 
     Returns the result. It is stored before its page is drawn.
     """
-    if recipe.train.warm_start is not None:  # workers have working directories of their own
-        warm = {"warm_start": encoder_uri(recipe.train.warm_start)}
-        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=warm)})
-    recipe, run_uri = runs.named_run(recipe)
+    recipe, run_uri = runs.named_run(with_start(recipe))
+    began = time.monotonic()
     timings: dict[str, float] = {}
-    with _timed(timings, "start"):
+    with timed(timings, "start"):
         connect()
-    with _timed(timings, "prepare"):
-        corpus = _corpus(recipe, run_uri)
-    refuse_unmeasured(corpus, resolve(recipe.split, corpus), recipe.split.rule)
+    with timed(timings, "prepare"):
+        corpus = corpus_of(recipe, run_uri)
+    split = resolve(recipe.split, corpus, recipe.stream.user_share)
+    refuse_unmeasured(corpus, split, recipe.split.rule)
+    refuse_lacking(recipe, corpus, split)
     with runs.running(recipe, run_uri):
-        storage.write_json(storage.join(run_uri, _CORPUS), {"uri": corpus.uri, "version": corpus.manifest.version})
-        with _timed(timings, "train"), Console() as console:
+        remember(corpus, run_uri)
+        with timed(timings, "train"), Console() as console:
             fit_distributed(recipe, corpus, run_uri, console)
-        with _timed(timings, "evaluate"):
+        with timed(timings, "evaluate"):
             encoder = load_encoder(run_uri)
-            result = measure(recipe, corpus, encoder, run_uri, job="pretrain") | {"run": run_uri, "timings": timings}
-        card = model_card(encoder.config, encoder.parameters_by_kind(), page.learned(result))
-        storage.write_text(storage.join(run_uri, "encoder", CARD), card)
-        storage.write_json(storage.join(run_uri, RESULT), result)  # last: a run that has it is never begun again
+            result = measure(recipe, corpus, encoder, run_uri, job="pretrain")
+        result = finish(run_uri, encoder, result | spent(began), timings)
     print(page.printed(result))
     print("time      " + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
     print(f"result    {storage.join(run_uri, RESULT)}")
@@ -57,6 +58,23 @@ def run_pretrain(recipe: Recipe) -> Result:
     print(f"report    {page.draw(run_uri)}")
     print("\n".join(_next_steps(recipe, run_uri)))
     return load_result(run_uri)
+
+
+def with_start(recipe: Recipe) -> Recipe:
+    """The recipe with the whole place of the encoder that it starts from: workers have directories of their own."""
+    if recipe.train.warm_start is None:
+        return recipe
+    warm = {"warm_start": encoder_uri(recipe.train.warm_start)}
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=warm)})
+
+
+def finish(run_uri: str, encoder: UserEncoder, result: Result, timings: dict[str, float]) -> Result:
+    """Tell the encoder's card what was learned, and store the result, last: a run that has it is never begun again."""
+    result |= {"run": run_uri, "timings": timings}
+    card = model_card(encoder.config, encoder.parameters_by_kind(), page.learned(result))
+    storage.write_text(storage.join(run_uri, "encoder", CARD), card)
+    store_result(run_uri, result)
+    return result
 
 
 def _next_steps(recipe: Recipe, run_uri: str) -> list[str]:
@@ -67,7 +85,7 @@ def _next_steps(recipe: Recipe, run_uri: str) -> list[str]:
     return [f"next      ray-userrep embed {given} --output vectors", f"          ray-userrep transfer {adapted}"]
 
 
-def _corpus(recipe: Recipe, run_uri: str) -> Corpus:
+def corpus_of(recipe: Recipe, run_uri: str) -> Corpus:
     """The corpus version that the run began with, whatever was published since; a new run's is the recipe's."""
     place = storage.join(run_uri, _CORPUS)
     if not storage.exists(place):
@@ -77,8 +95,14 @@ def _corpus(recipe: Recipe, run_uri: str) -> Corpus:
     return open_corpus(begun["uri"], begun["version"])
 
 
+def remember(corpus: Corpus, run_uri: str) -> None:
+    """Write down which version of which corpus a run is of."""
+    storage.write_json(storage.join(run_uri, _CORPUS), {"uri": corpus.uri, "version": corpus.manifest.version})
+
+
 @contextmanager
-def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
+def timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    """How long the block took, by name."""
     began = time.perf_counter()
     yield
     timings[name] = time.perf_counter() - began

@@ -17,13 +17,13 @@ from ray_userrep.corpus.manifest import NO_TIMES
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.sweep import OnProgress, Progress, begun, sweep
-from ray_userrep.distributed.utilisation import Sample, Watch, utilisation
+from ray_userrep.distributed.utilisation import Sample, Watch, spent, utilisation
 from ray_userrep.errors import UserError
 from ray_userrep.planner.ladder import shape_of
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.report.pages import scaling as page
-from ray_userrep.report.results import RESULT, Result, load_result
+from ray_userrep.report.results import Result, load_result
 from ray_userrep.scaling.law.law import RunSize, law_table, study_law
 from ray_userrep.scaling.law.points import MIN_POINTS
 from ray_userrep.scaling.study.grid import (
@@ -48,6 +48,7 @@ from ray_userrep.scaling.study.point import (
 )
 from ray_userrep.scaling.study.prediction import beside_floor, register, registered
 from ray_userrep.training import runs
+from ray_userrep.training.stored import store_result
 from ray_userrep.workflows.prepare import open_or_prepare
 
 _STUDY = "study.json"
@@ -64,6 +65,7 @@ def run_scale(recipe: Recipe, config: ScaleConfig) -> Result:
     """
     recipe = fixed(recipe, config)
     folder = storage.kept(recipe.run) if recipe.run else runs.default_run_uri(recipe)
+    began = time.monotonic()
     connect()
     refuse_unshared(folder, "run", "--run")
     with Watch() as watch:
@@ -72,7 +74,7 @@ def run_scale(recipe: Recipe, config: ScaleConfig) -> Result:
         print(f"study     {folder}", flush=True)
         watch.keep(folder)
         told = _trained_and_fitted(recipe, config, corpus, folder, _Live(watch))
-    told |= {"utilisation": utilisation(folder)}
+    told |= {"utilisation": utilisation(folder)} | spent(began)
     _stored(folder, recipe, config, told)
     print(printed(told))
     print(f"report    {page.draw(folder)}")
@@ -277,7 +279,7 @@ def _stored(folder: str, recipe: Recipe, config: ScaleConfig, told: dict[str, An
     storage.write_text(storage.join(folder, "points.csv"), text.getvalue())
     result = {"job": "scale", "recipe": recipe.model_dump(mode="json"), "scale": config.model_dump(mode="json")}
     result |= {"run": folder, "environment": runs.environment(recipe.train.use_gpu)} | told
-    storage.write_json(storage.join(folder, RESULT), result)
+    store_result(folder, result)
 
 
 class _Live:

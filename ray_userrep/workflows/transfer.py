@@ -4,6 +4,7 @@ Fits are short and many: they run side by side, on as many cores or GPUs as the 
 first where none is named.
 """
 
+import time
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -15,6 +16,7 @@ from ray_userrep.corpus.summary import corpus_counts
 from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.side_by_side import Setting, fitted
+from ray_userrep.distributed.utilisation import spent
 from ray_userrep.embedding.catalogue import on_corpus
 from ray_userrep.encoder.reading import reads
 from ray_userrep.encoder.user_encoder import UserEncoder
@@ -27,6 +29,7 @@ from ray_userrep.recipe.transfer import LabelTaskConfig, NextItemTaskConfig
 from ray_userrep.report.pages import transfer as page
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
+from ray_userrep.training.stored import store_result
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.transfer.arms.base import Arm, freeze
 from ray_userrep.transfer.arms.build import build_arm
@@ -38,7 +41,7 @@ from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.dated import DatedTask
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
-from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap, refuse_seen_items
+from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap, refuse_seen_items, refuse_taught
 from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.pretrain import run_pretrain
 
@@ -51,11 +54,12 @@ def run_transfer(recipe: Recipe) -> Result:
     Returns the result. It is stored before its page is drawn.
     """
     recipe, run_uri = runs.named_run(recipe)
+    began = time.monotonic()
     connect()
     source = open_or_prepare(recipe)
     with runs.running(recipe, run_uri):
         result = compare(recipe, source, run_uri)
-        storage.write_json(storage.join(run_uri, RESULT), result)
+        store_result(run_uri, result | spent(began))
     print(page.printed(result))
     print(f"report    {page.draw(run_uri)}")
     return load_result(run_uri)
@@ -177,7 +181,8 @@ def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: 
     pretraining = None if recipe.transfer.allow_overlap else _pretraining(recipe, source, pretrained_uri)
     if pretraining is None:
         return False
-    log, split = pretraining
+    trained, log, split = pretraining
+    refuse_taught(recipe.transfer.task, [task.name for task in tasks], trained)
     seen = read_pretrained(log, split)
     for task in tasks:
         if isinstance(task, NextItemTask) and (held_out := task.held_out()) is not None:
@@ -188,10 +193,10 @@ def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: 
     return True
 
 
-def _pretraining(recipe: Recipe, source: Corpus, pretrained_uri: str) -> tuple[Corpus, Split] | None:
-    """What the encoder is or was pretrained on; None where its run does not say."""
+def _pretraining(recipe: Recipe, source: Corpus, pretrained_uri: str) -> tuple[Recipe, Corpus, Split] | None:
+    """How and on what the encoder is or was pretrained; None where its run does not say."""
     if recipe.transfer.encoder is None:
-        return source, resolve(recipe.split, source)
+        return recipe, source, resolve(recipe.split, source)
     uri = storage.join(pretrained_uri.rsplit("/", 1)[0], "recipe.json")
     if not storage.exists(uri):
         return None
@@ -199,7 +204,7 @@ def _pretraining(recipe: Recipe, source: Corpus, pretrained_uri: str) -> tuple[C
     if trained.corpus.uri is None:
         return None
     log = open_corpus(trained.corpus.uri, trained.corpus.version)
-    return log, resolve(trained.split, log)
+    return trained, log, resolve(trained.split, log)
 
 
 def _compare(setting: Setting, arms: list[Arm]) -> Comparison:

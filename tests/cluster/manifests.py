@@ -8,7 +8,7 @@ here is unknown.
 from typing import Any, Literal, TypeVar
 
 import msgspec
-from lightkube.models.core_v1 import PodTemplateSpec, ResourceRequirements
+from lightkube.models.core_v1 import EnvVarSource, PodTemplateSpec, ResourceRequirements, SecurityContext
 
 Kind = TypeVar("Kind")
 
@@ -27,10 +27,23 @@ class AuthOptions(Strict):
     mode: Literal["disabled", "token"]
 
 
+class Credential(Strict):
+    value: str | None = None
+    valueFrom: EnvVarSource | None = None
+
+
+class GcsFaultToleranceOptions(Strict):
+    redisAddress: str
+    redisUsername: Credential | None = None
+    redisPassword: Credential | None = None
+    externalStorageNamespace: str | None = None
+
+
 class AutoscalerOptions(Strict):
     idleTimeoutSeconds: int | None = None
     upscalingMode: Literal["Default", "Aggressive", "Conservative"] | None = None
     resources: ResourceRequirements | None = None
+    securityContext: SecurityContext | None = None
 
 
 class HeadGroupSpec(Strict):
@@ -54,6 +67,7 @@ class RayClusterSpec(Strict):
     authOptions: AuthOptions | None = None
     autoscalerOptions: AutoscalerOptions | None = None
     enableInTreeAutoscaling: bool | None = None
+    gcsFaultToleranceOptions: GcsFaultToleranceOptions | None = None
 
 
 class RayJobSpec(Strict):
@@ -62,6 +76,8 @@ class RayJobSpec(Strict):
     backoffLimit: int | None = None
     shutdownAfterJobFinishes: bool | None = None
     ttlSecondsAfterFinished: int | None = None
+    activeDeadlineSeconds: int | None = None
+    submitterPodTemplate: PodTemplateSpec | None = None
 
 
 class RayServiceSpec(Strict):

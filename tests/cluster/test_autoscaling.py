@@ -3,8 +3,11 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -53,6 +56,30 @@ def test_a_secret_is_for_its_owner_alone(autoscaling, tmp_path):
     autoscaling._write_secret(tmp_path / "token", "second")
     assert (tmp_path / "token").read_text() == "second"
     assert os.stat(tmp_path / "token").st_mode & 0o777 == 0o600
+
+
+@pytest.mark.system
+def test_one_node_takes_a_job_as_soon_as_it_is_started_and_is_ended_alone(monkeypatch):
+    """Through `make`, beside a cluster that is there already: the ports do not meet."""
+    short = [tempfile.mkdtemp(prefix="ur", dir="/tmp") for _ in range(2)]
+    environment = Path(sys.executable).parents[1]
+    make = ["make", "--silent", f"--assume-old={environment}/.ready", f"VENV={environment}"]
+    run = partial(subprocess.run, cwd=SCRIPT.parents[1], capture_output=True, text=True, timeout=240)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    try:
+        for folder in short:
+            assert run([*make, "cluster", f"CLUSTER={folder}"]).returncode == 0
+        job = run([*make, "submit", f"CLUSTER={short[0]}", "JOB=python -c 'print(6 * 7)'"])
+        assert job.returncode == 0 and "42" in job.stdout
+        run([*make, "stop", f"CLUSTER={short[0]}", f"SCALED={short[0]}"], check=True)
+        refused = run([*make, "submit", f"CLUSTER={short[0]}"])
+        assert refused.returncode != 0 and "make cluster starts one" in refused.stderr
+        status = run(["sh", "-c", f". {short[1]}/env && {Path(sys.executable).with_name('ray')} status"])
+        assert status.returncode == 0
+    finally:
+        for folder in short:
+            run([sys.executable, str(SCRIPT), "stop", folder])
+            shutil.rmtree(folder)
 
 
 def test_a_folder_with_a_long_path_is_refused(tmp_path):

@@ -39,7 +39,8 @@ def test_what_is_copied_is_in_the_repository():
 
 
 def test_python_is_one_that_the_project_takes_and_the_tests_run_on():
-    (base,) = arguments("FROM")
+    assert arguments("FROM") == ["${BASE}"]
+    (base,) = [rest.removeprefix("BASE=") for rest in arguments("ARG") if rest.startswith("BASE=")]
     version = re.fullmatch(r"python:(\d+\.\d+)-slim-bookworm", base)
     assert version and PROJECT["requires-python"] == f">={version[1]}"
 
@@ -62,11 +63,18 @@ def test_manifests_name_the_image_and_the_ray_of_this_version(filled):
         images |= {one["image"] for one in group["template"]["spec"]["containers"]}
     assert [image.rpartition("/")[2] for image in images] == [f"ray-userrep:{__version__}"]
     entrypoint = filled("kuberay/job.yaml")["spec"]["entrypoint"].split()[1]
-    (place,) = arguments("WORKDIR")
+    place, home = arguments("WORKDIR")
     job = Path(entrypoint).relative_to(place)
     assert (ROOT / job).is_file() and job.parts[0] in copied()
-    home = next(iter(filled("aws.yaml")["file_mounts"]))
-    assert home.startswith(f"/home/{arguments('USER')[0]}/")
+    token = next(iter(filled("aws.yaml")["file_mounts"]))
+    assert token.startswith(f"{home}/")
+
+
+def test_what_runs_has_a_folder_that_it_may_write_into():
+    names = [instruction for instruction, _ in steps()]
+    (user,) = arguments("USER")
+    assert any(f"--create-home --uid 1000 {user}" in rest for rest in arguments("RUN"))
+    assert names[-2:] == ["USER", "WORKDIR"] and arguments("WORKDIR")[-1] == f"/home/{user}"
 
 
 def test_the_package_builds_from_what_is_copied_before_it_is_installed(tmp_path):
@@ -82,9 +90,9 @@ def test_the_package_builds_from_what_is_copied_before_it_is_installed(tmp_path)
     assert done.stdout.splitlines()[-1].startswith(f"ray_userrep-{__version__}")
 
 
-@pytest.mark.parametrize("word", ["ACCOUNT_ID", "REGION", "AMI_ID", "BUCKET"])
+@pytest.mark.parametrize("word", ["ACCOUNT_ID", "REGION", "AMI_ID", "BUCKET", "REDIS_HOST"])
 def test_the_guide_fills_in_every_word_in_capitals(word):
     guide = (ROOT / "cluster" / "README.md").read_text()
-    used = [path for path in ("aws.yaml", "kuberay/cluster.yaml", "kuberay/job.yaml", "kuberay/account.yaml")
-            if word in (ROOT / "cluster" / path).read_text()]  # fmt: skip
+    files = [path for path in (ROOT / "cluster").rglob("*") if path.suffix in (".yaml", ".json")]
+    used = [path for path in files if word in path.read_text()]
     assert used and f"s/{word}/$" in guide

@@ -11,6 +11,7 @@ from ray.serve.schema import ServeDeploySchema
 from ray_userrep.endpoint import deployment
 from ray_userrep.recipe.fields import config_of
 from ray_userrep.recipe.serve import ServeConfig
+from tests.cluster.conftest import CLUSTER
 from tests.cluster.manifests import RayCluster, RayJob, RayService, read
 
 GPU = "nvidia.com/gpu"
@@ -91,6 +92,45 @@ def test_ray_s_autoscaler_reads_two_groups_that_grow_from_nothing(cluster):
     assert types["cpu"]["resources"]["CPU"] == 15 and "GPU" not in types["cpu"]["resources"]
     assert types["gpu"]["resources"]["CPU"] == 7 and types["gpu"]["resources"]["GPU"] == 1
     assert all(types[name]["min_workers"] == 0 < types[name]["max_workers"] for name in ("cpu", "gpu"))
+
+
+def pods(filled):
+    """The specs of all pods, those that submit jobs too."""
+    job, service = filled("kuberay/job.yaml")["spec"], filled("kuberay/service.yaml")["spec"]
+    for spec in (filled("kuberay/cluster.yaml")["spec"], job["rayClusterSpec"], service["rayClusterConfig"]):
+        for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+            yield group["template"]["spec"]
+    yield job["submitterPodTemplate"]["spec"]
+
+
+def test_pods_run_as_nobody_in_particular_and_gain_nothing(filled):
+    for pod in pods(filled):
+        assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == 1000
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            bounds = container["securityContext"]
+            assert bounds == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    scaler = filled("kuberay/cluster.yaml")["spec"]["autoscalerOptions"]
+    assert scaler["securityContext"] == bounds
+
+
+def test_disks_and_times_are_bounded(filled):
+    for pod in pods(filled):
+        for container in pod["containers"]:
+            for kind in ("requests", "limits"):
+                assert container["resources"][kind]["ephemeral-storage"].endswith("Gi")
+    spec = read(filled("kuberay/job.yaml"), RayJob).spec
+    assert spec.activeDeadlineSeconds and spec.activeDeadlineSeconds > 86_400 and spec.shutdownAfterJobFinishes
+
+
+def test_the_endpoint_outlives_its_head(filled):
+    service = read(filled("kuberay/service.yaml"), RayService)
+    options = service.spec.rayClusterConfig.gcsFaultToleranceOptions
+    assert options and options.redisAddress == "redis.example:6379"
+    assert options.redisPassword and options.redisPassword.value is None, "a password is no part of a manifest"
+    assert options.redisPassword.valueFrom and options.redisPassword.valueFrom.secretKeyRef
+    guide = (CLUSTER / "README.md").read_text()
+    assert f"create secret generic {options.redisPassword.valueFrom.secretKeyRef.name}" in guide
 
 
 def test_pods_ask_for_what_they_are_bounded_by(cluster):

@@ -104,11 +104,17 @@ IN_BATCH = {
     "objective": {"kind": "autoregressive", "softmax": {"kind": "in_batch", "temperature": 0.1}},
     "encoder.unit_items": True,
 }
+TOWERS = IN_BATCH | {
+    "encoder.items": {"kind": "features", "columns": ["item_id"], "numbers": ["count"], "num_rows": 64},
+    "objective": {"kind": "weighted", "parts": [
+        {"weight": 1.0, "objective": IN_BATCH["objective"]}, {"weight": 0.5, "objective": {"kind": "item_contrast"}},
+    ]},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("stage", "changes", "micro_tokens"),
-    [(0, CONTRAST, 999), (0, IN_BATCH, 20), (2, CONTRAST, 20), (3, IN_BATCH, 40)],
+    [(0, CONTRAST, 999), (0, IN_BATCH, 20), (2, CONTRAST, 20), (3, IN_BATCH, 40), (3, TOWERS, 40)],
 )
 def test_negatives_of_both_workers_are_the_joint_batch_s(corpus, recipe, tmp_path, stage, changes, micro_tokens):
     """In-batch negatives are gathered with gradients: two workers learn what one learns from the whole batch."""

@@ -74,13 +74,17 @@ def small(name: str) -> Recipe:
     return recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update=update)})
 
 
-def in_full(context: tuple[str, ...]) -> Recipe:
+def with_encoder(**changes: object) -> Recipe:
     recipe = small("sasrec")
-    return recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"context": context})})
+    return recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update=changes)})
 
 
 VARIANTS = [*(pytest.param(small(name), id=name) for name in RECIPES)]
-VARIANTS += [pytest.param(in_full(("gap", "event", "category", "price")), id="sasrec with fields")]
+VARIANTS += [
+    pytest.param(with_encoder(context=("gap", "event", "category", "price")), id="sasrec with fields"),
+    pytest.param(with_encoder(readout="max"), id="sasrec at max"),
+    pytest.param(with_encoder(readout="attention"), id="sasrec at attention"),
+]
 
 
 @pytest.mark.parametrize("recipe", VARIANTS)
@@ -101,7 +105,7 @@ def test_encode_export_and_evaluation_agree(table, lists, recipe):
     found_BF = encoder.encode(lists["items"], lists["timestamps"], moment, fields=fields)
     np.testing.assert_allclose(found_BF, exported_UF, atol=1e-5)
     if encoder.side_columns:
-        with pytest.raises(UserError, match=r"reads the event of interactions.*fields="):
+        with pytest.raises(UserError, match=rf"reads the {encoder.side_columns[0]} of interactions.*fields="):
             encoder.encode(lists["items"], lists["timestamps"], moment)
     without_times = {"until": moment, "fields": fields}
     if recipe.encoder.tempo or recipe.encoder.context or recipe.encoder.backbone.kind == "hstu":

@@ -60,6 +60,8 @@ def test_users_are_read_out_elsewhere_and_stay_so(make_encoder, tmp_path):
     assert not np.allclose(encoder.encode(HISTORIES), other.encode(HISTORIES))
     with pytest.raises(UserError, match="not built to be read out at mask"):
         encoder.read_at("mask")
+    with pytest.raises(UserError, match="built without attention"):
+        encoder.read_at("attention")
 
 
 def test_weights_gathered_elsewhere_are_what_is_saved(make_encoder, tmp_path):

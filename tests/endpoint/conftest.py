@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from ray_userrep import storage
 from ray_userrep.corpus.items import ItemTable
-from ray_userrep.embedding.export import SUMMARY
+from ray_userrep.embedding.outputs import SUMMARY
 from ray_userrep.embedding.tables import lists
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.endpoint.app import make_app

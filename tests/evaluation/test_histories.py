@@ -129,9 +129,11 @@ def test_a_sample_takes_the_memory_of_its_users_and_a_part():
     assert peak < 10 * 8 * 4 * size  # of a hundred such parts
 
 
-def test_tuned_baselines_rank_every_measured_user_and_repeat_themselves(corpus):
+def test_tuned_baselines_rank_every_measured_user_and_repeat_themselves(corpus, capsys):
     split, config = resolve(LeaveOneOutConfig(), corpus), EvaluationConfig()
     first, second = (tuned_baselines(corpus, split, config) for _ in range(2))
+    told = [line.split("  ")[1].strip() for line in capsys.readouterr().out.splitlines()]
+    assert told == [*first, *second], "each family says when it is done"
     measured = read_histories(corpus, split, "test", None).num_users
     for name, tuned in first.items():
         assert tuned.ranks_U.shape == (measured,)

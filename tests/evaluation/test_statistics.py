@@ -123,7 +123,7 @@ def test_negative_transfer_is_called_so():
     scratch = Interval(0.7, 0.65, 0.75)
     below = Difference(-0.2, -0.25, -0.15, 0.005)
     assert verdict(Interval(0.5, 0.45, 0.6), scratch, below) == "negative transfer"
-    assert verdict(Interval(0.64, 0.6, 0.68), scratch, below) == "worse than scratch, paired"
+    assert verdict(Interval(0.64, 0.6, 0.68), scratch, below) == "worse than scratch"
     assert verdict(Interval(0.9, 0.8, 0.95), scratch, Difference(0.2, 0.1, 0.3, 0.005)) == "better than scratch"
     assert verdict(Interval(0.71, 0.6, 0.8), scratch, Difference(0.01, -0.1, 0.1, 0.8)) == "no difference shown"
 

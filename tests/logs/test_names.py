@@ -3,7 +3,7 @@
 import pytest
 
 from ray_userrep.logs.damage import OtherSchema
-from ray_userrep.logs.names import respelled
+from ray_userrep.logs.names import keys_among, respelled
 
 
 def test_names_are_alike_without_blanks_and_case() -> None:
@@ -16,3 +16,19 @@ def test_names_are_alike_without_blanks_and_case() -> None:
 def test_a_doubled_column_is_refused(names: list[str]) -> None:
     with pytest.raises(OtherSchema, match=r"log\.csv has column 'user_id' more than once"):
         respelled(names, ["user_id"], "log.csv")
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "found"),
+    [
+        (["Kunde", "user_id"], ["kunde"], ["Kunde"]),
+        (["customer", " User_ID"], ["kunde"], [" User_ID"]),
+        (["Kunden-Nr", "country"], [], ["Kunden-Nr"]),
+        (["Customer ID", "member_id"], [], ["Customer ID", "member_id"]),
+        (["id", "item_id"], [], []),
+    ],
+)
+def test_a_key_is_the_asked_column_else_any_of_a_usual_name(
+    names: list[str], asked: list[str], found: list[str]
+) -> None:
+    assert keys_among(names, "user_id", asked) == found

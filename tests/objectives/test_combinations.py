@@ -51,10 +51,25 @@ SINGLE = st.one_of(
         ),
     ),
 )
+SINGLE |= st.builds(
+    lambda fields: {"kind": "next_fields", "fields": fields},
+    st.sampled_from([["category"], ["gap", "price", "hour"], ["gap", "gap"]]),
+)
 OBJECTIVES = SINGLE | st.builds(
     lambda a, b: {"kind": "weighted", "parts": [{"weight": 1.0, "objective": a}, {"weight": 0.1, "objective": b}]},
     SINGLE,
     SINGLE,
+)
+BESIDE = st.builds(
+    lambda main, masking: {
+        "kind": "weighted",
+        "parts": [
+            {"weight": 1.0, "objective": main},
+            {"weight": 0.1, "objective": {"kind": "item_contrast", "masking": masking}},
+        ],
+    },
+    SINGLE,
+    st.sampled_from(["none", "random", "correlated"]),
 )
 ITEMS = st.sampled_from(
     [
@@ -67,14 +82,16 @@ ITEMS = st.sampled_from(
         {"kind": "hashed", "num_rows": 16},
         {"kind": "projected", "table_width": 4},
         {"kind": "rows"},
+        {"kind": "features", "num_rows": 16, "numbers": ["price"]},
         {"kind": "sum", "parts": [{"kind": "id"}, {"kind": "side"}]},
     ]
 )
 BACKBONES = st.sampled_from(
     [{"kind": kind, "causal": causal} for kind in ("transformer", "hstu", "cnn", "mean") for causal in (True, False)]
     + [{"kind": "gru"}, {"kind": "gru", "causal": False}, {"kind": "transformer", "gated": True}]
+    + [{"kind": "lstm"}, {"kind": "lstm", "context": "gates", "hidden": 4}]
 )
-READOUTS = st.sampled_from(["last", "mean", "cls", "mask"])
+READOUTS = st.sampled_from(["last", "mean", "max", "attention", "cls", "mask"])
 CONTEXT = st.sampled_from([[], ["gap"], ["hour", "gap"]])
 
 
@@ -96,7 +113,14 @@ def windows(lookahead):
     context=[],
     unit=False,
 )
-@given(objective=OBJECTIVES, items=ITEMS, backbone=BACKBONES, readout=READOUTS, context=CONTEXT, unit=st.booleans())
+@given(
+    objective=OBJECTIVES | BESIDE,
+    items=ITEMS,
+    backbone=BACKBONES,
+    readout=READOUTS,
+    context=CONTEXT,
+    unit=st.booleans(),
+)
 def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone, readout, context, unit):
     encoder = {"width": 8, "items": items, "backbone": backbone, "readout": readout, "context": context}
     encoder["unit_items"] = unit
@@ -120,6 +144,11 @@ def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
 
 
+def beside(kind):
+    parts = [{"weight": 1.0, "objective": {"kind": one}} for one in (kind, "item_contrast")]
+    return {"kind": "weighted", "parts": parts}
+
+
 @pytest.mark.parametrize("objective, encoder, field", [
     ({"kind": "autoregressive"}, {"backbone": {"kind": "cnn", "causal": False}}, "causal"),
     ({"kind": "autoregressive"}, {"readout": "cls"}, "encoder.readout cls"),
@@ -133,6 +162,16 @@ def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone
     ({"kind": "contrastive", "views": "domains", "whole_first": True}, {}, "objective.whole_first"),
     ({"kind": "autoregressive", "softmax": {"kind": "in_batch", "temperature": 0.1}}, {}, "encoder.unit_items"),
     ({"kind": "autoencoding", "predict_from": "place"}, {"readout": "cls"}, "objective.predict_from"),
+    (beside("autoregressive"), {}, "encoder.items.kind must be features"),
+    (beside("autoregressive"), {"items": {"kind": "features"}}, "objective.masking correlated"),
+    (beside("item_contrast"), {"items": {"kind": "features", "numbers": ["price"]}}, "trains items alone"),
+    ({"kind": "autoregressive"}, {"readout": "attention"}, "encoder.readout attention"),
+    ({"kind": "autoregressive"}, {"backbone": {"kind": "lstm", "context": "gates"}}, "encoder.context, which is empty"),
+    ({"kind": "next_fields", "fields": ["gap"]}, {"readout": "cls"}, "encoder.readout cls"),
+    ({"kind": "next_fields", "fields": ["gap"]}, {"backbone": {"kind": "cnn", "causal": False}}, "causal"),
+    ({"kind": "next_fields", "fields": ["gap", "gap"]}, {}, "objective.fields"),
+    ({"kind": "labels", "attributes": ["event"]}, {"context": ["event"]}, "objective.attributes event"),
+    ({"kind": "labels", "attributes": ["age", "age"]}, {}, "objective.attributes"),
 ])  # fmt: skip
 def test_reasons_name_the_field(objective, encoder, field):
     with pytest.raises(ValidationError, match=field):

@@ -40,6 +40,8 @@ CONTRAST = {"kind": "contrastive", "views": "subsequences"}
 BOTH = {"kind": "weighted", "parts": [{"weight": 1, "objective": AUTOREGRESSIVE}, {"weight": 1, "objective": CONTRAST}]}
 HISTORY = {"kind": "history", "hide": 0.0}
 FUTURE = {"kind": "history", "predict": "future"}
+GATED = {"kind": "lstm", "context": "gates", "hidden": 5}
+FIELDS = {"kind": "next_fields", "fields": ("price", "gap")}
 BAG = {"bag_width": 6, "bag_kept": 4, "readout": "bag"}
 BESIDE = {
     "kind": "weighted",
@@ -58,6 +60,8 @@ CASES = {
     "hstu": ({"backbone": {"kind": "hstu"}}, AUTOREGRESSIVE),
     "cnn": ({"backbone": {"kind": "cnn", "num_blocks": 3}}, AUTOREGRESSIVE),
     "gru": ({"backbone": {"kind": "gru", "num_layers": 2}}, AUTOREGRESSIVE),
+    "lstm": ({"backbone": {"kind": "lstm", "num_layers": 2}}, AUTOREGRESSIVE),
+    "gated lstm": ({"backbone": GATED, "context": ("gap",)}, AUTOREGRESSIVE),
     "mean": ({"backbone": {"kind": "mean"}}, AUTOREGRESSIVE),
     "sampled": ({}, SAMPLED),
     "text": ({"items": TEXT}, AUTOREGRESSIVE),
@@ -78,6 +82,9 @@ CASES = {
     "history": ({"readout": "whole"}, HISTORY),
     "future": ({"readout": "whole"}, FUTURE),
     "bag": (BAG, BESIDE),
+    "next fields": ({}, FIELDS),
+    "next fields by attention": ({"readout": "attention"}, FIELDS),
+    "contrast by attention": ({"readout": "attention"}, CONTRAST),
 }
 
 

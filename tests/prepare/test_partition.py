@@ -17,7 +17,7 @@ from ray_userrep.logs.numbers import Unread, joined, told
 from ray_userrep.logs.reading import ROWS_PER_FILE
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.logs.times import TIMESTAMP
-from ray_userrep.prepare.partition import partition, refuse_damage, split_rejected
+from ray_userrep.prepare.partition import partition, refuse_damage, split_rejected, tell_future
 from ray_userrep.prepare.prepare import prepare
 from ray_userrep.prepare.staging import read_slices
 from ray_userrep.recipe.corpus import CorpusConfig
@@ -216,3 +216,12 @@ def test_numbers_that_cannot_be_read_are_counted_and_the_first_are_shown(tmp_pat
     assert joined([{"price": lost}, {"price": lost}])["price"] == Unread(count=8, examples=lost.examples)
     assert "price: 4 values cannot be read as numbers, as f.csv row 1: '12,50'; " in told("price", lost)
     assert "logs.layout.decimal comma" in told("price", lost)
+
+
+def test_days_after_today_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_future({"2024-01-01": 5, "2024-01-02": 3, "2031-05-01": 2, "2030-01-01": 1}, "2024-01-01")
+    assert (
+        "6 interactions lie in the future, the last on 2031-05-01: logs.to_date 2024-01-01" in capsys.readouterr().out
+    )
+    tell_future({"2024-01-01": 5}, "2024-01-01")
+    assert not capsys.readouterr().out

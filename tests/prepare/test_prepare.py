@@ -17,7 +17,8 @@ from ray_userrep import storage
 from ray_userrep.corpus.outline import outline_path
 from ray_userrep.corpus.store import newest_version, open_corpus
 from ray_userrep.errors import UserError
-from ray_userrep.logs.source import EMBEDDED, Logs, open_logs
+from ray_userrep.logs.listing import EMBEDDED
+from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.logs.times import TIMESTAMP
 from ray_userrep.prepare import prepare as module
 from ray_userrep.prepare.prepare import prepare

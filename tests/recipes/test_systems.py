@@ -24,7 +24,9 @@ from tests.training.conftest import NUM_ITEMS as NUM_WALKED
 from tests.training.conftest import write_corpus
 
 NUM_ITEMS, WIDTH = 30, 16
-SYSTEMS = ("unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert", "uaf", "cbit", "universal")
+SYSTEMS = (
+    "unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert", "uaf", "cbit", "universal", "dupn", "two_towers",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,7 @@ def walks() -> Batch:
     batch = Batch.of([(rng.integers(NUM_ITEMS) + np.cumsum(rng.integers(1, 3, n))) % NUM_ITEMS for n in lengths])
     batch.side[TIMESTAMPS] = torch.arange(batch.num_tokens) * 10**11
     batch.side["domain"] = 1 + torch.arange(batch.num_tokens) % 2
+    batch.side["price"] = batch.values_T.double()
     return batch
 
 
@@ -75,6 +78,7 @@ def test_a_small_one_learns(table, name):
     ("name", "ranks"),
     [
         ("sasrec", True), ("bert4rec", True), ("cl4srec", True), ("unisrec", True), ("peterrec_noncausal", True),
+        ("two_towers", True),
         ("shopperbert", False), ("userbert", False), ("clue_icdm", False), ("clue_naver", False),
     ],
 )  # fmt: skip

@@ -33,6 +33,10 @@ OBJECTIVES = {
         "kind": "weighted",
         "parts": [{"weight": 1.0, "objective": NEXT}, {"weight": 0.5, "objective": LOOKS}],
     },
+    "items": {
+        "kind": "weighted",
+        "parts": [{"weight": 1.0, "objective": NEXT}, {"weight": 0.5, "objective": {"kind": "item_contrast"}}],
+    },
     "beside_full": {
         "kind": "weighted",
         "parts": [{"weight": 1.0, "objective": {"kind": "autoregressive"}}, {"weight": 0.5, "objective": LOOKS}],
@@ -56,7 +60,9 @@ def gradients(model):
 
 
 def built(recipe, corpus, name, **more):
-    changes = {"objective": OBJECTIVES[name], "encoder.unit_items": name in ("in_batch", "both"), **more}
+    changes = {"objective": OBJECTIVES[name], "encoder.unit_items": name in ("in_batch", "both", "items"), **more}
+    if name == "items":
+        changes["encoder.items"] = {"kind": "features", "columns": ["item_id"], "numbers": ["count"]}
     if name == "hard":
         changes |= {"encoder.readout": "mean", "encoder.backbone.causal": False}
     chosen = recipe(**changes)

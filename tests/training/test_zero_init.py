@@ -20,7 +20,13 @@ from tests.ranks import fit_bare, fit_rank, losses, on_ranks
 from tests.training.conftest import write_corpus
 from tests.training.test_seeded_losses import in_two_domains_with_texts, small, with_stage
 
-SYSTEMS = ("clue_naver", "unisrec", "text", "shopperbert")  # whose items are words, whitened texts, texts, a sum
+SYSTEMS = (
+    "clue_naver",
+    "unisrec",
+    "text",
+    "shopperbert",
+    "two_towers",
+)  # items: words, whitened texts, texts, a sum, columns
 
 
 def shortened(name: str) -> Recipe:

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws
+from ray_userrep.objectives.labels import KnownLabels
 from ray_userrep.transfer.labels import UserLabels
 
 USERS = np.array([7, -3, 11, 5])
@@ -15,9 +16,8 @@ RNG = Draws(0, 0, 0)
 
 def labels_of(encoder, rows, labels, num_classes, hidden=0, read=None):
     read = read or (lambda frozen: frozen(Batch.of([SEQUENCES[row] for row in rows])).detach().double().numpy())
-    return UserLabels(
-        USERS[rows], np.asarray(labels, float), num_classes, encoder.width, read, np.zeros(len(rows), np.int64), hidden
-    )
+    known = KnownLabels(USERS[rows], np.asarray(labels, float), num_classes)
+    return UserLabels(known, encoder.width, read, np.zeros(len(rows), np.int64), hidden)
 
 
 def losses(objective, encoder, rows):

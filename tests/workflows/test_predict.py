@@ -9,7 +9,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.store import open_corpus
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
-from ray_userrep.transfer.head import Head
+from ray_userrep.objectives.head import Head
 from ray_userrep.transfer.model import LabelModel, save_model
 from ray_userrep.workflows.embed import run_embed
 from ray_userrep.workflows.predict import run_predict

@@ -93,6 +93,17 @@ def test_a_log_without_times_says_so_and_is_refused_where_times_are_read(tmp_pat
             open_or_prepare(told.model_copy(update={"encoder": reads}))
 
 
+def test_items_without_the_columns_that_are_read_are_refused_before_any_work(tmp_path):
+    logs, corpus = write_log(tmp_path / "logs"), str(tmp_path / "corpus")
+    encoder = EncoderConfig.model_validate({"items": {"kind": "features", "columns": ["brand.2"]}})
+    with pytest.raises(UserError, match="the column 'brand', which the items of this log lack; they have none"):
+        open_or_prepare(recipe(logs, corpus).model_copy(update={"encoder": encoder}))
+    assert newest_version(corpus) is None, "the log was not prepared"
+    open_or_prepare(recipe(logs, corpus))
+    with pytest.raises(UserError, match="the column 'brand'"):
+        open_or_prepare(recipe(None, corpus).model_copy(update={"encoder": encoder}))
+
+
 def test_a_local_corpus_is_refused_where_several_nodes_would_write_it(monkeypatch, tmp_path):
     node = {"Alive": True, "Resources": {"CPU": 4.0}, "NodeID": "other"}
     monkeypatch.setattr(ray, "nodes", lambda: [node, node])

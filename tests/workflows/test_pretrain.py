@@ -107,10 +107,10 @@ def test_a_sample_of_the_users_is_told_with_its_figures(pretrained, tmp_path, ca
     users, tested = result["counts"]["users"], result["samples"]["ranked"]["of"]
     assert 20 < tested <= users and result["counts"]["test_users"] == 20
     assert result["samples"]["fitted"] == {"users": 30, "of": users}
-    told = f"20 of {tested} users, a sample by hash"
+    told = f"20 of {tested} users, a random sample by hashed id"
     assert f"paired over {told}" in capsys.readouterr().out
     page = storage.read_text(f"{tmp_path}/report.html")
-    assert told in page and f"count 30 of {users} users, a sample by hash" in page
+    assert told in page and f"count 30 of {users} users, a random sample by hashed id" in page
 
 
 def test_a_finished_run_is_refused(pretrained):

@@ -4,6 +4,7 @@ from typing import assert_never
 
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.backbones.cnn import DilatedCNN
+from ray_userrep.encoder.backbones.gated_lstm import PropertyLSTM
 from ray_userrep.encoder.backbones.gru import GRU
 from ray_userrep.encoder.backbones.hstu import HSTU
 from ray_userrep.encoder.backbones.mean import Mean
@@ -13,6 +14,7 @@ from ray_userrep.recipe.encoder import (
     CNNConfig,
     GRUConfig,
     HSTUConfig,
+    LSTMConfig,
     MeanConfig,
     TransformerConfig,
 )
@@ -27,6 +29,8 @@ def build_backbone(config: BackboneConfig, width: int, max_len: int) -> Backbone
             return DilatedCNN(config, width)
         case GRUConfig():
             return GRU(config, width)
+        case LSTMConfig():
+            return PropertyLSTM(config, width)
         case MeanConfig():
             return Mean(config, width)
         case TransformerConfig():

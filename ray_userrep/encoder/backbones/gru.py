@@ -26,7 +26,7 @@ class GRU(Backbone):
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
         if batch.num_tokens == 0:
             return self.norm(x_TD)
-        packed_T, sizes_L = _packing(batch)
+        packed_T, sizes_L = packing(batch)
         x_TD = x_TD[packed_T]
         for block in self.blocks:
             x_TD = block(x_TD, sizes_L)
@@ -49,7 +49,7 @@ class GRUBlock(nn.Module):
         return x_TD + self.dropout(self.out(states.data))
 
 
-def _packing(batch: Batch) -> tuple[Tensor, Tensor]:
+def packing(batch: Batch) -> tuple[Tensor, Tensor]:
     """Tokens by place and then by falling length of their window, and how many windows reach each place."""
     lengths_B = batch.lengths()
     rank_B = torch.argsort(torch.argsort(-lengths_B, stable=True))

@@ -1,7 +1,6 @@
 """The floor: the mean of the items so far through a small network, blind to their order.
 
-Sums grow by doubling spans inside each window: more additions than one running sum over the whole batch, which would
-carry the rounding of every window into those behind it.
+Few parameters, no attention and no recurrence: what a backbone must beat to be worth its time.
 
 Shapes: T tokens, D width.
 """
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.backbones.transformer import GELU
 from ray_userrep.encoder.layers import Dropout, Norm
+from ray_userrep.encoder.running import running
 from ray_userrep.feed.batch import Batch
 from ray_userrep.recipe.encoder import MeanConfig
 
@@ -37,18 +37,9 @@ class Mean(Backbone):
 
     def _mean(self, x_TD: Tensor, batch: Batch) -> Tensor:
         place_T = batch.positions()
-        sums_TD = _running_sums(x_TD.to(torch.promote_types(x_TD.dtype, torch.float32)), place_T, batch.max_len)
+        exact_TD = x_TD.to(torch.promote_types(x_TD.dtype, torch.float32))
+        sums_TD = running(torch.add, exact_TD, place_T, batch.max_len)
         means_TD = (sums_TD / (place_T + 1)[:, None]).to(x_TD.dtype)
         if self.causal:
             return means_TD
         return means_TD.index_select(0, batch.per_token(batch.offsets_B1[1:] - 1))
-
-
-def _running_sums(x_TD: Tensor, place_T: Tensor, max_len: int) -> Tensor:
-    """Each token's sum over its window so far (Hillis and Steele 1986); a span doubles until it covers any window."""
-    span = 1
-    while span < max_len:
-        before_TD = torch.where((place_T >= span)[span:, None], x_TD[:-span], 0)
-        x_TD = torch.cat([x_TD[:span], x_TD[span:] + before_TD])
-        span *= 2
-    return x_TD

@@ -6,10 +6,12 @@ import torch
 
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.items.base import ItemEmbedder, SumItems
+from ray_userrep.encoder.items.features import FeatureItems
 from ray_userrep.encoder.items.tables import HashedItems, IdItems, ProjectedItems, RowItems, SideItems, start_from_text
 from ray_userrep.encoder.items.text import TextItems, WhitenedMoEItems, WordItems
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.encoder import (
+    FeatureItemsConfig,
     HashedItemsConfig,
     IdItemsConfig,
     ItemsConfig,
@@ -26,10 +28,10 @@ from ray_userrep.recipe.encoder import (
 def build_items(
     config: ItemsConfig, num_items: int, width: int, text_width: int, table: ItemTable | None
 ) -> ItemEmbedder:
-    """The embedder with its first weights, which may come from a table's texts; it is not yet attached to one.
+    """The embedder with its first weights, which may come from a table's texts or numbers; it is attached to none yet.
 
     Raises:
-        UserError: there are no text vectors to start from.
+        UserError: there are no text vectors or numbers to start from.
     """
     match config:
         case SumItemsConfig(parts=parts):
@@ -50,6 +52,8 @@ def build_items(
             return IdItems(num_items, width, _start(table, width) if start == "text" else None)
         case SideItemsConfig(num_rows=num_rows):
             return SideItems(num_rows, width)
+        case FeatureItemsConfig():
+            return FeatureItems(config, width, table)
         case never:
             assert_never(never)
 

@@ -15,15 +15,13 @@ Shapes: V items, D width, E width of text vectors, F hidden width, G experts, U 
 most, T words of all of them.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ray_userrep.corpus.features import words_of
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.backbones.transformer import Transformer
 from ray_userrep.encoder.items.base import ItemEmbedder, ItemFeatures, hashed_lists
@@ -135,9 +133,6 @@ class WhitenedMoEItems(ItemEmbedder):
         self._vectors = text_features(table, "whitened_moe", self._text_width)
 
 
-_NO_WORD = r"[^\p{L}\p{N}]+"
-
-
 class WordItems(ItemEmbedder):
     """The mean of the states of a text's words, of about length one; an item without text is all zeros."""
 
@@ -167,7 +162,9 @@ class WordItems(ItemEmbedder):
         texts = table.texts()
         if texts is None:
             raise UserError("encoder.items.kind words needs texts: the item table has none")
-        self._words = ItemFeatures(hashed_lists(_words_of(texts), self._num_rows, self._max_words))
+        self._words = ItemFeatures(
+            hashed_lists(words_of(pa.array(texts, pa.string())), self._num_rows, self._max_words)
+        )
 
     def _encoded(self, words_UL: Tensor) -> Tensor:
         known_UL = words_UL >= 0
@@ -177,10 +174,3 @@ class WordItems(ItemEmbedder):
         batch = Batch(words_T, offsets_U1, torch.arange(len(words_UL), device=words_UL.device), self._max_words)
         states_TD = self.transformer(self.words[words_T], batch)
         return self.norm(readout(states_TD, offsets_U1, "mean")) * self.words.shape[1] ** -0.5
-
-
-def _words_of(texts: Sequence[str | None]) -> pa.ListArray:
-    """The words of each text in small letters, without punctuation; null where there are none."""
-    plain = pc.replace_substring_regex(pc.utf8_lower(pa.array(texts, pa.string())), _NO_WORD, " ")
-    plain = pc.utf8_trim_whitespace(plain)
-    return pc.split_pattern(pc.if_else(pc.not_equal(plain, ""), plain, None), " ")

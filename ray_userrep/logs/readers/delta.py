@@ -7,7 +7,8 @@ import pyarrow as pa
 import ray.data
 
 from ray_userrep.errors import UserError
-from ray_userrep.logs.source import DELTA_HISTORY, Tables
+from ray_userrep.logs.listing import DELTA_HISTORY
+from ray_userrep.logs.source import Tables
 from ray_userrep.logs.versioned import interactions, package_missing, s3_endpoint
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry

@@ -6,7 +6,7 @@ a log is one file of sequences; names are taken from its own folder only.
 
 Items get their attributes as category: by name where a `datamaps.json` names exactly as many as the items have (the
 name files that go around for the Amazon sets number other attributes), by number otherwise. A RecBole `.item` file
-beside them gives titles, prices and categories instead.
+beside them gives titles, categories and all other columns instead.
 """
 
 from typing import Any
@@ -88,7 +88,7 @@ def _items(sequences: FileEntry, attributes: FileEntry, files: list[FileEntry], 
 
 
 def _described(file: FileEntry, codes: list[str]) -> dict[str, pa.Array | pa.ChunkedArray]:
-    """Title, categories and price of a RecBole item file, in the order of the shop's own item codes."""
+    """What a RecBole item file tells, as titles, brands and prices, in the order of the shop's own item codes."""
     table = described(read_atomic(file))
     rows = pc.index_in(pa.array(codes), value_set=table["item_id"].combine_chunks())
-    return {name: table[name].take(rows) for name in ("text", "price", "category") if name in table.column_names}
+    return {name: table[name].take(rows) for name in table.column_names if name != "item_id"}

@@ -4,8 +4,9 @@ from typing import Any
 
 from ray_userrep import storage
 from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.report import figures
 from ray_userrep.report.heat import Cell, heat_table, strengths
-from ray_userrep.report.page import Section, facts, listing, metrics_table, page, remark
+from ray_userrep.report.page import Section, drawing, facts, listing, metrics_table, page, ranked, remark
 from ray_userrep.report.pages.data import order_fact
 from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment
 
@@ -23,7 +24,7 @@ def draw(folder: str) -> str:
     """Write `<run>/report.html` from the stored result; returns its place."""
     result = load_result(folder)
     recipe = Recipe.model_validate(result["recipe"])
-    sections = [Section("Forgotten at the end", _forgetting(result)), *_at_the_end(result)]
+    sections = [Section("Forgotten at the end", _over_time(result) + _forgetting(result)), *_at_the_end(result)]
     if result["over_single"]:
         sections.append(Section("Beside a model for each task", _over_single(result)))
     sections += [Section(_TOLD[name], _matrix(result, name)) for name in result["methods"]]
@@ -91,6 +92,22 @@ def _beside(result: Result) -> str:
     return f"Beside a model for each task, conure is {'; '.join(found)}."
 
 
+def _over_time(result: Result) -> str:
+    """A panel for each task that others follow: the methods' figures from when it was learned to the end."""
+    panels: dict[str, dict[str, figures.Curve]] = {}
+    for number, (name, told) in enumerate(list(result["tasks"].items())[:-1]):
+        times = list(range(number + 1, len(result["tasks"]) + 1))
+        panels[f"{name} ({told['headline']})"] = {
+            method: (times, [cell["mean"] for cell in found["matrix"][number][number:]])
+            for method, found in result["methods"].items()
+        }
+    caption = (
+        "A line that stays level forgets nothing, one that falls forgets. Means over users and seeds on test, after "
+        "each of the tasks that are learned in turn."
+    )
+    return drawing(lambda: figures.curves(panels, "tasks learned so far"), caption)
+
+
 def _forgetting(result: Result) -> str:
     tasks = [f"{n}. {name}" for n, name in enumerate(result["tasks"], 1)]
     rows = [[method, *(f"{value:.4f}" for value in found["forgetting"])] for method, found in result["methods"].items()]
@@ -104,9 +121,10 @@ def _at_the_end(result: Result) -> list[Section]:
     for number, (name, told) in enumerate(result["tasks"].items()):
         metric = told["headline"]
         last = {method: found["matrix"][number][-1] for method, found in result["methods"].items()}
-        rows = {system: {metric: cell} for system, cell in (last | told["baselines"]).items()}
+        rows = ranked({system: {metric: cell} for system, cell in (last | told["baselines"]).items()}, metric)
         counts = ", ".join(f"{count:,} {part}" for part, count in told["users"].items())
-        note = f"Users: {counts}. Brackets: 95 % bootstrap intervals over users and seeds."
+        note = f"Best on test is {next(iter(rows))}. Users: {counts}. "
+        note += "Brackets: 95 % bootstrap intervals over users and seeds."
         table = metrics_table(rows, [metric], "conure", note)
         sections.append(Section(f"{number + 1}. {name}, at the end", table))
     return sections

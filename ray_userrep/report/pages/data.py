@@ -20,16 +20,17 @@ def draw(folder: str) -> str:
     result = load_result(folder)
     recipe, corpus = Recipe.model_validate(result["recipe"]), result["corpus"]
     sections = [
-        Section("Log", facts(_log_facts(result)) + _over_time(corpus)),
+        Section("Over time", _over_time(corpus)),
         Section("Long tails", _tails(result)),
         Section("Sequences", _sequences(recipe, result)),
         Section("Split", _split(recipe, result)),
-        Section("Quarantine", _quarantine(result)),
+        Section("Rows set aside", _quarantine(result)),
     ]
     if corpus["unread"]:
         sections.append(Section("Numbers that could not be read", _unread(corpus["unread"])))
     if corpus["domains"]:
         sections.insert(1, Section("Domains", _domains(corpus["domains"])))
+    sections.append(Section("Where it comes from", facts(_log_facts(result))))
     uri = storage.join(folder, REPORT)
     name = corpus["uri"].rsplit("/", 1)[-1]
     storage.write_text(uri, page(f"Corpus: {name}, version {corpus['version']}", _lead(corpus), sections))
@@ -49,9 +50,12 @@ def describe(corpus: Result) -> dict[str, str]:
         bounds = f"users {corpus['k_core']['users']}, items {corpus['k_core']['items']}"
         removed = ", ".join(f"{count:,} {what}" for what, count in corpus["removed_by_k_core"].items())
         rows["k-core"] = f"{bounds}; removed {removed}"
+    if corpus["num_relations"] or corpus["dropped_relations"]:
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in corpus["dropped_relations"].items())
+        rows["relations of users"] = f"{corpus['num_relations']:,}; left out: {left_out}"
     rows |= {name or "no domain": f"{count:,} interactions" for name, count in corpus["domains"].items()}
     rows |= {name: f"{lost['count']:,} values are no numbers" for name, lost in corpus["unread"].items()}
-    return rows | {reason: f"{count:,} quarantined" for reason, count in corpus["quarantined"].items()}
+    return rows | {reason: f"{count:,} set aside" for reason, count in corpus["quarantined"].items()}
 
 
 def order_fact(order: Order) -> dict[str, str]:
@@ -67,7 +71,7 @@ def _span(corpus: Result) -> str:
 def _lead(corpus: Result) -> str:
     rejected = sum(corpus["quarantined"].values())
     share = rejected / (rejected + corpus["num_interactions"])
-    usable = f"{share:.2%} of the rows quarantined" if rejected else "all usable"
+    usable = f"{share:.2%} of the rows were set aside" if rejected else "no row was set aside"
     return (
         f"{corpus['num_interactions']:,} interactions of {corpus['num_users']:,} users with {corpus['num_items']:,} "
         f"items, {NO_TIMES if corpus['order'] == 'row' else _span(corpus)}; {usable}."
@@ -98,7 +102,10 @@ def _over_time(corpus: Result) -> str:
     if corpus["order"] == "row":
         return remark("Nothing is shown over time.")
     busiest = max(days, key=lambda day: days[day])
-    caption = f"UTC; {len(days):,} days have interactions, {busiest} the most: {days[busiest]:,}."
+    caption = (
+        "Gaps and jumps that you did not expect are worth a look at the log. Days are those of UTC; "
+        f"{len(days):,} days have interactions, {busiest} the most: {days[busiest]:,}."
+    )
     return drawing(lambda: counts.days_figure(days), caption)
 
 
@@ -122,7 +129,8 @@ def _tails(result: Result) -> str:
     ]
     head = ["interactions of", "median", "90 %", "99 %", "most", "top 1 % hold"]
     caption = (
-        "How many items and users have at least so many interactions: all of them at the left end; logarithmic axes."
+        "How many items and users have at least so many interactions; the left end is all of them, a line that falls "
+        "early has few that are common and many that are rare. Both axes are logarithmic."
     )
     return drawing(lambda: counts.tails_figure(panels), caption) + listing(head, rows)
 
@@ -133,6 +141,7 @@ def _sequences(recipe: Recipe, result: Result) -> str:
     single = lengths.get(1, 0)
     return drawing(
         lambda: counts.lengths_figure(lengths),
+        "Where the bars of interactions lie to the right of those of users, few users have most of the log. "
         f"{longer / lengths.total():.1%} of the users are longer than a window (stream.max_len {max_len}); "
         f"{single:,} have a single interaction, from which no next item can be learned.",
     )

@@ -8,7 +8,7 @@ from ray_userrep import storage
 from ray_userrep.evaluation.statistics import HEADLINE, format_table
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import figures
-from ray_userrep.report.page import Metric, Section, drawing, facts, metrics_table, neighbours, page, remark
+from ray_userrep.report.page import Metric, Section, drawing, facts, metrics_table, neighbours, page, ranked, remark
 from ray_userrep.report.pages.data import describe
 from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment
 from ray_userrep.training.runs import read_records
@@ -27,12 +27,15 @@ def draw(folder: str) -> str:
     result = load_result(folder)
     recipe = Recipe.model_validate(result["recipe"])
     name = recipe.name
-    rows = {baseline: row for baseline, row in result["baselines"].items()} | {name: result["metrics"]}
+    rows = ranked(result["baselines"] | {name: result["metrics"]}, HEADLINE)
     drawn = drawing(
         lambda: figures.svg(figures.bars({s: row[HEADLINE] for s, row in rows.items()}, "NDCG@10, all items", name)),
-        "Bars are means over test users, whiskers 95 % bootstrap intervals.",
+        "The longer the bar, the nearer to the top the held-out item is ranked: 1 where it is always first, 0 where it "
+        f"is never among ten. Bars are means over {_ranked(result)}, whiskers 95 % bootstrap intervals over users.",
     )
     sections = [Section("Result", drawn + metrics_table(rows, _METRICS, name, _protocol(recipe, result)))]
+    if result["slices"]:
+        sections.append(Section("By how often items occur", _slices(result, name)))
     records = read_records(folder)
     if records:
         sections.append(Section("Training", _curves(records)))
@@ -74,7 +77,22 @@ def _ranked(result: Result) -> str:
 def _sample(result: Result, name: str) -> str:
     """Which users were taken for what is named, where it was a sample."""
     sample = result["samples"].get(name)
-    return "" if sample is None else f"{sample['users']:,} of {sample['of']:,} users, a sample by hash"
+    return "" if sample is None else f"{sample['users']:,} of {sample['of']:,} users, a random sample by hashed id"
+
+
+def _slices(result: Result, ours: str) -> str:
+    """NDCG@10 of each system over the items of the head, the torso and the tail: a column a slice."""
+    names = {slice: f"{slice} ({found['targets']:,} targets)" for slice, found in result["slices"].items()}
+    systems = {system: system for system in result["baselines"]} | {"encoder": ours}
+    rows = {
+        shown: {names[slice]: found["metrics"][system][HEADLINE] for slice, found in result["slices"].items()}
+        for system, shown in systems.items()
+    }
+    note = (
+        "NDCG@10 where the item to be found is among the tenth of the catalogue that occurs most (head), in the rest "
+        "of that half (torso), or in the other half (tail)."
+    )
+    return metrics_table(rows, list(names.values()), ours, note)
 
 
 def _profile(result: Result) -> str:
@@ -93,7 +111,7 @@ def _profile(result: Result) -> str:
     labels = list(dict.fromkeys(label for metrics in rows.values() for label in metrics))
     read = "A linear model reads each attribute from what the row names; the encoder never saw one. "
     notes += [f"all are of {sampled}"] if (sampled := _sample(result, "fitted")) else []
-    return metrics_table(rows, labels, "encoder", read + ". ".join(notes) + ".")
+    return metrics_table(ranked(rows, labels[0]), labels, "encoder", read + ". ".join(notes) + ".")
 
 
 def _universality(found: Result, sampled: str) -> str:
@@ -113,7 +131,8 @@ def _universality(found: Result, sampled: str) -> str:
     )
     told = [f"{part}: {one['users']['test']:,} users tested" for part, one in found.items()]
     told += [f"all are of {sampled}"] if sampled else []
-    return metrics_table(rows, list(shown.values()), "encoder", f"{note} {', '.join(told)}.")
+    names = list(shown.values())
+    return metrics_table(ranked(rows, names[0]), names, "encoder", f"{note} {', '.join(told)}.")
 
 
 def _curves(records: list[Result]) -> str:
@@ -129,7 +148,9 @@ def _curves(records: list[Result]) -> str:
             for metric, label in _VALIDATED.items()
             if metric in valid[0]
         }
-    caption = f"The encoder kept is the one with the best {list(panels)[-1]}."
+    caption = "An epoch is once through the training users; the loss falls while something is learned."
+    if valid:
+        caption += f" The encoder kept is the one with the best {list(panels)[-1]}."
     return drawing(lambda: figures.curves(panels, "epoch"), caption)
 
 
@@ -139,7 +160,11 @@ def _user_map(result: Result) -> str:
     if found["failed"] is not None:
         return remark(f"Users could not be laid out on a plane: {found['failed']}")
     shown = f"{len(found['labels']):,} of {result['counts']['users']:,} users"
-    caption = f"t-SNE of the vectors of {shown}, coloured by {found['attribute']}."
+    caption = (
+        "Points near each other are users with similar vectors; distances between groups, and the axes, say nothing. "
+        f"A t-SNE map of {shown}, coloured by {found['attribute']}: those with five or more interactions, as many of "
+        "each bucket of the corpus."
+    )
     return drawing(lambda: figures.user_map(np.array(found["xy"]), found["labels"]), caption)
 
 
@@ -170,7 +195,7 @@ def _facts(recipe: Recipe, folder: str, result: Result, records: list[Result]) -
 
 def printed(result: Result) -> str:
     """The table and the verdict that a job prints."""
-    rows = {name: row for name, row in result["baselines"].items()} | {result["recipe"]["name"]: result["metrics"]}
+    rows = ranked(result["baselines"] | {result["recipe"]["name"]: result["metrics"]}, HEADLINE)
     lines = [format_table(rows, list(_METRICS)), verdict(result)]
     lines += [_profile_line(name, attribute) for name, attribute in result["profile"].items()]
     lines += [_universality_line(result["universality"])] if result["universality"] else []

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from ray_userrep import storage
-from ray_userrep.report.figures import COLOURS, INK, MAIN, SOFT, plain, svg
+from ray_userrep.report.figures import INK, LINES, MAIN, MARKS, SOFT, WIDE, plain, series, svg
 from ray_userrep.report.page import Section, drawing, facts, listing, page, remark
 from ray_userrep.report.results import REPORT, load_result
 
@@ -37,14 +37,14 @@ def scaling_page(name: str, told: Mapping[str, Any]) -> tuple[str, dict[str, Val
     """The page, and the values of each figure by name."""
     kept = {name: values for name, values in _figures(told) if values is not None}
     drawn = {name: drawing(partial(_svg_of, name, values), _CAPTIONS[name]) for name, values in kept.items()}
-    sections = [*_told_first(told), Section("Runs", _runs(told["rows"]))]
-    sections += [Section("Learning rates tried", _tuning(told["tuning"]))] if told["tuning"] else []
     titles = {
         "loss": "Loss against size, data and compute", "isoflop": "IsoFLOP valleys", "frontier": "Compute-optimal runs",
         "downstream": "What a lower loss is worth", "residuals": "Residuals", "axes": "Sequence length and batch",
         "utilisation": "The cluster",
     }  # fmt: skip
-    sections += [Section(titles[name], drawn[name]) for name in titles if name in drawn]
+    pictures = [Section(titles[name], drawn[name]) for name in titles if name in drawn]
+    sections = [*pictures[:1], *_told_first(told), *pictures[1:], Section("Runs", _runs(told["rows"]))]
+    sections += [Section("Learning rates tried", _tuning(told["tuning"]))] if told["tuning"] else []
     return page(f"Scaling study: {name}", _lead(told), sections), kept
 
 
@@ -53,7 +53,7 @@ def _svg_of(name: str, values: Values) -> str:
 
 
 def _told_first(told: Mapping[str, Any]) -> Iterator[Section]:
-    """What was predicted, the law, and what speaks against relying on it, before any picture of it."""
+    """What was predicted, the law, and what speaks against relying on it, before all pictures but the first."""
     if told["proof"]:
         yield Section("Predicted, then trained", _proof(told["proof"], told["prediction"]["date"]))
     if told["law"] is not None:
@@ -121,14 +121,14 @@ def loss_figure(values: Values) -> Figure:
     grid, others = ([i for i, kind in enumerate(rows["kind"]) if (kind == "grid") is flag] for flag in (True, False))
     for axis, x, group in zip(drawing.subplots(1, 3, sharey=True), "NDC", ("data", "size", "size"), strict=True):
         axis.plot(*_at(rows, x, "loss", others), "o", color=SOFT, alpha=0.4, markersize=3)
-        for colour, key in zip(_cycle(), sorted({rows[group][i] for i in grid}), strict=False):
+        for (colour, style), key in zip(series(), sorted({rows[group][i] for i in grid}), strict=False):
             here = [i for i in grid if rows[group][i] == key]
             seen, held = ([i for i in here if rows["held_out"][i] is flag] for flag in (False, True))
-            axis.plot(*_at(rows, x, "loss", seen), "o", color=colour, markersize=4, label=f"{key:,}")
+            axis.plot(*_at(rows, x, "loss", seen), MARKS[style], color=colour, markersize=4, label=f"{key:,}")
             axis.plot(*_at(rows, x, "loss", held), "s", color=colour, markersize=6, markerfacecolor="none")
             curve = values["curves"].get(x, {}).get(str(key)) if x != "C" else None
             if curve:
-                axis.plot(curve["x"], curve["value"], color=colour, linewidth=1.3)
+                axis.plot(curve["x"], curve["value"], LINES[style], color=colour, linewidth=1.3)
                 if None not in (*curve["low"], *curve["high"]):
                     axis.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
         _logs(axis, {"N": "backbone parameters N", "D": "interactions D", "C": "FLOPs of the backbone C"}[x])
@@ -136,26 +136,27 @@ def loss_figure(values: Values) -> Figure:
             best = [(one["C"], one["loss"]["value"]) for one in values["frontier"] if one["C"] <= 3 * max(rows["C"])]
             axis.plot(*zip(*best, strict=True), color=INK, linewidth=1.3)
         if x != "C":
-            axis.legend(frameon=False, fontsize=7, labelcolor=INK, title="D" if x == "N" else "N", title_fontsize=8)
+            axis.legend(frameon=False, fontsize=9, labelcolor=INK, title="D" if x == "N" else "N", title_fontsize=9)
     return drawing
 
 
 def _draw_isoflop(values: Values) -> Figure:
-    drawing = Figure(figsize=(9, 3.8), layout="constrained")
+    drawing = Figure(figsize=(WIDE, 3.8), layout="constrained")
     axis, rows = drawing.subplots(), values["rows"]
     budgets = [f"{compute:.2g}" for compute in rows["compute"]]
-    for colour, budget in zip(_cycle(), dict.fromkeys(budgets), strict=False):
+    for (colour, style), budget in zip(series(), dict.fromkeys(budgets), strict=False):
         here = [i for i, one in enumerate(budgets) if one == budget]
         n, loss = _at(rows, "N", "loss", here)
-        axis.plot(n, loss, "o", color=colour, markersize=5, label=f"{budget} FLOPs")
+        axis.plot(n, loss, MARKS[style], color=colour, markersize=5, label=f"{budget} FLOPs")
         if len(set(n)) >= 3:
             grid = np.linspace(min(np.log(n)), max(np.log(n)), 60)
-            axis.plot(np.exp(grid), np.exp(np.polyval(np.polyfit(np.log(n), np.log(loss), 2), grid)), color=colour)
+            parabola = np.exp(np.polyval(np.polyfit(np.log(n), np.log(loss), 2), grid))
+            axis.plot(np.exp(grid), parabola, LINES[style], color=colour)
     for valley in values["valleys"]:
         if valley["inside"]:
             axis.plot(valley["size"], valley["loss"], "*", color=INK, markersize=11)
     _logs(axis, "backbone parameters N")
-    axis.legend(frameon=False, fontsize=9, labelcolor=INK)
+    axis.legend(frameon=False, labelcolor=INK)
     return drawing
 
 
@@ -218,7 +219,7 @@ def _draw_utilisation(values: Values) -> Figure:
         axis.step(minutes, values[name], where="post", color=SOFT, label="there")
         if used is not None:
             axis.fill_between(minutes, used, step="post", color=MAIN, alpha=0.6, label="used")
-            axis.legend(frameon=False, fontsize=9, labelcolor=INK)
+            axis.legend(frameon=False, labelcolor=INK)
         plain(axis, "minutes", {"nodes": "nodes", "cores": "cores", "gpus": "GPUs"}[name])
         axis.set_ylim(bottom=0)
     return drawing
@@ -229,15 +230,22 @@ _DRAW: dict[str, Callable[[Values], Figure]] = {
     "residuals": _draw_residuals, "axes": _draw_axes, "utilisation": _draw_utilisation,
 }  # fmt: skip
 _CAPTIONS = {
-    "loss": "A point a run, both axes logarithmic; hollow squares were held out and predicted, pale points "
-    "are those of budgets. Lines are the law with its 95 % intervals, the dark one the best run for each budget.",
-    "isoflop": "Runs of equal backbone compute; parabolas through each, stars at bottoms that lie among the sizes.",
-    "frontier": "The size and the data that the law says are best for a budget, with 95 % intervals.",
-    "downstream": "Each run's ranking and what a linear model reads about users, against its validation loss.",
-    "residuals": "How far each run lies above the law: a trend means that the law, or the ladder, is wrong.",
-    "axes": "Further runs of the middle size, outside the law; hollow ones are the ladder's own beside them.",
-    "utilisation": "What the cluster had and what was in use of it, from the start of the job to the end of the fit; a "
-    "head without cores is no node, and time in which the study did not run is left out.",
+    "loss": "Lower is better; where points follow their line, the law holds. A point is a run, both axes are "
+    "logarithmic; hollow squares were held out and predicted, pale points are runs of equal budgets. Lines are the law "
+    "with its 95 % intervals, the dark one the best run for each budget.",
+    "isoflop": "The bottom of each curve is the best size for its budget: smaller models lack capacity there, larger "
+    "ones data. Curves are parabolas through runs of equal backbone compute, stars bottoms that lie among the sizes.",
+    "frontier": "Find a budget below and read the size, the data and the loss above it: what the law says is best, "
+    "with 95 % intervals.",
+    "downstream": "Points that rise to the right say that a lower loss is worth something. A point is a run: its "
+    "ranking, and what a linear model reads about users from its vectors.",
+    "residuals": "Points should lie around 0 everywhere: a trend means that the law, or the choice of runs, is wrong. "
+    "A point is how far a run lies above the law.",
+    "axes": "Full points near hollow ones say that window and batch hardly matter here. Full points are further runs "
+    "of the middle size, outside the law; hollow ones are the study's own beside them.",
+    "utilisation": "The nearer the filled part is to the line, the less stood idle. The line is what the cluster had, "
+    "from the start of the job to the end of the fit; a head without cores is no node, and time in which the study did "
+    "not run is left out.",
 }
 
 
@@ -352,8 +360,3 @@ def _counts(line: Axis) -> None:
     low, high = line.get_view_interval()
     places = LogLocator(subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,), numticks=6)
     line.set(major_locator=places, major_formatter=EngFormatter(sep=""), minor_locator=NullLocator())
-
-
-def _cycle() -> Iterator[str]:
-    while True:
-        yield from COLOURS

@@ -1,13 +1,11 @@
 """The page of a transfer: which arm is how good, at what cost, with how many labels, and whether pretraining helped."""
 
-from math import log10
-
 from ray_userrep import storage
 from ray_userrep.evaluation.statistics import format_table
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import figures
-from ray_userrep.report.page import Section, drawing, facts, listing, metrics_table, page, remark
+from ray_userrep.report.page import Section, drawing, facts, listing, metrics_table, page, ranked, remark
 from ray_userrep.report.pages import calibration, fusion
 from ray_userrep.report.pages.data import order_fact
 from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment
@@ -40,7 +38,7 @@ def printed(result: Result) -> str:
     for name, task in result["tasks"].items():
         most = _most(task)
         lines += [f"{name}, {most['train_users']:,} training users, {task['users']['test']:,} test users"]
-        lines += [format_table(most["metrics"], task["measures"])]
+        lines += [format_table(ranked(most["metrics"], task["headline"]), task["measures"])]
         lines += [
             f"  {arm} over scratch {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}], p {d['p']:.3f}: {d['verdict']}"
             for arm, d in most["over_scratch"].items()
@@ -77,31 +75,47 @@ def lead(result: Result) -> str:
     total = sum(map(len, found.values()))
     if not total:
         return f"{best} Nothing was compared with training from scratch."
-    order = ("better than scratch", "worse than scratch, paired", NEGATIVE)
+    order = ("better than scratch", "worse than scratch", NEGATIVE)
     parts = [f"{words.capitalize()}: {', '.join(found[words])}." for words in order if words in found]
     unclear = len(found.get("no difference shown", []))
     return " ".join([best, *parts, *([f"No difference shown in {unclear} of {total} comparisons."] if unclear else [])])
 
 
 def _best(name: str, task: Result) -> str:
-    """The best of everything at all labels, arms and baselines alike."""
-    metrics, headline = _most(task)["metrics"], task["headline"]
-    best = max(metrics, key=lambda system: metrics[system][headline]["mean"])
-    found = metrics[best][headline]
-    return f"{name}: best is {best}, {headline} {found['mean']:.4f} [{found['low']:.4f}, {found['high']:.4f}]."
+    """The arm that validation chose at all labels, and the best simple method, which the test itself picks."""
+    most, arm = _most(task), chosen(task)
+    told = f"{name}: validation chose {arm}, {task['headline']} {_figure(task, arm)} on test"
+    if not most["baselines"]:
+        return f"{told}."
+    simple = max(most["baselines"], key=lambda system: most["metrics"][system][task["headline"]]["mean"])
+    return f"{told}; the best simple method, {simple}, has {_figure(task, simple)}."
+
+
+def chosen(task: Result) -> str:
+    """The arm with the best mean over seeds on validation, at all labels: the one to take, whatever test says."""
+    validation = _most(task)["validation"]
+    return max(validation, key=lambda arm: float(validation[arm]))
+
+
+def _figure(task: Result, system: str) -> str:
+    found = _most(task)["metrics"][system][task["headline"]]
+    return f"{found['mean']:.4f} [{found['low']:.4f}, {found['high']:.4f}]"
 
 
 def _task_sections(name: str, task: Result, recipe: Recipe) -> list[Section]:
-    most, metric = _most(task), task["headline"]
-    best = max(most["cost"], key=lambda arm: most["metrics"][arm][metric]["mean"])
-    means = {system: row[metric] for system, row in most["metrics"].items()}
+    metric, arm = task["headline"], chosen(task)
+    rows = ranked(_most(task)["metrics"], metric)
+    means = {system: row[metric] for system, row in rows.items()}
     drawn = drawing(
-        lambda: figures.svg(figures.bars(means, f"{metric}, {name}", best)),
-        "Bars are means over seeds, whiskers 95 % bootstrap intervals over users and seeds.",
+        lambda: figures.svg(figures.bars(means, f"{metric}, {name}", arm)),
+        f"The longer the bar, the better on test; {arm}, in blue, is the arm that validation chose. Bars are means "
+        "over seeds, whiskers 95 % bootstrap intervals over users and seeds.",
     )
-    table = metrics_table(most["metrics"], task["measures"], best, _protocol(task, recipe))
+    table = metrics_table(rows, task["measures"], arm, _protocol(task, recipe))
     thin = remark(fusion.thin_users(task)) if _asks_labels(task) else ""
     sections = [Section(f"{name}: result", drawn + table + thin)]
+    if len(task["shares"]) > 1:
+        sections.append(Section(f"{name}: by share of labels", _curves(task)))
     if task["fusion"]:
         sections.append(fusion.section(name, task))
     if any(at["over_scratch"] for at in task["shares"].values()):
@@ -115,8 +129,6 @@ def _task_sections(name: str, task: Result, recipe: Recipe) -> list[Section]:
         sections.append(Section(f"{name}: by how much is known of a user", _activity(task)))
     if task["look_alikes"]:
         sections.append(Section(f"{name}: look-alike retrieval", _look_alikes(task)))
-    if len(task["shares"]) > 1:
-        sections.append(Section(f"{name}: by share of labels", _curves(task)))
     return sections
 
 
@@ -130,11 +142,12 @@ def _over_scratch(task: Result) -> str:
             d["verdict"],
         ]
         for share, at in task["shares"].items()
-        for arm, d in at["over_scratch"].items()
+        for arm, d in sorted(at["over_scratch"].items(), key=lambda row: -row[1]["mean"])
     ]
     note = (
-        "Differences are paired over the same users and seeds; p of the paired randomisation test, not corrected for "
-        f"the number of arms. {NEGATIVE.capitalize()}: the arm's interval lies below that of training from scratch."
+        "Differences are paired over the same users and seeds; better and worse are said where their whole interval "
+        "is, p is that of the paired randomisation test, not corrected for the number of arms. "
+        f"{NEGATIVE.capitalize()}: even the arm's own interval lies below that of training from scratch."
     )
     return listing(["labels", "arm", f"{task['headline']} over scratch", "p", "verdict"], rows) + remark(note)
 
@@ -155,10 +168,11 @@ def _cost(task: Result) -> str:
         for share, at in task["shares"].items()
         for arm, cost in at["cost"].items()
     ]
-    head = ["labels", "arm", "trained parameters", "of all", "added", "steps", "seconds", "learning rate", "readout"]
+    head = ["labels", "arm", "trained parameters", "of all", "added", "steps", "seconds", "learning rate", "state read"]
     return listing(head, rows) + remark(
         "Steps and seconds of a seed, with all learning rates and readouts that were tried; without pretraining, and "
-        "without the time of validation. Trained parameters include the head."
+        "without the time of validation. Trained parameters include the head. State read: which of the encoder's "
+        "states the prediction is made from."
     )
 
 
@@ -176,7 +190,7 @@ def _activity(task: Result) -> str:
     metric = task["headline"]
     rows = []
     for name, half in task["activity"].items():
-        for system, found in half["metrics"].items():
+        for system, found in ranked(half["metrics"], metric).items():
             cell = found[metric]
             interval = f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]"
             users = f"{name} ({half['users']:,} users)"
@@ -190,33 +204,36 @@ def _signed(difference: Result | None) -> str:
 
 
 def _look_alikes(task: Result) -> str:
-    rows = task["look_alikes"]
+    names = list(next(iter(task["look_alikes"].values())))
+    rows = ranked(task["look_alikes"], names[0])
     note = (
         "Test users ranked by the cosine of their vector with the mean of ten training users of a class, averaged over "
         "classes; nothing is fitted on top of the vectors. Brackets: 95 % of 20 draws of the ten."
     )
-    return metrics_table(rows, list(next(iter(rows.values()))), "", note)
+    return metrics_table(rows, names, "", f"The best vectors for {names[0]} are {next(iter(rows))}. {note}")
 
 
 def _curves(task: Result) -> str:
-    metric, shares = task["headline"], task["shares"].values()
-    systems = list(_most(task)["metrics"])
+    metric, shares = task["headline"], [task["shares"][share] for share in sorted(task["shares"], key=float)]
+    users = [at["train_users"] for at in shares]
     lines = {
-        name: ([log10(at["train_users"]) for at in shares], [at["metrics"][name][metric]["mean"] for at in shares])
-        for name in systems
+        name: (users, [at["metrics"][name][metric]["mean"] for at in shares])
+        for name in ranked(_most(task)["metrics"], metric)
     }
-    groups = {"arms": [n for n in systems if n in _most(task)["cost"]], "baselines": _most(task)["baselines"]}
-    panels = {f"{metric}, {title}": {n: lines[n] for n in names} for title, names in groups.items() if names}
-    caption = "Means over seeds; smaller shares are parts of larger ones."
-    return drawing(lambda: figures.curves(panels, "training users, log10"), caption)
+    caption = (
+        "The higher a line, the better on test with so many labels; where lines of arms lie above those of simple "
+        "methods at the left, the encoder saves labels. Means over seeds; smaller shares are parts of larger ones."
+    )
+    return drawing(lambda: figures.by_size(lines, "training users", metric), caption)
 
 
 def _protocol(task: Result, recipe: Recipe) -> str:
     seeds, users = recipe.transfer.num_seeds, task["users"]
     return (
         f"{_most(task)['train_users']:,} users trained on, {users['valid']:,} validate, {users['test']:,} test; "
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'} of head, scratch weights and order. "
-        "Weights, learning rates and readouts are chosen on validation. Brackets: 95 % bootstrap intervals over users "
+        f"each arm was trained {'once' if seeds == 1 else f'{seeds} times, with other random weights and order'}. "
+        "Weights, learning rates, readouts and the tinted arm are chosen on validation; bold is the best on test, "
+        "which nobody can know beforehand. Brackets: 95 % bootstrap intervals over users "
         f"and seeds. {_pretrainings(recipe)}"
     )
 

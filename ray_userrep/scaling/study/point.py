@@ -32,7 +32,7 @@ from ray_userrep.evaluation.statistics import HEADLINE, summary
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import make_plan, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
-from ray_userrep.planner.accounting import Catalogue, Cost, backbone_parameters, lookahead_of, training_cost
+from ray_userrep.planner.accounting import Catalogue, Cost, backbone_parameters, training_cost
 from ray_userrep.recipe.objective import AutoregressiveConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.scaling.law.points import MIN_POINTS, LawPoints
@@ -43,6 +43,7 @@ from ray_userrep.training.callbacks import Sink
 from ray_userrep.training.fit import fit, load_encoder
 from ray_userrep.training.loop import total_steps
 from ray_userrep.training.runs import read_records
+from ray_userrep.training.stored import read_result, store_result
 
 PointResult = dict[str, Any]
 TRAINED, DIVERGED = "trained", "diverged"
@@ -73,14 +74,13 @@ def run_point(
         measured["message"] = str(error)
     result = {"job": "scale", "point": about, "recipe": recipe.model_dump(mode="json"), "seed": recipe.seed}
     result |= spent | measured | {"timings": {"run": time.perf_counter() - began}}
-    storage.write_json(storage.join(run_uri, runs.RESULT), result)
+    store_result(run_uri, result)
     return result
 
 
 def finished_point(run_uri: str) -> PointResult | None:
     """The result of a point that is done."""
-    uri = storage.join(run_uri, runs.RESULT)
-    return storage.read_json(uri) if storage.exists(uri) else None
+    return read_result(run_uri) if storage.exists(storage.join(run_uri, runs.RESULT)) else None
 
 
 def measure_point(recipe: Recipe, corpus: Corpus, encoder: UserEncoder) -> PointResult:
@@ -112,7 +112,7 @@ def validation_loss(recipe: Recipe, corpus: Corpus, split: Split, encoder: UserE
 def plan_of(recipe: Recipe, corpus: Corpus) -> BatchPlan:
     """What a recipe trains on."""
     split: Split = resolve(recipe.split, corpus, recipe.stream.user_share)
-    return make_plan(corpus, split, recipe.stream, lookahead_of(recipe.objective), recipe.seed)
+    return make_plan(corpus, split, recipe.stream, recipe.objective.lookahead(), recipe.seed)
 
 
 def window_lengths(plan: BatchPlan) -> list[np.ndarray[Any, np.dtype[np.int64]]]:

@@ -1,5 +1,7 @@
 """From an arm's name to the arm."""
 
+from typing import assert_never
+
 from ray_userrep.recipe.transfer import ArmName, TransferConfig
 from ray_userrep.transfer.arms.adapters import LoRA, PatchedScratch, Patches
 from ray_userrep.transfer.arms.adaptive import UserAdaptive
@@ -43,3 +45,5 @@ def build_arm(name: ArmName, config: TransferConfig) -> Arm:
             return Transductive()
         case "unisrec_zero":
             return TransductiveScratch()
+        case never:
+            assert_never(never)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from ray_userrep.corpus.deal import UserParts, deal
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.splits import Cut, Split
 from ray_userrep.corpus.store import Bucket, Corpus
@@ -22,18 +23,19 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.look_alike import look_alike_metrics
 from ray_userrep.evaluation.metrics import Measure, accuracy, auc, r2, several_auc
-from ray_userrep.evaluation.profile import Attribute, is_known, read_attributes, read_vectors
+from ray_userrep.evaluation.profile import Attribute, is_known, read_attributes, read_vectors, why_not
 from ray_userrep.evaluation.simple_vectors import svd, tempo, tf_idf
 from ray_userrep.evaluation.statistics import Interval
 from ray_userrep.objectives.base import Objective
+from ray_userrep.objectives.head import Kind
+from ray_userrep.objectives.labels import KnownLabels
 from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig, TransferConfig
-from ray_userrep.transfer.head import Kind
 from ray_userrep.transfer.labels import UserLabels
 from ray_userrep.transfer.tasks.base import Part
 from ray_userrep.transfer.tasks.columns import UserColumns, as_inputs, read_columns, refuse_leaks
 from ray_userrep.transfer.tasks.fusion import fused
 from ray_userrep.transfer.tasks.label_baselines import label_baselines
-from ray_userrep.transfer.tasks.users import ChosenUsers, UserParts, deal, fingerprint, first_share, ids_of, refuse_few
+from ray_userrep.transfer.tasks.users import ChosenUsers, fingerprint, first_share, ids_of, refuse_few
 
 _RANDOM_WIDTH = 64
 _MEASURES: Mapping[Kind, Mapping[str, Measure]] = {
@@ -126,14 +128,12 @@ class AttributeTask:
 
     def objective(self, encoder: UserEncoder, share: float, hidden: int) -> UserLabels:
         rows = self._train(share)
-        users_U, labels_U = self._histories.users_U[rows], self._labels_U[rows]
-        until_U, beside_UE = self._ends_U[rows], self._beside_UE[rows]
 
         def read(frozen: UserEncoder) -> NDArray[np.float64]:
             return self._vectors(frozen, rows)
 
-        width = encoder.vector_width
-        return UserLabels(users_U, labels_U, self._num_classes, width, read, until_U, hidden, beside_UE)
+        known = KnownLabels(self._histories.users_U[rows], self._labels_U[rows], self._num_classes)
+        return UserLabels(known, encoder.vector_width, read, self._ends_U[rows], hidden, self._beside_UE[rows])
 
     def trains(self, name: str) -> bool:
         return False
@@ -257,7 +257,7 @@ def read_attribute_tasks(
     for name in asked.attributes or columns:
         attributes = read_attributes(users.select(["user_id", name]), histories.users_U)
         if not attributes and asked.attributes:
-            raise UserError(_why_not(name, users[name]))
+            raise UserError(f"transfer.task.attributes {name}: {why_not(users[name])}")
         for attribute in attributes:
             own = read_columns(users, histories.users_U, config.columns, name)
             unseen = _unseen(users, name, histories)
@@ -271,17 +271,3 @@ def _unseen(users: pa.Table, name: str, histories: Sequences) -> int:
     """How many users have the attribute and are not in the log at all."""
     has_it = is_known(users[name].combine_chunks()).to_numpy(zero_copy_only=False)
     return int((has_it & ~np.isin(hash_ids(users["user_id"]), histories.users_U)).sum())
-
-
-def _why_not(name: str, column: pa.ChunkedArray) -> str:
-    """Why an attribute cannot be asked about."""
-    known = column.drop_null()
-    if pa.types.is_nested(column.type):
-        return f"transfer.task.attributes {name}: its values are lists or records, neither classes nor numbers"
-    num_classes = len(known.unique())
-    if num_classes < 2:
-        return f"transfer.task.attributes {name}: its labels are of one class: there is nothing to tell apart"
-    return (
-        f"transfer.task.attributes {name}: {len(known)} labels of {num_classes} classes are too few: it takes 100 "
-        "users, and two to thirty classes of ten users each, or numbers"
-    )

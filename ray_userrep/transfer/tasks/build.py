@@ -1,7 +1,7 @@
 """From a transfer's config to its tasks, over a corpus and the side columns that an encoder reads."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, assert_never
 
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
@@ -11,8 +11,8 @@ from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.objective import ObjectiveConfig
 from ray_userrep.recipe.transfer import (
     AttributeTaskConfig,
-    LabelTaskConfig,
     NextItemTaskConfig,
+    ReturnTaskConfig,
     TableTaskConfig,
     TransferConfig,
 )
@@ -36,10 +36,13 @@ def read_tasks(
     Raises:
         UserError: the corpus lacks what a task needs; the message names it.
     """
-    if isinstance(config.task, LabelTaskConfig):
-        return read_label_tasks(config, corpus, split, side)
-    assert isinstance(config.task, NextItemTaskConfig)
-    return [NextItemTask(corpus, side, config.task, objective, evaluation, windows)]
+    match config.task:
+        case AttributeTaskConfig() | ReturnTaskConfig() | TableTaskConfig():
+            return read_label_tasks(config, corpus, split, side)
+        case NextItemTaskConfig() as task:
+            return [NextItemTask(corpus, side, task, objective, evaluation, windows)]
+        case never:
+            assert_never(never)
 
 
 def read_label_tasks(
@@ -51,9 +54,14 @@ def read_label_tasks(
         UserError: the corpus lacks what a task needs; the message names it.
     """
     rule = resolve(split, corpus)
-    if isinstance(config.task, TableTaskConfig):
-        return [read_dated_task(corpus, rule, config, side)]
-    histories = read_known(corpus, rule, side)
-    if isinstance(config.task, AttributeTaskConfig):
-        return read_attribute_tasks(corpus, rule, histories, config)
-    return [read_return_task(corpus, rule, histories, config)]
+    match config.task:
+        case AttributeTaskConfig():
+            return read_attribute_tasks(corpus, rule, read_known(corpus, rule, side), config)
+        case ReturnTaskConfig():
+            return [read_return_task(corpus, rule, read_known(corpus, rule, side), config)]
+        case TableTaskConfig():
+            return [read_dated_task(corpus, rule, config, side)]
+        case NextItemTaskConfig():
+            raise AssertionError("a task of next items has no labels")
+        case never:
+            assert_never(never)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_userrep.corpus import draws
+from ray_userrep.corpus.deal import UserParts, as_dealt, deal
 from ray_userrep.corpus.splits import Split
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.errors import UserError
@@ -27,7 +28,7 @@ from ray_userrep.transfer.tasks.attribute import TIME, AttributeTask
 from ray_userrep.transfer.tasks.base import Part
 from ray_userrep.transfer.tasks.columns import read_columns
 from ray_userrep.transfer.tasks.label_table import ALWAYS, LabelTable, read_label_table
-from ray_userrep.transfer.tasks.users import UserParts, as_dealt, deal, fingerprint
+from ray_userrep.transfer.tasks.users import fingerprint
 
 _KEY = 46  # what a draw is for
 _WHY = {

@@ -44,7 +44,7 @@ def each_label(
     A label that all of the first `num_fit` users have, or none, is as likely as there for everybody.
     """
     has_both_C = [0 < labels_U[:num_fit].sum() < num_fit for labels_U in labels_UC.T]
-    told = {c: predict(labels_UC[:, c])[:, 1] for c in np.flatnonzero(has_both_C)}
+    told = {int(c): predict(labels_UC[:, c])[:, 1] for c in np.flatnonzero(has_both_C)}
     num_users = len(next(iter(told.values())))  # the task has refused labels that are all alike
     return np.column_stack([told.get(c, np.full(num_users, labels_UC[0, c])) for c in range(labels_UC.shape[1])])
 

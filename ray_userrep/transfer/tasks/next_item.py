@@ -31,7 +31,7 @@ from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.corpus import ColdItemConfig, ColdUserConfig, LeaveOneOutConfig, SplitConfig
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
-from ray_userrep.recipe.objective import ObjectiveConfig
+from ray_userrep.recipe.objective import LabelsConfig, ObjectiveConfig, SocialConfig, WeightedConfig
 from ray_userrep.recipe.transfer import NextItemTaskConfig
 from ray_userrep.transfer.tasks.users import ChosenUsers, first_share, refuse_few
 
@@ -57,6 +57,7 @@ class NextItemTask:
     ) -> None:
         self.name = "next item, cold items" if config.items == "cold" else f"next item, {config.users} users"
         self.windows = windows
+        _refuse_of_users(objective)
         self._corpus, self._evaluation, self._objective = corpus, evaluation, objective
         self._split = resolve(_rule(config), corpus)
         self._histories: dict[SplitPart, Histories] = {
@@ -133,6 +134,21 @@ class NextItemTask:
             found.append(bucket.user_hash_U[self._split.training(bucket)[1] > 1])
         users_U = np.concatenate(found)
         return users_U[np.argsort(draws.bits(_ORDER, seed, users_U), kind="stable")]
+
+
+def _refuse_of_users(objective: ObjectiveConfig) -> None:
+    """Check that an objective learns from interactions alone, before anything is pretrained with it.
+
+    Raises:
+        UserError: it learns from what is known of users as well.
+    """
+    parts = [part.objective for part in objective.parts] if isinstance(objective, WeightedConfig) else [objective]
+    kind = next((one.kind for one in parts if isinstance(one, SocialConfig | LabelsConfig)), None)
+    if kind is not None:
+        raise UserError(
+            f"objective.kind {kind} is for pretraining: pretrain first, then transfer to next items with "
+            "--transfer.encoder RUN and an objective of items, as --objective.kind autoencoding"
+        )
 
 
 def _rule(config: NextItemTaskConfig) -> SplitConfig:

@@ -7,6 +7,7 @@ logs have only days.
 Shapes: U users.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError
 from ray_userrep.feed.stream import train_counts
 from ray_userrep.recipe.logs import Order
+from ray_userrep.recipe.objective import LabelsConfig
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.transfer import TaskConfig
 
 
 class Pretrained(NamedTuple):
@@ -52,6 +56,23 @@ def read_pretrained(corpus: Corpus, split: Split) -> Pretrained:
     users_U, until_U, test_from_U = (np.concatenate(column) for column in zip(*columns, strict=True))
     order, content = np.argsort(users_U), corpus.manifest.content_fingerprint
     return Pretrained(users_U[order], until_U[order], test_from_U[order], content, corpus.manifest.order)
+
+
+def refuse_taught(task: TaskConfig, names: Sequence[str], trained: Recipe) -> None:
+    """Check that pretraining read no label of the users with whom tasks of these names are validated and tested.
+
+    Raises:
+        UserError: it did: its own deal of users was another one.
+    """
+    labels = (one for one in trained.objectives() if isinstance(one, LabelsConfig))
+    taught = {name for one in labels for name in one.attributes or names}
+    own = trained.transfer.task
+    is_same = (task.valid_share, task.test_share, task.seed) == (own.valid_share, own.test_share, own.seed)
+    if (again := sorted(taught & {*names})) and not is_same:
+        raise UserError(
+            f"transfer.task {again[0]}: pretraining read labels of it by another deal of users: take its "
+            f"transfer.task.seed {own.seed}, valid_share {own.valid_share:g} and test_share {own.test_share:g}"
+        )
 
 
 def refuse_seen_items(task: str, held_out: pa.Array, corpus: Corpus, split: Split) -> None:

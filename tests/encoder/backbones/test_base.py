@@ -9,7 +9,7 @@ import torch
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
-from ray_userrep.recipe.encoder import CNNConfig, GRUConfig, HSTUConfig, MeanConfig, TransformerConfig
+from ray_userrep.recipe.encoder import CNNConfig, GRUConfig, HSTUConfig, LSTMConfig, MeanConfig, TransformerConfig
 
 WIDTH, MAX_LEN = 16, 24
 LENGTHS = [17, 1, 24, 22, 0, 16, 3, 23]  # near-equal ones share a padded group
@@ -19,9 +19,11 @@ CAUSAL = [
     HSTUConfig(),
     CNNConfig(),
     GRUConfig(num_layers=2),
+    LSTMConfig(num_layers=2, hidden=12),
     MeanConfig(),
 ]
-BOTH_SIDES = [config.model_copy(update={"causal": False}) for config in CAUSAL if not isinstance(config, GRUConfig)]
+RECURRENT = GRUConfig | LSTMConfig
+BOTH_SIDES = [config.model_copy(update={"causal": False}) for config in CAUSAL if not isinstance(config, RECURRENT)]
 EVERY = CAUSAL + BOTH_SIDES
 
 

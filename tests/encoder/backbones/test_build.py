@@ -6,7 +6,7 @@ import torch
 
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
-from ray_userrep.recipe.encoder import CNNConfig, GRUConfig, HSTUConfig, MeanConfig, TransformerConfig
+from ray_userrep.recipe.encoder import CNNConfig, GRUConfig, HSTUConfig, LSTMConfig, MeanConfig, TransformerConfig
 
 WIDTH, MAX_LEN = 16, 12
 LENGTHS = [5, 1, 12, 3, 5, 0, 7]
@@ -17,10 +17,12 @@ CAUSAL = [
     HSTUConfig(dropout=0, time_bias=False),
     CNNConfig(dropout=0, num_blocks=2, dilations=(1, 2)),
     GRUConfig(dropout=0, num_layers=2),
+    LSTMConfig(dropout=0, num_layers=2),
     MeanConfig(dropout=0, num_layers=1),
     MeanConfig(dropout=0, num_layers=0),
 ]
-BOTH_SIDES = [config.model_copy(update={"causal": False}) for config in CAUSAL if not isinstance(config, GRUConfig)]
+RECURRENT = GRUConfig | LSTMConfig
+BOTH_SIDES = [config.model_copy(update={"causal": False}) for config in CAUSAL if not isinstance(config, RECURRENT)]
 
 
 def name_of(config):

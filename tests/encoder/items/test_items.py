@@ -14,6 +14,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import Batch
 from ray_userrep.recipe.encoder import (
     EncoderConfig,
+    FeatureItemsConfig,
     HashedItemsConfig,
     IdItemsConfig,
     ProjectedItemsConfig,
@@ -57,6 +58,7 @@ KINDS = [
     WordItemsConfig(num_rows=64),
     SideItemsConfig(num_rows=16),
     HashedItemsConfig(num_rows=32, num_hashes=2),
+    FeatureItemsConfig(columns=("category", "text"), numbers=("price",), num_rows=16, num_buckets=4),
     ProjectedItemsConfig(table_width=6),
     RowItemsConfig(),
     SumItemsConfig(parts=[IdItemsConfig(start="text"), TextItemsConfig(), SideItemsConfig(num_rows=16)]),
@@ -170,6 +172,7 @@ def test_hashed_items_rarely_share_all_their_rows():
     (TextItemsConfig(), "text vectors"), (IdItemsConfig(start="text"), "text vectors"),
     (WhitenedMoEItemsConfig(), "text vectors"),
     (SideItemsConfig(), "category or a price"),
+    (FeatureItemsConfig(), "the column 'category'"), (FeatureItemsConfig(columns=(), numbers=("price",)), "'price'"),
 ])  # fmt: skip
 def test_a_table_that_lacks_what_items_are_made_from_is_refused(items, missing):
     bare = ItemTable(pa.table({"item_id": [1, 2], "count": [1, 1]}))
@@ -177,7 +180,7 @@ def test_a_table_that_lacks_what_items_are_made_from_is_refused(items, missing):
         build(items, bare)
 
 
-@pytest.mark.parametrize("kind", ["text", "whitened_moe", "words", "id", "sum"])
+@pytest.mark.parametrize("kind", ["text", "whitened_moe", "words", "features", "id", "sum"])
 def test_a_catalogue_with_ids_of_another_type_has_vectors_where_texts_make_them(kind):
     parts = {"kind": "sum", "parts": [{"kind": "id"}, {"kind": "text"}]}
     config = EncoderConfig.model_validate({"width": 16, "items": parts if kind == "sum" else {"kind": kind}})

@@ -23,7 +23,8 @@ def write(folder, lines, attributes, maps=None, items=None):
     if maps is not None:
         (folder / "datamaps.json").write_text(json.dumps(maps))
     if items is not None:
-        (folder / "Shop.item").write_text("item_id:token\ttitle:token\tcategories:token_seq\tprice:float\n" + items)
+        header = "item_id:token\ttitle:token\tcategories:token_seq\tprice:float\tbrand:token\n"
+        (folder / "Shop.item").write_text(header + items)
     return str(folder)
 
 
@@ -49,19 +50,19 @@ def test_attributes_have_names_only_where_the_names_are_theirs(ray_session, tmp_
     assert wrong["category"].to_pylist() == ["4", "4|5|6", None]
 
 
-def test_titles_prices_and_categories_of_an_item_file(ray_session, tmp_path):
+def test_all_columns_of_an_item_file(ray_session, tmp_path):
     items = (
-        "B\tA \"good\" brush \t'Beauty', 'Tools, Small'\t5.5\n"
-        "A\tSoap\t'Beauty'\t\n"
-        'D\t"\tThe ""best""\nof soaps"\t"\'Beauty\', ""Women\'s"", \'Soap\'"\t1\n'
+        "B\tA \"good\" brush \t'Beauty', 'Tools, Small'\t5.5\tAcme\n"
+        "A\tSoap\t'Beauty'\t\tLather\n"
+        'D\t"\tThe ""best""\nof soaps"\t"\'Beauty\', ""Women\'s"", \'Soap\'"\t1\tLux\n'
     )
     maps = {"id2item": {"1": "A", "2": "B", "3": "C", "4": "D"}}
     table = open_logs(LogsConfig(uri=write(tmp_path / "log", ["7 1 2"], {"1": [4]}, maps, items))).items
     assert table.to_pylist() == [
-        {"item_id": 1, "category": "Beauty", "text": "Soap", "price": None},
-        {"item_id": 2, "category": "Beauty|Tools, Small", "text": 'A "good" brush', "price": 5.5},
-        {"item_id": 3, "category": None, "text": None, "price": None},
-        {"item_id": 4, "category": "Beauty|Women's|Soap", "text": 'The "best"\nof soaps', "price": 1.0},
+        {"item_id": 1, "category": "Beauty", "text": "Soap", "price": None, "brand": "Lather"},
+        {"item_id": 2, "category": "Beauty|Tools, Small", "text": 'A "good" brush', "price": 5.5, "brand": "Acme"},
+        {"item_id": 3, "category": None, "text": None, "price": None, "brand": None},
+        {"item_id": 4, "category": "Beauty|Women's|Soap", "text": 'The "best"\nof soaps', "price": 1.0, "brand": "Lux"},
     ]
 
 

@@ -92,7 +92,7 @@ def test_the_page_says_it(prepared, log):
     rows, _ = log
     users, items = rows["user_id"].nunique(), rows["item_id"].nunique()
     assert f"1,500 interactions of {users:,} users with {items:,} items, 2023-05-01 to 2023-05-09" in told
-    assert f"{30 / 1530:.2%} of the rows quarantined" in told and "missing_item 19" in told
+    assert f"{30 / 1530:.2%} of the rows were set aside" in told and "missing_item 19" in told
     assert f"books {(rows['domain'] == 'books').sum()} " in told and "&lt;b&gt;" in page
     days = rows["timestamp"].dt.date.value_counts()
     assert f"9 days have interactions, {days.idxmax()} the most: {days.max()}" in told

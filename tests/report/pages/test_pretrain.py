@@ -39,6 +39,7 @@ def result_of(evil: str) -> dict:
     chosen = with_values(recipe("sasrec"), {"name": named, "logs.uri": evil, "logs.columns": {"user_id": evil}})
     rows = {name: {"hr@10": METRIC, "ndcg@10": METRIC, "mrr@10": METRIC} for name in ("popularity", "encoder")}
     attribute = {"headline": "auc", "users": {"train": 9, "test": 9}, "metrics": {"encoder": {"auc": METRIC}}}
+    slices = {"tail": {"targets": 4, "metrics": {system: {"ndcg@10": METRIC} for system in rows}}}
     corpus = {
         "interactions_per_day": {"2024-01-01": 9}, "num_interactions": 9, "num_users": 9, "num_items": 9, "num_ties": 0,
         "num_duplicates": 0, "k_core": {"users": 1, "items": 1}, "removed_by_k_core": {}, "domains": {evil: 9},
@@ -48,6 +49,7 @@ def result_of(evil: str) -> dict:
     return {
         "job": "pretrain", "recipe": chosen.model_dump(mode="json"), "split_fingerprint": "s", "seed": 0,
         "metrics": rows["encoder"], "baselines": {"popularity": rows["popularity"]}, "universality": {}, "samples": {},
+        "slices": slices,
         "profile": {evil: attribute}, "parameters": {"embedding": 1, "backbone": 1}, "timings": {"train": 1.0},
         "nearest_items": {evil: [(evil, 0.5)]}, "corpus": corpus,
         "counts": {"users": 12, "items": 9, "test_users": 9, "order": "time"},
@@ -74,3 +76,8 @@ def test_names_of_a_run_are_shown_and_never_run(tmp_path, evil):
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert page.text.count(evil) >= 6, "in titles, tables, neighbours, captions and facts"
     assert [tag for tag, _ in page.tags].count("svg") == 2 and "could not be drawn" not in page.text
+
+
+def test_a_page_shows_every_system_by_how_often_items_occur(tmp_path):
+    storage.write_json(f"{tmp_path}/result.json", result_of("a"))
+    assert "tail (4 targets)" in Page(storage.read_text(pretrain.draw(str(tmp_path)))).text

@@ -9,6 +9,7 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws
+from ray_userrep.objectives.labels import KnownLabels
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.transfer import TransferConfig
 from ray_userrep.training.step import TrainModel
@@ -55,8 +56,8 @@ def adapted(arm: str, embedder: str) -> TrainModel:
     encoder = chosen.apply(build_encoder(EncoderConfig.model_validate(fields), catalogue(), 8).train())
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(chosen.trainable(name))
-    labels, until = np.array([0.0, 1.0, 1.0]), np.zeros(3, np.int64)
-    return TrainModel(encoder, UserLabels(USERS, labels, 2, WIDTH, vectors_of, until, chosen.hidden))
+    known = KnownLabels(USERS, np.array([0.0, 1.0, 1.0]), 2)
+    return TrainModel(encoder, UserLabels(known, WIDTH, vectors_of, np.zeros(3, np.int64), chosen.hidden))
 
 
 @pytest.mark.parametrize("embedder", EMBEDDERS)

@@ -11,10 +11,13 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import BucketCache
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_known
+from ray_userrep.feed.batch import Batch
 from ray_userrep.feed.plan import Position
 from ray_userrep.feed.stream import gather, make_plan, rank_slice
+from ray_userrep.objectives.base import Draws
 from ray_userrep.recipe.corpus import LeaveOneOutConfig, StreamConfig
 from ray_userrep.recipe.transfer import AttributeTaskConfig, TransferConfig
+from ray_userrep.transfer.labels import IS_KNOWN, LABEL
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 
 NUM_USERS = 260
@@ -62,8 +65,12 @@ def test_truth_and_labels_are_the_users_own(corpus, make_encoder):
     tested, _ = task.known_until()
     assert task.truth("test").tolist() == [ages[user] for user in tested]
     objective = task.objective(make_encoder(), 1.0, 0)
-    pairs = zip(objective._users_U, objective._labels_U, strict=True)
-    assert all(ages[user] == label for user, label in pairs)
+    users = np.array([*ages])
+    (view,) = objective.views(Batch.of([[0]] * NUM_USERS, users), Draws(0, 0, 0))
+    is_known = view.labels[IS_KNOWN].numpy()
+    own = np.array([ages[user] for user in users[is_known]])
+    assert is_known.sum() == task.num_users("train") and not is_known[np.isin(users, tested)].any()
+    np.testing.assert_array_equal(view.labels[LABEL][is_known], own)
     assert list(task.measures) == ["r2"]
 
 

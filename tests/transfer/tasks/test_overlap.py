@@ -7,7 +7,15 @@ import pytest
 from ray_userrep.corpus.splits import NONE, TRAIN, resolve
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.corpus import ColdItemConfig
-from ray_userrep.transfer.tasks.overlap import Pretrained, read_pretrained, refuse_overlap, refuse_seen_items
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.transfer import AttributeTaskConfig
+from ray_userrep.transfer.tasks.overlap import (
+    Pretrained,
+    read_pretrained,
+    refuse_overlap,
+    refuse_seen_items,
+    refuse_taught,
+)
 
 SEEN = Pretrained(np.array([2, 5, 9]), np.array([100, 200, 300]), np.array([150, 250, 350]), "log", "time")
 
@@ -65,3 +73,14 @@ def test_without_times_only_one_log_can_be_told_by_its_order(corpus):
     check("other", user=3)
     with pytest.raises(UserError, match=r"1 of the 1 test users are in pretraining's log, .* no times to tell"):
         check("other")
+
+
+def test_labels_that_pretraining_read_are_asked_about_by_its_own_deal_of_users_only():
+    objective = {"kind": "labels", "attributes": ["half", "age"]}
+    own = {"task": {"kind": "attribute", "seed": 3}}
+    trained = Recipe.model_validate({"name": "taught", "objective": objective, "transfer": own})
+    refuse_taught(AttributeTaskConfig(seed=3), ["half"], trained)
+    refuse_taught(AttributeTaskConfig(seed=4), ["country"], trained)
+    for other in (AttributeTaskConfig(seed=4), AttributeTaskConfig(seed=3, test_share=0.3)):
+        with pytest.raises(UserError, match=r"task age: pretraining read labels of it.*transfer\.task\.seed 3"):
+            refuse_taught(other, ["age"], trained)
