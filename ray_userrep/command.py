@@ -4,7 +4,7 @@ Nothing that takes long to import is imported here: every wrong option is answer
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
@@ -38,9 +38,9 @@ class Job(NamedTuple):
     """A job: what it is for, what runs it, and what it takes.
 
     `own` are options that it cannot do without; `place` is what is named without an option, once or `several` times.
-    `flags` are options that take no value, and set the field of `config` that they name.
-    `config` is a flat config of its own, whose fields are options that begin with `prefix`; a job without a recipe
-    takes no other fields.
+    `short` are names of fields that are plain words only here. `flags` are options that take no value, and set the
+    field of `config` that they name. `config` is a flat config of its own, whose fields are options that begin with
+    `prefix`; a job without a recipe takes no other fields.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Job(NamedTuple):
     config: type[BaseModel] | None = None
     prefix: str = ""
     has_recipe: bool = True
+    short: Mapping[str, str] = {}
 
     def takes(self, option: str) -> bool:
         """Whether an option is a field of the config; beside a recipe, one without a prefix has its own names alone."""
@@ -73,7 +74,8 @@ def read(job: Job, argv: Sequence[str], others: Sequence[Job] = ()) -> Given:
     words = list(argv)
     places = _places(job, words)
     switched = {f"--{name}": f"--{name.replace('-', '_')}=true" for name in job.flags}
-    options = _options([switched.get(word, word) for word in words[len(places) :]])
+    given = _options([switched.get(word, word) for word in words[len(places) :]], job.short)
+    options = {job.short.get(name, name): text for name, text in given.items()}
     own = {name: options.pop(name) for name in job.own if name in options}
     if missing := [name for name in job.own if name not in own]:
         needed = ", ".join(f"--{name} URI" for name in job.own)
@@ -107,7 +109,7 @@ def parse(argv: Sequence[str]) -> Recipe:
     Raises:
         UserError: an unknown recipe, field or value; the message names it and what it takes.
     """
-    return _recipe(_options(argv))
+    return _recipe(_options(argv, {}))
 
 
 def load(name: str) -> Recipe:
@@ -150,17 +152,18 @@ def _recipe(texts: dict[str, str]) -> Recipe:
     return with_texts(base, {name: text for name, text in texts.items() if name != "recipe"})
 
 
-def _options(argv: Sequence[str]) -> dict[str, str]:
-    """`--name value` and `--name=value`, each once and with something in it."""
+def _options(argv: Sequence[str], short: Mapping[str, str]) -> dict[str, str]:
+    """`--name value` and `--name=value`, each once, whatever name it has, and with something in it."""
     options: dict[str, str] = {}
     places: set[str] = set()
+    aliases = ALIASES | dict(short)
     for name, value in _pairs(argv):
-        if ALIASES.get(name, name) in places:
+        if aliases.get(name, name) in places:
             raise UserError(f"--{name} is given twice: which one is meant?")
         if not value.strip():
             raise UserError(f"--{name} is empty: is a variable unset?")
         refuse_secrets(value, f"--{name}")
-        places.add(ALIASES.get(name, name))
+        places.add(aliases.get(name, name))
         options[name] = value
     return options
 

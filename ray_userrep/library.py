@@ -100,6 +100,17 @@ def embed(recipe: Recipe, encoder: str, output: str) -> Result:
     return run_embed(recipe, encoder, output)
 
 
+def predict(recipe: Recipe, model: str, output: str) -> Result:
+    """Write scores of the users of the recipe's corpus, by a model that `transfer` kept, into the folder `output`.
+
+    Raises:
+        UserError: there is no whole model, or it reads what the corpus lacks.
+    """
+    from ray_userrep.workflows.predict import run_predict
+
+    return run_predict(recipe, model, output)
+
+
 def recommend(recipe: Recipe, encoder: str, output: str, *, k: int = 20, exclude_seen: bool = True) -> Result:
     """Write the `k` likeliest next items of every user of the recipe's corpus as Parquet into the folder `output`.
 

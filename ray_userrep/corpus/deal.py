@@ -28,9 +28,12 @@ def deal(users_U: NDArray[np.int64], valid_share: float, test_share: float, seed
     """Deal users out by their stable hashes."""
     draw_U = draws.uniforms(_PART, seed, users_U)
     is_test_U, is_valid_U = draw_U < test_share, (draw_U >= test_share) & (draw_U < test_share + valid_share)
+    return as_dealt(users_U, np.where(is_test_U, "test", np.where(is_valid_U, "valid", "train")), seed)
+
+
+def as_dealt(users_U: NDArray[np.int64], parts_U: NDArray[np.str_], seed: int) -> UserParts:
+    """Rows by the part that each is in; the order of training goes by users, so that all rows of one come together."""
     order = np.argsort(draws.bits(_ORDER, seed, users_U), kind="stable")
     return UserParts(
-        order[~(is_test_U | is_valid_U)[order]],
-        np.flatnonzero(is_valid_U),
-        np.flatnonzero(is_test_U),
+        order[parts_U[order] == "train"], np.flatnonzero(parts_U == "valid"), np.flatnonzero(parts_U == "test")
     )

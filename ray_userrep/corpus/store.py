@@ -178,12 +178,13 @@ class Corpus:
         return range(self.manifest.num_buckets)
 
     @cached_property
-    def _user_type(self) -> pa.DataType:
+    def user_type(self) -> pa.DataType:
+        """What the log's user ids are: int64 or text."""
         return storage.read_schema(storage.join(self.uri, self.manifest.sequences[0].path)).field("user_id").type
 
     def _without_users(self) -> Bucket:
         none = np.zeros(0, np.int64)
-        return Bucket(pa.array([], self._user_type), none, np.zeros(1, np.int64), none, none, {})
+        return Bucket(pa.array([], self.user_type), none, np.zeros(1, np.int64), none, none, {})
 
 
 def open_corpus(uri: str, version: int | None = None) -> Corpus:

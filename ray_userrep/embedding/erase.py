@@ -1,4 +1,4 @@
-"""Users out of a folder of vectors or recommendations: only files that hold some are written again, each in one step.
+"""Users out of a folder that an export wrote: only files that hold some are written again, each in one step.
 
 A reader that opens the folder meanwhile finds some files with the users and some without; the summary comes last.
 """
@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_userrep import storage
-from ray_userrep.embedding.outputs import RECOMMENDED, SUMMARY
+from ray_userrep.embedding.outputs import RECOMMENDED, SCORED, SUMMARY
 from ray_userrep.embedding.tables import FORMAT
 from ray_userrep.errors import UserError
 
 
 def refuse_no_vectors(folder: str, named: str) -> None:
-    """Check that a folder is what `embed` or `recommend` wrote; errors call it by the option that `named` it.
+    """Check that a folder is what an export wrote; errors call it by the option that `named` it.
 
     Raises:
         UserError: it is not, or a newer version wrote it.
@@ -21,7 +21,8 @@ def refuse_no_vectors(folder: str, named: str) -> None:
     place = _summary(folder)
     if place is None:
         raise UserError(
-            f"{named}: no {storage.join(folder, SUMMARY)}: name the output folder of an embed or recommend that ended"
+            f"{named}: no {storage.join(folder, SUMMARY)}: name the output folder of an embed, recommend or predict "
+            "that ended"
         )
     storage.refuse_newer(storage.read_object(place).get("format"), FORMAT, f"{named}: {folder}")
 
@@ -46,5 +47,5 @@ def erase_vectors(folder: str, ids: pa.Array) -> int:
 
 
 def _summary(folder: str) -> str | None:
-    places = (storage.join(folder, name) for name in (SUMMARY, RECOMMENDED))
+    places = (storage.join(folder, name) for name in (SUMMARY, RECOMMENDED, SCORED))
     return next((place for place in places if storage.exists(place)), None)

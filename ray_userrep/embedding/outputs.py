@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 
-SUMMARY, ITEMS, RECOMMENDED = "_vectors.json", "_items.parquet", "_recommended.json"
+SUMMARY, ITEMS, RECOMMENDED, SCORED = "_vectors.json", "_items.parquet", "_recommended.json", "_scores.json"
 
 
 def refuse_occupied(output_uri: str) -> None:

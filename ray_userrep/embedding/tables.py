@@ -58,8 +58,7 @@ def read_users(uri: str, corpus: Corpus, asked: str) -> pa.Array:
     table = read_whole(storage.list_files(uri), CsvFormat())
     if "user_id" not in table.column_names:
         raise UserError(f"{asked}: {uri} has no column user_id; it has {', '.join(table.column_names)}")
-    kind = next(corpus.bucket(file.bucket).user_ids.type for file in corpus.manifest.sequences)
-    return keyed(table, "user_id", kind, uri)["user_id"].combine_chunks()
+    return keyed(table, "user_id", corpus.user_type, uri)["user_id"].combine_chunks()
 
 
 def vectors_table(

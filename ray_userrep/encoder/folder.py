@@ -54,6 +54,12 @@ def fingerprint(folder: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def identity(folder: str) -> str:
+    """A name of all that an encoder is read from, by its checksums; nothing where there is none."""
+    sums = storage.join(folder, storage.CHECKSUMS)
+    return hashlib.sha256(storage.read_bytes(sums)).hexdigest()[:16] if storage.exists(sums) else ""
+
+
 def move_into(scratch: Path, folder: Path) -> None:
     """Replace an encoder's files by those of a scratch folder inside it, and drop parts of larger weights."""
     names = [path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file()]

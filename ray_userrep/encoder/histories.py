@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.encoder.layers import without_noise
-from ray_userrep.encoder.tempo import tempo_states
+from ray_userrep.encoder.tempo import Moments, tempo_states
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import WHOLE_HISTORY, ReadoutKind
 
@@ -41,13 +41,13 @@ class Reader(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def __call__(self, batch: Batch, until: int | None = None, /) -> Tensor: ...
+    def __call__(self, batch: Batch, until: Moments | None = None, /) -> Tensor: ...
 
     def ranking(self, batch: Batch) -> Tensor: ...
 
     def sums(self, batch: Batch) -> Tensor: ...
 
-    def scaled(self, sums_BS: Tensor, until: int | None = None) -> Tensor: ...
+    def scaled(self, sums_BS: Tensor, until: Moments | None = None) -> Tensor: ...
 
 
 def user_vectors(
@@ -55,14 +55,14 @@ def user_vectors(
     items_N: NDArray[np.int64],
     lengths_U: NDArray[np.int64],
     columns_N: Mapping[str, NDArray[np.generic]],
-    until: int | None = None,
+    until: Moments | None = None,
     batch_tokens: int = _BATCH_TOKENS,
 ) -> NDArray[np.float32]:
     """The vector of each history as the encoder reads users out, `[U, F]`; zeros where there is nothing to read.
 
     Histories lie end to end, oldest interaction first, with whatever columns the encoder wants beside the items. An
-    encoder with a tempo counts days up to `until` (us), or up to each history's newest. There is no dropout, whatever
-    mode the encoder is in.
+    encoder with a tempo counts days up to `until` (us, of all or of each), or up to each history's newest. There is no
+    dropout, whatever mode the encoder is in.
     """
     # Not inference mode: parameters gathered under it (ZeRO-3) could not be trained on afterwards.
     with without_noise(), torch.no_grad():

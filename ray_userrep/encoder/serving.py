@@ -25,7 +25,7 @@ from ray_userrep.encoder.histories import history_sums, ranking_vectors, user_ve
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.layers import without_noise
 from ray_userrep.encoder.reading import Known, Reads, known_interactions, tidy
-from ray_userrep.encoder.tempo import Tempo, follows, joined_states
+from ray_userrep.encoder.tempo import Moments, Tempo, follows, joined_states
 from ray_userrep.encoder.top_k import best_items, most_alike
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import Batch
@@ -55,7 +55,7 @@ class Serving(PreTrainedModel):
     def sums(self, batch: Batch) -> Tensor: ...
 
     @abstractmethod
-    def scaled(self, sums_BS: Tensor, until: int | None = None) -> Tensor: ...
+    def scaled(self, sums_BS: Tensor, until: Moments | None = None) -> Tensor: ...
 
     def encode(
         self,

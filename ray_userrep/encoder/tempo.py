@@ -16,6 +16,7 @@ from ray_userrep.encoder.readout import window_sums
 from ray_userrep.recipe.encoder import TEMPO_WIDTH
 
 DAY = 86_400 * 10**6  # us
+Moments = int | Tensor  # us: one for all histories, or one of each, `[B]`
 _HALF_LIVES = (7.0, 30.0, 90.0, 365.0)  # days
 _OLDEST, _NEWEST, _INTERACTIONS, _VISITS = range(4)  # of a state; then the visits faded up to its newest day
 STATE_WIDTH = 4 + len(_HALF_LIVES)
@@ -29,7 +30,7 @@ class Tempo(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.stack([torch.ones(TEMPO_WIDTH), torch.zeros(TEMPO_WIDTH)]), False)
 
-    def forward(self, states_BS: Tensor, until: int | None) -> Tensor:
+    def forward(self, states_BS: Tensor, until: Moments | None) -> Tensor:
         """Scaled numbers as of a moment (us), or of each history's newest day, `[B, F]`; zeros for empty histories."""
         scale_F, centre_F = self.weight
         is_there_B1 = states_BS[:, _INTERACTIONS, None] > 0
@@ -87,10 +88,12 @@ def follows(old_BS: Tensor, new_BS: Tensor) -> Tensor:
     return (new_BS[:, _OLDEST] >= old_BS[:, _NEWEST]) | (old_BS[:, _INTERACTIONS] == 0)
 
 
-def tempo_numbers(states_BS: Tensor, until: int | None) -> Tensor:
+def tempo_numbers(states_BS: Tensor, until: Moments | None) -> Tensor:
     """Log days since the newest and the oldest interaction, log interactions, visits and faded visits, `[B, F]`."""
     newest_B = states_BS[:, _NEWEST]
-    end_B = newest_B if until is None else torch.full_like(newest_B, until // DAY)
+    end_B = newest_B
+    if until is not None:
+        end_B = torch.as_tensor(until // DAY, dtype=newest_B.dtype, device=newest_B.device).expand_as(newest_B)
     since_B = (end_B - newest_B).clamp(min=0)
     columns = [
         since_B,

@@ -40,7 +40,7 @@ from ray_userrep.encoder.layers import Dropout
 from ray_userrep.encoder.reading import reads
 from ray_userrep.encoder.readout import APPENDED, Attention, append_token, readout, readout_so_far, window_sums
 from ray_userrep.encoder.serving import Serving
-from ray_userrep.encoder.tempo import Tempo, tempo_states
+from ray_userrep.encoder.tempo import Moments, Tempo, tempo_states
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import POOLED, TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
@@ -128,7 +128,7 @@ class UserEncoder(Serving):
             return self.items(values_T)
         return torch.where(values_T[:, None] < 0, self.special(values_T), self.items(values_T.clamp(min=0)))
 
-    def forward(self, batch: Batch, until: int | None = None) -> Tensor:
+    def forward(self, batch: Batch, until: Moments | None = None) -> Tensor:
         """User vectors of windows, `[B, F]`; those of whole histories are `encoder.histories.user_vectors`."""
         if self.readout == "bag":
             return self.scaled(self._remembered(batch), until)
@@ -164,7 +164,7 @@ class UserEncoder(Serving):
             return sums_BE1
         return torch.cat([sums_BE1, tempo_states(batch.side[TIMESTAMPS], batch.offsets_B1)], 1)
 
-    def scaled(self, sums_BS: Tensor, until: int | None = None) -> Tensor:
+    def scaled(self, sums_BS: Tensor, until: Moments | None = None) -> Tensor:
         """The vectors of whole histories from what is remembered of them, `[B, F]`."""
         if self.readout != "bag":
             return sums_BS[:, :-1] / sums_BS[:, -1:].clamp(min=1)

@@ -90,9 +90,12 @@ def user_means(values_W: NDArray[np.float64], users_W: NDArray[np.int64] | None)
 
 
 def _auc(truth_U: NDArray[np.float64], probabilities_UC: NDArray[np.float64], weights_RU: Figures) -> Figures:
+    return _several_auc(truth_U[:, None] == np.arange(probabilities_UC.shape[1]), probabilities_UC, weights_RU)
+
+
+def _several_auc(truth_UC: NDArray[Any], scores_UC: NDArray[np.float64], weights_RU: Figures) -> Figures:
     weights_UR = np.ascontiguousarray(weights_RU.T)  # users are gathered below: each a row
-    classes = range(probabilities_UC.shape[1])
-    auc_CR = np.stack([_one_auc(truth_U == c, probabilities_UC[:, c], weights_UR) for c in classes])
+    auc_CR = np.stack([_one_auc(is_U > 0, s_U, weights_UR) for is_U, s_U in zip(truth_UC.T, scores_UC.T, strict=True)])
     there_CR = ~np.isnan(auc_CR)
     mean_R = np.where(there_CR, auc_CR, 0.0).sum(0) / np.maximum(1, there_CR.sum(0))
     return np.where(there_CR.any(0), mean_R, 0.5)
@@ -125,6 +128,9 @@ accuracy = mean_of(lambda truth_U, probabilities_UC: probabilities_UC.argmax(1) 
 
 auc = Measure(_auc)
 """One class against the rest, averaged over the classes that occur (Hand & Till's macro form), `[U]` and `[U, C]`."""
+
+several_auc = Measure(_several_auc)
+"""The mean over labels, of which a user may have several, that some have and some have not, `[U, C]` twice."""
 
 r2 = Measure(_r2)
 """Share of the variance that is explained, from `[U]` twice, or `[U, K]`; below 0 where the mean would do better."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 from sklearn.preprocessing import scale
@@ -77,11 +78,12 @@ def measure_profile(corpus: Corpus, split: Split, encoder: UserEncoder, config: 
     return {attribute.name: measure_attribute(attribute, features, config.confidence) for attribute in attributes}
 
 
-def read_vectors(encoder: UserEncoder, histories: Sequences, until: int | None = None) -> Features:
-    """The encoder's vector of each history, `[U, F]`, as of a moment (us), or of the newest interaction of any."""
+def read_vectors(encoder: UserEncoder, histories: Sequences, until: int | NDArray[np.int64] | None = None) -> Features:
+    """The encoder's vector of each history, `[U, F]`, as of a moment of all or of each (us), or the newest of any."""
     columns = {TIMESTAMPS: histories.times_N} | histories.side_N
     until = int(histories.times_N.max(initial=0)) if until is None else until
-    return user_vectors(encoder, histories.items_N, histories.lengths_U, columns, until).astype(np.float64)
+    moments = torch.from_numpy(until) if isinstance(until, np.ndarray) else until
+    return user_vectors(encoder, histories.items_N, histories.lengths_U, columns, moments).astype(np.float64)
 
 
 def simple_features(histories: Sequences, num_items: int, width: int) -> dict[str, Table]:
@@ -105,12 +107,13 @@ def read_attributes(users: pa.Table, hashes_U: NDArray[np.int64]) -> list[Attrib
     for name in users.column_names:
         if name != "user_id":
             column = users[name].combine_chunks().filter(pa.array(is_there))
-            attribute = _attribute(name, column, order[place[is_there]], hashes_U)
+            attribute = attribute_of(name, column, order[place[is_there]], hashes_U)
             found += [attribute] if attribute is not None else []
     return found
 
 
-def _attribute(name: str, column: pa.Array, rows: NDArray[np.int64], hashes_U: NDArray[np.int64]) -> Attribute | None:
+def attribute_of(name: str, column: pa.Array, rows: NDArray[np.int64], hashes_U: NDArray[np.int64]) -> Attribute | None:
+    """A column as an attribute of the users in these rows; None where it says too little, or too much, of them."""
     if pa.types.is_nested(column.type):
         return None  # a list is neither a class nor a quantity
     known = is_known(column)

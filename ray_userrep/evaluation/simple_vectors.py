@@ -48,19 +48,20 @@ def svd(counts_UV: csr_matrix, width: int) -> Features:
     return reduced
 
 
-def tempo(histories: Sequences, cut: int, timed: bool = True) -> Features:
-    """When and how often users came before a cut (us), `[U, 10]`; all of them have a history.
+def tempo(histories: Sequences, cut: int | NDArray[np.int64], timed: bool = True) -> Features:
+    """When and how often users came before a cut (us) of all or of each, `[U, 10]`; all of them have a history.
 
     Log days since the newest and the oldest interaction and of the mean gap, its spread over the mean, log numbers of
     interactions, of distinct items and of those in the last 7, 30 and 90 days, and the share that is taken again: what
     predicts a return by itself (Fader, Hardie & Lee 2005). Where the log is not `timed`, all ages are 0 and only the
     numbers are left.
     """
+    cut_N = np.repeat(np.broadcast_to(cut, histories.num_users), histories.lengths_U)
     if not timed:
-        histories = replace(histories, times_N=np.full_like(histories.times_N, cut))
+        histories = replace(histories, times_N=cut_N)
     first_U, last_U = histories.offsets_U1[:-1], histories.offsets_U1[1:] - 1
     user_N = np.repeat(np.arange(histories.num_users), histories.lengths_U)
-    age_N = (cut - histories.times_N) / _DAY
+    age_N = (cut_N - histories.times_N) / _DAY
     distinct_U = np.bincount(np.unique(np.stack([user_N, histories.items_N]), axis=1)[0], minlength=len(first_U))
     gaps_U, mean_U, spread_U = histories.lengths_U - 1, *_gaps(histories, user_N)
     recent = [np.bincount(user_N[age_N <= days], minlength=len(first_U)) for days in _WINDOWS]

@@ -3,7 +3,7 @@
 Labels are kept by user, so that batches come from the corpus as they are and need no other reader; that costs a look-up
 a batch, and holds the labels in memory. Users without a label add nothing: they train along on what they have.
 
-Shapes: B users, U labelled users, F numbers that a head reads, C outputs (classes, or one value).
+Shapes: B users, U labelled users, F numbers that a head reads, C labels.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,53 +19,45 @@ from torch.nn import functional as F
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, identity_gather
+from ray_userrep.objectives.head import Head
 
 
 class KnownLabels(NamedTuple):
-    """Stable hashes of users, and their class codes, or values where `num_classes` is 0."""
+    """Stable hashes of users, and their class codes, or values where `num_classes` is 0.
+
+    Instead of values, `[U, C]` which of several labels each user has.
+    """
 
     users_U: NDArray[np.int64]
     labels_U: NDArray[np.float64]
     num_classes: int
 
 
-class LabelHead(nn.Sequential):
-    """Predicts a label from numbers of a user, by a linear map or with a hidden layer, and knows whose it is what."""
+class LabelHead(Head):
+    """A head that knows whose it is what."""
 
     def __init__(
         self, known: KnownLabels, num_inputs: int, hidden: int = 0, value_loss: Callable[..., Tensor] = F.mse_loss
     ) -> None:
-        layers: list[nn.Module] = [nn.Linear(num_inputs, hidden), nn.GELU()] if hidden else []
-        super().__init__(*layers, nn.Linear(hidden or num_inputs, known.num_classes or 1))
+        labels_U = known.labels_U
+        if labels_U.ndim == 2:
+            super().__init__("several", num_inputs, hidden, labels_U.shape[1])
+        elif known.num_classes:
+            super().__init__("classes", num_inputs, hidden, known.num_classes)
+        else:
+            spread = float(labels_U.std()) or 1.0
+            super().__init__("value", num_inputs, hidden, 1, float(labels_U.mean()), spread, value_loss)
         self.order_U = np.argsort(known.users_U)
-        self._users_U, labels_U = known.users_U[self.order_U], known.labels_U[self.order_U]
-        self._num_classes, self._value_loss = known.num_classes, value_loss
-        self._centre = 0.0 if known.num_classes else float(labels_U.mean())
-        self._scale = 1.0 if known.num_classes else float(labels_U.std()) or 1.0
-        self._targets_U = torch.from_numpy((labels_U - self._centre) / self._scale)
+        self._users_U, self._labels_U = known.users_U[self.order_U], torch.from_numpy(labels_U[self.order_U])
 
     def look_up(self, users_B: Tensor) -> tuple[Tensor, Tensor]:
         """The place of each user among those with a label, in rising order of hashes, and whether there is one."""
         place_B = np.searchsorted(self._users_U, users_B.numpy()).clip(max=len(self._users_U) - 1)
         return torch.from_numpy(place_B), torch.from_numpy(self._users_U[place_B]) == users_B
 
-    def targets(self, place_B: Tensor) -> Tensor:
-        """What is predicted of the users at these places: class codes, or standardised values."""
-        return self._targets_U[place_B]
-
-    def losses(self, inputs_BF: Tensor, targets_B: Tensor) -> Tensor:
-        """Cross-entropy over classes, or the loss of a standardised value, of each user, float32."""
-        out_BC = self(inputs_BF).float()
-        if self._num_classes:
-            return F.cross_entropy(out_BC, targets_B.long(), reduction="none")
-        found_B: Tensor = self._value_loss(out_BC[:, 0], targets_B.float(), reduction="none")
-        return found_B
-
-    @torch.no_grad()
-    def predict(self, inputs_BF: Tensor) -> Tensor:
-        """Class probabilities, `[B, C]`, or values in the label's own unit, `[B]`."""
-        out_BC = self(inputs_BF.to(next(self.parameters()))).float()
-        return out_BC.softmax(-1) if self._num_classes else out_BC[:, 0] * self._scale + self._centre
+    def labels(self, place_B: Tensor) -> Tensor:
+        """The labels of the users at these places."""
+        return self._labels_U[place_B]
 
 
 class Labels(Objective):
@@ -85,7 +77,7 @@ class Labels(Objective):
         found: dict[str, Tensor] = {}
         for name, head in self._named():
             place_B, found[f"{name}/is_known"] = head.look_up(batch.users_B)
-            found[name] = head.targets(place_B)
+            found[name] = head.labels(place_B)
         return [replace(batch, labels=batch.labels | found)]
 
     def counts(self, views: list[Batch]) -> Tensor:

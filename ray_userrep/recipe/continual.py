@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ray_userrep.recipe.settings import Settings
-from ray_userrep.recipe.transfer import AttributeTaskConfig, NextItemTaskConfig, TaskConfig
+from ray_userrep.recipe.transfer import AttributeTaskConfig, NextItemTaskConfig, TableTaskConfig, TaskConfig
 
 MethodName = Literal["conure", "in_turn", "fine_all", "head_only", "single", "multi_task"]
 
@@ -45,4 +45,9 @@ class ContinualConfig(Settings):
     def _distinct(self) -> "ContinualConfig":
         if len(set(self.methods)) != len(self.methods):
             raise ValueError("continual.methods names one of them twice")
+        if any(isinstance(one.task, TableTaskConfig) for one in self.tasks):
+            raise ValueError(
+                "continual.tasks takes no labels of one's own (kind labels): put them into the log's table of users, "
+                "and name its column as an attribute"
+            )
         return self

@@ -61,7 +61,18 @@ class ReturnTaskConfig(_Users):
     )
 
 
-LabelTaskConfig = AttributeTaskConfig | ReturnTaskConfig
+class TableTaskConfig(_Users):
+    """Predict labels of one's own, from what each user did before the date that stands beside the label."""
+
+    kind: Literal["labels"] = "labels"
+    labels: str = Field(
+        min_length=1,
+        description="file or folder of rows with user_id and label (a category or a number) or labels (a list, JSON, "
+        "or a|b), maybe until (of the history only what lies before counts) and split (train, validation, test)",
+    )
+
+
+LabelTaskConfig = AttributeTaskConfig | ReturnTaskConfig | TableTaskConfig
 
 
 class NextItemTaskConfig(_Users):
@@ -86,7 +97,9 @@ class NextItemTaskConfig(_Users):
         return self
 
 
-TaskConfig = Annotated[AttributeTaskConfig | ReturnTaskConfig | NextItemTaskConfig, Field(discriminator="kind")]
+TaskConfig = Annotated[
+    AttributeTaskConfig | ReturnTaskConfig | TableTaskConfig | NextItemTaskConfig, Field(discriminator="kind")
+]
 
 
 class TransferConfig(Settings):
@@ -150,7 +163,7 @@ class TransferConfig(Settings):
     patch_reduction: int = Field(4, ge=1, description="patches: the encoder's width over a patch's")
     keep: ArmName | Literal["best"] | None = Field(
         "best",
-        description="arm whose encoder is kept under encoders/ of the run, of the largest label share and the seed "
+        description="arm that is kept under models/ of the run, of the largest label share and the seed "
         "that validates best; best: of all arms that can be written as plain weights",
     )
     allow_overlap: bool = Field(

@@ -1,4 +1,4 @@
-"""What becomes of encoders: one that was adapted is kept in plain weights, and each is asked for look-alikes.
+"""What becomes of encoders: one that was adapted is kept in plain weights with its head, each asked for look-alikes.
 
 Weights of fits that lost are dropped as soon as that is known, so that no more than two fits' are ever there.
 """
@@ -16,11 +16,14 @@ from ray_userrep.recipe.encoder import ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.transfer import TransferConfig
 from ray_userrep.transfer.arms.base import Arm, copied
-from ray_userrep.transfer.fit import FitSpec, Outcome, adapted_encoder, drop_weights
+from ray_userrep.transfer.fit import FitSpec, Outcome, adapted_model, drop_weights
+from ray_userrep.transfer.labels import UserLabels
+from ray_userrep.transfer.model import ENCODER
+from ray_userrep.transfer.predictions import keep_head
 from ray_userrep.transfer.tasks.attribute import AttributeTask
 from ray_userrep.transfer.tasks.base import Task
 
-_FOLDER = "encoders"
+_FOLDER = "models"
 
 
 class _Candidate(NamedTuple):
@@ -52,29 +55,36 @@ class Keeper:
         self._best = _Candidate(arm, fit, outcome.validation, fit_uri)
 
     def export(
-        self, recipe: Recipe, encoder_of: Callable[[int], UserEncoder], task: Task, run_uri: str
+        self, recipe: Recipe, encoder_of: Callable[[int], UserEncoder], task: Task, run_uri: str, device: str
     ) -> dict[str, Any] | None:
-        """Write `<run>/encoders/<task>`; returns what it is of, and which arms that cannot be written did better.
+        """Write `<run>/models/<task>`; returns what it is of, and which arms that cannot be written did better.
 
-        `encoder_of`: what the fits of a seed start from.
+        `encoder_of`: what the fits of a seed start from. A task over labels also has a head, with predictions.
         """
         if self._best is None:
             return None
         arm, fit, validation, fit_uri = self._best
-        uri = storage.join(run_uri, _FOLDER, task.name.replace(" ", "_"))
-        adapted = adapted_encoder(recipe, encoder_of(fit.seed), task, arm, fit, fit_uri)
+        model_uri = storage.join(run_uri, _FOLDER, task.name.replace(" ", "_"))
+        uri = storage.join(model_uri, ENCODER)
+        adapted, objective = adapted_model(recipe, encoder_of(fit.seed), task, arm, fit, fit_uri)
         with tempfile.TemporaryDirectory() as scratch:
             adapted.save_pretrained(Path(scratch) / "encoder")
             storage.upload_dir(str(Path(scratch) / "encoder"), uri)
-        return {
+        made_of = {
+            "task": task.name,
             "arm": arm.name,
             "seed": fit.seed,
             "learning_rate": fit.learning_rate,
             "readout": adapted.readout,
             "validation": validation,
-            "uri": uri,
-            "better": [name for name, value in self._merged_not.items() if value > validation],
         }
+        head = None
+        if isinstance(task, AttributeTask):
+            assert isinstance(objective, UserLabels)
+            adapted.to(device)  # type: ignore[arg-type]
+            head = keep_head(task, adapted, objective.to(device), made_of, model_uri, run_uri)
+        better = [name for name, value in self._merged_not.items() if value > validation]
+        return made_of | {"uri": uri, "head": head, "better": better}
 
 
 def look_alikes(

@@ -19,6 +19,7 @@ from ray_userrep.corpus.splits import SplitPart
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.objectives.base import Objective
 from ray_userrep.recipe.encoder import ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.best import drop_best, keep_best, read_best
@@ -141,14 +142,17 @@ def build_transfer(
     return TrainModel(adapted, objective, recipe.train), count_parameters(encoder, adapted, objective)
 
 
-def adapted_encoder(
+def adapted_model(
     recipe: Recipe, encoder: UserEncoder, task: Task, arm: Arm, fit: FitSpec, fit_uri: str
-) -> UserEncoder:
-    """What a finished fit of a `mergeable` arm made of an encoder, in plain weights; they must not be dropped yet."""
+) -> tuple[UserEncoder, Objective]:
+    """What a finished fit of a `mergeable` arm made of an encoder, in plain weights, and the objective with its head.
+
+    The fit's weights must not be dropped yet.
+    """
     recipe = fitted_recipe(recipe, encoder, task, fit)
     model, _ = build_transfer(recipe, encoder, task, arm, fit.share, fit.readout)
     _load_into(model, fit_uri)
-    return arm.merged(model.encoder).eval()
+    return arm.merged(model.encoder).eval(), model.objective.eval()
 
 
 def drop_weights(fit_uri: str) -> None:

@@ -22,14 +22,14 @@ from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, ident
 from ray_userrep.objectives.labels import KnownLabels, LabelHead
 from ray_userrep.training.step import is_frozen
 
-LABEL, IS_KNOWN, _ROW, _BESIDE = "label", "is_known", "label_row", "label_beside"
+LABEL, IS_KNOWN, _ROW, _BESIDE, _UNTIL = "label", "is_known", "label_row", "label_beside", "label_until"
 
 
 class UserLabels(Objective):
     """Cross-entropy over classes, or the squared error of a standardised value.
 
     `read` gives the vectors of the labelled users by a frozen encoder, `[U, F]`; one that trains reads windows as of
-    the moment `until` (us). The head is linear, or has a hidden layer; it reads `beside_UE` beside the vector, where
+    the moments `until_U` (us). The head is linear, or has a hidden layer; it reads `beside_UE` beside the vector, where
     given.
     """
 
@@ -40,15 +40,15 @@ class UserLabels(Objective):
         known: KnownLabels,
         width: int,
         read: Callable[[UserEncoder], NDArray[np.float64]],
-        until: int,
+        until_U: NDArray[np.int64],
         hidden: int = 0,
         beside_UE: NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__()
         beside_UE = np.zeros((len(known.users_U), 0), np.float32) if beside_UE is None else beside_UE
         self.head = LabelHead(known, width + beside_UE.shape[1], hidden)
-        self._beside_UE = beside_UE[self.head.order_U]
-        self._read, self._until = read, until
+        self._beside_UE = torch.from_numpy(beside_UE[self.head.order_U])
+        self._read, self._until_U = read, torch.from_numpy(until_U[self.head.order_U])
         self._vectors_UF: Tensor | None = None  # of a frozen encoder; a last row for users without a label
         self._once: dict[str, Any] = {}
 
@@ -56,9 +56,10 @@ class UserLabels(Objective):
         """The windows with their users' labels, and whether they have one."""
         place_B, is_known_B = self.head.look_up(batch.users_B)
         found = {
-            LABEL: self.head.targets(place_B),
-            _BESIDE: torch.from_numpy(self._beside_UE[place_B.numpy()]),
+            LABEL: self.head.labels(place_B),
             IS_KNOWN: is_known_B,
+            _UNTIL: self._until_U[place_B],
+            _BESIDE: self._beside_UE[place_B],
             _ROW: torch.where(is_known_B, place_B, len(self._beside_UE)),
         }
         return [replace(batch, labels=batch.labels | found)]
@@ -75,7 +76,7 @@ class UserLabels(Objective):
 
     def _vectors(self, encoder: UserEncoder, view: Batch) -> Tensor:
         if not is_frozen(encoder):
-            vectors_BF: Tensor = encoder(view, self._until)
+            vectors_BF: Tensor = encoder(view, view.labels[_UNTIL])
             return vectors_BF
         if self._vectors_UF is None:
             read_UF = torch.from_numpy(self._read(encoder)[self.head.order_U]).to(view.values_T.device, torch.float32)
@@ -89,7 +90,3 @@ class UserLabels(Objective):
         if name not in self._once:
             self._once[name] = make()
         return self._once[name]
-
-    def predict(self, inputs_BF: Tensor) -> Tensor:
-        """Class probabilities, `[B, C]`, or values in the label's own unit, `[B]`; of vectors and what is beside."""
-        return self.head.predict(inputs_BF)

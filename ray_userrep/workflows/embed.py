@@ -5,6 +5,7 @@ from ray_userrep.distributed.connection import connect
 from ray_userrep.embedding.export import export_vectors
 from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.recipe.embedding import EmbeddingConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.results import Result
 from ray_userrep.workflows.prepare import open_or_prepare
@@ -16,10 +17,7 @@ def run_embed(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     UserEncoder.from_pretrained(encoder_uri)  # a folder that holds none is told of before anything is started
     connect()
     corpus = open_or_prepare(recipe)
-    config = recipe.embedding
-    places = {name: getattr(config, name) for name in ("previous", "users") if getattr(config, name) is not None}
-    # Actors have working directories of their own.
-    config = config.model_copy(update={name: storage.absolute(place) for name, place in places.items()})
+    config = as_actors_see(recipe.embedding)
     output_uri = storage.kept(output_uri)
     where = encoder_uri, corpus, output_uri
     summary = export_vectors(*where, config, recipe.text, recipe.train.use_gpu)
@@ -28,3 +26,9 @@ def run_embed(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
         print(f"read anew {summary['read_anew']:,} users, of whom interactions came late")
     print(f"output    {output_uri}")
     return {"job": "embed", "encoder": encoder_uri, "output": output_uri} | summary
+
+
+def as_actors_see(config: EmbeddingConfig) -> EmbeddingConfig:
+    """The config with absolute places: actors have working directories of their own."""
+    places = {name: getattr(config, name) for name in ("previous", "users") if getattr(config, name) is not None}
+    return config.model_copy(update={name: storage.absolute(place) for name, place in places.items()})

@@ -39,6 +39,7 @@ from ray_userrep.transfer.fit import FitSpec, Outcome
 from ray_userrep.transfer.tasks.attribute import AttributeTask
 from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_tasks
+from ray_userrep.transfer.tasks.dated import DatedTask
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
 from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap, refuse_seen_items, refuse_taught
 from ray_userrep.workflows.prepare import open_or_prepare
@@ -187,7 +188,8 @@ def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: 
         if isinstance(task, NextItemTask) and (held_out := task.held_out()) is not None:
             refuse_seen_items(task.name, held_out, log, split)
             continue
-        refuse_overlap(task.name, *task.known_until(), corpus.manifest, seen)
+        own_dates = isinstance(task, DatedTask)
+        refuse_overlap(task.name, *task.known_until(), corpus.manifest, seen.without_test() if own_dates else seen)
     return True
 
 
@@ -229,7 +231,8 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
                 keeper.offer(arm, fit, outcome, setting.place(arm, fit))
             outcomes[share][arm.name].append(best := _best(found))
             print(_line(task, arm, share, seed, best), flush=True)
-    kept = keeper.export(recipe, lambda seed: setting.encoders[setting.pretraining(seed)], task, run_uri)
+    encoders = {seed: setting.encoders[setting.pretraining(seed)] for seed in seeds}
+    kept = with_gpu(use_gpu, keeper.export, recipe, encoders.__getitem__, task, run_uri)
     alike = with_gpu(use_gpu, _look_alikes, task, encoder, readouts, kept, recipe.evaluation.confidence)
     return Comparison(task, outcomes, baselines, fusion, kept, alike)
 

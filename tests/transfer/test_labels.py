@@ -16,7 +16,8 @@ RNG = Draws(0, 0, 0)
 
 def labels_of(encoder, rows, labels, num_classes, hidden=0, read=None):
     read = read or (lambda frozen: frozen(Batch.of([SEQUENCES[row] for row in rows])).detach().double().numpy())
-    return UserLabels(KnownLabels(USERS[rows], np.asarray(labels, float), num_classes), encoder.width, read, 0, hidden)
+    known = KnownLabels(USERS[rows], np.asarray(labels, float), num_classes)
+    return UserLabels(known, encoder.width, read, np.zeros(len(rows), np.int64), hidden)
 
 
 def losses(objective, encoder, rows):
@@ -35,14 +36,14 @@ def test_classes_are_the_plain_cross_entropy(make_encoder):
     assert torch.allclose(whole[0], expected, atol=1e-5) and count.tolist() == [4]
     parts = [losses(objective, encoder, rows)[0] for rows in ([1], [0, 2, 3])]
     assert torch.allclose(sum(parts), whole, atol=1e-5)
-    assert torch.allclose(objective.predict(vectors), logits.softmax(-1), atol=1e-6)
+    assert torch.allclose(objective.head.scores(vectors), logits.softmax(-1), atol=1e-6)
 
 
 def test_values_are_predicted_in_their_own_unit(make_encoder):
     encoder, values = make_encoder(), np.array([1000.0, 3000.0, 2000.0, 6000.0])
     objective = labels_of(encoder, range(4), values, 0)
     vectors = encoder(Batch.of(SEQUENCES))
-    predicted = objective.predict(vectors)
+    predicted = objective.head.scores(vectors)
     standard = (torch.from_numpy(values) - values.mean()) / values.std()
     assert torch.allclose(predicted, objective.head(vectors)[:, 0] * values.std() + values.mean(), atol=1e-2)
     expected = F.mse_loss(objective.head(vectors)[:, 0], standard.float(), reduction="sum")

@@ -64,6 +64,7 @@ def test_one_command_pretrains_compares_and_reports(
         "look-alike retrieval",
         "by how much is known of a user",
         "beside the columns you have",
+        "Brier score",
         "Users without any history: 0",
         "from 2 pretrained encoders in turn",
     ):
@@ -159,8 +160,11 @@ def the_best_encoder_is_kept(run, printed):
     best = {arm: max(values) for arm, values in fits.items()}
     assert kept["validation"] == best[kept["arm"]] == max(best["scratch"], best["head_only"])
     assert (kept["better"] == ["serial_patches"]) == (best["serial_patches"] > kept["validation"])
-    encoder = UserEncoder.from_pretrained(f"{run}/encoders/country")
-    assert encoder.readout == kept["readout"] and kept["uri"].endswith("/encoders/country")
+    encoder = UserEncoder.from_pretrained(f"{run}/models/country")
+    assert encoder.readout == kept["readout"] and kept["uri"].endswith("/models/country/encoder")
+    rows = storage.read_parquet(kept["head"]["predictions"])
+    assert set(rows["split"].to_pylist()) == {"train", "validation", "test"} and rows.num_rows == 150
+    assert kept["head"]["model"] is None and "reads columns beside the vector and is not written" in printed
     assert f"encoder: {kept['arm']}, seed {kept['seed']}" in printed
     weights = [entry.uri for entry in storage.list_files(f"{run}/fits", ".safetensors") if "/best/" in entry.uri]
     assert len(weights) == 1

@@ -6,7 +6,7 @@ from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import figures
 from ray_userrep.report.page import Section, drawing, facts, listing, metrics_table, page, ranked, remark
-from ray_userrep.report.pages import fusion
+from ray_userrep.report.pages import calibration, fusion
 from ray_userrep.report.pages.data import order_fact
 from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment
 
@@ -55,6 +55,8 @@ def kept(task: Result) -> str:
     if found is None:
         return "none kept: transfer.keep is empty, or no arm can be written as plain weights"
     words = f"{found['arm']}, seed {found['seed']}, read out at {found['readout']}, in {found['uri']}"
+    if found["head"]:
+        words += f", {calibration.sentence(found['head'])}"
     if found["better"]:
         words += (
             f" (better on validation, with parts that plain weights have no place for: {', '.join(found['better'])})"
@@ -121,6 +123,8 @@ def _task_sections(name: str, task: Result, recipe: Recipe) -> list[Section]:
     sections.append(Section(f"{name}: cost", _cost(task)))
     if any(cost["usage"] for cost in _most(task)["cost"].values()):
         sections.append(Section(f"{name}: which blocks are adapted, by user", _usage(task)))
+    if task["kept"] and task["kept"]["head"] and task["kept"]["head"]["calibration"]:
+        sections.append(Section(f"{name}: what the scores are worth", calibration.section(task)))
     if task["activity"]:
         sections.append(Section(f"{name}: by how much is known of a user", _activity(task)))
     if task["look_alikes"]:

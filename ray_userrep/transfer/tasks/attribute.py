@@ -3,7 +3,7 @@
 Histories end where the split's test begins, so that an encoder pretrained on the same log has seen no more of the test
 users than they themselves had done by then; it never saw an attribute.
 
-Shapes: U users, C classes.
+Shapes: U users, C classes, or labels of which a user may have several.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,28 +14,36 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from ray_userrep.corpus.deal import deal
+from ray_userrep.corpus.deal import UserParts, deal
 from ray_userrep.corpus.draws import hash_ids
-from ray_userrep.corpus.splits import Split, SplitPart
+from ray_userrep.corpus.splits import Cut, Split
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.look_alike import look_alike_metrics
-from ray_userrep.evaluation.metrics import Measure, accuracy, auc, r2
+from ray_userrep.evaluation.metrics import Measure, accuracy, auc, r2, several_auc
 from ray_userrep.evaluation.profile import Attribute, is_known, read_attributes, read_vectors, why_not
 from ray_userrep.evaluation.simple_vectors import svd, tempo, tf_idf
 from ray_userrep.evaluation.statistics import Interval
 from ray_userrep.objectives.base import Objective
+from ray_userrep.objectives.head import Kind
 from ray_userrep.objectives.labels import KnownLabels
-from ray_userrep.recipe.transfer import AttributeTaskConfig, TransferConfig
+from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig, TransferConfig
 from ray_userrep.transfer.labels import UserLabels
+from ray_userrep.transfer.tasks.base import Part
 from ray_userrep.transfer.tasks.columns import UserColumns, as_inputs, read_columns, refuse_leaks
 from ray_userrep.transfer.tasks.fusion import fused
 from ray_userrep.transfer.tasks.label_baselines import label_baselines
-from ray_userrep.transfer.tasks.users import ChosenUsers, fingerprint, first_share, refuse_few
+from ray_userrep.transfer.tasks.users import ChosenUsers, fingerprint, first_share, ids_of, refuse_few
 
 _RANDOM_WIDTH = 64
+_MEASURES: Mapping[Kind, Mapping[str, Measure]] = {
+    "classes": {"auc": auc, "accuracy": accuracy},
+    "several": {"auc": several_auc},
+    "value": {"r2": r2},
+}
+TIME = pa.timestamp("us", "UTC")
 
 
 class AttributeTask:
@@ -57,14 +65,18 @@ class AttributeTask:
         num_without: int,
     ) -> None:
         self.name = attribute.name
-        self.measures: Mapping[str, Measure] = {"auc": auc, "accuracy": accuracy} if attribute.classes else {"r2": r2}
-        self._num_classes = len(attribute.classes)
+        self.kind: Kind = "value" if not attribute.classes else "several" if attribute.values_U.ndim == 2 else "classes"
+        self.measures = _MEASURES[self.kind]
+        self.classes = attribute.classes
+        self._num_classes = len(attribute.classes) if self.kind == "classes" else 0
+        assert isinstance(config.task, LabelTaskConfig)
         asked, is_active_U = config.task, histories.lengths_U[attribute.rows_U] > 0
         self._num_without = num_without + int((~is_active_U).sum())
         self._histories = histories.take(attribute.rows_U[is_active_U])
         self._labels_U = attribute.values_U[is_active_U]
-        self._parts = deal(self._histories.users_U, asked.valid_share, asked.test_share, asked.seed)
-        self._num_items = corpus.manifest.num_items
+        self._asked_U = attribute.rows_U[is_active_U]
+        self._parts = self._dealt(asked)
+        self._corpus = corpus
         self._split = split
         self._key = fingerprint(
             attribute.name,
@@ -77,19 +89,29 @@ class AttributeTask:
         self._least = asked.min_examples
         refuse_few(self.name, "in valid", self.num_users("valid"), self._least)
         refuse_few(self.name, "in test", self.num_users("test"), self._least)
-        self._columns = columns.take(attribute.rows_U[is_active_U])
-        refuse_leaks(self.name, self._columns, self._labels_U, self._num_classes, self._train(1.0), self._parts.valid)
-        self._tempo_UF = tempo(self._histories, self._known_end(), corpus.manifest.order == "time")
+        self._columns = columns.take(self._asked_U)
+        self._refuse_leaks()
+        self._ends_U = self._known_ends()
+        self._tempo_UF = tempo(self._histories, self._ends_U, corpus.manifest.order == "time")
         self._own = self._columns.with_numbers("tempo", self._tempo_UF)
         nothing = np.zeros((self._histories.num_users, 0), np.float32)
         self._beside_UE = as_inputs(self._own, self._parts.train) if config.beside_columns else nothing
+
+    def _dealt(self, asked: LabelTaskConfig) -> UserParts:
+        return deal(self._histories.users_U, asked.valid_share, asked.test_share, asked.seed)
+
+    def _refuse_leaks(self) -> None:
+        several = self.kind == "several"
+        for labels_U in self._labels_U.T if several else [self._labels_U]:
+            fit, tune = self._train(1.0), self._parts.valid
+            refuse_leaks(self.name, self._columns, labels_U, 2 if several else self._num_classes, fit, tune)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the users' table that are known of a user beside the history."""
         return self._columns.names
 
-    def cut(self, share: float) -> ChosenUsers:
+    def cut(self, share: float) -> Cut:
         """Everything known of the training users when the split's test begins."""
 
         def known(bucket: Bucket) -> tuple[Bucket, NDArray[np.int64]]:
@@ -101,36 +123,42 @@ class AttributeTask:
     def data(self, share: float) -> str:
         return f"{self._key}-{share:g}"
 
-    def num_users(self, part: SplitPart | Literal["train"], share: float = 1.0) -> int:
+    def num_users(self, part: Part, share: float = 1.0) -> int:
         return len(first_share(self._parts.train, share)) if part == "train" else len(self._rows(part))
 
     def objective(self, encoder: UserEncoder, share: float, hidden: int) -> UserLabels:
         rows = self._train(share)
-        histories, labels_U, beside_UE = self._histories.take(rows), self._labels_U[rows], self._beside_UE[rows]
 
         def read(frozen: UserEncoder) -> NDArray[np.float64]:
-            return read_vectors(frozen, histories, self._known_end())
+            return self._vectors(frozen, rows)
 
-        width, until = encoder.vector_width, self._known_end()
-        known = KnownLabels(histories.users_U, labels_U, self._num_classes)
-        return UserLabels(known, width, read, until, hidden, beside_UE)
+        known = KnownLabels(self._histories.users_U[rows], self._labels_U[rows], self._num_classes)
+        return UserLabels(known, encoder.vector_width, read, self._ends_U[rows], hidden, self._beside_UE[rows])
 
     def trains(self, name: str) -> bool:
         return False
 
-    def truth(self, part: SplitPart) -> NDArray[np.float64]:
+    def truth(self, part: Part) -> NDArray[np.float64]:
         return self._labels_U[self._rows(part)]
 
-    def activity(self, part: SplitPart) -> NDArray[np.int64]:
+    def activity(self, part: Part) -> NDArray[np.int64]:
         return self._histories.lengths_U[self._rows(part)]
 
-    def predict(self, encoder: UserEncoder, objective: Objective, part: SplitPart) -> NDArray[Any]:
+    def predict(self, encoder: UserEncoder, objective: Objective, part: Part) -> NDArray[Any]:
         assert isinstance(objective, UserLabels)
-        vectors_UD = objective.once(
-            encoder, part, lambda: read_vectors(encoder, self._histories.take(self._rows(part)), self._known_end())
-        )
+        vectors_UD = objective.once(encoder, part, lambda: self._vectors(encoder, self._rows(part)))
         inputs_UD = np.concatenate([vectors_UD, self._beside_UE[self._rows(part)]], axis=1)
-        return objective.predict(torch.from_numpy(inputs_UD)).cpu().numpy().astype(np.float64)
+        return objective.head.scores(torch.from_numpy(inputs_UD)).cpu().numpy().astype(np.float64)
+
+    @property
+    def reads_columns(self) -> bool:
+        """Whether heads read more of a user than the vector."""
+        return self._beside_UE.shape[1] > 0
+
+    def known_of(self, part: Part) -> pa.Table:
+        """`user_id` and `until` of a part: until when of whom something is known, null where the split says it."""
+        users_U = self._histories.users_U[self._rows(part)]
+        return pa.table({"user_id": ids_of(self._corpus, users_U), "until": pa.nulls(len(users_U), TIME)})
 
     def baselines(self, share: float) -> dict[str, NDArray[np.float64]]:
         """What simple systems make of whole histories; the penalty and rounds of each are chosen on validation."""
@@ -140,14 +168,14 @@ class AttributeTask:
             self._labels_U[rows],
             bounds,
             self._num_classes,
-            self._num_items,
+            self._corpus.manifest.num_items,
             self._tempo_UF[rows],
             self._columns.take(rows),
         )
 
     def fusion(self, encoder: UserEncoder, shares: Iterable[float]) -> dict[float, dict[str, NDArray[np.float64]]]:
         """What trees predict of the test users at each share, from columns and tempo, the frozen vector, and both."""
-        vectors_UF, found = read_vectors(encoder, self._histories, self._known_end()), {}
+        vectors_UF, found = self._vectors(encoder, np.arange(self._histories.num_users)), {}
         for share in shares:
             rows, bounds = self._in_parts(share)
             labels_U = self._labels_U[rows[: bounds[1]]]
@@ -163,9 +191,12 @@ class AttributeTask:
         parts = self._train(share), self._parts.valid, self._parts.test
         return np.concatenate(parts), np.cumsum([len(part) for part in parts])[:2]
 
-    def _known_end(self) -> int:
-        """The time (us) at which what is known of everybody ends."""
-        return int(self._histories.times_N.max(initial=0))
+    def _known_ends(self) -> NDArray[np.int64]:
+        """The time (us) at which what is known of each ends, `[U]`: the same of everybody."""
+        return np.full(self._histories.num_users, self._histories.times_N.max(initial=0))
+
+    def _vectors(self, encoder: UserEncoder, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return read_vectors(encoder, self._histories.take(rows), self._ends_U[rows])
 
     def look_alikes(self, encoders: Mapping[str, UserEncoder], confidence: float) -> dict[str, dict[str, Interval]]:
         """How well test users of a class are found from a few training users of it; empty where there are no classes.
@@ -175,10 +206,8 @@ class AttributeTask:
         if not self._num_classes:
             return {}
         rows = np.concatenate([self._parts.train, self._parts.test])
-        histories = self._histories.take(rows)
-        until = self._known_end()
-        vectors = {name: read_vectors(encoder, histories, until) for name, encoder in encoders.items()}
-        vectors["SVD-128"] = svd(tf_idf(histories, self._num_items), 128)
+        vectors = {name: self._vectors(encoder, rows) for name, encoder in encoders.items()}
+        vectors["SVD-128"] = svd(tf_idf(self._histories.take(rows), self._corpus.manifest.num_items), 128)
         vectors["random"] = np.random.default_rng(0).normal(size=(len(rows), _RANDOM_WIDTH))
         return look_alike_metrics(vectors, self._labels_U[rows], len(self._parts.train), confidence)
 
@@ -187,8 +216,9 @@ class AttributeTask:
         test = self._histories.take(self._parts.test)
         return test.users_U, test.times_N[test.offsets_U1[1:] - 1]
 
-    def _rows(self, part: SplitPart) -> NDArray[np.int64]:
-        return self._parts.valid if part == "valid" else self._parts.test
+    def _rows(self, part: Part) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = getattr(self._parts, part)
+        return found
 
     def _train(self, share: float) -> NDArray[np.int64]:
         """Rows of a share of the training users.
@@ -198,7 +228,7 @@ class AttributeTask:
         """
         rows = first_share(self._parts.train, share)
         refuse_few(self.name, f"to train on at label share {share:g}", len(rows), self._least)
-        if len(np.unique(self._labels_U[rows])) < 2:
+        if (self._labels_U[rows] == self._labels_U[rows[0]]).all():
             raise UserError(
                 f"transfer.task {self.name}: the {len(rows)} users to train on at label share {share:g} all have the "
                 "same label: take larger transfer.label_shares, or another transfer.task.seed"

@@ -16,6 +16,8 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.metrics import Measure
 from ray_userrep.objectives.base import Objective
 
+Part = SplitPart | Literal["train"]
+
 
 class Task(Protocol):
     """What an encoder is adapted to; the first of `measures` is the one that is compared and validated on."""
@@ -32,7 +34,7 @@ class Task(Protocol):
         """A name of what is trained on, equal only where that is equal."""
         ...
 
-    def num_users(self, part: SplitPart | Literal["train"], share: float = 1.0) -> int:
+    def num_users(self, part: Part, share: float = 1.0) -> int:
         """How many users a part has."""
         ...
 

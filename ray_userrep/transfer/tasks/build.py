@@ -9,8 +9,15 @@ from ray_userrep.evaluation.histories import read_known
 from ray_userrep.recipe.corpus import SplitConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.objective import ObjectiveConfig
-from ray_userrep.recipe.transfer import AttributeTaskConfig, NextItemTaskConfig, ReturnTaskConfig, TransferConfig
+from ray_userrep.recipe.transfer import (
+    AttributeTaskConfig,
+    NextItemTaskConfig,
+    ReturnTaskConfig,
+    TableTaskConfig,
+    TransferConfig,
+)
 from ray_userrep.transfer.tasks.attribute import AttributeTask, read_attribute_tasks
+from ray_userrep.transfer.tasks.dated import read_dated_task
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 from ray_userrep.transfer.tasks.returning import read_return_task
 
@@ -30,7 +37,7 @@ def read_tasks(
         UserError: the corpus lacks what a task needs; the message names it.
     """
     match config.task:
-        case AttributeTaskConfig() | ReturnTaskConfig():
+        case AttributeTaskConfig() | ReturnTaskConfig() | TableTaskConfig():
             return read_label_tasks(config, corpus, split, side)
         case NextItemTaskConfig() as task:
             return [NextItemTask(corpus, side, task, objective, evaluation, windows)]
@@ -47,12 +54,13 @@ def read_label_tasks(
         UserError: the corpus lacks what a task needs; the message names it.
     """
     rule = resolve(split, corpus)
-    histories = read_known(corpus, rule, side)
     match config.task:
         case AttributeTaskConfig():
-            return read_attribute_tasks(corpus, rule, histories, config)
+            return read_attribute_tasks(corpus, rule, read_known(corpus, rule, side), config)
         case ReturnTaskConfig():
-            return [read_return_task(corpus, rule, histories, config)]
+            return [read_return_task(corpus, rule, read_known(corpus, rule, side), config)]
+        case TableTaskConfig():
+            return [read_dated_task(corpus, rule, config, side)]
         case NextItemTaskConfig():
             raise AssertionError("a task of next items has no labels")
         case never:

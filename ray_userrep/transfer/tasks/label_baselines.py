@@ -2,12 +2,13 @@
 
 Everything reads whole histories. Linear models see all items by tf-idf, or their leading singular vectors. Trees see
 the commonest items only, since they bin every column, recency, frequency and tempo alone or beside those vectors, or
-beside the other columns of the users' table. Penalties and numbers of rounds are chosen on validation.
+beside the other columns of the users' table. Penalties and numbers of rounds are chosen on validation. Of
+labels of which a user may have several, each gets models of its own, which takes as many times as long.
 
-Shapes: U users, C classes, F features.
+Shapes: U users, C classes or labels, F features.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,25 @@ _LEAVES, _ROUNDS, _STRIDE = (4, 16), 60, 5
 
 def majority(labels_U: NDArray[np.float64], num_classes: int, num_users: int) -> NDArray[np.float64]:
     """The training labels' shares for every user, `[U, C]`, or their mean, `[U]`."""
+    if labels_U.ndim == 2:
+        return np.tile(labels_U.mean(0), (num_users, 1))
     if not num_classes:
         return np.full(num_users, labels_U.mean())
     shares_C = np.bincount(labels_U.astype(int), minlength=num_classes) / len(labels_U)
     return np.tile(shares_C, (num_users, 1))
+
+
+def each_label(
+    predict: Callable[[NDArray[np.float64]], NDArray[np.float64]], labels_UC: NDArray[np.float64], num_fit: int
+) -> NDArray[np.float64]:
+    """What models of their own say of each label, `[U, C]`; `predict` takes a label and gives both its classes.
+
+    A label that all of the first `num_fit` users have, or none, is as likely as there for everybody.
+    """
+    has_both_C = [0 < labels_U[:num_fit].sum() < num_fit for labels_U in labels_UC.T]
+    told = {int(c): predict(labels_UC[:, c])[:, 1] for c in np.flatnonzero(has_both_C)}
+    num_users = len(next(iter(told.values())))  # the task has refused labels that are all alike
+    return np.column_stack([told.get(c, np.full(num_users, labels_UC[0, c])) for c in range(labels_UC.shape[1])])
 
 
 def trees(
@@ -46,6 +62,8 @@ def trees(
     leaves are tried before those with many, and the first best on validation is kept (Friedman 2001). Codes of classes
     are split by sets of them where `is_class_F` says so.
     """
+    if labels_U.ndim == 2:
+        return each_label(lambda one_U: trees(x_UF, one_U, bounds, 2, is_class_F), labels_U, bounds[0])
     fit, tune, test = x_UF[: bounds[0]], x_UF[bounds[0] : bounds[1]], x_UF[bounds[1] :]
     truth_U = labels_U[bounds[0] :]
     score = auc if num_classes else r2
@@ -57,6 +75,16 @@ def trees(
             if (value := score(truth_U, tuned)) > best:
                 best, kept = value, tested
     return kept
+
+
+def linear(
+    x_UF: Any, labels_U: NDArray[np.float64], bounds: NDArray[np.int64], num_classes: int
+) -> NDArray[np.float64]:
+    """What a linear model on counts, or on their singular vectors, predicts of the last users, as `trees` do."""
+    if labels_U.ndim == 2:
+        return each_label(lambda one_U: linear(x_UF, one_U, bounds, 2), labels_U, bounds[0])
+    fit, tune, test = np.split(np.arange(x_UF.shape[0]), bounds)
+    return linear_probe(x_UF, labels_U, fit, tune, test, num_classes, standardise=False)
 
 
 def commonest_counts(histories: Sequences, num_items: int, num_fit: int) -> NDArray[np.float32]:
@@ -80,16 +108,16 @@ def label_baselines(
 
     `columns` are the other ones of the users' table; where there are none, trees on tempo are all that reads them.
     """
-    fit, tune, test = np.split(np.arange(histories.num_users), bounds)
-    constant = "majority" if num_classes else "mean"
-    found = {constant: majority(labels_U[fit], num_classes, len(test))}
+    num_fit, num_test = bounds[0], histories.num_users - bounds[1]
+    is_value = labels_U.ndim == 1 and not num_classes
+    found = {"mean" if is_value else "majority": majority(labels_U[:num_fit], num_classes, num_test)}
     counts_UV = tf_idf(histories, num_items)
     svd_UF = svd(counts_UV, _SVD)
-    linear = "logistic regression" if num_classes else "ridge regression"
+    model = "ridge regression" if is_value else "logistic regression"
     for name, x_UF in {"tf-idf": counts_UV, f"SVD-{_SVD}": svd_UF}.items():
-        found[f"{linear} on {name}"] = linear_probe(x_UF, labels_U, fit, tune, test, num_classes, standardise=False)
+        found[f"{model} on {name}"] = linear(x_UF, labels_U, bounds, num_classes)
     tables: dict[str, NDArray[np.floating]] = {
-        "item counts": commonest_counts(histories, num_items, len(fit)),
+        "item counts": commonest_counts(histories, num_items, num_fit),
         "tempo": tempo_UF,
         f"tempo and SVD-{_SVD_BESIDE}": np.concatenate([tempo_UF, svd_UF[:, :_SVD_BESIDE]], axis=1),
     }

@@ -35,6 +35,10 @@ class Pretrained(NamedTuple):
     content: str  # of the log
     order: Order
 
+    def without_test(self) -> "Pretrained":
+        """The same for tasks that say themselves until when a user is known, which may be in pretraining's test."""
+        return self._replace(test_from_U=np.full_like(self.test_from_U, np.iinfo(np.int64).max))
+
 
 def read_pretrained(corpus: Corpus, split: Split) -> Pretrained:
     """What pretraining on a split saw of each user; reads every bucket once."""

@@ -9,6 +9,7 @@ Shapes: U users.
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_userrep.corpus.splits import Split
@@ -18,7 +19,8 @@ from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.profile import Attribute
 from ray_userrep.recipe.corpus import GlobalTimeConfig
 from ray_userrep.recipe.transfer import ReturnTaskConfig, TransferConfig
-from ray_userrep.transfer.tasks.attribute import AttributeTask
+from ray_userrep.transfer.tasks.attribute import TIME, AttributeTask
+from ray_userrep.transfer.tasks.base import Part
 from ray_userrep.transfer.tasks.columns import read_columns
 
 _DAY = 86_400 * 10**6
@@ -27,8 +29,11 @@ _DAY = 86_400 * 10**6
 class ReturnTask(AttributeTask):
     """Whether users come back, beside trees that know when and how often they came."""
 
-    def _known_end(self) -> int:
-        return self._split.test_from
+    def _known_ends(self) -> NDArray[np.int64]:
+        return np.full(self._histories.num_users, self._split.test_from)
+
+    def known_of(self, part: Part) -> pa.Table:
+        return super().known_of(part).set_column(1, "until", pa.array(self._ends_U[self._rows(part)], TIME))
 
 
 def read_return_task(corpus: Corpus, split: Split, histories: Sequences, config: TransferConfig) -> ReturnTask:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from math import ceil
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_userrep.corpus.store import Bucket, Corpus
@@ -31,6 +32,19 @@ def refuse_few(task: str, part: str, num_users: int, least: int) -> None:
             f"transfer.task {task}: {num_users} users {part}, fewer than transfer.task.min_examples {least}: "
             "take larger transfer.label_shares or another task, or lower transfer.task.min_examples"
         )
+
+
+def ids_of(corpus: Corpus, users_U: NDArray[np.int64]) -> pa.Array:
+    """The ids of users of a corpus, by their stable hashes; of each bucket only theirs are held."""
+    ids, hashes = [], [np.zeros(0, np.int64)]
+    for number in corpus.buckets():
+        bucket = corpus.outline(number)
+        is_asked_U = np.isin(bucket.user_hash_U, users_U)
+        ids.append(bucket.user_ids.filter(pa.array(is_asked_U)))
+        hashes.append(bucket.user_hash_U[is_asked_U])
+    known_U = np.concatenate(hashes)
+    order = np.argsort(known_U)
+    return pa.concat_arrays(ids).take(pa.array(order[np.searchsorted(known_U[order], users_U)]))
 
 
 class ChosenUsers:

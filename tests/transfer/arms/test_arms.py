@@ -14,7 +14,7 @@ from ray_userrep.recipe.transfer import AttributeTaskConfig, TransferConfig
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.transfer.arms.base import count_parameters, freeze
 from ray_userrep.transfer.arms.build import build_arm
-from ray_userrep.transfer.fit import FitSpec, adapted_encoder, build_transfer, fit_task
+from ray_userrep.transfer.fit import FitSpec, adapted_model, build_transfer, fit_task
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
 
 ARMS = [
@@ -149,7 +149,7 @@ def test_labels_are_predicted_from_the_states_that_the_fit_reads(make_encoder, c
     means = torch.stack([states.mean(0) for states in windows])
     place = {user: row for row, user in enumerate(batch.users_B.tolist())}
     rows = [place[user] for user in task.known_until()[0].tolist()]
-    np.testing.assert_allclose(model.objective.predict(means)[rows], outcomes["mean"].predicted_U, atol=1e-5)
+    np.testing.assert_allclose(model.objective.head.scores(means)[rows], outcomes["mean"].predicted_U, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [*ARMS, "rows"])
@@ -165,11 +165,11 @@ def test_what_it_made_is_written_as_a_plain_encoder(name, make_encoder, corpus, 
     if not arm.mergeable:
         assert name.endswith("patches") or name.startswith(("uaf_", "peter_zero"))
         return
-    adapted = adapted_encoder(recipe, encoder, task, arm, fit, f"{tmp_path}/fit")
+    adapted, objective = adapted_model(recipe, encoder, task, arm, fit, f"{tmp_path}/fit")
     assert adapted.state_dict().keys() == encoder.state_dict().keys()
     adapted.save_pretrained(tmp_path / "encoder")
     loaded = UserEncoder.from_pretrained(tmp_path / "encoder")
-    predicted = task.predict(loaded, models[0].objective, "test")
+    predicted = task.predict(loaded, objective, "test")
     np.testing.assert_allclose(predicted, outcome.predicted_U, atol=1e-5)
     untrained = [n for n, value in loaded.state_dict().items() if torch.equal(value, encoder.state_dict()[n])]
     assert (len(untrained) == len(encoder.state_dict())) == (name in ("frozen_mlp", "head_only"))
