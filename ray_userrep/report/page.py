@@ -29,11 +29,11 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 table.facts td { overflow-wrap: anywhere; }
 th, td { text-align: left; padding: .38rem .7rem .38rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--soft); }
-td.number, th.number { text-align: right; padding-right: 0; padding-left: .9rem; white-space: nowrap; }
+td.number, th.number { text-align: right; padding-right: 0; padding-left: .9rem; }
 td.number + td:not(.number), th.number + th:not(.number) { padding-left: 1.2rem; }
 td small { color: var(--soft); }
 td.best { font-weight: 700; } td.best small { font-weight: 400; }
-td.interval { white-space: nowrap; }
+td.number, td.interval { white-space: nowrap; }
 tr.ours td { background: var(--tint); } tr.ours td:first-child { padding-left: .5rem; }
 div.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: .4rem 2rem; }
 figure { margin: 1rem 0; overflow-x: auto; }
@@ -129,7 +129,7 @@ def drawing(draw: Callable[[], str], caption: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell.replace(",", "").rstrip(" %").replace(".", "", 1).isdigit()
+    return cell.lstrip("+-").replace(",", "").rstrip(" %").replace(".", "", 1).isdigit()
 
 
 def _kind(cell: str) -> str:

@@ -63,6 +63,11 @@ def test_a_figure_and_its_interval_stay_on_one_line():
     assert "<td>a [1] &lt;b&gt;</td>" in text
 
 
+def test_a_column_of_numbers_is_set_to_the_right_with_signs_too():
+    text = listing(["form", "AICc"], [["power_law", "-535.2"], ["constant", "+4"]])
+    assert "<td class=number>-535.2</td>" in text and "<td>power_law</td>" in text
+
+
 def test_tables_hold_means_with_their_intervals():
     assert "0.2000 <small>[0.1900, 0.2100]</small>" in whole()
     assert "<tr class=ours><td>ours &lt;1&gt;" in whole()
