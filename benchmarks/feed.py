@@ -44,7 +44,6 @@ from ray_userrep.distributed.connection import connect
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Prefetch, Step, buckets_held, make_plan, steps
 from ray_userrep.objectives.build import ObjectiveData, build_objective
-from ray_userrep.prepare.side_tables import write_sources
 from ray_userrep.recipe.corpus import LeaveOneOutConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail
@@ -109,7 +108,7 @@ def write_corpus(uri: str, num_interactions: int, num_buckets: int) -> Corpus:
         version=1, created="", source_uri="", reader="", source_fingerprint="", content_fingerprint="",
         num_buckets=num_buckets, num_users=len(lengths), num_items=NUM_ITEMS, num_ties=0, num_duplicates=0,
         num_interactions=int(lengths.sum()), quarantined={}, interactions_per_day={}, side_columns=[],
-        items="items.parquet", users=None, quarantine=[], sequences=files, sources=write_sources({}, uri, "data"),
+        items="items.parquet", users=None, quarantine=[], sequences=files, sources="",
     )  # fmt: skip
     storage.write_json(manifest_uri(uri, 1), manifest.model_dump())
     return open_corpus(uri)
