@@ -17,7 +17,6 @@ import http.client
 import json
 import os
 import random
-import signal
 import tempfile
 import time
 from collections import Counter
@@ -26,10 +25,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 from feed import NUM_ITEMS, write_corpus
 from numpy.typing import NDArray
 from ray import serve
-from ray.util.state import list_actors
 from running import RESULTS
 
 from ray_userrep import storage
@@ -221,8 +220,8 @@ def disturbed(users: Users, port: int, seconds: float, happen: Callable[[], None
 
 
 def kill_a_replica() -> None:
-    alive = list_actors(filters=[("state", "=", "ALIVE")], detail=True)
-    os.kill(next(actor.pid for actor in alive if actor.pid and "Encoders" in actor.class_name), signal.SIGKILL)
+    titles = {process: " ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])}
+    next(process for process, title in titles.items() if title.startswith(f"ray::ServeReplica:{NAME}:Encoders")).kill()
 
 
 def damaged(history: list[int], rng: random.Random) -> bytes:

@@ -3,6 +3,7 @@
 Run by the plugin gen-files while the site is built.
 """
 
+import ast
 import sys
 from pathlib import Path
 
@@ -20,11 +21,18 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
+def example_page(example: Path) -> str:
+    """What a program says of itself as text, so that it breaks with the window, and its code below."""
+    source = example.read_text()
+    said = ast.get_docstring(ast.parse(source))
+    code = source.split('"""', 2)[2].lstrip()
+    return f"# {example.stem.replace('_', ' ').capitalize()}\n\n{said}\n\n```python\n{code}```\n"
+
+
 write("fields.md", fields_page())
 for source, page in PAGES.items():
     write(page, (ROOT / source).read_text())
 for example in sorted((ROOT / EXAMPLES).glob("*.py")):
-    name = example.stem.replace("_", " ").capitalize()
-    write(f"{EXAMPLES}{example.stem}.md", f"# {name}\n\n```python\n{example.read_text()}```\n")
+    write(f"{EXAMPLES}{example.stem}.md", example_page(example))
 for result in sorted((ROOT / RESULTS).glob("*.json")):
     write(f"results/{result.name}", result.read_text())

@@ -24,7 +24,8 @@ def main(folder: str, customers: int = 5000, epochs: int = 10) -> dict[str, int]
     old, new = log[log["bought"] < CUT], log[log["bought"] >= CUT]
     Path(folder, "log").mkdir(parents=True)
     old.to_csv(f"{folder}/log/until_november.csv", index=False)
-    corpus, given = f"{folder}/corpus", {"logs.columns": COLUMNS, "train.epochs": epochs}
+    corpus = f"{folder}/corpus"
+    given = {"logs.columns": COLUMNS, "train.epochs": epochs, "evaluation.exclude_seen": False}
     run = ur.pretrain(ur.recipe("universal", logs=f"{folder}/log", corpus=corpus, run=f"{folder}/run", **given))["run"]
     before = f"{folder}/vectors/november"
     ur.embed(ur.recipe("universal", corpus=corpus, **{"embedding.sums": True}), run, before)

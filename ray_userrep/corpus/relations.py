@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.jagged import ranges
+from ray_userrep.errors import UserError
 
 Rows = NDArray[np.int64]
 Whole = TypeVar("Whole", bound=Any)  # whole numbers, of numpy or of torch
 NOBODY = -1
+_CURE = "put relations.csv (user_id, other_id) beside the log, or leave objective.kind social out"
 
 
 class Relations(NamedTuple):
@@ -84,3 +86,13 @@ class Relations(NamedTuple):
         place, rows = place[rows != NOBODY], rows[rows != NOBODY]
         lengths = self.offsets_U1[rows + 1] - self.offsets_U1[rows]
         return np.repeat(place, lengths), self.others_E[ranges(self.offsets_U1[rows], lengths)]
+
+
+def refuse_unrelated(has_relations: bool, uri: str) -> None:
+    """Check that a log has relations.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not has_relations:
+        raise UserError(f"objective.kind social: {uri} has no relations of users: {_CURE}")

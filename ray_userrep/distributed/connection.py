@@ -30,13 +30,11 @@ def connect() -> None:
         return
     # Object-store look-alikes refuse the checksums that newer S3 clients add; workers inherit the driver's choice.
     os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-    # A submitted job is told its cluster; a dashboard is only worth its start-up time on a cluster that stays.
-    told = os.environ.get("RAY_ADDRESS")
-    address = told or running_here()
+    address = os.environ.get("RAY_ADDRESS") or running_here()  # a submitted job is told its cluster
     terminate = signal.getsignal(signal.SIGTERM)
     with _on_loopback() if address == "local" else nullcontext():
-        dashboard = None if told else False
-        ray.init(address=address, include_dashboard=dashboard, logging_level=logging.ERROR, log_to_driver=False)
+        # A dashboard is only worth its start-up time on a cluster that stays.
+        ray.init(address=address, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)  # Ray puts its own there, which ends without a word
     ray.data.DataContext.get_current().enable_progress_bars = False

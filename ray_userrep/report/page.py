@@ -5,6 +5,7 @@ Figures are drawn by matplotlib as SVG inside the page: larger than a script wou
 
 import html
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -28,10 +29,11 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 table.facts td { overflow-wrap: anywhere; }
 th, td { text-align: left; padding: .38rem .7rem .38rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--soft); }
-td.number, th.number { text-align: right; padding-right: 0; padding-left: .9rem; white-space: nowrap; }
+td.number, th.number { text-align: right; padding-right: 0; padding-left: .9rem; }
 td.number + td:not(.number), th.number + th:not(.number) { padding-left: 1.2rem; }
 td small { color: var(--soft); }
 td.best { font-weight: 700; } td.best small { font-weight: 400; }
+td.number, td.interval { white-space: nowrap; }
 tr.ours td { background: var(--tint); } tr.ours td:first-child { padding-left: .5rem; }
 div.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: .4rem 2rem; }
 figure { margin: 1rem 0; overflow-x: auto; }
@@ -73,7 +75,8 @@ def listing(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     told = "".join(f"<th{kind}>{_text(name)}</th>" for kind, name in zip(kinds, head, strict=True))
     body = ""
     for row in rows:
-        body += f"<tr>{''.join(f'<td{kind}>{_text(cell)}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
+        cells = zip(kinds, row, strict=True)
+        body += f"<tr>{''.join(f'<td{kind or _kind(cell)}>{_text(cell)}</td>' for kind, cell in cells)}</tr>"
     return f'<div class="scroll"><table><tr>{told}</tr>{body}</table></div>'
 
 
@@ -126,7 +129,12 @@ def drawing(draw: Callable[[], str], caption: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell.replace(",", "").rstrip(" %").replace(".", "", 1).isdigit()
+    return cell.lstrip("+-").replace(",", "").rstrip(" %").replace(".", "", 1).isdigit()
+
+
+def _kind(cell: str) -> str:
+    """A figure and its interval stay on one line."""
+    return " class=interval" if re.match(r"[-+]?[\d.]+ \[", cell) else ""
 
 
 def _cell(metric: Metric | None, best: float) -> str:

@@ -56,6 +56,6 @@ def machine(environment: dict[str, Any]) -> dict[str, str]:
         return {"machine": "not recorded"}
     return {
         "machine": f"{environment['cores']} cores, {environment['processor']}, GPU {environment['gpu'] or 'none'}",
-        "commit": str(environment["commit"]),
+        "commit": environment["commit"] or "not a checkout",
         "date": environment["date"],
     }

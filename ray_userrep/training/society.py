@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ray_userrep.corpus.relations import Relations
+from ray_userrep.corpus.relations import Relations, refuse_unrelated
 from ray_userrep.corpus.splits import Split
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.reading import reads
@@ -25,7 +25,6 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.labels import taught_users
 
 _PARTS = np.linspace(0.1, 0.9, 9)  # of a number's values: users in the same tenth share it
-_CURE = "put relations.csv (user_id, other_id) beside the log, or leave objective.kind social out"
 
 
 def read_society(config: SocialConfig, recipe: Recipe, corpus: Corpus, split: Split) -> Society:
@@ -42,16 +41,6 @@ def read_society(config: SocialConfig, recipe: Recipe, corpus: Corpus, split: Sp
         _profiles(config.profile, corpus, users_U),
         lambda: read_companions(corpus, split, relations.users_U, max_len, side),
     )
-
-
-def refuse_unrelated(has_relations: bool, uri: str) -> None:
-    """Check that a log has relations.
-
-    Raises:
-        UserError: it has none.
-    """
-    if not has_relations:
-        raise UserError(f"objective.kind social: {uri} has no relations of users: {_CURE}")
 
 
 def _relations(kinds: Sequence[str], corpus: Corpus) -> Relations:

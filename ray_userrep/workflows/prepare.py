@@ -5,6 +5,7 @@ import json
 
 from ray_userrep import storage
 from ray_userrep.corpus.features import column_of
+from ray_userrep.corpus.relations import refuse_unrelated
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
 from ray_userrep.corpus.summary import corpus_counts, corpus_facts
 from ray_userrep.distributed.connection import connect, refuse_unshared
@@ -19,7 +20,6 @@ from ray_userrep.prepare.survey import plain, survey
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import data as page
 from ray_userrep.report.results import Result, load_result
-from ray_userrep.training.society import refuse_unrelated
 from ray_userrep.training.stored import store_result
 
 

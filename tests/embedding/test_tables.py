@@ -115,9 +115,9 @@ def test_items_score_as_in_ranking():
 def test_a_file_of_users_that_does_not_do(corpus, tmp_path, content, named):
     (tmp_path / "users.csv").write_text(content)
     with pytest.raises(UserError, match=named):
-        read_users(str(tmp_path / "users.csv"), corpus)
+        read_users(str(tmp_path / "users.csv"), corpus, "embedding.users")
     (tmp_path / "users.csv").write_text("user_id,why\n5,a\n5,b\n7,c\n")
-    assert read_users(str(tmp_path / "users.csv"), corpus).to_pylist() == [5, 7]
+    assert read_users(str(tmp_path / "users.csv"), corpus, "embedding.users").to_pylist() == [5, 7]
 
 
 def test_a_folder_opens_with_pandas(ray_session, corpus, tmp_path):

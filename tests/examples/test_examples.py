@@ -27,7 +27,7 @@ def example(monkeypatch):
 def test_a_shop_s_log_gives_vectors_and_a_label_beside_rfm(ray_session, example, tmp_path, capsys):
     found = example("own_log").main(str(tmp_path), customers=150, epochs=1)
     assert set(found) == {"RFM", "vector", "both"} and all(0 < auc < 1 for auc in found.values())
-    assert "the vector adds" in capsys.readouterr().out
+    assert "both over RFM" in capsys.readouterr().out
     assert pd.read_parquet(tmp_path / "vectors")["user_id"].is_unique
 
 

@@ -318,7 +318,7 @@ def test_lost_numbers_are_counted_and_tables_of_other_ids_are_told_of(tmp_path, 
     manifest = prepare(open_logs(allowed), CONFIG, str(tmp_path / "corpus"))
     printed = capsys.readouterr().out
     assert "was finished before" in printed and "warning   the table of items beside the log tells of 0" in printed
-    assert "the table of users" not in printed
+    assert "warning   the table of users" not in printed
     lost = manifest.unread["price"]
     assert lost.count == 20 and lost.examples[0] == f"{log}/log.csv row 0: '0,50'"
     assert manifest.unread["price of items"].model_dump() == {"count": 1, "examples": ["table of items: 'free'"]}

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from ray_userrep.report import figures
-from ray_userrep.report.page import Section, drawing, facts, figure, metrics_table, neighbours, page
+from ray_userrep.report.page import Section, drawing, facts, figure, listing, metrics_table, neighbours, page
 
 METRIC = {"mean": 0.2, "low": 0.19, "high": 0.21}
 
@@ -55,6 +55,17 @@ def test_names_are_shown_not_run():
     text = whole()
     assert "&lt;script&gt;alert(1)" in text and "<script>alert" not in text
     assert "A &amp; B" in text and "ours &lt;1&gt;" in text
+
+
+def test_a_figure_and_its_interval_stay_on_one_line():
+    text = listing(["arm", "over scratch"], [["full", "-0.12 [-0.55, +0.29], p 0.58"], ["a [1] <b>", ""]])
+    assert "<td class=interval>-0.12 [-0.55, +0.29], p 0.58</td>" in text
+    assert "<td>a [1] &lt;b&gt;</td>" in text
+
+
+def test_a_column_of_numbers_is_set_to_the_right_with_signs_too():
+    text = listing(["form", "AICc"], [["power_law", "-535.2"], ["constant", "+4"]])
+    assert "<td class=number>-535.2</td>" in text and "<td>power_law</td>" in text
 
 
 def test_tables_hold_means_with_their_intervals():

@@ -25,6 +25,8 @@ def test_a_result_is_read_back_and_what_is_none_is_refused(tmp_path):
 def test_what_a_run_did_not_record_is_empty(tmp_path):
     assert read_records(str(tmp_path)) == [] and read_environment(str(tmp_path)) == {}
     assert machine({}) == {"machine": "not recorded"}
+    installed = {"cores": 2, "processor": "x", "gpu": None, "commit": None, "date": "2024-01-01"}
+    assert machine(installed)["commit"] == "not a checkout"
 
 
 def test_pages_are_drawn_where_there_is_neither_torch_nor_ray():

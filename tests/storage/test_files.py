@@ -240,7 +240,7 @@ def test_an_answer_that_broke_off_is_asked_for_again(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(files, "_FIRST_PAUSE", 0.0)
     data = bytes(range(256)) * 40
     source = pa.BufferedInputStream(pa.PythonFile(files._Ranges(Breaking(data)), "r"), 1000)
-    assert b"".join(files._pieces(source)) == data
+    assert b"".join(files.pieces(source)) == data
 
 
 def test_other_errors_and_answers_that_never_come_whole_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:

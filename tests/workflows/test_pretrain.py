@@ -96,7 +96,7 @@ def of_three_steps(place, *more):
 
 
 def test_an_encoder_that_reads_times_is_measured_mapped_and_embedded(pretrained, tmp_path):
-    assert "t-SNE of" in storage.read_text(f"{pretrained}/run/report.html")
+    assert "A t-SNE map of" in storage.read_text(f"{pretrained}/run/report.html")
     run_embed(of_three_steps(pretrained), f"{pretrained}/run/encoder", f"{tmp_path}/vectors")
     assert storage.list_files(f"{tmp_path}/vectors", ".parquet")
 

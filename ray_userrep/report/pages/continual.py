@@ -102,8 +102,8 @@ def _over_time(result: Result) -> str:
             for method, found in result["methods"].items()
         }
     caption = (
-        "A line that stays level forgets nothing, one that falls forgets. Means over users and seeds on test, after "
-        "each of the tasks that are learned in turn."
+        "A line that stays level forgets nothing, one that falls forgets; equal figures lie on each other, the table "
+        "has them all. Means over users and seeds on test, after each of the tasks that are learned in turn."
     )
     return drawing(lambda: figures.curves(panels, "tasks learned so far"), caption)
 

@@ -44,6 +44,7 @@ def result_of(evil: str) -> dict:
         "interactions_per_day": {"2024-01-01": 9}, "num_interactions": 9, "num_users": 9, "num_items": 9, "num_ties": 0,
         "num_duplicates": 0, "k_core": {"users": 1, "items": 1}, "removed_by_k_core": {}, "domains": {evil: 9},
         "quarantined": {evil: 1}, "order": "time", "unread": {evil: {"count": 1, "examples": [evil]}},
+        "num_relations": 0, "dropped_relations": {evil: 1},
     }  # fmt: skip
     angles = np.linspace(0, math.tau, 12)
     return {
