@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
+from ray_userrep.recipe.embedding import EmbeddingConfig
 
 SUMMARY, ITEMS, RECOMMENDED, SCORED = "_vectors.json", "_items.parquet", "_recommended.json", "_scores.json"
 
@@ -20,6 +21,19 @@ def refuse_occupied(output_uri: str) -> None:
     """
     if storage.exists(output_uri) and storage.list_files(output_uri, hidden=True):
         raise UserError(f"output folder {output_uri} is not empty: name another with --output")
+
+
+def refuse_of_vectors(config: EmbeddingConfig) -> None:
+    """Refuse what only vectors have, where something else is made of them.
+
+    Raises:
+        UserError: the config asks for it.
+    """
+    if config.keeps_sums or config.items or config.challenge is not None:
+        raise UserError(
+            "embedding.sums, embedding.previous, embedding.items and embedding.challenge are of vectors: embed writes "
+            "them"
+        )
 
 
 @contextmanager

@@ -10,10 +10,9 @@ from typing import Any
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.embedding.export import exported, summary_of, task_of
-from ray_userrep.embedding.outputs import RECOMMENDED, refuse_occupied, whole_or_nothing
+from ray_userrep.embedding.outputs import RECOMMENDED, refuse_occupied, refuse_of_vectors, whole_or_nothing
 from ray_userrep.embedding.tables import next_items_table
 from ray_userrep.encoder.top_k import refuse_beyond
-from ray_userrep.errors import UserError
 from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.embedding import EmbeddingConfig, RecommendConfig
 
@@ -35,8 +34,7 @@ def export_next_items(
     """
     refuse_occupied(output_uri)
     refuse_beyond(asked.k, len(corpus.items()))
-    if config.keeps_sums or config.items:
-        raise UserError("embedding.sums, embedding.previous and embedding.items are of vectors: embed writes them")
+    refuse_of_vectors(config)
     table_of = partial(next_items_table, k=asked.k, exclude_seen=asked.exclude_seen, batch_tokens=config.batch_tokens)
     task = task_of(encoder_uri, corpus, output_uri, config, text, use_gpu, table_of)
     summary = summary_of(task) | {"k": asked.k, "exclude_seen": asked.exclude_seen}

@@ -8,7 +8,7 @@ its checks and its quarantine with all others; it sees one block at a time and m
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import PurePosixPath
@@ -214,11 +214,13 @@ Rows = Callable[[pa.Table, FileEntry, int], pa.Table]
 class LineParser(NamedTuple):
     """`columns` are read of a file; `rows` makes interactions of a block, its file and the number of its first line.
 
-    Lines are counted as rows are: file number * ROWS_PER_FILE + non-empty line in the file.
+    Of the columns `either` those are read as well that a file has. Lines are counted as rows are: file number *
+    ROWS_PER_FILE + non-empty line in the file.
     """
 
     columns: Columns
     rows: Rows
+    either: Mapping[str, pa.DataType | None] = {}
 
 
 def preview_rows(
@@ -239,11 +241,11 @@ def preview_rows(
 
 
 def _needed(parser: LineParser, names: list[str], file: FileEntry) -> Columns:
-    told = respelled(names, parser.columns, file.uri)
+    told = respelled(names, [*parser.columns, *parser.either], file.uri)
     missing = [name for name in parser.columns if name not in told]
     if missing:
         raise OtherSchema(f"{file.uri} has no column {missing[0]!r}; its columns are {', '.join(names)}")
-    return parser.columns
+    return dict(parser.columns) | {name: kind for name, kind in parser.either.items() if name in told}
 
 
 def row_blocks(
@@ -253,6 +255,7 @@ def row_blocks(
     if parser is None:
         yield from read_blocks(part, csv, columns, malformed)
         return
-    for lines in read_blocks(part, csv, parser.columns, malformed):
+    needed = _needed(parser, column_names(part.file, csv), part.file) if parser.either else parser.columns
+    for lines in read_blocks(part, csv, needed, malformed):
         yield parser.rows(lines, part.file, first_line).select(list(columns))
         first_line += lines.num_rows

@@ -26,6 +26,12 @@ class EmbeddingConfig(Settings):
         None, ge=1, description="only users of whom something was appended after this version of the corpus; none: all"
     )
     dtype: Literal["float32", "float16"] = Field("float32", description="numbers of the vectors that are written")
+    challenge: str | None = Field(
+        None,
+        min_length=1,
+        description="folder into which vectors are also written as RecSys Challenge 2025 takes them (client_ids.npy "
+        "and embeddings.npy)",
+    )
     items: bool = Field(False, description="also write the vectors of the items, into items/")
     sums: bool = Field(
         False,
@@ -56,6 +62,8 @@ class EmbeddingConfig(Settings):
                 "embedding.sums and embedding.previous are for all users and all of the log: leave out "
                 "embedding.until, embedding.users and embedding.since"
             )
+        if self.challenge is not None and len(self.until) > 1:
+            raise ValueError("embedding.challenge takes one vector of each user: name one day in embedding.until")
         if len(set(self.until)) < len(self.until):
             raise ValueError("embedding.until: a day is named twice")
         return self

@@ -3,6 +3,7 @@
 from ray_userrep import storage
 from ray_userrep.distributed.connection import connect
 from ray_userrep.embedding.export import export_vectors
+from ray_userrep.embedding.submission import write_submission
 from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.recipe.embedding import EmbeddingConfig
@@ -24,6 +25,8 @@ def run_embed(recipe: Recipe, encoder_uri: str, output_uri: str) -> Result:
     print(f"vectors   {summary['rows']:,} of {summary['users']:,} users, width {summary['width']}")
     if config.previous is not None:
         print(f"read anew {summary['read_anew']:,} users, of whom interactions came late")
+    if config.challenge is not None:
+        print("challenge {} vectors of {} numbers".format(*write_submission(output_uri, config.challenge)))
     print(f"output    {output_uri}")
     return {"job": "embed", "encoder": encoder_uri, "output": output_uri} | summary
 

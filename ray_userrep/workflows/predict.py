@@ -9,10 +9,9 @@ from ray_userrep import storage
 from ray_userrep.corpus.store import Bucket
 from ray_userrep.distributed.connection import connect
 from ray_userrep.embedding.export import exported, summary_of, task_of
-from ray_userrep.embedding.outputs import SCORED, refuse_occupied, whole_or_nothing
+from ray_userrep.embedding.outputs import SCORED, refuse_occupied, refuse_of_vectors, whole_or_nothing
 from ray_userrep.embedding.tables import vectors_table
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.errors import UserError
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.results import Result
 from ray_userrep.transfer.model import ENCODER, LabelModel, load_model
@@ -29,8 +28,7 @@ def run_predict(recipe: Recipe, model_uri: str, output_uri: str) -> Result:
     model_uri, output_uri = storage.absolute(model_uri), storage.kept(output_uri)
     model = load_model(model_uri)
     config = as_actors_see(recipe.embedding)
-    if config.keeps_sums or config.items:
-        raise UserError("embedding.sums, embedding.previous and embedding.items are of vectors: predict writes scores")
+    refuse_of_vectors(config)
     refuse_occupied(output_uri)
     connect()
     corpus = open_or_prepare(recipe)

@@ -37,5 +37,5 @@ def test_scores_are_the_head_on_the_vectors_that_embed_writes(ray_session, write
     np.testing.assert_allclose(scores.loc[vectors.index, "score"], expected, rtol=1e-6)
     with pytest.raises(UserError, match=r"no model at .*nowhere"):
         run_predict(recipe, f"{tmp_path}/nowhere", f"{tmp_path}/other")
-    with pytest.raises(UserError, match="are of vectors: predict"):
+    with pytest.raises(UserError, match="are of vectors: embed"):
         run_predict(small(str(tmp_path), "--embedding.items", "true"), place, f"{tmp_path}/other")
