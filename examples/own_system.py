@@ -27,6 +27,7 @@ def main(folder: str, epochs: int = 6, max_len: int = 64) -> pd.DataFrame:
     base = ur.recipe(BASE, corpus=corpus, run=f"{folder}/{BASE}", **fields)
     own = ur.recipe(BASE, corpus=corpus, run=f"{folder}/{NAME}", **fields, **OWN).model_copy(update={"name": NAME})
     table = ur.compare(ur.pretrain(base)["run"], ur.pretrain(own)["run"])
+    print(table[["system", "ndcg@10", "over the first", "verdict"]].to_string(index=False))
     kept = Path(folder, f"{NAME}.json")
     kept.write_text(own.model_copy(update={"run": None}).model_dump_json(indent=1))
     print(f"again with another seed: ray-userrep pretrain --recipe {kept} --seed 1")
