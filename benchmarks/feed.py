@@ -107,7 +107,7 @@ def write_corpus(uri: str, num_interactions: int, num_buckets: int) -> Corpus:
     manifest = Manifest(
         version=1, created="", source_uri="", reader="", source_fingerprint="", content_fingerprint="",
         num_buckets=num_buckets, num_users=len(lengths), num_items=NUM_ITEMS, num_ties=0, num_duplicates=0,
-        num_interactions=int(lengths.sum()), quarantined={}, interactions_per_day={}, side_columns=[],
+        num_interactions=int(lengths.sum()), quarantined={}, interactions_per_day={"1971-01-01": 1}, side_columns=[],
         items="items.parquet", users=None, quarantine=[], sequences=files, sources="",
     )  # fmt: skip
     storage.write_json(manifest_uri(uri, 1), manifest.model_dump())
