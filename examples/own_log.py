@@ -70,7 +70,8 @@ def predicted(features: np.ndarray, stays_away: np.ndarray) -> np.ndarray:
 
 def gain(stays_away: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
     """A 95 % bootstrap interval of the difference in AUC, over customers."""
-    rng, found = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    found: list[float] = []
     while len(found) < 300:
         rows = rng.integers(0, len(stays_away), len(stays_away))
         if 0 < stays_away[rows].sum() < len(rows):
