@@ -32,7 +32,7 @@ from ray_userrep.recipe.sweep import SweepConfig
 from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
-from ray_userrep.training.fit import fit, load_encoder
+from ray_userrep.training.fit import fit, load_encoder, refuse_lacking
 from ray_userrep.workflows.compare import compare_table
 from ray_userrep.workflows.evaluate import measure_on
 from ray_userrep.workflows.pretrain import corpus_of, finish, remember, timed, with_start
@@ -128,6 +128,7 @@ def _trained(recipe: Recipe, points: Sequence[Point], corpus: Corpus, folder: st
     remember(corpus, folder)
     for point in waiting:
         _make_ready(point.recipe, corpus)
+        refuse_lacking(point.recipe, corpus, split)
     simple = None
     if recipe.evaluation.baselines:
         simple = measured_once(corpus, split, recipe.evaluation, storage.join(folder, _BASELINES))
