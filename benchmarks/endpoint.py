@@ -67,7 +67,9 @@ def main() -> None:
     options = arguments.parse_args()
     load = os.getloadavg()[0]
     connect()
-    config = ServeConfig(port=options.port, min_replicas=options.replicas, max_replicas=options.replicas)
+    # A change of encoder takes room for as many replicas more: a quarter of a core each lets four be on two cores.
+    size = {"min_replicas": options.replicas, "max_replicas": options.replicas, "cpus_per_replica": 0.25}
+    config = ServeConfig(port=options.port, **size)
     with tempfile.TemporaryDirectory() as folder:
         users = embedded(folder, options.interactions)
         start(config)
