@@ -38,9 +38,10 @@ def runs_table(folder: str) -> pd.DataFrame:
 
 
 def _results(folder: str) -> dict[str, Result]:
-    """The results below a folder that have a recipe, by their place in it."""
-    files = [entry.uri for entry in storage.list_files(folder, RESULT) if entry.uri.endswith(f"/{RESULT}")]
-    places = {uri.removesuffix(f"/{RESULT}"): uri for uri in files}
+    """The results below a folder that have a recipe, by their place in it; one that is gone is told of."""
+    files = {entry.uri for entry in storage.list_files(folder, ".json")}
+    ended = {uri for uri in files if uri.endswith(f"/{storage.CHECKSUMS}") and RESULT in storage.read_object(uri)}
+    places = sorted({uri.rsplit("/", 1)[0] for uri in ended | {uri for uri in files if uri.endswith(f"/{RESULT}")}})
     found = {place.removeprefix(folder).strip("/") or ".": load_result(place) for place in places}
     return {name: result for name, result in found.items() if isinstance(result.get("recipe"), dict)}
 

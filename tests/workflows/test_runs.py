@@ -6,6 +6,7 @@ import pytest
 import ray_userrep as ur
 from ray_userrep import storage
 from ray_userrep.errors import UserError
+from ray_userrep.training.stored import store_result
 from ray_userrep.workflows.runs import run_runs, runs_table
 
 
@@ -37,4 +38,13 @@ def test_a_row_a_run_with_the_fields_that_differ_and_the_figures(tmp_path, capsy
 def test_a_folder_without_runs_is_refused(tmp_path):
     storage.write_json(f"{tmp_path}/a.json", {})
     with pytest.raises(UserError, match="holds no run that has ended"):
+        runs_table(str(tmp_path))
+
+
+def test_a_result_that_is_gone_is_told_of(tmp_path):
+    for name in ("one", "two"):
+        store_result(f"{tmp_path}/{name}", {"job": "pretrain", "recipe": {"seed": 1}, "metrics": {}})
+    assert len(runs_table(str(tmp_path))) == 2
+    (tmp_path / "two/result.json").unlink()
+    with pytest.raises(UserError, match="two is no run that has ended: it has no result.json"):
         runs_table(str(tmp_path))
