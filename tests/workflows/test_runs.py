@@ -46,5 +46,5 @@ def test_a_result_that_is_gone_is_told_of(tmp_path):
         store_result(f"{tmp_path}/{name}", {"job": "pretrain", "recipe": {"seed": 1}, "metrics": {}})
     assert len(runs_table(str(tmp_path))) == 2
     (tmp_path / "two/result.json").unlink()
-    with pytest.raises(UserError, match="two is no run that has ended: it has no result.json"):
+    with pytest.raises(UserError, match=r"two is no run that has ended: it has no result\.json"):
         runs_table(str(tmp_path))
