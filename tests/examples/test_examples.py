@@ -47,7 +47,7 @@ def test_a_new_day_has_new_customers_and_products(ray_session, example, tmp_path
     assert found["histories read again"] == 0, "December comes after November"
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_two_systems_are_compared_outside_the_checkout(tmp_path):
     script = EXAMPLES / "own_system.py"
     command = [sys.executable, str(script), str(tmp_path / "runs"), "1", "16"]

@@ -18,7 +18,7 @@ from ray_userrep.corpus.store import open_corpus
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.scaling.study.point import run_point
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 AUTOSCALING = [sys.executable, str(ROOT / "cluster" / "autoscaling.py")]
