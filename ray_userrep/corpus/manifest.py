@@ -196,8 +196,12 @@ class Manifest(BaseModel):
     def with_checksums(self, more: dict[str, str]) -> "Manifest":
         """The same with the checksums of the files that it names, out of its own and these."""
         known = self.checksums | more
-        named = [self.sources, self.items, self.users, self.relations, *self.quarantine]
-        return self.model_copy(update={"checksums": {path: known[path] for path in named if path in known}})
+        return self.model_copy(update={"checksums": {path: known[path] for path in self.tables() if path in known}})
+
+    def tables(self) -> list[str]:
+        """The paths of all that a version reads beside sequences."""
+        named = (self.sources, self.items, self.users, self.relations, *self.quarantine)
+        return [path for path in named if path]
 
 
 def encoded(manifest: Manifest) -> bytes:

@@ -69,8 +69,7 @@ def vacuum(uri: str, config: VacuumConfig) -> Waste:
 
 def files_of(manifest: Manifest) -> Iterator[str]:
     """The paths of all files that a version reads."""
-    yield from (path for path in (manifest.sources, manifest.items, manifest.users) if path)
-    yield from manifest.quarantine
+    yield from manifest.tables()
     for file in manifest.sequences:
         yield from (file.path, outline_path(file.path))
 

@@ -60,7 +60,8 @@ def _build(corpus: Corpus, ids: pa.Array, build: str) -> Manifest:
     lost = {name: sum(part["lost"][name] for part in parts) for name in _COUNTED}
     if lost["num_users"] == base.num_users:
         raise UserError(f"{corpus.uri} has no other users than these: delete the corpus itself")
-    tables = _users(corpus, ids, build) | _quarantine(corpus, ids, build)
+    relations, num_relations = _relations(corpus, ids, build)
+    tables = _users(corpus, ids, build) | relations | _quarantine(corpus, ids, build)
     if not parts and not tables:
         return base
     if parts:
@@ -81,6 +82,8 @@ def _build(corpus: Corpus, ids: pa.Array, build: str) -> Manifest:
             "quarantined": reasons,
             "items": named.get(base.items, base.items),
             "users": None if base.users is None else named.get(base.users, base.users),
+            "relations": None if base.relations is None else named.get(base.relations, base.relations),
+            "num_relations": num_relations,
             "quarantine": [named.get(path, path) for path in base.quarantine],
             "sequences": SequenceFiles.of(sorted(files, key=lambda file: file.bucket)),
         }
@@ -147,6 +150,17 @@ def _users(corpus: Corpus, ids: pa.Array, build: str) -> dict[str, tuple[str, st
     table = corpus.read(path)
     left = table.filter(pc.invert(pc.is_in(table["user_id"], value_set=ids.cast(table["user_id"].type))))
     return {path: _written(corpus, f"{build}/users.parquet", left)} if left.num_rows < table.num_rows else {}
+
+
+def _relations(corpus: Corpus, ids: pa.Array, build: str) -> tuple[dict[str, tuple[str, str]], int]:
+    """Write the table of relations without those of these users, where it has some; how many relations are left."""
+    path, table = corpus.manifest.relations, corpus.relations()
+    if path is None or table is None:
+        return {}, 0
+    gone = (pc.is_in(table[name], value_set=ids.cast(table[name].type)) for name in ("user_id", "other_id"))
+    left = table.filter(pc.invert(pc.or_(*gone)))
+    is_changed = left.num_rows < table.num_rows
+    return {path: _written(corpus, f"{build}/relations.parquet", left)} if is_changed else {}, left.num_rows
 
 
 def _quarantine(corpus: Corpus, ids: pa.Array, build: str) -> dict[str, tuple[str, str]]:

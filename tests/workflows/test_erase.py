@@ -36,6 +36,8 @@ def write_log(folder: Path, users: list[str], day: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"day-{day}.csv").write_text("\n".join(lines) + "\n")
     (folder / "users.csv").write_text("user_id,colour\n" + "".join(f"{user},c-{user}\n" for user in users))
+    pairs = "".join(f"{user},u0\nu1,{user}\n" for user in users if user not in ("u0", "u1"))
+    (folder / "relations.csv").write_text(f"user_id,other_id\n{pairs}")
 
 
 def prepared(place: Path, users: list[str]) -> Corpus:
@@ -55,12 +57,14 @@ def content(corpus: Corpus) -> dict[str, object]:
         bounds, ids = bucket.offsets_U1, items.ids_of(bucket.items_N).to_pylist()
         for user, low, high in zip(bucket.user_ids.to_pylist(), bounds, bounds[1:], strict=False):
             found[user] = list(zip(ids[low:high], bucket.timestamps_N[low:high].tolist(), strict=True))
-    users = corpus.users()
-    assert users is not None
+    users, relations = corpus.users(), corpus.relations()
+    assert users is not None and relations is not None and len(relations) == corpus.manifest.num_relations
     counts = {row["item_id"]: row["count"] for row in items.table.to_pylist() if row["count"]}
     facts = ("num_users", "num_interactions", "num_ties", "num_duplicates", "quarantined", "interactions_per_day")
     told = corpus.manifest.model_dump(include=set(facts))
-    return {"users": found, "items": counts, "attributes": sorted(map(str, users.to_pylist()))} | told
+    tables = {"attributes": users, "relations": relations}
+    rows = {name: sorted(map(str, table.to_pylist())) for name, table in tables.items()}
+    return {"users": found, "items": counts} | rows | told
 
 
 def texts_below(folder: str) -> str:
