@@ -7,6 +7,7 @@ Shapes: U users of a bucket, N their interactions.
 """
 
 import re
+import uuid
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -262,6 +263,23 @@ def publish(uri: str, manifest: Manifest) -> bool:
         # A request that was repeated after a lost answer finds its own manifest there.
         return bool(read_manifest(uri, manifest.version).get("sequences") == manifest.model_dump()["sequences"])
     return True
+
+
+def publish_built(corpus: Corpus, build: Callable[[str], Manifest]) -> Manifest | None:
+    """Publish the version that `build` writes below a folder of its own; None where another has taken the number.
+
+    Nothing is left of what is not published. The corpus's own manifest says that nothing changes, and is returned.
+    """
+    folder = f"data/{uuid.uuid4().hex[:12]}"
+    try:
+        manifest = build(folder)
+    except BaseException:
+        storage.delete(storage.join(corpus.uri, folder))
+        raise
+    if manifest is corpus.manifest or publish(corpus.uri, manifest):
+        return manifest
+    storage.delete(storage.join(corpus.uri, folder))
+    return None
 
 
 def _decode(table: pa.Table, side: Sequence[str]) -> Bucket:

@@ -8,7 +8,6 @@ the corpus is compacted. Items keep their indices, new ones come after them, so 
 import hashlib
 import json
 import time
-import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +22,7 @@ from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.jagged import KEYS, merge_sequences
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.outline import write_sequences
-from ray_userrep.corpus.store import Corpus, open_corpus, publish
+from ray_userrep.corpus.store import Corpus, open_corpus, publish_built
 from ray_userrep.errors import UserError
 from ray_userrep.logs.numbers import joined
 from ray_userrep.logs.source import Logs, open_logs, unknown_files
@@ -65,16 +64,7 @@ def append(logs: LogsConfig, config: CorpusConfig, uri: str) -> Manifest:
 
 def graft(corpus: Corpus, logs: Logs, config: CorpusConfig) -> Manifest | None:
     """Publish a corpus version with a log's interactions added; None, leaving nothing, where another came first."""
-    build = f"data/{uuid.uuid4().hex[:12]}"
-    try:
-        manifest = _build(corpus, logs, config, build)
-    except BaseException:
-        storage.delete(storage.join(corpus.uri, build))
-        raise
-    if not publish(corpus.uri, manifest):
-        storage.delete(storage.join(corpus.uri, build))
-        return None
-    return manifest
+    return publish_built(corpus, lambda build: _build(corpus, logs, config, build))
 
 
 def _build(corpus: Corpus, logs: Logs, config: CorpusConfig, build: str) -> Manifest:

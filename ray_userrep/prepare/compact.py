@@ -5,15 +5,13 @@ user tables are whole in every version and stay as they are; so do the old versi
 """
 
 import time
-import uuid
 from datetime import UTC, datetime
 
 import ray
 
-from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
 from ray_userrep.corpus.outline import write_sequences
-from ray_userrep.corpus.store import Corpus, open_corpus, publish
+from ray_userrep.corpus.store import Corpus, open_corpus, publish_built
 from ray_userrep.errors import UserError
 from ray_userrep.logs.tasks import results
 from ray_userrep.prepare.stages import plain_errors
@@ -32,15 +30,9 @@ def compact(uri: str) -> Manifest:
     if not scattered:
         print(f"compact   {corpus.uri} has one file a bucket (version {base.version})", flush=True)
         return base
-    build = f"data/{uuid.uuid4().hex[:12]}"
-    try:
-        manifest = _rewritten(corpus, scattered, build)
-    except BaseException:
-        storage.delete(storage.join(corpus.uri, build))
-        raise
-    if not publish(corpus.uri, manifest):
-        storage.delete(storage.join(corpus.uri, build))
-        raise UserError(f"{corpus.uri} got version {manifest.version} while it was compacted: compact it again")
+    manifest = publish_built(corpus, lambda build: _rewritten(corpus, scattered, build))
+    if manifest is None:
+        raise UserError(f"{corpus.uri} got version {base.version + 1} while it was compacted: compact it again")
     told = f"{len(base.sequences):,} files into {len(manifest.sequences):,}"
     print(f"compact   {time.perf_counter() - began:6.1f} s  {told}", flush=True)
     return manifest

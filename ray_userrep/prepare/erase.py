@@ -9,7 +9,6 @@ Shapes: U users, V items.
 """
 
 import hashlib
-import uuid
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +22,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
 from ray_userrep.corpus.outline import write_sequences
-from ray_userrep.corpus.store import Corpus, publish
+from ray_userrep.corpus.store import Corpus, publish_built
 from ray_userrep.errors import UserError
 from ray_userrep.logs.tasks import results
 from ray_userrep.prepare.sequences import sequence_counts
@@ -39,17 +38,10 @@ def erase(corpus: Corpus, ids: pa.Array) -> Manifest:
     Raises:
         UserError: nobody else is in the corpus, or somebody published another version meanwhile.
     """
-    build = f"data/{uuid.uuid4().hex[:12]}"
-    try:
-        manifest = _build(corpus, ids, build)
-    except BaseException:
-        storage.delete(storage.join(corpus.uri, build))
-        raise
-    if manifest == corpus.manifest:
-        return manifest
-    if not publish(corpus.uri, manifest):
-        storage.delete(storage.join(corpus.uri, build))
-        raise UserError(f"{corpus.uri} got version {manifest.version} while users were erased: erase them again")
+    manifest = publish_built(corpus, lambda build: _build(corpus, ids, build))
+    if manifest is None:
+        version = corpus.manifest.version + 1
+        raise UserError(f"{corpus.uri} got version {version} while users were erased: erase them again")
     return manifest
 
 

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ray_userrep import storage
+from ray_userrep.corpus import store
 from ray_userrep.corpus.outline import outline_path
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import newest_version, open_corpus
 from ray_userrep.errors import UserError
 from ray_userrep.logs import reading
 from ray_userrep.logs.source import open_logs
-from ray_userrep.prepare import append as module
 from ray_userrep.prepare.append import append
 from ray_userrep.prepare.compact import compact
 from ray_userrep.prepare.prepare import prepare
@@ -248,7 +248,7 @@ def test_who_always_loses_says_so_and_leaves_nothing(grown, tmp_path, monkeypatc
     _, second, _ = grown
     before = files_below(second.uri)
     logs = write_day(tmp_path / "later", 2, [(1, 1, 200_000)])
-    monkeypatch.setattr(module, "publish", lambda uri, manifest: False)
+    monkeypatch.setattr(store, "publish", lambda uri, manifest: False)
     with pytest.raises(UserError, match="got a new version 3 times"):
         append(logs, CONFIG, second.uri)
     assert files_below(second.uri) == before
