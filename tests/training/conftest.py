@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from ray_userrep import storage
+from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
@@ -47,6 +48,17 @@ def write_corpus(uri: str, seed: int = 0, num_users: int = 120) -> Corpus:
     )  # fmt: skip
     storage.write_text(manifest_uri(uri, 1), json.dumps(manifest.model_dump()))
     return open_corpus(uri)
+
+
+def write_hashed_corpus(uri: str, num_users: int) -> Corpus:
+    """The same with hashes of users that are those of their ids, as tables beside the log are looked up by."""
+    corpus = write_corpus(uri, num_users=num_users)
+    for file in corpus.manifest.sequences:
+        table = storage.read_parquet(storage.join(corpus.uri, file.path))
+        hashes = pa.array(hash_ids(table["user_id"]))
+        place = table.column_names.index("user_hash")
+        write_sequences(corpus.uri, file.path, table.set_column(place, "user_hash", hashes))
+    return corpus
 
 
 def small_recipe(**changes: object) -> Recipe:

@@ -9,7 +9,6 @@ import pytest
 from ray_userrep import storage
 from ray_userrep.corpus.deal import deal
 from ray_userrep.corpus.draws import hash_ids
-from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 from ray_userrep.errors import UserError
@@ -18,7 +17,7 @@ from ray_userrep.recipe.transfer import AttributeTaskConfig
 from ray_userrep.training.fit import build_model, refuse_lacking
 from ray_userrep.training.labels import read_labels
 from tests.ranks import fit_bare, fit_on_ranks, losses
-from tests.training.conftest import write_corpus
+from tests.training.conftest import write_hashed_corpus
 
 NUM_USERS = 400
 HASHES_U = hash_ids(pa.array(np.arange(NUM_USERS)))
@@ -37,13 +36,7 @@ OBJECTIVE = {
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory) -> Corpus:
     """A corpus with labels of most users, whose hashes are those of their ids."""
-    corpus = write_corpus(str(tmp_path_factory.mktemp("labels") / "corpus"), num_users=NUM_USERS)
-    for file in corpus.manifest.sequences:
-        table = storage.read_parquet(storage.join(corpus.uri, file.path))
-        hashes = pa.array(hash_ids(table["user_id"]))
-        table = table.set_column(table.column_names.index("user_hash"), "user_hash", hashes)
-        write_sequences(corpus.uri, file.path, table)
-    corpus = with_users(corpus, HALVES)
+    corpus = with_users(write_hashed_corpus(str(tmp_path_factory.mktemp("labels") / "corpus"), NUM_USERS), HALVES)
     storage.write_text(manifest_uri(corpus.uri, 1), corpus.manifest.model_dump_json())
     return open_corpus(corpus.uri)
 

@@ -7,7 +7,6 @@ import pytest
 from ray_userrep import recipes, storage
 from ray_userrep.corpus.deal import deal
 from ray_userrep.corpus.draws import hash_ids
-from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 from ray_userrep.errors import UserError
@@ -16,7 +15,7 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.fit import refuse_lacking
 from ray_userrep.training.society import read_society
 from tests.ranks import fit_bare, fit_on_ranks, losses
-from tests.training.conftest import small_recipe, write_corpus
+from tests.training.conftest import small_recipe, write_hashed_corpus
 
 NUM_USERS, MAX_LEN = 300, 8
 HASHES_U = hash_ids(pa.array(np.arange(NUM_USERS)))
@@ -26,12 +25,7 @@ FRIENDS = [(user, user + step) for user in range(0, NUM_USERS, 2) for step in (1
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Corpus:
     """A corpus with friends and two attributes, whose hashes are those of its ids."""
-    corpus = write_corpus(str(tmp_path_factory.mktemp("society") / "corpus"), num_users=NUM_USERS)
-    for file in corpus.manifest.sequences:
-        table = storage.read_parquet(storage.join(corpus.uri, file.path))
-        hashes = pa.array(hash_ids(table["user_id"]))
-        place = table.column_names.index("user_hash")
-        write_sequences(corpus.uri, file.path, table.set_column(place, "user_hash", hashes))
+    corpus = write_hashed_corpus(str(tmp_path_factory.mktemp("society") / "corpus"), NUM_USERS)
     users = {"user_id": np.arange(NUM_USERS), "half": ["ab"[user % 2] for user in range(NUM_USERS)]}
     users["age"] = [20.0 + user % 37 for user in range(NUM_USERS)]
     ones, others = zip(*FRIENDS, strict=True)
