@@ -4,7 +4,8 @@
 
 FOLDER holds what jobs left, such as corpora and runs of pretrain, transfer, continual and scale; every corpus, every
 encoder and every run that has ended below it is damaged anew in each case, a copy of it. `--seed`, `--recipes` and
-`--cases` say which cases and how many of each kind. The result goes to benchmarks/results/fuzz.json.
+`--cases` say which cases and how many of each kind. Each kind's result goes to benchmarks/results/fuzz.json as it
+comes; an interrupted call goes on with the kinds that it has not done.
 
 Logs have no checksums: a changed number in a log is another log, which nobody can tell.
 """
@@ -14,20 +15,21 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fuzzing.folders import Stored, folder_cases, read_corpus, read_encoder, read_run
 from fuzzing.logs import log_case
-from fuzzing.outcomes import CRASH, HANG, OUTCOMES, TRACEBACK, Case, outcomes
+from fuzzing.outcomes import CRASH, HANG, OTHER, OUTCOMES, TRACEBACK, Case, outcomes
 from fuzzing.recipes import recipe_case
 from running import RESULTS
 
 from ray_userrep.training.runs import environment
 
-_WRONG = (TRACEBACK, HANG, CRASH)
+PLACE = RESULTS / "fuzz.json"
+_WRONG = (OTHER, TRACEBACK, HANG, CRASH)
 
 
 def main() -> None:
@@ -38,19 +40,21 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=1_000)
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    rows = {}
+    of = environment(use_gpu=False) | {"seed": args.seed, "recipes": args.recipes, "cases": args.cases}
     with tempfile.TemporaryDirectory() as folder:
-        for name, case, number in _kinds(args, Path(folder)):
-            rows[name] = _row(name, case, number)
-    told = {"environment": environment(), "seed": args.seed, "rows": rows}
-    (RESULTS / "fuzz.json").write_text(json.dumps(told, indent=1) + "\n")
+        for name, kind, number in _kinds(args, Path(folder)):
+            told = json.loads(PLACE.read_text()) if PLACE.exists() else {}
+            rows = told["rows"] if told.get("of") == of else {}
+            if name not in rows:
+                rows[name] = _row(name, kind(), number)
+                PLACE.write_text(json.dumps({"of": of, "rows": rows}, indent=1) + "\n")
 
 
-def _kinds(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Case, int]]:
-    yield "recipes", partial(recipe_case, args.seed, scratch), args.recipes
-    yield "logs", partial(log_case, args.seed, scratch), args.cases
+def _kinds(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Callable[[], Case], int]]:
+    yield "recipes", lambda: partial(recipe_case, args.seed, scratch), args.recipes
+    yield "logs", lambda: partial(log_case, args.seed, scratch), args.cases
     for stored in _left(args.left):
-        yield stored.name, folder_cases(stored, args.seed, scratch), args.cases
+        yield stored.name, partial(folder_cases, stored, args.seed, scratch), args.cases
 
 
 def _left(folder: Path) -> Iterator[Stored]:
@@ -69,7 +73,7 @@ def _row(name: str, case: Case, number: int) -> dict[str, Any]:
     found = list(outcomes(case, range(number)))
     counted = Counter(told.outcome for told in found)
     print(f"{name:40s} " + ", ".join(f"{count:,} {outcome}" for outcome, count in counted.items()), flush=True)
-    wrong = {told.detail: told.number for told in found if told.outcome in _WRONG}
+    wrong = {told.detail: told.number for told in found if told.outcome in _WRONG and told.detail}
     return {"cases": number, **{outcome: counted[outcome] for outcome in OUTCOMES}, "wrong": wrong}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fuzzing.mutations import damage
-from fuzzing.outcomes import FINE, OTHER, Case
+from fuzzing.outcomes import FINE, Case, OtherDataError
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import open_corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
@@ -39,8 +39,10 @@ def _case(stored: Stored, seed: int, scratch: Path, expected: Any, number: int) 
     folder = scratch / "whole"  # places of its own are part of what a run holds
     shutil.copytree(stored.folder, folder)
     try:
-        damage(random.Random(f"{stored.name} {seed} {number}"), folder)
-        return FINE if stored.read(folder) == expected else OTHER
+        done = damage(random.Random(f"{stored.name} {seed} {number}"), folder)
+        if stored.read(folder) != expected:
+            raise OtherDataError(done)
+        return FINE
     finally:
         shutil.rmtree(folder)
 

@@ -31,6 +31,10 @@ class Told(NamedTuple):
     detail: str
 
 
+class OtherDataError(Exception):
+    """What was read is not what was written, and nothing said so."""
+
+
 class _Hang(BaseException):
     """A case takes longer than any should."""
 
@@ -49,6 +53,8 @@ def outcome_of(case: Case, number: int, seconds: float = 20.0) -> Told:
     except UserError as error:
         lines = str(error).splitlines()
         return Told(number, ERROR if len(lines) == 1 and len(lines[0]) <= 2000 else TRACEBACK, str(error)[:200])
+    except OtherDataError as error:
+        return Told(number, OTHER, str(error))
     except _Hang:
         return Told(number, HANG, "".join(traceback.format_exc(limit=-3)))
     except Exception as error:
