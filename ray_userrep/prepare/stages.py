@@ -32,6 +32,14 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _UNIT = 1 if sys.platform == "darwin" else 1024
 _TRIED = "Failed to apply UDF transform after "
 _SECONDS = 10  # between two lines of progress
+_ROWS = {
+    "partition": "rows of the log",
+    "sort": "interactions",
+    "count": "counts of items",
+    "write": "interactions",
+    "users": "rows of the table of users",
+    "relations": "rows of the table of relations",
+}  # what a stage's rows are
 
 Report = dict[str, Any]
 
@@ -103,7 +111,7 @@ def run_tasks(stage: str, calls: Sequence[tuple[Any, ...]], sizes: Sequence[int]
     except BaseException:
         stop(list(waiting))
         raise
-    progress.end(f"{sum(sizes):,} rows in {len(calls)} tasks")
+    progress.end(f"{sum(sizes):,} {_ROWS[stage]} in {len(calls)} task{'s' * (len(calls) > 1)}")
     return {"reports": found, PEAK: max(report.pop(PEAK) for report in found)}
 
 
@@ -128,7 +136,10 @@ class StageProgress:
             self._told = now
             rate = self._rows / (now - self._began)
             left = f" of {self._total:,}, {(self._total - self._rows) / rate:,.0f} s left" if self._total else ""
-            print(f"prepare   {self._stage:12s} {self._rows:,} rows{left} ({rate:,.0f} rows/s)", flush=True)
+            print(
+                f"prepare   {self._stage:12s} {self._rows:,} {_ROWS[self._stage]}{left} ({rate:,.0f} a second)",
+                flush=True,
+            )
 
     def end(self, told: str) -> None:
         """The stage's last line."""

@@ -42,4 +42,4 @@ def test_progress_tells_rate_and_time_left(monkeypatch, capsys):
     progress.add(50)
     progress.end("done")
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert lines == ["prepare sort 100 rows of 400, 60 s left (5 rows/s)", "prepare sort 21.0 s done"]
+    assert lines == ["prepare sort 100 interactions of 400, 60 s left (5 a second)", "prepare sort 21.0 s done"]

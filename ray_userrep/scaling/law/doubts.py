@@ -47,8 +47,9 @@ def of_points(points: LawPoints, axes: tuple[Axis, ...]) -> list[str]:
     per_nd = points.C / (points.N * points.D)
     if points.has_c and per_nd.max() > _SPREAD_C * per_nd.min():
         doubts.append(
-            f"C is {per_nd.min():.3g} to {per_nd.max():.3g} times N·D: budgets are split with the median, "
-            f"{points.flops_per_nd:.3g}"
+            f"the compute (C) that a parameter (N) takes for an interaction (D) is {per_nd.min():.3g} to "
+            f"{per_nd.max():.3g} FLOPs, by the point: a budget is split as if it were {points.flops_per_nd:.3g}, the "
+            "median, for all"
         )
     return doubts
 

@@ -77,7 +77,7 @@ def test_doubts_about_the_points_are_said(make_points):
     repeated = LawPoints.of(points.N, points.D, points.loss, epochs=points.D / 1e6)
     assert "up to 10 epochs" in said(repeated)
     uneven = LawPoints.of(points.N, points.D, points.loss, 6 * points.N * points.D * np.geomspace(1, 3, len(points)))
-    assert "times N·D" in said(uneven)
+    assert "is 6 to 18 FLOPs" in said(uneven)
 
 
 def test_doubts_about_the_law_are_said(make_points):
