@@ -19,6 +19,7 @@ from ray_userrep.corpus.splits import SplitPart
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.errors import UserError
 from ray_userrep.objectives.base import Objective
 from ray_userrep.recipe.encoder import ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
@@ -70,10 +71,11 @@ def fit_task(
     """Adapt an encoder to a task and predict its test users; a fit that is done is only read.
 
     Raises:
-        UserError: the arm has no place in the encoder, the task has too few users, or training diverged.
+        UserError: the arm has no place in the encoder, the task has too few users, training diverged, or a fit that is
+            done was of other data.
     """
     if storage.exists(storage.join(fit_uri, _OUTCOME)):
-        return _read(fit_uri)
+        return _read(fit_uri, task.data(fit.share))
     recipe = fitted_recipe(recipe, encoder, task, fit)
     model, parameters = build_transfer(recipe, encoder, task, arm, fit.share, fit.readout)
     engine = make_engine(recipe)(model)
@@ -92,7 +94,7 @@ def fit_task(
         usage=usage,
         predicted_U=predicted_U,
     )
-    _write(fit_uri, outcome)
+    _write(fit_uri, task.data(fit.share), outcome)
     return outcome
 
 
@@ -198,16 +200,21 @@ def _trained(model: TrainModel) -> list[tuple[str, torch.Tensor]]:
     return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad] + tables
 
 
-def _write(fit_uri: str, outcome: Outcome) -> None:
+def _write(fit_uri: str, data: str, outcome: Outcome) -> None:
     storage.write_bytes(
         storage.join(fit_uri, _PREDICTED), save_arrays({_TEST: np.ascontiguousarray(outcome.predicted_U)})
     )
     figures = {name: value for name, value in outcome._asdict().items() if name != "predicted_U"}
-    storage.write_json(storage.join(fit_uri, _OUTCOME), figures | {"size": outcome.size._asdict()})
+    storage.write_json(storage.join(fit_uri, _OUTCOME), figures | {"size": outcome.size._asdict(), "data": data})
     storage.delete(storage.join(fit_uri, "checkpoints"))
 
 
-def _read(fit_uri: str) -> Outcome:
+def _read(fit_uri: str, data: str) -> Outcome:
     figures = storage.read_json(storage.join(fit_uri, _OUTCOME))
+    if figures.pop("data") != data:
+        raise UserError(
+            f"{fit_uri} was fitted to other users or labels than there are now: the log or the table of labels has "
+            "changed since, name another run with --run"
+        )
     predicted_U = load_arrays(storage.read_bytes(storage.join(fit_uri, _PREDICTED)))[_TEST]
     return Outcome(**(figures | {"size": ParameterCounts(**figures["size"])}), predicted_U=predicted_U)

@@ -72,6 +72,17 @@ def test_what_lies_at_the_date_or_later_changes_no_prediction(
     assert not np.array_equal(found[0], predicted(other, seen, make_encoder(), arm, recipe, str(tmp_path / "fit-all")))
 
 
+def test_a_fit_that_is_done_is_not_taken_for_one_of_other_labels(corpus, make_encoder, recipe, tmp_path):
+    arm, place = Frozen("frozen_mlp", 4), str(tmp_path / "fit")
+    task = task_of(corpus, tmp_path, label=HALF)
+    first = predicted(corpus, task, make_encoder(), arm, recipe, place)
+    np.testing.assert_array_equal(predicted(corpus, task, make_encoder(), arm, recipe, place), first)
+    changed = [*HALF[:-1], HALF[0]]
+    assert changed != list(HALF)
+    with pytest.raises(UserError, match="fitted to other users or labels"):
+        predicted(corpus, task_of(corpus, tmp_path, label=changed), make_encoder(), arm, recipe, place)
+
+
 def test_each_row_is_trained_on_as_of_its_own_date(corpus, tmp_path):
     twice, until = np.tile(USERS, 2), np.repeat([2 * SECOND + 1, 4 * SECOND], NUM_USERS)
     task = task_of(corpus, tmp_path, user_id=twice, label=np.tile(HALF, 2), until=until)
