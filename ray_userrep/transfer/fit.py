@@ -211,10 +211,19 @@ def _write(fit_uri: str, data: str, outcome: Outcome) -> None:
 
 def _read(fit_uri: str, data: str) -> Outcome:
     figures = storage.read_json(storage.join(fit_uri, _OUTCOME))
-    if figures.pop("data") != data:
+    refuse_other_data(fit_uri, figures.pop("data"), data)
+    predicted_U = load_arrays(storage.read_bytes(storage.join(fit_uri, _PREDICTED)))[_TEST]
+    return Outcome(**(figures | {"size": ParameterCounts(**figures["size"])}), predicted_U=predicted_U)
+
+
+def refuse_other_data(fit_uri: str, before: str, now: str) -> None:
+    """Refuse to take what was fitted to some data for what would be fitted to those that there are now.
+
+    Raises:
+        UserError: they differ.
+    """
+    if before != now:
         raise UserError(
             f"{fit_uri} was fitted to other users or labels than there are now: the log or the table of labels has "
             "changed since, name another run with --run"
         )
-    predicted_U = load_arrays(storage.read_bytes(storage.join(fit_uri, _PREDICTED)))[_TEST]
-    return Outcome(**(figures | {"size": ParameterCounts(**figures["size"])}), predicted_U=predicted_U)

@@ -41,7 +41,7 @@ from ray_userrep.transfer.continual.methods import (
     trained_by,
 )
 from ray_userrep.transfer.continual.together import Together, task_heads
-from ray_userrep.transfer.fit import FitSpec, adapt, build_transfer, fitted_recipe
+from ray_userrep.transfer.fit import FitSpec, adapt, build_transfer, fitted_recipe, refuse_other_data
 from ray_userrep.transfer.tasks.base import Task
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 
@@ -85,7 +85,7 @@ def learn_sequence(
     """Learn the tasks one after the other; those that are done are only read.
 
     Raises:
-        UserError: the method has no place in the encoder, or training diverged.
+        UserError: the method has no place in the encoder, training diverged, or what is done was of other data.
     """
     learned: list[Learned] = []
     for number, (stage, corpus) in enumerate(zip(stages, corpora, strict=True)):
@@ -94,8 +94,8 @@ def learn_sequence(
         uri = storage.join(seed_uri, folder, f"{number + 1}-{stage.name}".replace(" ", "_"))
         if not storage.exists(storage.join(uri, _OUTCOME)):
             kept = [one.kept for one in learned]
-            _write(uri, _learn(recipe, stages, corpus, method, kept, uri, make_engine))
-        learned.append(_read(uri))
+            _write(uri, stage.task.data(_ALL), _learn(recipe, stages, corpus, method, kept, uri, make_engine))
+        learned.append(_read(uri, stage.task.data(_ALL)))
         on_learned(stage, learned[-1])
     return learned
 
@@ -189,24 +189,26 @@ def _prune(encoder: UserEncoder, owners: Owners, task: int) -> None:
     encoder.load_state_dict(state | {name: owned_until(state[name].cpu(), o, task) for name, o in owners.items()})
 
 
-def _write(uri: str, learned: Learned) -> None:
+def _write(uri: str, data: str, learned: Learned) -> None:
     groups = learned.kept._asdict()
     tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
     storage.write_bytes(storage.join(uri, _KEPT), save_tensors(tensors))
     predicted = {str(old): np.ascontiguousarray(found) for old, found in enumerate(learned.predicted)}
     storage.write_bytes(storage.join(uri, _PREDICTED), save_arrays(predicted))
     figures = {name: getattr(learned, name) for name in ("validation", "steps", "seconds")}
-    storage.write_json(storage.join(uri, _OUTCOME), figures)
+    storage.write_json(storage.join(uri, _OUTCOME), figures | {"data": data})
     for phase in (_TRAIN, _RETRAIN):
         storage.delete(storage.join(uri, phase, "checkpoints"))
         drop_best(storage.join(uri, phase))
 
 
-def _read(uri: str) -> Learned:
+def _read(uri: str, data: str) -> Learned:
+    figures = storage.read_json(storage.join(uri, _OUTCOME))
+    refuse_other_data(uri, figures.pop("data"), data)
     groups: dict[str, dict[str, Tensor]] = {group: {} for group in Kept._fields}
     for key, value in load_tensors(storage.read_bytes(storage.join(uri, _KEPT))).items():
         group, name = key.split("/", 1)
         groups[group][name] = value
     predicted = load_arrays(storage.read_bytes(storage.join(uri, _PREDICTED)))
     in_order = [predicted[str(old)] for old in range(len(predicted))]
-    return Learned(Kept(**groups), predicted=in_order, **storage.read_json(storage.join(uri, _OUTCOME)))
+    return Learned(Kept(**groups), predicted=in_order, **figures)

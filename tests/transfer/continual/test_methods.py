@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_known
 from ray_userrep.feed.batch import Batch
 from ray_userrep.recipe.encoder import EncoderConfig
@@ -181,7 +182,10 @@ def test_a_sequence_that_was_cut_short_goes_on_with_its_unfinished_task(world, m
     with pytest.raises(KeyboardInterrupt):
         learn(world, "conure", stages)
     assert [uri.rsplit("/", 1)[-1] for uri in phases] == ["train", "retrain"] * 2
-    first = continual._read(f"{world.uri}/conure/1-{stages[0].name}".replace(" ", "_"))
+    place, data = f"{world.uri}/conure/1-{stages[0].name}".replace(" ", "_"), stages[0].task.data(1.0)
+    first = continual._read(place, data)
+    with pytest.raises(UserError, match="other users or labels"):
+        continual._read(place, f"{data} of another log")
     phases.clear()
     monkeypatch.setattr(continual, "adapt", lambda *args: phases.append(args[-1]) or phase(*args))
     resumed = learn(world, "conure", stages)
