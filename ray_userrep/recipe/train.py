@@ -40,6 +40,9 @@ class ZeroConfig(Settings):
         return self
 
 
+TrackerKind = Literal["wandb"]
+
+
 class TrainConfig(Settings):
     """The training loop and what it runs on."""
 
@@ -99,6 +102,9 @@ class TrainConfig(Settings):
     )
     checkpoint_every: float = Field(1.0, gt=0, description="epochs between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that are kept; older ones are deleted")
+    trackers: tuple[TrackerKind, ...] = Field(
+        (), description="services that get the figures of a pretraining beside the run folder; wandb: Weights & Biases"
+    )
 
     @property
     def item_factor(self) -> float:

@@ -43,6 +43,7 @@ from ray_userrep.training.ranks import told
 from ray_userrep.training.records import MetricsFile, TensorBoard
 from ray_userrep.training.society import read_society
 from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare_micros
+from ray_userrep.training.trackers import tracked
 from ray_userrep.training.validation import (
     LIKELIHOOD,
     RANKING,
@@ -87,7 +88,9 @@ def fit(
     if recipe.train.warm_start is not None:
         warm_start(model.encoder, recipe.train.warm_start, unshard)
     engine = make_engine(model)
-    state = train(recipe, corpus, run_uri, engine, _pretraining(recipe, corpus, split, engine, run_uri), on_record)
+    goal = _pretraining(recipe, corpus, split, engine, run_uri)
+    with tracked(recipe, run_uri, on_record, engine.rank == 0) as record:
+        state = train(recipe, corpus, run_uri, engine, goal, record)
     export(engine, run_uri)
     if engine.rank == 0 and _fits_map(recipe):
         fit_kept(run_uri, corpus, split)

@@ -70,9 +70,8 @@ class TensorBoard:
 
     def __call__(self, record: dict[str, Any]) -> None:
         with storage.user_errors(self._uri):
-            for name, value in record.items():
-                if isinstance(value, float):
-                    self._writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+            for name, value in figures(record).items():
+                self._writer.add_scalar(name, value, record["step"])
         if time.monotonic() - self._written > _REWRITE_SECONDS:
             self.flush()
 
@@ -89,6 +88,11 @@ class TensorBoard:
         self._writer.close()
         if self._scratch is not None:
             self._scratch.cleanup()
+
+
+def figures(record: dict[str, Any]) -> dict[str, float]:
+    """A record's figures as they are named where curves are drawn."""
+    return {f"{record['kind']}/{name}": value for name, value in record.items() if isinstance(value, float)}
 
 
 def progress_line(record: dict[str, Any]) -> str:

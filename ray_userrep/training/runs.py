@@ -34,6 +34,7 @@ _PLACES = (
     "train.cpus_per_worker",
     "train.use_gpu",
     "train.max_failures",
+    "train.trackers",
 )
 _PLACE_GROUPS = ("train.zero.",)
 _PACKAGES = ("ray_userrep", "torch", "ray", "deepspeed", "transformers", "pyarrow", "numpy")

@@ -21,6 +21,7 @@ from ray_userrep.training import runs
 from ray_userrep.training.console import Console
 from ray_userrep.training.fit import load_encoder, refuse_lacking
 from ray_userrep.training.stored import store_result
+from ray_userrep.training.trackers import refuse_uninstalled
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.workflows.evaluate import measure
 from ray_userrep.workflows.prepare import open_or_prepare
@@ -34,6 +35,7 @@ def run_pretrain(recipe: Recipe) -> Result:
     Returns the result. It is stored before its page is drawn.
     """
     recipe, run_uri = runs.named_run(with_start(recipe))
+    refuse_uninstalled(recipe.train.trackers)
     began = time.monotonic()
     timings: dict[str, float] = {}
     with timed(timings, "start"):

@@ -33,6 +33,7 @@ from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
 from ray_userrep.training.fit import fit, load_encoder, refuse_lacking
+from ray_userrep.training.trackers import refuse_uninstalled
 from ray_userrep.workflows.compare import compare_table
 from ray_userrep.workflows.evaluate import measure_on
 from ray_userrep.workflows.pretrain import corpus_of, finish, remember, timed, with_start
@@ -106,6 +107,7 @@ def sweep_points(recipe: Recipe, config: SweepConfig, folder: str) -> list[Point
         raise UserError(f"grid: two of its values would both be in the folder {twice[0]}: leave one out")
     if any(point.recipe.train.num_workers > 1 for point in points):
         raise UserError("sweep trains each run on one worker, runs beside each other: leave out train.num_workers")
+    refuse_uninstalled(recipe.train.trackers)
     return points
 
 

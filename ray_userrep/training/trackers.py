@@ -1,0 +1,97 @@
+"""A run's figures at a tracking service, beside its folder, for those who keep all their experiments there.
+
+The folder stays what counts: a service that goes away in the middle is told of once and left, and training goes on.
+Address, key and project come from the service's own environment variables, such as `WANDB_PROJECT`.
+"""
+
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Protocol, assert_never
+
+from ray_userrep.errors import UserError
+from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.recipe.train import TrackerKind
+from ray_userrep.training.callbacks import Record, Sink
+from ray_userrep.training.records import figures
+
+
+class Tracker(Protocol):
+    """Takes a run's records."""
+
+    def __call__(self, record: Record) -> None: ...
+
+    def close(self, exit_code: int) -> None:
+        """Have all figures there, and say how the run ended."""
+        ...
+
+
+class WandB:
+    """A run at Weights & Biases, the same one when it is resumed."""
+
+    def __init__(self, run_uri: str, recipe: Recipe) -> None:
+        import wandb
+
+        self._run = wandb.init(
+            id=hashlib.sha256(run_uri.encode()).hexdigest()[:16],
+            name=run_uri.rsplit("/", 1)[-1],
+            config=recipe.model_dump(mode="json"),
+            resume="allow",
+        )
+        self._run.define_metric("*", step_metric="step")  # a resumed run comes by some steps again
+
+    def __call__(self, record: Record) -> None:
+        self._run.log({**figures(record), "step": record["step"]})
+
+    def close(self, exit_code: int) -> None:
+        self._run.finish(exit_code)
+
+
+def refuse_uninstalled(kinds: Sequence[TrackerKind]) -> None:
+    """Check that the services' packages are there, before any work.
+
+    Raises:
+        UserError: one is not.
+    """
+    for kind in kinds:
+        if find_spec(kind) is None:
+            raise UserError(f"train.trackers {kind} needs its package: pip install 'ray_userrep[{kind}]'")
+
+
+@contextmanager
+def tracked(recipe: Recipe, run_uri: str, on_record: Sink, is_first: bool) -> Iterator[Sink]:
+    """The sink with the recipe's services behind it, where this is the first rank.
+
+    Raises:
+        UserError: a service refuses the run, as it does without a key.
+    """
+    kinds = recipe.train.trackers if is_first else ()
+    trackers = {kind: _open(kind, run_uri, recipe) for kind in kinds}
+
+    def record_all(record: Record) -> None:
+        on_record(record)
+        for kind in list(trackers):
+            try:
+                trackers[kind](record)
+            except Exception as error:
+                del trackers[kind]
+                print(f"warning   {kind} takes no more figures, the run folder has them all: {error}", flush=True)
+
+    try:
+        yield record_all
+    finally:
+        for tracker in trackers.values():
+            tracker.close(int(sys.exc_info()[0] is not None))
+
+
+def _open(kind: TrackerKind, run_uri: str, recipe: Recipe) -> Tracker:
+    try:
+        match kind:
+            case "wandb":
+                return WandB(run_uri, recipe)
+            case _:
+                assert_never(kind)
+    except Exception as error:
+        raise UserError(f"train.trackers {kind} cannot begin a run: {' '.join(str(error).split())[:500]}") from error
