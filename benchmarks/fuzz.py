@@ -40,14 +40,15 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=1_000)
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    of = environment(use_gpu=False) | {"seed": args.seed, "recipes": args.recipes, "cases": args.cases}
+    here = environment(use_gpu=False)
+    of = {"commit": here["commit"], "seed": args.seed, "recipes": args.recipes, "cases": args.cases}
     with tempfile.TemporaryDirectory() as folder:
         for name, kind, number in _kinds(args, Path(folder)):
             told = json.loads(PLACE.read_text()) if PLACE.exists() else {}
             rows = told["rows"] if told.get("of") == of else {}
             if name not in rows:
                 rows[name] = _row(name, kind(), number)
-                PLACE.write_text(json.dumps({"of": of, "rows": rows}, indent=1) + "\n")
+                PLACE.write_text(json.dumps({"of": of, "environment": here, "rows": rows}, indent=1) + "\n")
 
 
 def _kinds(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Callable[[], Case], int]]:
