@@ -2,16 +2,23 @@
 
 from ray_userrep.storage.archives import DAMAGE as ARCHIVE_DAMAGE
 from ray_userrep.storage.checksums import CHECKSUMS, changed, write_checksums
+from ray_userrep.storage.documents import (
+    append_local,
+    json_bytes,
+    read_json,
+    read_object,
+    read_text,
+    write_json,
+    write_text,
+)
+from ray_userrep.storage.failures import again, user_errors, worth_another
 from ray_userrep.storage.files import (
     FileEntry,
-    again,
-    append_local,
     checksum,
     delete,
     download_dir,
     exists,
     file_checksum,
-    json_bytes,
     list_archive,
     list_files,
     local_file,
@@ -19,17 +26,10 @@ from ray_userrep.storage.files import (
     open_stream,
     read_buffer,
     read_bytes,
-    read_json,
-    read_object,
-    read_text,
     refuse_links_out,
     sink,
     upload_dir,
-    user_errors,
-    worth_another,
     write_bytes,
-    write_json,
-    write_text,
 )
 from ray_userrep.storage.formats import refuse_newer
 from ray_userrep.storage.parquet import (

@@ -7,7 +7,9 @@ the folder may write its checksums as well: they show accidents, not forgers.
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from ray_userrep.storage.files import open_fs, open_stream, pieces, read_object, user_errors, write_json
+from ray_userrep.storage.documents import read_object, write_json
+from ray_userrep.storage.failures import user_errors
+from ray_userrep.storage.files import open_fs, open_stream, pieces
 from ray_userrep.storage.uri import join
 
 CHECKSUMS = "checksums.json"

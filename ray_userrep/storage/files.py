@@ -7,11 +7,8 @@ locally, one upload on an object store. S3 takes its endpoint, region and creden
 
 import errno
 import io
-import json
 import os
-import re
 import tempfile
-import time
 import uuid
 import zipfile
 import zlib
@@ -19,9 +16,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import reduce
-from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import fsspec
 import pyarrow as pa
@@ -29,21 +25,12 @@ import pyarrow.fs as pafs
 
 from ray_userrep.errors import UserError, refuse_secrets, refuse_unfit
 from ray_userrep.storage import archives, s3
+from ray_userrep.storage.failures import again, user_errors
 from ray_userrep.storage.uri import absolute, is_local, join, s3_parts
 
 _PIECE = 8 * 2**20  # a stream read without a size is several times slower than in pieces, on S3
 _THREADS = 8
-_MORE_ATTEMPTS, _FIRST_PAUSE = 8, 0.1  # half a minute in all
-
-_DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full: make room, or name another place",
-    errno.EDQUOT: "your share of the disk is used up: make room, or name another place",
-    errno.EROFS: "the disk can only be read: name another place",
-    errno.EIO: "the disk fails to read or write",
-    errno.ENAMETOOLONG: "a name is longer than the disk allows",
-}
-
-T = TypeVar("T")
+_DELETIONS = 8  # of a folder that others write into
 
 
 class FileEntry(NamedTuple):
@@ -154,28 +141,6 @@ def refuse_links_out(uri: str) -> None:
                 raise UserError(f"{place} is a link that leads out of {uri} or back into it: put {target} there itself")
 
 
-def again(read: Callable[[], T]) -> T:
-    """What a read returns, begun anew where an answer of the store broke off."""
-    for attempt in count():
-        try:
-            return read()
-        except OSError as error:
-            if not worth_another(error, attempt):
-                raise
-    raise AssertionError("attempts end with a result or an error")
-
-
-def worth_another(error: OSError, attempt: int) -> bool:
-    """Whether what was read may be read again: an answer broke off, for the first few times; pauses before it says so.
-
-    Attempts count from 0.
-    """
-    if not s3.is_broken_off(error) or attempt >= _MORE_ATTEMPTS:
-        return False
-    time.sleep(_FIRST_PAUSE * 2**attempt)
-    return True
-
-
 @contextmanager
 def open_stream(uri: str, compression: str | None = "detect", buffer_size: int = _PIECE) -> Iterator[pa.NativeFile]:
     """A file from its start, decompressed; where an answer of the store breaks off, the next one goes on from there.
@@ -252,67 +217,6 @@ def write_bytes(uri: str, data: bytes | pa.Buffer) -> None:
         target.write(data)
 
 
-def append_local(uri: str, text: str) -> None:
-    """Write text behind what a file on this machine's disk holds."""
-    with user_errors(uri), open(absolute(uri), "a", encoding="utf-8") as file:
-        file.write(text)
-
-
-def read_text(uri: str) -> str:
-    """A text file's content, decompressed as its name says.
-
-    Raises:
-        UserError: the file is missing or is not UTF-8.
-    """
-    with user_errors(uri), open_stream(uri) as source:
-        data = b"".join(pieces(source))
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{uri} is not text in UTF-8: {error}") from error
-
-
-def write_text(uri: str, text: str) -> None:
-    """Write a text file whole, in UTF-8, over what was there."""
-    write_bytes(uri, text.encode())
-
-
-def read_json(uri: str) -> Any:
-    """A JSON document.
-
-    Raises:
-        UserError: the file is missing or is not JSON.
-    """
-    try:
-        return json.loads(read_bytes(uri))
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or nested beyond sense
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{uri} is not JSON: {error}") from error
-
-
-def read_object(uri: str) -> dict[str, Any]:
-    """A JSON document that is an object.
-
-    Raises:
-        UserError: the file is missing or is something else.
-    """
-    found = read_json(uri)
-    if not isinstance(found, dict):
-        raise UserError(f"{uri} is a JSON {type(found).__name__}, an object is needed")
-    return found
-
-
-def write_json(uri: str, obj: Any) -> None:
-    """Write plain values as an indented JSON document, over what was there."""
-    write_bytes(uri, json_bytes(obj))
-
-
-def json_bytes(obj: Any) -> bytes:
-    """What a file of plain values holds."""
-    return (json.dumps(obj, indent=2, ensure_ascii=False) + "\n").encode()
-
-
 def upload_dir(local: str | Path, uri: str) -> None:
     """Copy a local folder, hidden files too, below a URI."""
     root = Path(local)
@@ -346,41 +250,13 @@ def delete(uri: str) -> None:
 
 def _delete_dir(filesystem: pafs.FileSystem, path: str) -> None:
     """Remove a folder, again where somebody wrote into it meanwhile."""
-    for _ in range(_MORE_ATTEMPTS):
+    for _ in range(_DELETIONS):
         try:
             return filesystem.delete_dir(path)
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:
                 raise
     filesystem.delete_dir(path)
-
-
-@contextmanager
-def user_errors(uri: str) -> Iterator[None]:
-    """Turn what a user can mend into one clear line; let everything else through."""
-    try:
-        yield
-    except (FileExistsError, UserError):
-        raise
-    except FileNotFoundError as error:
-        raise UserError(f"{uri}: there is nothing here") from error
-    except PermissionError as error:
-        raise UserError(f"{uri}: no permission to read or write here") from error
-    except (NotADirectoryError, IsADirectoryError) as error:
-        raise UserError(f"{uri}: a file stands where a folder is needed, or a folder where a file is") from error
-    except Exception as error:
-        meaning = _DISK_ERRORS.get(_errno(error)) or s3.meaning(error)
-        if meaning is None:
-            raise
-        raise UserError(f"{uri}: {meaning}") from error
-
-
-def _errno(error: Exception) -> int:
-    """The number of the system's error, 0 where it is none; libraries in Rust, such as safetensors, say it in words."""
-    if isinstance(error, OSError):
-        return error.errno or 0
-    told = re.search(r"\(os error (\d+)\)", str(error))
-    return int(told[1]) if told else 0
 
 
 def open_fsspec(uri: str) -> tuple[Any, str]:

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ray_userrep.errors import UserError
-from ray_userrep.storage.files import again, checksum, open_fs, sink, user_errors, write_bytes
+from ray_userrep.storage.failures import again, user_errors
+from ray_userrep.storage.files import checksum, open_fs, sink, write_bytes
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ray_userrep.storage import s3
-from ray_userrep.storage.files import beside, open_fsspec, user_errors
+from ray_userrep.storage.failures import user_errors
+from ray_userrep.storage.files import beside, open_fsspec
 from ray_userrep.storage.s3 import Version
 from ray_userrep.storage.uri import absolute, is_local, s3_parts
 

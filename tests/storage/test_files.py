@@ -17,7 +17,7 @@ import pytest
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.storage import files, s3
+from ray_userrep.storage import failures, files, s3
 
 KINDS = ["local", "file", pytest.param("s3", marks=pytest.mark.system), "memory"]
 
@@ -237,14 +237,14 @@ class Breaking:
 
 
 def test_an_answer_that_broke_off_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(failures, "_FIRST_PAUSE", 0.0)
     data = bytes(range(256)) * 40
     source = pa.BufferedInputStream(pa.PythonFile(files._Ranges(Breaking(data)), "r"), 1000)
     assert b"".join(files.pieces(source)) == data
 
 
 def test_other_errors_and_answers_that_never_come_whole_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(failures, "_FIRST_PAUSE", 0.0)
     asked = []
 
     def fail(message: str) -> None:
@@ -255,7 +255,7 @@ def test_other_errors_and_answers_that_never_come_whole_are_raised(monkeypatch: 
         storage.again(lambda: fail("disk"))
     with pytest.raises(OSError, match="INTERNAL_FAILURE"):
         storage.again(lambda: fail("AWS Error INTERNAL_FAILURE"))
-    assert len(asked) == 1 + 1 + files._MORE_ATTEMPTS
+    assert len(asked) == 1 + 1 + failures._MORE_ATTEMPTS
 
 
 def test_a_stream_is_decompressed_as_its_name_says(root: str) -> None:
