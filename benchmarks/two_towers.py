@@ -12,6 +12,7 @@ made again. `--max-steps` cuts training short, to try the script: its figures st
 import argparse
 import json
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +68,15 @@ def main() -> None:
 
 def study(name: str, log: str, runs: str, seeds: int, max_steps: int | None) -> None:
     """Every arm in every seed, and what they come to."""
-    for arm, recipe in arms(name, max_steps).items():
-        place = storage.join(runs, f"{arm}.json")
-        storage.write_json(place, recipe.model_dump(mode="json"))
-        for seed in range(seeds):
-            run = run_of(runs, arm, seed)
-            if not storage.exists(storage.join(run, "result.json")):
-                given = ("--recipe", place, "--logs", log, "--corpus", storage.join(runs, "corpus"), "--run", run)
-                job("pretrain", *given, "--seed", str(seed))
-    found = {"environment": environment(False)} | measured(runs, list(arms(name, max_steps)), seeds)
+    recipes = arms(name, max_steps)
+    for arm, recipe in recipes.items():
+        storage.write_json(storage.join(runs, f"{arm}.json"), recipe.model_dump(mode="json"))
+    for seed, arm in product(range(seeds), recipes):  # so that what is cut short has whole seeds
+        run = run_of(runs, arm, seed)
+        if not storage.exists(storage.join(run, "result.json")):
+            place, corpus = storage.join(runs, f"{arm}.json"), storage.join(runs, "corpus")
+            job("pretrain", "--recipe", place, "--logs", log, "--corpus", corpus, "--run", run, "--seed", str(seed))
+    found = {"environment": environment(False)} | measured(runs, list(recipes), seeds)
     text = json.dumps(found, indent=1)
     kept = RESULTS if max_steps is None else Path(runs)
     (kept / f"two_towers_{name}.json").write_text(text + "\n")

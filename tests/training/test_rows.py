@@ -112,7 +112,6 @@ def test_the_factor_is_that_of_torch():
         torch.testing.assert_close(clip_factor(1.0, norm).expand(2), gradient.grad)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_two_workers_learn_the_rows_that_one_does(corpus, recipe, tmp_path, stage):
     fit_bare(recipe(**SAMPLED), corpus, tmp_path / "bare")
