@@ -57,7 +57,8 @@ def read_users(uri: str, corpus: Corpus, asked: str) -> pa.Array:
     """
     table = read_whole(storage.list_files(uri), CsvFormat())
     if "user_id" not in table.column_names:
-        raise UserError(f"{asked}: {uri} has no column user_id; it has {', '.join(table.column_names)}")
+        names = ", ".join(table.column_names)
+        raise UserError(f"{asked}: {uri} has no column user_id; it has {names}: call the column of the ids so")
     return keyed(table, "user_id", corpus.user_type, uri)["user_id"].combine_chunks()
 
 

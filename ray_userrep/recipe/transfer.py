@@ -61,6 +61,9 @@ class ReturnTaskConfig(_Users):
     )
 
 
+LabelColumn = Literal["user_id", "until", "label", "labels", "split"]
+
+
 class TableTaskConfig(_Users):
     """Predict labels of one's own, from what each user did before the date that stands beside the label."""
 
@@ -69,6 +72,9 @@ class TableTaskConfig(_Users):
         min_length=1,
         description="file or folder of rows with user_id and label (a category or a number) or labels (a list, JSON, "
         "or a|b), maybe until (of the history only what lies before counts) and split (train, validation, test)",
+    )
+    columns: dict[LabelColumn, str] = Field(
+        {}, description='what the table calls them, e.g. {"user_id": "customer", "until": "day", "label": "churned"}'
     )
 
 

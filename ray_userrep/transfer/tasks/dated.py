@@ -131,7 +131,7 @@ def read_dated_task(corpus: Corpus, split: Split, config: TransferConfig, side: 
     """
     assert isinstance(config.task, TableTaskConfig)
     uri = config.task.labels
-    table = read_label_table(uri, corpus)
+    table = read_label_table(uri, corpus, config.task.columns)
     dated, found, known = Dated(table.users_E, table.until_E), [np.zeros(0, np.int64)], []
     for number in corpus.buckets():
         rows, bucket = dated.of(corpus.bucket(number, side))

@@ -8,6 +8,7 @@ Shapes: E rows that have a label, C labels.
 """
 
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from ray_userrep.logs.files import CsvFormat
 from ray_userrep.logs.ids import convert_ids, is_text
 from ray_userrep.logs.numbers import read_numbers
 from ray_userrep.logs.times import ISO, parse_timestamps
+from ray_userrep.recipe.transfer import LabelColumn
 
 ALWAYS = np.iinfo(np.int64).max  # where a row has no date
 _PARTS = {"train": "train", "validation": "valid", "valid": "valid", "test": "test"}
@@ -51,13 +53,13 @@ class LabelTable(NamedTuple):
         return hash_ids(self.user_ids)
 
 
-def read_label_table(uri: str, corpus: Corpus) -> LabelTable:
-    """The rows of a table that have a label.
+def read_label_table(uri: str, corpus: Corpus, columns: Mapping[LabelColumn, str]) -> LabelTable:
+    """The rows of a table that have a label; `columns` are what it calls some of its columns.
 
     Raises:
         UserError: a column is missing or cannot be read, a user has two labels as of one date, or all labels are alike.
     """
-    table = read_whole(storage.list_files(uri), CsvFormat())
+    table = _renamed(read_whole(storage.list_files(uri), CsvFormat()), columns, uri)
     column = _label_column(table, uri)
     users = convert_ids(table["user_id"], corpus.user_type, "user_id", uri).combine_chunks()
     until_E, parts_E = _until(table, corpus, uri), _parts(table, uri)
@@ -72,13 +74,27 @@ def read_label_table(uri: str, corpus: Corpus) -> LabelTable:
     return LabelTable(users, until_E, values, classes, None if parts_E is None else parts_E[rows], left_out)
 
 
+def _renamed(table: pa.Table, columns: Mapping[LabelColumn, str], uri: str) -> pa.Table:
+    names = ", ".join(table.column_names)
+    for column, called in columns.items():
+        if called not in table.column_names:
+            raise UserError(f"transfer.task.columns {column}: {uri} has no column {called}; it has {names}")
+        if column != called and column in table.column_names:
+            raise UserError(f"transfer.task.columns {column}: {uri} has both {called} and {column}: leave one out")
+    meant = {called: column for column, called in columns.items()}
+    return table.rename_columns([meant.get(name, name) for name in table.column_names])
+
+
 def _label_column(table: pa.Table, uri: str) -> str:
     names = ", ".join(table.column_names)
     if "user_id" not in table.column_names:
-        raise UserError(f"{_FIELD}: {uri} has no column user_id; it has {names}")
+        raise UserError(
+            f"{_FIELD}: {uri} has no column user_id; it has {names}: say which one it is, as in transfer.task.columns "
+            '\'{"user_id": "customer", "until": "day", "label": "churned"}\''
+        )
     given = [name for name in ("label", "labels") if name in table.column_names]
     if len(given) != 1:
-        told = "neither label nor labels" if not given else "label and labels, of which one is meant"
+        told = "neither label nor labels (transfer.task.columns says which)" if not given else "one of them is meant"
         raise UserError(f"{_FIELD}: {uri} has the columns {names}: {told}")
     return given[0]
 

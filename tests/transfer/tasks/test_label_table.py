@@ -17,7 +17,7 @@ DAY = dt.datetime(2024, 1, 31, 12, tzinfo=dt.UTC)
 def read(corpus, tmp_path, **columns):
     place = str(tmp_path / "labels.parquet")
     storage.write_parquet(place, pa.table({"user_id": np.arange(NUM)} | columns))
-    return read_label_table(place, corpus)
+    return read_label_table(place, corpus, {})
 
 
 def test_classes_come_in_their_order_and_rare_ones_are_left_out(corpus, tmp_path):
@@ -67,16 +67,32 @@ def test_a_split_is_heeded_and_text_files_do_as_well(corpus, tmp_path):
     place, parts = tmp_path / "labels.csv", ["train", "validation", "test", "train"]
     lines = [f"{user},{'ab'[user % 2]},{parts[user % 4]},2024-01-31" for user in range(NUM)]
     place.write_text("\n".join(["user_id,label,split,until", *lines]))
-    table = read_label_table(str(place), corpus)
+    table = read_label_table(str(place), corpus, {})
     assert table.parts_E.tolist() == ["train", "valid", "test", "train"] * 30
     assert table.user_ids.type == pa.int64() and table.classes == ["a", "b"] and len(set(table.until_E)) == 1
+
+
+def test_a_table_may_have_names_of_its_own(corpus, tmp_path):
+    place = tmp_path / "abwanderung.csv"
+    lines = [f"{user};2024-01-31;{user % 2}" for user in range(NUM)]
+    place.write_text("\n".join(["Kundennummer;Stichtag;abgewandert", *lines]))
+    with pytest.raises(UserError, match=r"no column user_id; it has Kundennummer, Stichtag.*transfer\.task\.columns"):
+        read_label_table(str(place), corpus, {})
+    names = {"user_id": "Kundennummer", "until": "Stichtag", "label": "abgewandert"}
+    table = read_label_table(str(place), corpus, names)
+    assert table.values.tolist() == [0.0, 1.0] * (NUM // 2) and table.until_E.max() < ALWAYS
+    with pytest.raises(UserError, match=r"transfer\.task\.columns label: .* has no column gone; it has Kundennummer"):
+        read_label_table(str(place), corpus, names | {"label": "gone"})
+    place.write_text("\n".join(["label;user_id;abgewandert", *lines]))
+    with pytest.raises(UserError, match="has both abgewandert and label"):
+        read_label_table(str(place), corpus, {"label": "abgewandert"})
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
         ({}, "neither label nor labels"),
-        ({"label": ["a", "b"] * 60, "labels": ["a"] * NUM}, "of which one is meant"),
+        ({"label": ["a", "b"] * 60, "labels": ["a"] * NUM}, "one of them is meant"),
         ({"label": ["a"] * NUM}, "120 labels of 1 classes"),
         ({"label": [["a"]] * NUM}, "call the column labels"),
         ({"labels": ["a"] * NUM}, "ten rows have and ten have not"),
