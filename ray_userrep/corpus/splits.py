@@ -126,7 +126,13 @@ class Split(NamedTuple):
 
     def fingerprint(self, manifest: Manifest, exclude_seen: bool) -> str:
         """What a metric must share to be compared: rule, content and the policy on items already seen."""
-        key = [self.config.model_dump(), self.valid_from, self.test_from, manifest.content_fingerprint, exclude_seen]
+        key = [
+            self.config.model_dump(mode="json"),
+            self.valid_from,
+            self.test_from,
+            manifest.content_fingerprint,
+            exclude_seen,
+        ]
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -155,14 +161,20 @@ def _cut_times(config: GlobalTimeConfig, manifest: Manifest) -> tuple[int, int]:
     until = np.cumsum([manifest.interactions_per_day[d] for d in days])
     # Half an interaction less, so that a share that falls on a midnight is not lost to rounding.
     first_after = lambda share: int(np.searchsorted(until, share * until[-1] - 0.5)) + 1  # noqa: E731
-    first_valid = first_after(1 - config.valid_share - config.test_share)
-    first_test = first_after(1 - config.test_share)
-    if not first_valid < first_test < len(days):
+    if config.test_from is None:
+        first_test, before = first_after(1 - config.test_share), 1 - config.test_share
+    else:
+        first_test = int(np.searchsorted(days, config.test_from.isoformat()))
+        before = until[first_test - 1] / until[-1] if first_test else 0.0
+    first_valid = first_after(before - config.valid_share)
+    if not 0 < first_valid < first_test < len(days):
+        field = "split.test_share" if config.test_from is None else f"split.test_from {config.test_from}"
         raise UserError(
             f"split.rule global_time: {len(days)} days from {days[0]} to {days[-1]} cannot be cut into training, "
-            f"validation and test; use leave_one_out, or change split.valid_share and split.test_share"
+            f"validation and test; use leave_one_out, or change split.valid_share and {field}"
         )
-    return _midnight_us(days[first_valid]), _midnight_us(days[first_test])
+    test_day = days[first_test] if config.test_from is None else config.test_from.isoformat()
+    return _midnight_us(days[first_valid]), _midnight_us(test_day)
 
 
 def _midnight_us(day: str) -> int:

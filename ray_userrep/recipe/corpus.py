@@ -1,5 +1,6 @@
 """How a corpus is laid out, split and streamed; the classes beside this file take these and nothing else."""
 
+import datetime as dt
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -74,6 +75,9 @@ class GlobalTimeConfig(_Shares):
     """Two midnights cut all users; the first interaction of a period is predicted from everything before it."""
 
     rule: Literal["global_time"] = "global_time"
+    test_from: dt.date | None = Field(
+        None, description="first day (UTC) of the test; none: as test_share says; validation is valid_share before it"
+    )
 
 
 class ColdUserConfig(_Shares):

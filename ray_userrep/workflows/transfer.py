@@ -188,8 +188,10 @@ def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: 
         if isinstance(task, NextItemTask) and (held_out := task.held_out()) is not None:
             refuse_seen_items(task.name, held_out, log, split)
             continue
-        own_dates = isinstance(task, DatedTask)
-        refuse_overlap(task.name, *task.known_until(), corpus.manifest, seen.without_test() if own_dates else seen)
+        if isinstance(task, DatedTask):
+            refuse_overlap(task.name, *task.known_until(), corpus.manifest, seen.without_test(), task.ends_before())
+        else:
+            refuse_overlap(task.name, *task.known_until(), corpus.manifest, seen)
     return True
 
 

@@ -131,6 +131,17 @@ def test_global_time_cuts_every_user_at_the_same_two_midnights(users):
     check(config, users, cut)
 
 
+def test_global_time_takes_the_day_that_is_named():
+    days = {f"2020-01-{day:02d}": 10 for day in range(1, 21) if day != 15}
+    for named, valid in [("2020-01-15", "2020-01-14"), ("2020-01-16", "2020-01-14"), ("2020-01-04", "2020-01-03")]:
+        split = resolve(GlobalTimeConfig(valid_share=0.1, test_from=named), Held(days))
+        moments = [np.datetime64(moment, "us").astype(str)[:10] for moment in (split.valid_from, split.test_from)]
+        assert moments == [valid, named]
+    for named in ("2020-01-01", "2020-01-21", "2019-01-01"):
+        with pytest.raises(UserError, match=f"change split.valid_share and split.test_from {named}"):
+            resolve(GlobalTimeConfig(test_from=named), Held(days))
+
+
 @given(users_of_a_bucket, st.integers(0, 3))
 @settings(deadline=None)
 def test_cold_users_are_never_learned_from(users, seed):

@@ -122,6 +122,13 @@ class DatedTask(AttributeTask):
     def known_until(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return self._asked.users_E[self._parts.test], super().known_until()[1]
 
+    def ends_before(self) -> str:
+        """How pretraining ends before the first date of a test row, in words."""
+        first = np.datetime64(int(self._asked.until_E[self._parts.test].min()), "us").astype("datetime64[D]")
+        return (
+            f"let it end before the first date of the labels, with split.rule global_time and split.test_from {first}"
+        )
+
 
 def read_dated_task(corpus: Corpus, split: Split, config: TransferConfig, side: Sequence[str]) -> DatedTask:
     """The task of a table of labels; what is left out of it is printed.

@@ -92,7 +92,12 @@ def refuse_seen_items(task: str, held_out: pa.Array, corpus: Corpus, split: Spli
 
 
 def refuse_overlap(
-    task: str, users_U: NDArray[np.int64], known_until_U: NDArray[np.int64], log: Manifest, seen: Pretrained
+    task: str,
+    users_U: NDArray[np.int64],
+    known_until_U: NDArray[np.int64],
+    log: Manifest,
+    seen: Pretrained,
+    cure: str = "pretrain with another split.rule (global_time ends before it)",
 ) -> None:
     """Check a task's test users, each with the time of the newest interaction that the task knows of them.
 
@@ -113,8 +118,7 @@ def refuse_overlap(
     if later:
         raise UserError(
             f"transfer.task {task}: pretraining was trained on what {later:,} of the {len(users_U):,} test users did "
-            "after the task's test begins: pretrain with another split.rule (global_time ends before it), or set "
-            "transfer.allow_overlap true where two logs only share ids"
+            f"after the task's test begins: {cure}, or set transfer.allow_overlap true where two logs only share ids"
         )
     beyond = int((is_shared_U & (known_until_U > seen.test_from_U[place_U])).sum())
     if beyond and is_same:
