@@ -2,8 +2,8 @@
 
     python benchmarks/fuzz.py --left FOLDER
 
-FOLDER holds what jobs left, such as corpora and runs of pretrain, transfer, continual and scale; every corpus, every
-encoder and every run that has ended below it is damaged anew in each case, a copy of it. `--seed`, `--recipes` and
+FOLDER holds what jobs left, such as corpora and runs of pretrain, transfer, continual and scale; every corpus, an
+encoder of each job and every run that has ended below it is damaged anew in each case, a copy of it. `--seed`, `--recipes` and
 `--cases` say which cases and how many of each kind. Each kind's result goes to benchmarks/results/fuzz.json as it
 comes; an interrupted call goes on with the kinds that it has not done.
 
@@ -62,8 +62,9 @@ def _left(folder: Path) -> Iterator[Stored]:
     """The folders below one, by what they are; what is inside another is damaged with it, too."""
     for manifests in sorted(folder.rglob("manifests")):
         yield Stored(f"corpus {manifests.parent.relative_to(folder)}", manifests.parent, read_corpus)
-    for config in sorted(folder.rglob("config.json")):
-        yield Stored(f"encoder {config.parent.relative_to(folder)}", config.parent, read_encoder)
+    for job in sorted(folder.iterdir()):
+        for config in sorted(job.rglob("config.json"))[:1]:
+            yield Stored(f"encoder {config.parent.relative_to(folder)}", config.parent, read_encoder)
     for result in sorted(folder.glob("*/result.json")):
         job = json.loads(result.read_text())["job"]
         yield Stored(f"run of {job} {result.parent.relative_to(folder)}", result.parent, read_run)

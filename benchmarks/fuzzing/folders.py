@@ -28,16 +28,22 @@ class Stored(NamedTuple):
 
 def folder_cases(stored: Stored, seed: int, scratch: Path) -> Case:
     """What is read of the folder with one file damaged must be what was read of it whole, or be refused."""
-    whole = scratch / "whole"
-    shutil.copytree(stored.folder, whole)
+    whole = copied(stored, scratch)
     expected = stored.read(whole)
     shutil.rmtree(whole)
     return partial(_case, stored, seed, scratch, expected)
 
 
-def _case(stored: Stored, seed: int, scratch: Path, expected: Any, number: int) -> str:
-    folder = scratch / "whole"  # places of its own are part of what a run holds
+def copied(stored: Stored, scratch: Path) -> Path:
+    """A copy, always in the same place: places of its own are part of what a run holds."""
+    folder = scratch / "whole"
+    shutil.rmtree(folder, ignore_errors=True)  # a case that died left its own
     shutil.copytree(stored.folder, folder)
+    return folder
+
+
+def _case(stored: Stored, seed: int, scratch: Path, expected: Any, number: int) -> str:
+    folder = copied(stored, scratch)
     try:
         done = damage(random.Random(f"{stored.name} {seed} {number}"), folder)
         if stored.read(folder) != expected:

@@ -43,7 +43,7 @@ def describe(corpus: Result) -> dict[str, str]:
         "interactions": f"{corpus['num_interactions']:,}",
         "users": f"{corpus['num_users']:,}",
         "items": f"{corpus['num_items']:,}",
-        **(order_fact(corpus["order"]) or {"days": _span(corpus)}),
+        **(order_fact(corpus["order"]) or {"days": span(corpus)}),
         "same user and time": f"{corpus['num_ties']:,} rows, {corpus['num_duplicates']:,} of them exact repeats",
     }
     if corpus["removed_by_k_core"]:
@@ -63,8 +63,11 @@ def order_fact(order: Order) -> dict[str, str]:
     return {"order": NO_TIMES} if order == "row" else {}
 
 
-def _span(corpus: Result) -> str:
-    days = list(corpus["interactions_per_day"])
+def span(corpus: Result) -> str:
+    """The first and the last day of a log, or that it has none."""
+    if corpus["order"] == "row":
+        return NO_TIMES
+    days = sorted(corpus["interactions_per_day"])
     return f"{days[0]} to {days[-1]}"
 
 
@@ -74,7 +77,7 @@ def _lead(corpus: Result) -> str:
     usable = f"{share:.2%} of the rows were set aside" if rejected else "no row was set aside"
     return (
         f"{corpus['num_interactions']:,} interactions of {corpus['num_users']:,} users with {corpus['num_items']:,} "
-        f"items, {NO_TIMES if corpus['order'] == 'row' else _span(corpus)}; {usable}."
+        f"items, {span(corpus)}; {usable}."
     )
 
 

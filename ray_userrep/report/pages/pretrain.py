@@ -9,7 +9,7 @@ from ray_userrep.evaluation.statistics import HEADLINE, format_table
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import figures
 from ray_userrep.report.page import Metric, Section, drawing, facts, metrics_table, neighbours, page, ranked, remark
-from ray_userrep.report.pages.data import describe
+from ray_userrep.report.pages.data import describe, span
 from ray_userrep.report.results import REPORT, Result, load_result, machine, read_environment
 from ray_userrep.training.runs import read_records
 
@@ -235,10 +235,9 @@ def _told(over: Result) -> str:
 def learned(result: Result) -> str:
     """What an encoder was trained on and how well it does, as a model card says it."""
     facts, counts = result["corpus"], result["counts"]
-    days = sorted(facts["interactions_per_day"])
     rows = [
         f"- {counts['interactions']:,} interactions of {counts['users']:,} users with {counts['items']:,} items, "
-        f"{days[0]} to {days[-1]} (reader `{facts['reader']}`)",
+        f"{span(facts)} (reader `{facts['reader']}`)",
         f"- recipe `{result['recipe']['name']}`, seed {result['seed']}",
         f"- next items: NDCG@10 {_interval(result['metrics']['ndcg@10'])}. {verdict(result)}",
     ]
