@@ -3,9 +3,9 @@
     python benchmarks/fuzz.py --left FOLDER
 
 FOLDER holds what jobs left, such as corpora and runs of pretrain, transfer, continual and scale; every corpus, an
-encoder of each job and every run that has ended below it is damaged anew in each case, a copy of it. `--seed`, `--recipes` and
-`--cases` say which cases and how many of each kind. Each kind's result goes to benchmarks/results/fuzz.json as it
-comes; an interrupted call goes on with the kinds that it has not done.
+encoder of each job and every run that has ended below it is damaged anew in each case, a copy of it. `--seed`,
+`--recipes` and `--cases` say which cases and how many of each kind. Each kind's result goes to
+benchmarks/results/fuzz.json as it comes, with its commit; an interrupted call goes on with the kinds that are missing.
 
 Logs have no checksums: a changed number in a log is another log, which nobody can tell.
 """
@@ -41,13 +41,13 @@ def main() -> None:
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     here = environment(use_gpu=False)
-    of = {"commit": here["commit"], "seed": args.seed, "recipes": args.recipes, "cases": args.cases}
+    of = {"seed": args.seed, "recipes": args.recipes, "cases": args.cases}
     with tempfile.TemporaryDirectory() as folder:
         for name, kind, number in _kinds(args, Path(folder)):
             told = json.loads(PLACE.read_text()) if PLACE.exists() else {}
             rows = told["rows"] if told.get("of") == of else {}
             if name not in rows:
-                rows[name] = _row(name, kind(), number)
+                rows[name] = {"commit": here["commit"]} | _row(name, kind(), number)
                 PLACE.write_text(json.dumps({"of": of, "environment": here, "rows": rows}, indent=1) + "\n")
 
 
