@@ -22,6 +22,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
+from ray_userrep.encoder.bundles import Bundles, bundling_of
 from ray_userrep.encoder.card import CARD, model_card
 from ray_userrep.encoder.fields import Context
 from ray_userrep.encoder.folder import (
@@ -83,6 +84,8 @@ class UserEncoder(Serving):
         self.special = SpecialTokens(parts.width) if appended or config.hides_items else None
         self._reads = reads(parts)
         self.context = Context(parts.context, parts.width) if parts.context else None
+        bundling = bundling_of(parts)
+        self.bundles = Bundles(bundling, parts.width) if bundling is not None else None
         self.dropout = Dropout(parts.dropout)
         self.backbone = build_backbone(parts.backbone, parts.width, config.max_len + appended)
         self.attention = Attention(parts.width) if parts.readout == "attention" else None
@@ -107,12 +110,19 @@ class UserEncoder(Serving):
         self.items.attach(table)
 
     def states(self, batch: Batch) -> Tensor:
-        """The state after each interaction, `[T, D]`; windows are at most `max_len` long beside a token at the end."""
+        """The state after each interaction, or of its bundle, `[T, D]`.
+
+        Windows are at most `max_len` long beside a token at the end.
+        """
         longest = self.max_len + (self.readout in APPENDED)
         assert batch.max_len <= longest, f"a window of {batch.max_len} for an encoder of {longest}"
         if self.backbone.separates_context and self.context is not None:
             return self.backbone(self.dropout(self._scaled_items(batch)), batch, self.dropout(self.context(batch)))
-        return self.backbone(self.dropout(self.inputs(batch)), batch)
+        if self.bundles is None:
+            return self.backbone(self.dropout(self.inputs(batch)), batch)
+        rows = self.bundles(self.inputs(batch), batch)
+        states_KD: Tensor = self.backbone(self.dropout(rows.x_KD), rows.windows)
+        return states_KD[rows.row_T]
 
     def inputs(self, batch: Batch) -> Tensor:
         """What a backbone that takes items and context together is given, before dropout, `[T, D]`."""

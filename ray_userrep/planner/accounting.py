@@ -22,6 +22,7 @@ from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.readout import APPENDED
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import Objective
+from ray_userrep.objectives.set_head import COLUMN_SIZE
 from ray_userrep.recipe.encoder import (
     BackboneConfig,
     CNNConfig,
@@ -51,6 +52,7 @@ from ray_userrep.recipe.objective import (
     InBatchSoftmaxConfig,
     ItemContrastConfig,
     LabelsConfig,
+    MaskedBundlesConfig,
     NextFieldsConfig,
     ObjectiveConfig,
     SampledSoftmaxConfig,
@@ -158,6 +160,13 @@ def _objective(
             rows = float(shown_B.sum())
             heads = 2 * _TRAINED * rows * encoder.width * sum(FIELDS[name].size for name in fields)
             return _items(encoder, catalogue, rows), _read(encoder, shown_B), heads
+        case MaskedBundlesConfig(columns=columns, fields=fields):
+            shown_B = _newest(lengths_B, lookahead)
+            codes = COLUMN_SIZE * len(columns) + sum(FIELDS[name].size for name in fields)
+            hidden = float(_expected_hidden_rows(objective, shown_B).sum())
+            heads = 2 * _TRAINED * hidden * encoder.width * codes
+            rows = _items(encoder, catalogue, float(shown_B.sum()))
+            return rows, _backbone(encoder.backbone, encoder.width, shown_B), heads
         case LabelsConfig():
             shown_B = _newest(lengths_B, lookahead) + (encoder.readout in APPENDED)
             return _items(encoder, catalogue, float(shown_B.sum())), _read(encoder, shown_B), 0.0
@@ -217,6 +226,13 @@ def _expected_hidden(objective: AutoencodingConfig, lengths_B: Lengths) -> NDArr
     rate, last = objective.mask_rate, objective.last_rate
     expected_B: NDArray[np.float64] = (1 - last) * (rate * lengths_B + (1 - rate) ** lengths_B) + last
     return expected_B
+
+
+def _expected_hidden_rows(objective: MaskedBundlesConfig, lengths_B: Lengths) -> NDArray[np.float64]:
+    """How many rows of each window are hidden on average, if all are single: at least one, and never all."""
+    rate = objective.mask_rate
+    expected_B: NDArray[np.float64] = rate * lengths_B + (1 - rate) ** lengths_B - rate**lengths_B
+    return np.where(lengths_B > 1, expected_B, 0.0)
 
 
 def _softmax(softmax: SoftmaxConfig, width: int, catalogue: Catalogue, targets: float) -> tuple[float, float]:
