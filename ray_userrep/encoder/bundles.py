@@ -62,6 +62,11 @@ class Rows(NamedTuple):
     row_T: Tensor
 
 
+def single_rows(x_TD: Tensor, batch: Batch) -> Rows:
+    """Every interaction as a row."""
+    return Rows(x_TD, batch, torch.arange(batch.num_tokens, device=x_TD.device))
+
+
 class Bundles(nn.Module):
     """From interactions to rows; bundles and single interactions are told apart by a vector each, zero at first."""
 

@@ -168,7 +168,8 @@ def _masked_bundles(config: MaskedBundlesConfig, encoder: EncoderConfig, data: O
     assert bundling is not None, "refused where there is none"
     asked = [codes_of_column(name, data.items) for name in config.columns]
     asked += [codes_of_field(field_codes(name, data.items, data.side_columns)) for name in config.fields]
-    return MaskedBundles(bundling, [SetHead(codes, encoder.width) for codes in asked], config.mask_rate)
+    heads = [SetHead(codes, encoder.width) for codes in asked]
+    return MaskedBundles(bundling, heads, encoder.profile, encoder.width, config.mask_rate)
 
 
 def _heads(names: Sequence[FieldName], encoder: EncoderConfig, data: ObjectiveData) -> list[SideHead]:

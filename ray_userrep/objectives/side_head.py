@@ -42,17 +42,24 @@ class FieldCodes:
         return FIELDS[self.name].codes(batch)[place_M]
 
 
-class SideHead(nn.Module):
-    """Predicts a field of an interaction."""
+class CodeHead(nn.Module):
+    """Predicts one of so many codes, of which 0 says that nothing is known."""
 
-    def __init__(self, codes: FieldCodes, width: int) -> None:
+    def __init__(self, size: int, width: int) -> None:
         super().__init__()
-        self.name, self.column, self.codes = codes.name, codes.column, codes.of
-        self.map = ZeroLinear(width, FIELDS[codes.name].size)
+        self.map = ZeroLinear(width, size)
 
     def forward(self, states_MD: Tensor, codes_M: Tensor) -> Tensor:
         """Summed cross-entropy over what is known, float32."""
         return F.cross_entropy(self.map(states_MD).float(), codes_M, ignore_index=0, reduction="sum")
+
+
+class SideHead(CodeHead):
+    """Predicts a field of an interaction."""
+
+    def __init__(self, codes: FieldCodes, width: int) -> None:
+        super().__init__(FIELDS[codes.name].size, width)
+        self.name, self.column, self.codes = codes.name, codes.column, codes.of
 
 
 def has_field(name: FieldName, items: ItemTable, side_columns: Sequence[str]) -> bool:

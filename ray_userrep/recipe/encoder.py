@@ -230,6 +230,11 @@ class EncoderConfig(Settings):
         (),
         description="what else of each interaction the encoder sees, as gap, hour, month, event, category, price",
     )
+    profile: tuple[str, ...] = Field(
+        (),
+        description="columns of the log's table of users that the encoder reads, each a row of the backbone before the "
+        "window's; no task may predict them",
+    )
     bundle: Literal["none", "hour", "day", "week"] = Field(
         "none",
         description="what a user did in one such slot of time (UTC) is one row of the backbone, the mean of its "
@@ -308,6 +313,17 @@ class EncoderConfig(Settings):
             raise ValueError("encoder.readout bag reads vectors of encoder.bag_width numbers: set it, as 128")
         if self.tempo and self.readout != "bag":
             raise ValueError(f"encoder.tempo adds numbers to vectors of encoder.readout bag, not of {self.readout}")
+        return self
+
+    @model_validator(mode="after")
+    def _profile_has_rows(self) -> "EncoderConfig":
+        if twice := next((name for name in self.profile if self.profile.count(name) > 1), None):
+            raise ValueError(f"encoder.profile names {twice} twice")
+        if self.profile and isinstance(self.backbone, LSTMConfig) and self.backbone.context == "gates":
+            raise ValueError(
+                "encoder.profile has rows of its own, without a context to drive encoder.backbone.context gates: take "
+                "added"
+            )
         return self
 
     @model_validator(mode="after")

@@ -347,6 +347,13 @@ class LabelsConfig(_Objective):
     def refusal(self, encoder: EncoderConfig) -> str | None:
         if both := sorted({*self.attributes} & {*encoder.context}):
             return f"objective.attributes {both[0]} would be predicted from encoder.context {both[0]}: drop one of them"
+        if both := sorted({*self.attributes} & {*encoder.profile}):
+            return f"objective.attributes {both[0]} would be predicted from encoder.profile {both[0]}: drop one of them"
+        if encoder.profile and not self.attributes:
+            return (
+                f"objective.attributes: none named are all, of which encoder.profile reads {encoder.profile[0]}: name "
+                "those to predict"
+            )
         return _named_twice("objective.attributes", self.attributes)
 
 

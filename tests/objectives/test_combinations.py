@@ -192,6 +192,9 @@ BOTH_WAYS = {"backbone": {"kind": "transformer", "causal": False}}
 WEEKS = BOTH_WAYS | {"bundle": "week", "readout": "mean"}
 
 
+GATES = {"backbone": {"kind": "lstm", "context": "gates"}, "context": ["gap"]}
+
+
 def beside(kind):
     parts = [{"weight": 1.0, "objective": {"kind": one}} for one in (kind, "item_contrast")]
     return {"kind": "weighted", "parts": parts}
@@ -224,6 +227,10 @@ def beside(kind):
     ({"kind": "masked_bundles"}, WEEKS | {"backbone": {"kind": "mean", "causal": False}}, "encoder.backbone.kind mean"),
     ({"kind": "autoencoding"}, WEEKS | {"readout": "cls"}, "encoder.readout cls"),
     ({"kind": "autoregressive"}, {"bundle": "day"}, "encoder.bundle day needs encoder.backbone.causal false"),
+    ({"kind": "labels", "attributes": ["age"]}, {"profile": ["age"]}, "objective.attributes age would be"),
+    ({"kind": "labels"}, {"profile": ["age"]}, "of which encoder.profile reads age"),
+    ({"kind": "autoregressive"}, {"profile": ["age", "age"]}, "encoder.profile names age twice"),
+    ({"kind": "autoregressive"}, GATES | {"profile": ["age"]}, "encoder.profile has rows of its own"),
     ({"kind": "social"}, {"readout": "mask"}, "objective.kind social"),
     ({"kind": "labels", "attributes": ["event"]}, {"context": ["event"]}, "objective.attributes event"),
     ({"kind": "labels", "attributes": ["age", "age"]}, {}, "objective.attributes"),

@@ -123,6 +123,36 @@ def test_nothing_but_the_slot_of_a_hidden_row_can_be_seen(encoder, table):
     assert any(not torch.equal(other.labels[part], view.labels[part]) for part in objective.parts)
 
 
+def test_a_share_of_the_attributes_is_hidden_and_told_at_its_own_row(table):
+    batch = batch_of()
+    told = {"user.town": torch.tensor([5, 0, 7, 5, 7, 6]), "user.age": torch.tensor([1, 2, 3, 4, 5, 0])}
+    batch = replace(batch, side=batch.side | {name: batch.per_token(hash_B) for name, hash_B in told.items()})
+    config = ENCODER.model_copy(update={"profile": ("town", "age")})
+    objective = build_objective(MaskedBundlesConfig(fields=()), config, ObjectiveData(table, (), table.counts))
+    assert objective.parts == ("hidden_category", "profile_town", "profile_age")
+    torch.manual_seed(0)
+    encoder = build_encoder(config, table, 30, hides_items=True).eval()
+    for parameter in [*encoder.parameters(), *objective.parameters()]:
+        torch.nn.init.normal_(parameter, std=0.3)
+    shares = []
+    for epoch in range(20):
+        (view,) = objective.views(batch, Draws(0, epoch, 0))
+        sums_P, (_, *counts) = objective(encoder, [view]).sums_P, objective.counts([view]).tolist()
+        _, states_BAD = encoder.states_apart(view)
+        for place, (name, hash_B) in enumerate(told.items()):
+            hidden, loss = view.labels[objective.parts[1 + place]] > 0, 0.0
+            for user in hidden.nonzero()[:, 0].tolist():
+                low, high = batch.offsets_B1[user : user + 2].tolist()
+                assert (view.side[name][low:high] == 0).all()  # not told anywhere
+                logits = states_BAD[user, place] @ objective.profile_heads[place].map.weight.T
+                loss += F.cross_entropy(logits, 1 + hash_B[user]).item()
+            shown = (view.side[name] > 0) | (view.values_T == MASK)
+            assert torch.equal(shown, (batch.side[name] > 0) & ~batch.per_token(hidden) | (view.values_T == MASK))
+            assert sums_P[1 + place].item() == pytest.approx(loss, rel=1e-4) and counts[place] == hidden.sum()
+            shares.append(float(hidden.sum()) / 5)  # one of six is not known
+    assert np.mean(shares) == pytest.approx(0.15, abs=0.06)
+
+
 def test_of_bundles_and_of_single_interactions_some_are_hidden_and_never_all(table):
     objective, batch = objective_of(table), batch_of()
     is_single_T, shares = BUNDLING.is_single(batch), []

@@ -89,6 +89,11 @@ CASES = {
     "next fields": ({}, FIELDS),
     "next fields by attention": ({"readout": "attention"}, FIELDS),
     "contrast by attention": ({"readout": "attention"}, CONTRAST),
+    "profile": ({"profile": ("town", "age")}, AUTOREGRESSIVE),
+    "masked bundles behind a profile": (
+        {"backbone": TWO_WAY, "readout": "mean", "bundle": "hour", "singles": LENGTH, "profile": ("town",)},
+        {"kind": "masked_bundles", "columns": (), "fields": ("price",)},
+    ),
     "friends": ({}, {"kind": "social"}),
     "friends of a token": ({"backbone": TWO_WAY, "readout": "cls"}, {"kind": "social"}),
     "masked bundles": (
@@ -137,6 +142,7 @@ def batch_of(length: int) -> Batch:
     rng = np.random.default_rng(1)
     batch = Batch.of([rng.integers(0, NUM_ITEMS, length) for _ in range(NUM_WINDOWS)])
     batch.side[TIMESTAMPS] = torch.arange(batch.num_tokens) * 10**9
+    batch.side.update({name: torch.ones(batch.num_tokens, dtype=torch.int64) for name in ("user.town", "user.age")})
     return batch
 
 
