@@ -61,6 +61,17 @@ class ReturnTaskConfig(_Users):
     )
 
 
+class NextCategoryTaskConfig(_Users):
+    """Predict the categories of each user's next item, the first of the split's test; an item may have several."""
+
+    kind: Literal["next_category"] = "next_category"
+    column: str = Field(
+        "category",
+        min_length=1,
+        description="column of the item table whose values are predicted; text is its words",
+    )
+
+
 class TableTaskConfig(_Users):
     """Predict labels of one's own, from what each user did before the date that stands beside the label."""
 
@@ -72,7 +83,7 @@ class TableTaskConfig(_Users):
     )
 
 
-LabelTaskConfig = AttributeTaskConfig | ReturnTaskConfig | TableTaskConfig
+LabelTaskConfig = AttributeTaskConfig | ReturnTaskConfig | NextCategoryTaskConfig | TableTaskConfig
 
 
 class NextItemTaskConfig(_Users):
@@ -98,7 +109,8 @@ class NextItemTaskConfig(_Users):
 
 
 TaskConfig = Annotated[
-    AttributeTaskConfig | ReturnTaskConfig | TableTaskConfig | NextItemTaskConfig, Field(discriminator="kind")
+    AttributeTaskConfig | ReturnTaskConfig | NextCategoryTaskConfig | TableTaskConfig | NextItemTaskConfig,
+    Field(discriminator="kind"),
 ]
 
 
