@@ -42,14 +42,14 @@ def corpus(tmp_path_factory) -> Corpus:
     return open_corpus(corpus.uri)
 
 
-@pytest.mark.parametrize("stage", [0, 3])
-def test_losses_are_the_same_on_one_worker_and_on_two(corpus, recipe, tmp_path, stage):
-    chosen = recipe(**BUNDLES, **{"train.zero.stage": stage})
-    fit_bare(chosen, corpus, tmp_path / "bare")
-    assert fit_on_ranks(2, chosen, corpus, tmp_path / "two") == []
+def test_losses_are_the_same_on_one_worker_and_on_two_at_both_ends_of_zero(corpus, recipe, tmp_path):
+    fit_bare(recipe(**BUNDLES), corpus, tmp_path / "bare")
     expected = losses(tmp_path / "bare")
-    assert len(expected) == 8 and np.mean(expected[-3:]) < expected[0]
-    np.testing.assert_allclose(losses(tmp_path / "two"), expected, rtol=1e-4)
+    assert len(expected) == 8
+    for stage in (0, 3):
+        chosen = recipe(**BUNDLES, **{"train.zero.stage": stage})
+        assert fit_on_ranks(2, chosen, corpus, tmp_path / f"two-{stage}") == []
+        np.testing.assert_allclose(losses(tmp_path / f"two-{stage}"), expected, rtol=1e-4)
 
 
 def test_a_run_that_was_cut_goes_on_as_if_nothing_happened(corpus, recipe, tmp_path):
