@@ -24,6 +24,7 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.jagged import KEYS, completed, merge_sequences, ranges
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile, decoded, encoded
 from ray_userrep.corpus.outline import read_outline
+from ray_userrep.corpus.profiles import attributes_of, profile_of, refuse_unprofiled, stored_name
 from ray_userrep.errors import UserError
 
 _CURE = "put back a copy that is whole, or delete it to go on with the version before"
@@ -137,16 +138,24 @@ class Corpus:
         return storage.filter_parquet(place, lambda rows: pa.array(np.isin(hash_ids(rows["user_id"]), hashes_U)))
 
     def bucket(self, number: int, side: Sequence[str] = ()) -> Bucket:
-        """One bucket, decoded, with the side columns that are wanted and there.
+        """One bucket, decoded, with the side columns that are wanted and there, and attributes of users beside them.
 
         Raises:
-            UserError: a user's interactions are not in order.
+            UserError: a user's interactions are not in order, or the log knows no such attribute.
         """
         wanted = [name for name in side if name in self.manifest.side_columns]
         sequences = self.sequences(number, wanted)
         bucket = self._without_users() if sequences is None else _decode(sequences, wanted)
         bucket.refuse_disorder(f"corpus {self.uri} version {self.manifest.version}, bucket {number}")
-        return bucket
+        return self._profiled(bucket, attributes_of(side))
+
+    def _profiled(self, bucket: Bucket, names: Sequence[str]) -> Bucket:
+        if not names:
+            return bucket
+        refuse_unprofiled(names, self.user_columns(), self.manifest.source_uri)
+        users, hashes_U = self.users_of(bucket.user_hash_U), bucket.user_hash_U
+        told = {name: np.repeat(profile_of(users, name, hashes_U), bucket.lengths_U) for name in names}
+        return bucket._replace(side_N=bucket.side_N | {stored_name(name): told_N for name, told_N in told.items()})
 
     def outline(self, number: int) -> Bucket:
         """A bucket's users without their items, each interaction at the midnight before it; no sequence is read."""

@@ -60,11 +60,12 @@ def model_card(config: PreTrainedConfig, parameters: dict[str, int], learned: st
 
 def _call(encoder: EncoderConfig) -> str:
     """A call of `encode` with all that this encoder reads."""
-    timed, columns = reads(encoder)
+    timed, columns, profile = reads(encoder)
     shown = {name: "[[1.5, 2.5]]" if name == PRICE else '[["a", "b"]]' for name in columns}
+    shown |= {name: '["a"]' for name in profile}
     values = ", ".join(f'"{name}": {lists}' for name, lists in shown.items())
     given = ["histories", *(["times"] if timed else [])]
     given += ["until=datetime(2024, 3, 1)"] if encoder.tempo else []
-    given += [f"fields={{{values}}}"] if columns else []
+    given += [f"fields={{{values}}}"] if shown else []
     lines = [_LOAD, *([_TIMES] if timed else []), f"vectors = encoder.encode({', '.join(given)})"]
     return "\n".join([_MOMENT, "", *lines] if timed else lines)

@@ -48,6 +48,25 @@ def read_lists(given: Iterable[Any], kind: pa.DataType, called: str) -> Lists:
     return Lists(values_N.cast(kind) if pa.types.is_null(values_N.type) else values_N, lengths_B)
 
 
+def read_values(given: Iterable[Any], called: str) -> pa.Array:
+    """One value a user; where there is a list of each, as of all rows of a table, the newest.
+
+    Raises:
+        UserError: it is neither, or values are of several kinds.
+    """
+    column = _column(given, called)
+    try:
+        values = column if isinstance(column, pa.Array) else pa.array(list(column), from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise UserError(f"the encoder takes {called} as a value a user: {' '.join(str(error).split())}") from error
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if not _holds_lists(values.type):
+        return values
+    lists = read_lists(values, pa.string(), called)
+    return lists.values_N.take(pa.array(np.cumsum(lists.lengths_B) - 1, mask=lists.lengths_B == 0))
+
+
 def read_table(given: Any, called: str) -> pa.Table:
     """A table of pandas, polars, Arrow, or of whatever gives an Arrow stream.
 

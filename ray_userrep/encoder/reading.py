@@ -15,9 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_userrep.corpus.items import ItemTable
+from ray_userrep.corpus.profiles import profile_hashes, stored_name
 from ray_userrep.corpus.store import side_values
 from ray_userrep.encoder.fields import FIELDS
-from ray_userrep.encoder.given import microseconds_of, read_lists, read_table
+from ray_userrep.encoder.given import microseconds_of, read_lists, read_table, read_values
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import TIMESTAMPS
 from ray_userrep.recipe.encoder import EncoderConfig
@@ -27,10 +28,22 @@ _USER, _ITEM, _TIME = "user_id", "item_id", "timestamp"
 
 
 class Reads(NamedTuple):
-    """What is read beside items: the field of the recipe that wants times, if any does, and side columns."""
+    """What is read beside items: the field of the recipe that wants times, if any does, columns of interactions, and
+    attributes of users."""
 
     times_for: str | None
     columns: tuple[str, ...]
+    profile: tuple[str, ...] = ()
+
+    @property
+    def side(self) -> tuple[str, ...]:
+        """What all but the times is called beside stored interactions."""
+        return (*self.columns, *map(stored_name, self.profile))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What callers call it."""
+        return (*self.columns, *self.profile)
 
 
 class Known(NamedTuple):
@@ -53,7 +66,7 @@ class Tidy(NamedTuple):
 def reads(config: EncoderConfig) -> Reads:
     """What an encoder of this config wants to be given."""
     columns = [FIELDS[name].column for name in config.context if FIELDS[name].column != TIMESTAMPS]
-    return Reads(config.reads_times(), tuple(columns))
+    return Reads(config.reads_times(), tuple(columns), config.profile)
 
 
 def known_interactions(
@@ -95,7 +108,7 @@ def tidy(interactions: Any, columns: Mapping[str, str], wanted: Reads) -> Tidy:
         UserError: it is no table, a column that is read is missing, or a user id is.
     """
     table = read_table(interactions, "interactions")
-    own = {name: columns.get(name, name) for name in (_USER, _ITEM, _TIME, *wanted.columns)}
+    own = {name: columns.get(name, name) for name in (_USER, _ITEM, _TIME, *wanted.fields)}
     _refuse_missing(table, own, columns, wanted)
     users = table[own[_USER]].combine_chunks()
     if users.null_count:
@@ -111,7 +124,7 @@ def tidy(interactions: Any, columns: Mapping[str, str], wanted: Reads) -> Tidy:
         encoded.dictionary,
         lists(table[own[_ITEM]].combine_chunks()),
         lists(pa.array(times_N, pa.timestamp("us"))) if is_timed else None,
-        {name: lists(table[own[name]].combine_chunks()) for name in wanted.columns},
+        {name: lists(table[own[name]].combine_chunks()) for name in wanted.fields},
     )
 
 
@@ -132,9 +145,15 @@ def _columns(
                 f"this encoder reads the {name} of interactions (encoder.context): give fields={{{name!r}: [[…], …]}}"
             )
         found[name] = _field(name, fields[name], lengths_B)
-    if strangers := sorted(set(fields) - set(wanted.columns)):
+    for name in wanted.profile:
+        if name not in fields:
+            raise UserError(
+                f"this encoder reads the {name} of users (encoder.profile): give fields={{{name!r}: […]}}, one each"
+            )
+        found[stored_name(name)] = np.repeat(_attribute(name, fields[name], len(lengths_B)), lengths_B)
+    if strangers := sorted(set(fields) - set(wanted.fields)):
         raise UserError(
-            f"fields: {strangers[0]!r} is none of those that are read: {', '.join(wanted.columns) or 'none'}"
+            f"fields: {strangers[0]!r} is none of those that are read: {', '.join(wanted.fields) or 'none'}"
         )
     return found
 
@@ -166,9 +185,17 @@ def _field(name: str, given: Iterable[Any], lengths_B: NDArray[np.int64]) -> NDA
         raise UserError(f"fields: {name!r} is {lists.values_N.type}, not {kind} ({reason})") from error
 
 
+def _attribute(name: str, given: Iterable[Any], num_users: int) -> NDArray[np.int64]:
+    """The values of an attribute of users as a corpus has them."""
+    values_B = read_values(given, f"values of {name}")
+    if len(values_B) != num_users:
+        raise UserError(f"fields: {name!r} wants one value for each of the {num_users} users (given {len(values_B)})")
+    return profile_hashes(values_B)
+
+
 def _refuse_missing(table: pa.Table, own: Mapping[str, str], columns: Mapping[str, str], wanted: Reads) -> None:
     names = set(table.column_names)
-    needed = {_USER, _ITEM, *wanted.columns, *columns, *([_TIME] if wanted.times_for else [])}
+    needed = {_USER, _ITEM, *wanted.fields, *columns, *([_TIME] if wanted.times_for else [])}
     for name in sorted(needed):
         if name not in own:
             raise UserError(f"columns: {name!r} is nothing that this encoder reads; it reads {', '.join(own)}")

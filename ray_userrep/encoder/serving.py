@@ -71,7 +71,8 @@ class Serving(PreTrainedModel):
 
         Histories are one list a user: of Python, a column of pandas, polars or Arrow, or a table of two axes. What the
         encoder reads of interactions beside their items lies beside them in the same form: their times, and `fields`
-        by name, such as a price. An encoder with encoder.tempo also wants the moment up to which days are counted.
+        by name, such as a price. What it reads of users (encoder.profile) is in `fields`, too, a value a user; one that
+        is not known is None. An encoder with encoder.tempo also wants the moment up to which days are counted.
         Unknown items are left out, or refused with `unknown="error"`; where nothing is left there are zeros, with a
         warning. There is no dropout, whatever mode the encoder is in. Threads may ask at once.
 
@@ -96,9 +97,9 @@ class Serving(PreTrainedModel):
         """Vectors of the users of a table of interactions, as `embed` writes them: `user_id`, `vector`, `interactions`.
 
         The table (pandas, polars, Arrow) has a row an interaction: `user_id`, `item_id`, `timestamp`, and the fields
-        that the encoder reads, under these names or those that `columns` gives them. Rows of a user go by their time,
-        or as they stand where there is none. Users come as they first appear; `interactions` counts those with known
-        items, of which the vector is made.
+        that the encoder reads, under these names or those that `columns` gives them; of what it reads of users the
+        newest row counts. Rows of a user go by their time, or as they stand where there is none. Users come as they
+        first appear; `interactions` counts those with known items, of which the vector is made.
 
         Raises:
             UserError: it is no table, or lacks a column; or as `encode`.

@@ -22,6 +22,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
+from ray_userrep.encoder.bundles import Bundles, bundling_of, single_rows
 from ray_userrep.encoder.card import CARD, model_card
 from ray_userrep.encoder.fields import Context
 from ray_userrep.encoder.folder import (
@@ -37,6 +38,7 @@ from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.layers import Dropout
+from ray_userrep.encoder.profile import Profile, behind_profile
 from ray_userrep.encoder.reading import reads
 from ray_userrep.encoder.readout import APPENDED, Attention, append_token, readout, readout_so_far, window_sums
 from ray_userrep.encoder.serving import Serving
@@ -83,8 +85,12 @@ class UserEncoder(Serving):
         self.special = SpecialTokens(parts.width) if appended or config.hides_items else None
         self._reads = reads(parts)
         self.context = Context(parts.context, parts.width) if parts.context else None
+        bundling = bundling_of(parts)
+        self.bundles = Bundles(bundling, parts.width) if bundling is not None else None
+        self.profile = Profile(parts.profile, parts.width) if parts.profile else None
         self.dropout = Dropout(parts.dropout)
-        self.backbone = build_backbone(parts.backbone, parts.width, config.max_len + appended)
+        longest = config.max_len + appended + len(parts.profile)
+        self.backbone = build_backbone(parts.backbone, parts.width, longest)
         self.attention = Attention(parts.width) if parts.readout == "attention" else None
         self._bag_kept = min(parts.bag_kept, parts.bag_width)
         counts_V = None if table is None else table.counts()
@@ -107,12 +113,29 @@ class UserEncoder(Serving):
         self.items.attach(table)
 
     def states(self, batch: Batch) -> Tensor:
-        """The state after each interaction, `[T, D]`; windows are at most `max_len` long beside a token at the end."""
+        """The state after each interaction, or of its bundle, `[T, D]`.
+
+        Windows are at most `max_len` long beside a token at the end.
+        """
+        states_TD, _ = self.states_apart(batch)
+        return states_TD
+
+    def states_apart(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What `states` gives, and the states of the attributes of each window's user, `[B, A, D]`."""
         longest = self.max_len + (self.readout in APPENDED)
         assert batch.max_len <= longest, f"a window of {batch.max_len} for an encoder of {longest}"
+        none_BAD = torch.zeros(batch.num_users, 0, self.width, device=batch.values_T.device)
         if self.backbone.separates_context and self.context is not None:
-            return self.backbone(self.dropout(self._scaled_items(batch)), batch, self.dropout(self.context(batch)))
-        return self.backbone(self.dropout(self.inputs(batch)), batch)
+            x_TD, context_TD = self.dropout(self._scaled_items(batch)), self.dropout(self.context(batch))
+            return self.backbone(x_TD, batch, context_TD), none_BAD
+        if self.bundles is None and self.profile is None:
+            return self.backbone(self.dropout(self.inputs(batch)), batch), none_BAD
+        rows = (self.bundles or single_rows)(self.inputs(batch), batch)
+        if self.profile is None:
+            return self.backbone(self.dropout(rows.x_KD), rows.windows)[rows.row_T], none_BAD
+        rows, place_BA = behind_profile(rows, self.profile(batch))
+        states_RD = self.backbone(self.dropout(rows.x_KD), rows.windows)
+        return states_RD[rows.row_T], states_RD[place_BA]
 
     def inputs(self, batch: Batch) -> Tensor:
         """What a backbone that takes items and context together is given, before dropout, `[T, D]`."""
@@ -206,7 +229,12 @@ class UserEncoder(Serving):
     @property
     def side_columns(self) -> tuple[str, ...]:
         """The stored columns beside items and times that the encoder reads."""
-        return self._reads.columns
+        return self._reads.side
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes of users that the encoder reads."""
+        return self._reads.profile
 
     def known(self, table: ItemTable) -> NDArray[np.int64]:
         """Where this encoder's catalogue has each item of another, -1 where nowhere, `[V]`.

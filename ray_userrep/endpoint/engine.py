@@ -65,7 +65,7 @@ class Engine:
             ids_are_numbers=pa.types.is_integer(self._table.ids.type),
             reads_times=self._reads.times_for is not None,
             reads_until=self._encoder.tempo is not None,
-            reads_fields=self._reads.columns,
+            reads_fields=self._reads.fields,
         )
 
     def answer(self, asks: Sequence[Ask]) -> list[Answer]:
@@ -194,7 +194,7 @@ class Engine:
 
     def _joined(self, together: list[Read]) -> Known:
         """The histories of several requests end to end, with the columns that the encoder reads."""
-        names = [*self._reads.columns, *([TIMESTAMPS] if self._reads.times_for else [])]
+        names = [*self._reads.side, *([TIMESTAMPS] if self._reads.times_for else [])]
         known = [read.known for read in together]
         return Known(
             np.concatenate([one.items_N for one in known]),

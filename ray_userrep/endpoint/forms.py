@@ -40,7 +40,9 @@ class Histories(Form):
         None, description="times beside the items, as 2024-03-01T12:00:00Z; all with a zone or all without (UTC)"
     )
     side: dict[str, Annotated[list[Values], _AtFirst()]] = Field(
-        default_factory=dict, alias="fields", description="what else the encoder reads, by name, such as price"
+        default_factory=dict,
+        alias="fields",
+        description="what else is read, by name, as price; of users a list of one",
     )
 
     def lengths(self) -> list[int]:

@@ -68,7 +68,9 @@ def measure_profile(corpus: Corpus, split: Split, encoder: UserEncoder, config: 
     if len(corpus.user_columns()) < 2:
         return {}
     histories = read_known(corpus, split, encoder.side_columns, config.fitted_users)
-    attributes = read_attributes(corpus.users_of(histories.users_U), histories.users_U)
+    users = corpus.users_of(histories.users_U)
+    asked = [name for name in users.column_names if name not in encoder.attributes]  # what is read is no finding
+    attributes = read_attributes(users.select(asked), histories.users_U)
     if not attributes:
         return {}
     features: dict[str, Table] = {"encoder": read_vectors(encoder, histories)}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ray_userrep.corpus.correlation import correlations
 from ray_userrep.corpus.items import ItemTable
+from ray_userrep.encoder.bundles import bundling_of
 from ray_userrep.errors import UserError
 from ray_userrep.feed.windows import DOMAIN_COLUMN
 from ray_userrep.objectives.augment import dropped, masked, one_domain, one_period, permuted, subsequence
@@ -21,6 +22,7 @@ from ray_userrep.objectives.history import History
 from ray_userrep.objectives.in_batch import Choice, InBatchSoftmax, hardest, semi_hard
 from ray_userrep.objectives.item_contrast import ItemContrast
 from ray_userrep.objectives.labels import KnownLabels, Labels
+from ray_userrep.objectives.masked_bundles import MaskedBundles
 from ray_userrep.objectives.next_fields import NextFields
 from ray_userrep.objectives.sampled import (
     BinaryCrossEntropy,
@@ -32,7 +34,8 @@ from ray_userrep.objectives.sampled import (
     gbce_beta,
     log_uniform,
 )
-from ray_userrep.objectives.side_head import SideHead, has_field, side_head
+from ray_userrep.objectives.set_head import SetHead, codes_of_column, codes_of_field
+from ray_userrep.objectives.side_head import SideHead, field_codes, has_field
 from ray_userrep.objectives.social import SocialContrast, Society
 from ray_userrep.objectives.softmax import Cosine, FullSoftmax, ItemSoftmax
 from ray_userrep.objectives.weighted import Weighted
@@ -46,6 +49,7 @@ from ray_userrep.recipe.objective import (
     InBatchSoftmaxConfig,
     ItemContrastConfig,
     LabelsConfig,
+    MaskedBundlesConfig,
     NextFieldsConfig,
     ObjectiveConfig,
     SampledSoftmaxConfig,
@@ -112,6 +116,8 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
             return ItemContrast(by_counts(counts_V, alpha), temperature, _affinity(config, encoder, data))
         case NextFieldsConfig():
             return _next_fields(config, encoder, data)
+        case MaskedBundlesConfig():
+            return _masked_bundles(config, encoder, data)
         case LabelsConfig(attributes=attributes):
             return Labels(data.labels(attributes), encoder.width)
         case never:
@@ -155,8 +161,19 @@ def _next_fields(config: NextFieldsConfig, encoder: EncoderConfig, data: Objecti
     return NextFields(_heads(config.fields, encoder, data))
 
 
+def _masked_bundles(config: MaskedBundlesConfig, encoder: EncoderConfig, data: ObjectiveData) -> MaskedBundles:
+    if missing := _missing(config.fields, data):
+        raise UserError(f"objective.fields {missing[0]}: {_LACKING}")
+    bundling = bundling_of(encoder)
+    assert bundling is not None, "refused where there is none"
+    asked = [codes_of_column(name, data.items) for name in config.columns]
+    asked += [codes_of_field(field_codes(name, data.items, data.side_columns)) for name in config.fields]
+    heads = [SetHead(codes, encoder.width) for codes in asked]
+    return MaskedBundles(bundling, heads, encoder.profile, encoder.width, config.mask_rate)
+
+
 def _heads(names: Sequence[FieldName], encoder: EncoderConfig, data: ObjectiveData) -> list[SideHead]:
-    return [side_head(name, encoder.width, data.items, data.side_columns) for name in names]
+    return [SideHead(field_codes(name, data.items, data.side_columns), encoder.width) for name in names]
 
 
 def _missing(names: Sequence[FieldName], data: ObjectiveData) -> list[FieldName]:

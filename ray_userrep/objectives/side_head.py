@@ -23,26 +23,43 @@ from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.recipe.encoder import FieldName
 
 
-class SideHead(nn.Module):
-    """Predicts a field of an interaction; codes come from its item where the log does not record them."""
+class FieldCodes:
+    """A field of interactions as small numbers; codes come from their items where the log does not record them.
 
-    def __init__(self, name: FieldName, width: int, item_codes_V: Tensor | None) -> None:
-        super().__init__()
+    `column` is the stored column that it is read from, where it is neither the times nor the items.
+    """
+
+    def __init__(self, name: FieldName, item_codes_V: Tensor | None) -> None:
         self.name = name
         stored = FIELDS[name].column
         self.column = stored if item_codes_V is None and stored != TIMESTAMPS else None
-        self.map = ZeroLinear(width, FIELDS[name].size)
         self._item_codes_V = item_codes_V
 
-    def codes(self, batch: Batch, place_M: Tensor) -> Tensor:
+    def of(self, batch: Batch, place_M: Tensor) -> Tensor:
         """Codes of the interactions at these places, 0 where nothing is known, `[M]`."""
         if self._item_codes_V is not None:
             return self._item_codes_V[batch.values_T[place_M]]
         return FIELDS[self.name].codes(batch)[place_M]
 
+
+class CodeHead(nn.Module):
+    """Predicts one of so many codes, of which 0 says that nothing is known."""
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.map = ZeroLinear(width, size)
+
     def forward(self, states_MD: Tensor, codes_M: Tensor) -> Tensor:
         """Summed cross-entropy over what is known, float32."""
         return F.cross_entropy(self.map(states_MD).float(), codes_M, ignore_index=0, reduction="sum")
+
+
+class SideHead(CodeHead):
+    """Predicts a field of an interaction."""
+
+    def __init__(self, codes: FieldCodes, width: int) -> None:
+        super().__init__(FIELDS[codes.name].size, width)
+        self.name, self.column, self.codes = codes.name, codes.column, codes.of
 
 
 def has_field(name: FieldName, items: ItemTable, side_columns: Sequence[str]) -> bool:
@@ -56,10 +73,10 @@ def has_field(name: FieldName, items: ItemTable, side_columns: Sequence[str]) ->
     return name == "price" and items.prices() is not None
 
 
-def side_head(name: FieldName, width: int, items: ItemTable, side_columns: Sequence[str]) -> SideHead:
-    """The head of a field that the log has."""
+def field_codes(name: FieldName, items: ItemTable, side_columns: Sequence[str]) -> FieldCodes:
+    """The codes of a field that the log has."""
     is_recorded = FIELDS[name].column == TIMESTAMPS or FIELDS[name].column in side_columns
-    return SideHead(name, width, None if is_recorded else _item_codes(name, items))
+    return FieldCodes(name, None if is_recorded else _item_codes(name, items))
 
 
 def _item_codes(name: FieldName, items: ItemTable) -> Tensor:

@@ -19,9 +19,11 @@ from torch import nn
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.backbones.transformer import SwiGLU
 from ray_userrep.encoder.fields import FIELDS
+from ray_userrep.encoder.profile import PROFILE_SIZE
 from ray_userrep.encoder.readout import APPENDED
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import Objective
+from ray_userrep.objectives.set_head import COLUMN_SIZE
 from ray_userrep.recipe.encoder import (
     BackboneConfig,
     CNNConfig,
@@ -51,6 +53,7 @@ from ray_userrep.recipe.objective import (
     InBatchSoftmaxConfig,
     ItemContrastConfig,
     LabelsConfig,
+    MaskedBundlesConfig,
     NextFieldsConfig,
     ObjectiveConfig,
     SampledSoftmaxConfig,
@@ -158,13 +161,21 @@ def _objective(
             rows = float(shown_B.sum())
             heads = 2 * _TRAINED * rows * encoder.width * sum(FIELDS[name].size for name in fields)
             return _items(encoder, catalogue, rows), _read(encoder, shown_B), heads
+        case MaskedBundlesConfig(columns=columns, fields=fields):
+            shown_B = _newest(lengths_B, lookahead)
+            codes = COLUMN_SIZE * len(columns) + sum(FIELDS[name].size for name in fields)
+            hidden = float(_expected_hidden_rows(objective, shown_B).sum())
+            profile = len(lengths_B) * PROFILE_SIZE * len(encoder.profile)
+            heads = 2 * _TRAINED * encoder.width * (hidden * codes + profile)
+            rows = _items(encoder, catalogue, float(shown_B.sum()))
+            return rows, _rows(encoder, shown_B), heads
         case LabelsConfig():
             shown_B = _newest(lengths_B, lookahead) + (encoder.readout in APPENDED)
             return _items(encoder, catalogue, float(shown_B.sum())), _read(encoder, shown_B), 0.0
         case never:
             assert_never(never)
     rows = sum(float(view.sum()) for view in views)
-    backbone = sum(_backbone(encoder.backbone, encoder.width, view) for view in views)
+    backbone = sum(_rows(encoder, view) for view in views)
     looked_up, scores = _softmax(softmax, encoder.width, catalogue, targets)
     return _items(encoder, catalogue, rows) + _items(encoder, catalogue, looked_up), backbone, scores + heads
 
@@ -183,7 +194,7 @@ def _social(encoder: EncoderConfig, catalogue: Catalogue, lengths_B: Lengths) ->
     shown_B = np.tile(lengths_B + (encoder.readout in APPENDED), 2)
     scores = 2 * _TRAINED * float(len(lengths_B)) ** 2 * encoder.width
     rows = _items(encoder, catalogue, float(shown_B.sum()))
-    return rows, _backbone(encoder.backbone, encoder.width, shown_B), scores
+    return rows, _rows(encoder, shown_B), scores
 
 
 def _look(objective: ContrastiveConfig, lengths_B: Lengths, number: int) -> Lengths:
@@ -217,6 +228,13 @@ def _expected_hidden(objective: AutoencodingConfig, lengths_B: Lengths) -> NDArr
     rate, last = objective.mask_rate, objective.last_rate
     expected_B: NDArray[np.float64] = (1 - last) * (rate * lengths_B + (1 - rate) ** lengths_B) + last
     return expected_B
+
+
+def _expected_hidden_rows(objective: MaskedBundlesConfig, lengths_B: Lengths) -> NDArray[np.float64]:
+    """How many rows of each window are hidden on average, if all are single: at least one, and never all."""
+    rate = objective.mask_rate
+    expected_B: NDArray[np.float64] = rate * lengths_B + (1 - rate) ** lengths_B - rate**lengths_B
+    return np.where(lengths_B > 1, expected_B, 0.0)
 
 
 def _softmax(softmax: SoftmaxConfig, width: int, catalogue: Catalogue, targets: float) -> tuple[float, float]:
@@ -286,10 +304,15 @@ def _backbone(config: BackboneConfig, width: int, lengths_B: Lengths) -> float:
             assert_never(never)
 
 
+def _rows(encoder: EncoderConfig, lengths_B: Lengths) -> float:
+    """FLOPs of the backbone over windows of so many interactions, behind the rows of a profile."""
+    return _backbone(encoder.backbone, encoder.width, lengths_B + len(encoder.profile))
+
+
 def _read(encoder: EncoderConfig, lengths_B: Lengths) -> float:
     """FLOPs of the backbone and of reading user vectors out of its states."""
     keys = 2 * _TRAINED * float(lengths_B.sum()) * encoder.width**2 if encoder.readout == "attention" else 0.0
-    return _backbone(encoder.backbone, encoder.width, lengths_B) + keys
+    return _rows(encoder, lengths_B) + keys
 
 
 def _transformer_maps(config: TransformerConfig, width: int) -> float:

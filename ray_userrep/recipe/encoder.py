@@ -230,6 +230,22 @@ class EncoderConfig(Settings):
         (),
         description="what else of each interaction the encoder sees, as gap, hour, month, event, category, price",
     )
+    profile: tuple[str, ...] = Field(
+        (),
+        description="columns of the log's table of users that the encoder reads, each a row of the backbone before the "
+        "window's; no task may predict them",
+    )
+    bundle: Literal["none", "hour", "day", "week"] = Field(
+        "none",
+        description="what a user did in one such slot of time (UTC) is one row of the backbone, the mean of its "
+        "interactions; none: every interaction is a row",
+    )
+    singles: int = Field(
+        32,
+        ge=0,
+        description="of a window's newest interactions so many stay rows of their own, and with them the rest of the "
+        "slot that the oldest of these is in; 0: all are bundled",
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the vectors that enter the backbone")
     backbone: BackboneConfig = Field(default_factory=TransformerConfig)
     bag_width: int = Field(
@@ -264,6 +280,8 @@ class EncoderConfig(Settings):
         """What of the encoder reads times, by its field; None where nothing does."""
         if self.tempo:
             return "encoder.tempo"
+        if self.bundle != "none":
+            return f"encoder.bundle {self.bundle}"
         if isinstance(self.backbone, HSTUConfig) and self.backbone.time_bias:
             return "encoder.backbone.time_bias"
         return next((f"encoder.context {name}" for name in self.context if name in TIME_FIELDS), None)
@@ -295,6 +313,33 @@ class EncoderConfig(Settings):
             raise ValueError("encoder.readout bag reads vectors of encoder.bag_width numbers: set it, as 128")
         if self.tempo and self.readout != "bag":
             raise ValueError(f"encoder.tempo adds numbers to vectors of encoder.readout bag, not of {self.readout}")
+        return self
+
+    @model_validator(mode="after")
+    def _profile_has_rows(self) -> "EncoderConfig":
+        if twice := next((name for name in self.profile if self.profile.count(name) > 1), None):
+            raise ValueError(f"encoder.profile names {twice} twice")
+        if self.profile and isinstance(self.backbone, LSTMConfig) and self.backbone.context == "gates":
+            raise ValueError(
+                "encoder.profile has rows of its own, without a context to drive encoder.backbone.context gates: take "
+                "added"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bundles_tell_no_future(self) -> "EncoderConfig":
+        if self.bundle == "none":
+            return self
+        if self.backbone.causal:
+            raise ValueError(
+                f"encoder.bundle {self.bundle} needs encoder.backbone.causal false: a bundle tells of what was "
+                "done after an interaction in the same slot"
+            )
+        if self.readout in ("cls", "mask"):
+            raise ValueError(
+                f"encoder.bundle {self.bundle} would bundle the token of encoder.readout {self.readout}: take mean, "
+                "max or last"
+            )
         return self
 
     @model_validator(mode="after")

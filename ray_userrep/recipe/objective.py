@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ray_userrep.recipe.encoder import POOLED, WHOLE_HISTORY, EncoderConfig, FieldName, MeanConfig, RowItemsConfig
+from ray_userrep.recipe.encoder import (
+    POOLED,
+    TIME_FIELDS,
+    WHOLE_HISTORY,
+    EncoderConfig,
+    FieldName,
+    MeanConfig,
+    RowItemsConfig,
+)
 from ray_userrep.recipe.settings import Settings
 
 
@@ -339,7 +347,47 @@ class LabelsConfig(_Objective):
     def refusal(self, encoder: EncoderConfig) -> str | None:
         if both := sorted({*self.attributes} & {*encoder.context}):
             return f"objective.attributes {both[0]} would be predicted from encoder.context {both[0]}: drop one of them"
+        if both := sorted({*self.attributes} & {*encoder.profile}):
+            return f"objective.attributes {both[0]} would be predicted from encoder.profile {both[0]}: drop one of them"
+        if encoder.profile and not self.attributes:
+            return (
+                f"objective.attributes: none named are all, of which encoder.profile reads {encoder.profile[0]}: name "
+                "those to predict"
+            )
         return _named_twice("objective.attributes", self.attributes)
+
+
+class MaskedBundlesConfig(_Objective):
+    """Predict what hidden bundles and single interactions of a window hold, from the others."""
+
+    kind: Literal["masked_bundles"] = "masked_bundles"
+    columns: tuple[str, ...] = Field(
+        ("category",),
+        description="columns of the item table whose values are predicted, all of an item at once; text is its words",
+    )
+    fields: tuple[FieldName, ...] = Field(
+        ("price", "hour"), description="fields of interactions that are predicted as well, as price, event or hour"
+    )
+    mask_rate: float = Field(
+        0.15, gt=0, lt=1, description="share of a window's bundles, and of its single interactions, that are hidden"
+    )
+
+    def hides_items(self) -> bool:
+        return True
+
+    def trains_readout(self) -> bool:
+        return False
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        if encoder.bundle == "none":
+            return "objective.kind masked_bundles hides bundles, of which there are none: set encoder.bundle, as day"
+        if not _looks_both_ways(encoder):
+            return "objective.kind masked_bundles tells bundles from others, which encoder.backbone.kind mean mixes up"
+        if told := next((name for name in self.fields if name in TIME_FIELDS and name != "hour"), None):
+            return f"objective.fields {told} is told by when a bundle was: name hour, price, event or category"
+        if not (self.columns or self.fields):
+            return "objective.kind masked_bundles predicts objective.columns and objective.fields: name one"
+        return _named_twice("objective.columns and objective.fields", (*self.columns, *self.fields))
 
 
 def _named_twice(field: str, names: Sequence[str]) -> str | None:
@@ -356,6 +404,7 @@ SingleConfig = (
     | NextFieldsConfig
     | LabelsConfig
     | ItemContrastConfig
+    | MaskedBundlesConfig
 )
 
 

@@ -61,6 +61,17 @@ class ReturnTaskConfig(_Users):
     )
 
 
+class NextCategoryTaskConfig(_Users):
+    """Predict the categories of each user's next item, the first of the split's test; an item may have several."""
+
+    kind: Literal["next_category"] = "next_category"
+    column: str = Field(
+        "category",
+        min_length=1,
+        description="column of the item table whose values are predicted; text is its words",
+    )
+
+
 LabelColumn = Literal["user_id", "until", "label", "labels", "split"]
 
 
@@ -78,7 +89,7 @@ class TableTaskConfig(_Users):
     )
 
 
-LabelTaskConfig = AttributeTaskConfig | ReturnTaskConfig | TableTaskConfig
+LabelTaskConfig = AttributeTaskConfig | ReturnTaskConfig | NextCategoryTaskConfig | TableTaskConfig
 
 
 class NextItemTaskConfig(_Users):
@@ -104,7 +115,8 @@ class NextItemTaskConfig(_Users):
 
 
 TaskConfig = Annotated[
-    AttributeTaskConfig | ReturnTaskConfig | TableTaskConfig | NextItemTaskConfig, Field(discriminator="kind")
+    AttributeTaskConfig | ReturnTaskConfig | NextCategoryTaskConfig | TableTaskConfig | NextItemTaskConfig,
+    Field(discriminator="kind"),
 ]
 
 

@@ -22,6 +22,7 @@ from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.bag import Moments, scaled_bag
 from ray_userrep.encoder.fields import refuse_missing
 from ray_userrep.encoder.histories import history_sums
+from ray_userrep.encoder.profile import refuse_profile
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_histories, read_train, refuse_unmeasured
@@ -185,6 +186,7 @@ def refuse_lacking(recipe: Recipe, corpus: Corpus, split: Split) -> None:
         UserError: it lacks something; the message names it.
     """
     refuse_missing(recipe.encoder.context, [TIMESTAMPS, *corpus.manifest.side_columns])
+    refuse_profile(recipe.encoder.profile, corpus)
     items = items_with_text(corpus, recipe.text) if recipe.encoder.needs_text() else corpus.items()
     data = _objective_data(recipe, corpus, split, items)
     with torch.device("meta"):  # no weights are drawn, nothing is counted

@@ -35,7 +35,7 @@ def read_society(config: SocialConfig, recipe: Recipe, corpus: Corpus, split: Sp
     """
     relations = _relations(config.kinds, corpus)
     users_U = np.sort(taught_users(corpus, split, recipe.transfer.task))
-    max_len, side = recipe.stream.max_len, reads(recipe.encoder).columns
+    max_len, side = recipe.stream.max_len, reads(recipe.encoder).side
     return Society(
         relations,
         _profiles(config.profile, corpus, users_U),

@@ -33,7 +33,7 @@ from ray_userrep.transfer.continual.methods import METHODS, Method, Stage
 from ray_userrep.transfer.tasks.base import headline
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.next_item import NextItemTask
-from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap
+from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap, refuse_read
 from ray_userrep.workflows.prepare import open_or_prepare
 
 
@@ -107,6 +107,7 @@ def read_stages(recipe: Recipe, source: Corpus) -> tuple[list[Stage], list[Corpu
             recipe.stream.windows,
             fresh.side_columns,
         ):
+            refuse_read([task.name], recipe.encoder.profile)
             stages.append(Stage(task.name + where, task, fresh, uri))
             corpora.append(corpus)
     names = [stage.name for stage in stages]

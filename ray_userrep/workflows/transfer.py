@@ -41,7 +41,13 @@ from ray_userrep.transfer.tasks.base import Task, headline
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.dated import DatedTask
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
-from ray_userrep.transfer.tasks.overlap import read_pretrained, refuse_overlap, refuse_seen_items, refuse_taught
+from ray_userrep.transfer.tasks.overlap import (
+    read_pretrained,
+    refuse_overlap,
+    refuse_read,
+    refuse_seen_items,
+    refuse_taught,
+)
 from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.pretrain import run_pretrain
 
@@ -87,8 +93,9 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
         recipe.objective,
         recipe.evaluation,
         recipe.stream.windows,
-        reads(recipe.encoder).columns,
+        reads(recipe.encoder).side,
     )
+    refuse_read([task.name for task in tasks], recipe.encoder.profile)
     checked = _check_tasks(recipe, tasks, corpus, source, uris[0])
     if recipe.transfer.encoder is None:
         for number in range(recipe.transfer.pretrain_seeds):

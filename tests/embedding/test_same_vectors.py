@@ -8,6 +8,7 @@ import torch
 from ray_userrep import recipes
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.items import ItemTable
+from ray_userrep.corpus.profiles import profile_hashes
 from ray_userrep.corpus.store import Bucket, side_values
 from ray_userrep.embedding.tables import bucket_vectors
 from ray_userrep.encoder.given import microseconds
@@ -19,6 +20,7 @@ from ray_userrep.recipe.recipe import Recipe
 
 NUM_ITEMS, MAX_LEN, TEXT_WIDTH, WIDTH = 40, 8, 6, 16
 FIELDS = {"event": pa.string(), "category": pa.string(), "price": pa.float64()}
+TOWNS = pa.array(["Ulm", "Bonn", None] * 8)[:23]
 RECIPES = [name for name in recipes.names() if name != "ladder"]
 
 
@@ -62,7 +64,8 @@ def stored(table: ItemTable, lists: dict[str, pa.ListArray]) -> Bucket:
         lists["items"].offsets.to_numpy().astype(np.int64),
         table.index_of(lists["items"].values),
         lists["timestamps"].values.cast(pa.int64()).to_numpy(),
-        {name: side_values(lists[name].values) for name in FIELDS},
+        {name: side_values(lists[name].values) for name in FIELDS}
+        | {"user.town": np.repeat(profile_hashes(TOWNS), lists["items"].value_lengths().to_numpy())},
     )
 
 
@@ -74,8 +77,8 @@ def small(name: str) -> Recipe:
     return recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update=update)})
 
 
-def with_encoder(**changes: object) -> Recipe:
-    recipe = small("sasrec")
+def with_encoder(name: str = "sasrec", **changes: object) -> Recipe:
+    recipe = small(name)
     return recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update=changes)})
 
 
@@ -84,6 +87,8 @@ VARIANTS += [
     pytest.param(with_encoder(context=("gap", "event", "category", "price")), id="sasrec with fields"),
     pytest.param(with_encoder(readout="max"), id="sasrec at max"),
     pytest.param(with_encoder(readout="attention"), id="sasrec at attention"),
+    pytest.param(with_encoder(profile=("town",)), id="sasrec with a profile"),
+    pytest.param(with_encoder("userbert_rakuten", profile=("town",)), id="userbert_rakuten with a profile"),
 ]
 
 
@@ -101,11 +106,12 @@ def test_encode_export_and_evaluation_agree(table, lists, recipe):
     exported_UF = bucket_vectors(encoder, bucket, until, 64)
     assert np.abs(exported_UF).max() > 0.01
     np.testing.assert_allclose(read_vectors(encoder, sequences_of(bucket)), exported_UF, atol=1e-5)
-    fields = {name: lists[name] for name in encoder.side_columns}
+    fields = {name: lists[name] for name in recipe.encoder.context if name in FIELDS}
+    fields |= {"town": TOWNS} if encoder.attributes else {}
     found_BF = encoder.encode(lists["items"], lists["timestamps"], moment, fields=fields)
     np.testing.assert_allclose(found_BF, exported_UF, atol=1e-5)
-    if encoder.side_columns:
-        with pytest.raises(UserError, match=rf"reads the {encoder.side_columns[0]} of interactions.*fields="):
+    if fields:
+        with pytest.raises(UserError, match=rf"reads the {next(iter(fields))} of .*fields="):
             encoder.encode(lists["items"], lists["timestamps"], moment)
     without_times = {"until": moment, "fields": fields}
     if recipe.encoder.tempo or recipe.encoder.context or recipe.encoder.backbone.kind == "hstu":

@@ -1,16 +1,21 @@
 """Every combination of the families either trains or is refused with a reason that names a field."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ray_userrep.corpus.relations import Relations
+from ray_userrep.corpus.store import Bucket
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
+from ray_userrep.feed.companions import Companions
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
+from ray_userrep.objectives.social import Profiles, Society
 from ray_userrep.recipe.recipe import Recipe
 
 TEMPERATURES = st.sampled_from([None, 0.1])
@@ -55,6 +60,11 @@ SINGLE |= st.builds(
     lambda fields: {"kind": "next_fields", "fields": fields},
     st.sampled_from([["category"], ["gap", "price", "hour"], ["gap", "gap"]]),
 )
+SINGLE |= st.builds(
+    lambda changes: {"kind": "masked_bundles"} | changes,
+    st.sampled_from([{}, {"columns": ["category", "text"], "fields": []}, {"fields": ["gap"]}]),
+)
+SINGLE |= st.builds(lambda alike: {"kind": "social", "alike": alike}, st.sampled_from([0.5, 0.9]))
 OBJECTIVES = SINGLE | st.builds(
     lambda a, b: {"kind": "weighted", "parts": [{"weight": 1.0, "objective": a}, {"weight": 0.1, "objective": b}]},
     SINGLE,
@@ -93,6 +103,19 @@ BACKBONES = st.sampled_from(
 )
 READOUTS = st.sampled_from(["last", "mean", "max", "attention", "cls", "mask"])
 CONTEXT = st.sampled_from([[], ["gap"], ["hour", "gap"]])
+BUNDLES = st.sampled_from([{}, {"bundle": "hour", "singles": 2}, {"bundle": "day", "singles": 0}])
+
+
+def society():
+    """Users 0 and 1 are friends, as are 2 and 3; each has a window of three."""
+    users = np.arange(4)
+    items, times = np.arange(12), np.arange(12) * 10**9
+    bucket = Bucket(pa.nulls(4), users, np.arange(0, 13, 3), items, times, {"domain": items % 3})
+    relations = Relations(users, np.arange(5), np.array([1, 0, 3, 2]))
+    return Society(relations, Profiles(users, np.arange(1, 5)[:, None]), lambda: Companions(bucket))
+
+
+SOCIETY = society()
 
 
 def windows(lookahead):
@@ -111,6 +134,25 @@ def windows(lookahead):
     backbone={"kind": "transformer"},
     readout="last",
     context=[],
+    bundles={},
+    unit=False,
+)
+@example(
+    objective={"kind": "masked_bundles"},
+    items={"kind": "id"},
+    backbone={"kind": "transformer", "causal": False},
+    readout="mean",
+    context=["hour"],
+    bundles={"bundle": "hour", "singles": 2},
+    unit=False,
+)
+@example(
+    objective={"kind": "social"},
+    items={"kind": "id"},
+    backbone={"kind": "transformer"},
+    readout="max",
+    context=["gap"],
+    bundles={},
     unit=False,
 )
 @given(
@@ -119,10 +161,11 @@ def windows(lookahead):
     backbone=BACKBONES,
     readout=READOUTS,
     context=CONTEXT,
+    bundles=BUNDLES,
     unit=st.booleans(),
 )
-def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone, readout, context, unit):
-    encoder = {"width": 8, "items": items, "backbone": backbone, "readout": readout, "context": context}
+def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone, readout, context, bundles, unit):
+    encoder = {"width": 8, "items": items, "backbone": backbone, "readout": readout, "context": context} | bundles
     encoder["unit_items"] = unit
     try:
         recipe = Recipe.model_validate({"name": "drawn", "encoder": encoder, "objective": objective})
@@ -132,7 +175,8 @@ def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone
         return
     torch.manual_seed(0)
     built = build_encoder(recipe.encoder, table, 6, recipe.objective.hides_items())
-    chosen = build_objective(recipe.objective, recipe.encoder, ObjectiveData(table, ("domain",), lambda: np.arange(20)))
+    data = ObjectiveData(table, ("domain",), lambda: np.arange(20), society=lambda _: SOCIETY)
+    chosen = build_objective(recipe.objective, recipe.encoder, data)
     views = chosen.views(windows(chosen.lookahead), Draws(0, 0, 0))
     assert len(views) == chosen.num_views
     counts = chosen.counts(views)
@@ -142,6 +186,13 @@ def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone
     assert torch.isfinite(sums).all() and (counts >= 0).all()
     for name, parameter in [*built.named_parameters(), *chosen.named_parameters()]:
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+
+
+BOTH_WAYS = {"backbone": {"kind": "transformer", "causal": False}}
+WEEKS = BOTH_WAYS | {"bundle": "week", "readout": "mean"}
+
+
+GATES = {"backbone": {"kind": "lstm", "context": "gates"}, "context": ["gap"]}
 
 
 def beside(kind):
@@ -170,6 +221,17 @@ def beside(kind):
     ({"kind": "next_fields", "fields": ["gap"]}, {"readout": "cls"}, "encoder.readout cls"),
     ({"kind": "next_fields", "fields": ["gap"]}, {"backbone": {"kind": "cnn", "causal": False}}, "causal"),
     ({"kind": "next_fields", "fields": ["gap", "gap"]}, {}, "objective.fields"),
+    ({"kind": "masked_bundles"}, BOTH_WAYS | {"readout": "mean"}, "set encoder.bundle"),
+    ({"kind": "masked_bundles", "fields": ["month"]}, WEEKS, "objective.fields month is told by when"),
+    ({"kind": "masked_bundles", "columns": ["price"]}, WEEKS, "names price twice"),
+    ({"kind": "masked_bundles"}, WEEKS | {"backbone": {"kind": "mean", "causal": False}}, "encoder.backbone.kind mean"),
+    ({"kind": "autoencoding"}, WEEKS | {"readout": "cls"}, "encoder.readout cls"),
+    ({"kind": "autoregressive"}, {"bundle": "day"}, "encoder.bundle day needs encoder.backbone.causal false"),
+    ({"kind": "labels", "attributes": ["age"]}, {"profile": ["age"]}, "objective.attributes age would be"),
+    ({"kind": "labels"}, {"profile": ["age"]}, "of which encoder.profile reads age"),
+    ({"kind": "autoregressive"}, {"profile": ["age", "age"]}, "encoder.profile names age twice"),
+    ({"kind": "autoregressive"}, GATES | {"profile": ["age"]}, "encoder.profile has rows of its own"),
+    ({"kind": "social"}, {"readout": "mask"}, "objective.kind social"),
     ({"kind": "labels", "attributes": ["event"]}, {"context": ["event"]}, "objective.attributes event"),
     ({"kind": "labels", "attributes": ["age", "age"]}, {}, "objective.attributes"),
 ])  # fmt: skip

@@ -12,11 +12,15 @@ from torch.utils.flop_counter import (
 )
 
 from ray_userrep.corpus.items import ItemTable
+from ray_userrep.corpus.relations import Relations
+from ray_userrep.corpus.store import Bucket
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
+from ray_userrep.feed.companions import Companions
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
+from ray_userrep.objectives.social import Profiles, Society
 from ray_userrep.planner import accounting
 from ray_userrep.planner.accounting import Catalogue, backbone_parameters, parameters_by_kind, training_cost
 from ray_userrep.recipe.recipe import Recipe
@@ -85,6 +89,17 @@ CASES = {
     "next fields": ({}, FIELDS),
     "next fields by attention": ({"readout": "attention"}, FIELDS),
     "contrast by attention": ({"readout": "attention"}, CONTRAST),
+    "profile": ({"profile": ("town", "age")}, AUTOREGRESSIVE),
+    "masked bundles behind a profile": (
+        {"backbone": TWO_WAY, "readout": "mean", "bundle": "hour", "singles": LENGTH, "profile": ("town",)},
+        {"kind": "masked_bundles", "columns": (), "fields": ("price",)},
+    ),
+    "friends": ({}, {"kind": "social"}),
+    "friends of a token": ({"backbone": TWO_WAY, "readout": "cls"}, {"kind": "social"}),
+    "masked bundles": (
+        {"backbone": TWO_WAY, "readout": "mean", "bundle": "hour", "singles": LENGTH},  # all single: an exact count
+        {"kind": "masked_bundles", "columns": (), "fields": ("price", "hour")},
+    ),
 }
 
 
@@ -104,9 +119,19 @@ def recipe_of(encoder: dict, objective: dict) -> Recipe:
     return Recipe.model_validate({"name": "small", "encoder": {"width": 16} | encoder, "objective": objective})
 
 
+def friends() -> Society:
+    """The users of the batch in a ring, with windows as long as its own."""
+    users, items = np.arange(NUM_WINDOWS), np.arange(NUM_WINDOWS * LENGTH) % NUM_ITEMS
+    others = np.sort([(users - 1) % NUM_WINDOWS, (users + 1) % NUM_WINDOWS], axis=0).T.ravel()
+    bucket = Bucket(pa.nulls(NUM_WINDOWS), users, np.arange(NUM_WINDOWS + 1) * LENGTH, items, items * 10**9, {})
+    relations = Relations(users, 2 * np.arange(NUM_WINDOWS + 1), others)
+    return Society(relations, Profiles(users, np.zeros((NUM_WINDOWS, 0), np.int64)), lambda: Companions(bucket))
+
+
 def model_of(recipe: Recipe, table: ItemTable) -> TrainModel:
     encoder = build_encoder(recipe.encoder, table, LENGTH, recipe.objective.hides_items())
-    objective = build_objective(recipe.objective, recipe.encoder, ObjectiveData(table, (), table.counts))
+    data = ObjectiveData(table, (), table.counts, society=lambda _: friends())
+    objective = build_objective(recipe.objective, recipe.encoder, data)
     with torch.no_grad():
         for parameter in [*encoder.parameters(), *objective.parameters()]:
             parameter.normal_(std=0.1)
@@ -117,6 +142,7 @@ def batch_of(length: int) -> Batch:
     rng = np.random.default_rng(1)
     batch = Batch.of([rng.integers(0, NUM_ITEMS, length) for _ in range(NUM_WINDOWS)])
     batch.side[TIMESTAMPS] = torch.arange(batch.num_tokens) * 10**9
+    batch.side.update({name: torch.ones(batch.num_tokens, dtype=torch.int64) for name in ("user.town", "user.age")})
     return batch
 
 
@@ -129,6 +155,9 @@ def test_the_cost_is_what_the_counter_counts(case, table, monkeypatch):
     if recipe.objective.kind == "autoencoding":  # counted at its mean; here at what was drawn
         hidden_B = np.full(NUM_WINDOWS, float(counts_P[0]) / NUM_WINDOWS)
         monkeypatch.setattr(accounting, "_expected_hidden", lambda objective, lengths_B: hidden_B)
+    if recipe.objective.kind == "masked_bundles":
+        hidden_B = np.full(NUM_WINDOWS, float(counts_P[0]) / NUM_WINDOWS)
+        monkeypatch.setattr(accounting, "_expected_hidden_rows", lambda objective, lengths_B: hidden_B)
     with FlopCounterMode(display=False, custom_mapping=CPU_PRODUCTS) as counter:
         model(views, counts_P.clamp(min=1))[0].backward()
     cost = training_cost(recipe.encoder, recipe.objective, CATALOGUE, [LENGTH] * NUM_WINDOWS)
@@ -142,6 +171,14 @@ def test_hidden_items_are_counted_at_their_mean(table):
     objective = model_of(recipe, table).objective
     hidden = [float(objective.counts(objective.views(batch_of(4), Draws(0, i, 0)))[0]) for i in range(600)]
     expected = accounting._expected_hidden(recipe.objective, np.full(NUM_WINDOWS, 4)).sum()
+    assert np.mean(hidden) == pytest.approx(expected, abs=4 * np.std(hidden) / np.sqrt(len(hidden)))
+
+
+def test_hidden_rows_are_counted_at_their_mean(table):
+    recipe = recipe_of(*CASES["masked bundles"])
+    objective, batch = model_of(recipe, table).objective, batch_of(4)
+    hidden = [float(objective.counts(objective.views(batch, Draws(0, i, 0)))[0]) for i in range(600)]
+    expected = accounting._expected_hidden_rows(recipe.objective, np.full(NUM_WINDOWS, 4)).sum()
     assert np.mean(hidden) == pytest.approx(expected, abs=4 * np.std(hidden) / np.sqrt(len(hidden)))
 
 

@@ -26,6 +26,7 @@ from tests.training.conftest import write_corpus
 NUM_ITEMS, WIDTH = 30, 16
 SYSTEMS = (
     "unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert", "uaf", "cbit", "universal", "dupn", "two_towers",
+    "userbert_rakuten",
 )  # fmt: skip
 
 
@@ -80,6 +81,7 @@ def test_a_small_one_learns(table, name):
         ("sasrec", True), ("bert4rec", True), ("cl4srec", True), ("unisrec", True), ("peterrec_noncausal", True),
         ("two_towers", True),
         ("shopperbert", False), ("userbert", False), ("clue_icdm", False), ("clue_naver", False),
+        ("userbert_rakuten", False),
     ],
 )  # fmt: skip
 def test_a_user_vector_that_never_met_an_item_s_is_not_judged_by_ranking(name, ranks):

@@ -11,6 +11,7 @@ from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.objective import ObjectiveConfig
 from ray_userrep.recipe.transfer import (
     AttributeTaskConfig,
+    NextCategoryTaskConfig,
     NextItemTaskConfig,
     ReturnTaskConfig,
     TableTaskConfig,
@@ -18,6 +19,7 @@ from ray_userrep.recipe.transfer import (
 )
 from ray_userrep.transfer.tasks.attribute import AttributeTask, read_attribute_tasks
 from ray_userrep.transfer.tasks.dated import read_dated_task
+from ray_userrep.transfer.tasks.next_category import read_next_category_task
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 from ray_userrep.transfer.tasks.returning import read_return_task
 
@@ -37,7 +39,7 @@ def read_tasks(
         UserError: the corpus lacks what a task needs; the message names it.
     """
     match config.task:
-        case AttributeTaskConfig() | ReturnTaskConfig() | TableTaskConfig():
+        case AttributeTaskConfig() | ReturnTaskConfig() | NextCategoryTaskConfig() | TableTaskConfig():
             return read_label_tasks(config, corpus, split, side)
         case NextItemTaskConfig() as task:
             return [NextItemTask(corpus, side, task, objective, evaluation, windows)]
@@ -59,6 +61,8 @@ def read_label_tasks(
             return read_attribute_tasks(corpus, rule, read_known(corpus, rule, side), config)
         case ReturnTaskConfig():
             return [read_return_task(corpus, rule, read_known(corpus, rule, side), config)]
+        case NextCategoryTaskConfig():
+            return [read_next_category_task(corpus, rule, read_known(corpus, rule, side), config)]
         case TableTaskConfig():
             return [read_dated_task(corpus, rule, config, side)]
         case NextItemTaskConfig():

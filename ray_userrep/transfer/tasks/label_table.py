@@ -8,7 +8,8 @@ Shapes: E rows that have a label, C labels.
 """
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -154,18 +155,23 @@ def _numbers(labels: pa.Array) -> pa.Array:
 def _several(labels: pa.Array, uri: str) -> tuple[NDArray[np.int64], NDArray[np.float64], list[str]]:
     """All rows, and which of the commonest labels each has; a label that few have, or all but few, tells nothing."""
     lists = [set(map(str, found)) for found in _lists(labels, uri)]
-    sizes: dict[str, int] = {}
-    for found in lists:
-        for name in found:
-            sizes[name] = sizes.get(name, 0) + 1
-    told = [name for name, size in sizes.items() if _LEAST_ROWS <= size <= len(lists) - _LEAST_ROWS]
-    names = sorted(sorted(told, key=lambda name: (-sizes[name], name))[:_MOST_LABELS])
+    values, names = commonest(lists)
     if not names:
         raise UserError(f"{_FIELD}: {uri} has no label that ten rows have and ten have not: there is nothing to tell")
-    if len(names) < len(sizes):
-        print(f"labels    {len(names)} of {len(sizes)} are told apart: the commonest that some have and some have not")
-    values = np.array([[name in found for name in names] for found in lists], np.float64)
     return np.arange(len(lists)), values, names
+
+
+def commonest(sets: Sequence[Set[str]]) -> tuple[NDArray[np.float64], list[str]]:
+    """Which of some labels each set holds, and the labels: the commonest that ten sets have and ten have not, `[E, C]`.
+
+    How many there are beside them is printed.
+    """
+    sizes = Counter(name for one in sets for name in one)
+    told = [name for name, size in sizes.items() if _LEAST_ROWS <= size <= len(sets) - _LEAST_ROWS]
+    names = sorted(sorted(told, key=lambda name: (-sizes[name], name))[:_MOST_LABELS])
+    if 0 < len(names) < len(sizes):
+        print(f"labels    {len(names)} of {len(sizes)} are told apart: the commonest that some have and some have not")
+    return np.array([[name in one for name in names] for one in sets], np.float64), names
 
 
 def _lists(labels: pa.Array, uri: str) -> list[list[object]]:

@@ -75,6 +75,19 @@ def refuse_taught(task: TaskConfig, names: Sequence[str], trained: Recipe) -> No
         )
 
 
+def refuse_read(names: Sequence[str], attributes: Sequence[str]) -> None:
+    """Check that an encoder which reads these attributes of users reads none that tasks of these names predict.
+
+    Raises:
+        UserError: it does.
+    """
+    if read := sorted({*names} & {*attributes}):
+        raise UserError(
+            f"transfer.task {read[0]}: the encoder reads it of each user (encoder.profile): leave it out there and "
+            "pretrain anew, or name others in transfer.task.attributes"
+        )
+
+
 def refuse_seen_items(task: str, held_out: pa.Array, corpus: Corpus, split: Split) -> None:
     """Check the items that a task holds out against those that pretraining on a split was trained on.
 

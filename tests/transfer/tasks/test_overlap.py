@@ -13,6 +13,7 @@ from ray_userrep.transfer.tasks.overlap import (
     Pretrained,
     read_pretrained,
     refuse_overlap,
+    refuse_read,
     refuse_seen_items,
     refuse_taught,
 )
@@ -84,3 +85,9 @@ def test_labels_that_pretraining_read_are_asked_about_by_its_own_deal_of_users_o
     for other in (AttributeTaskConfig(seed=4), AttributeTaskConfig(seed=3, test_share=0.3)):
         with pytest.raises(UserError, match=r"task age: pretraining read labels of it.*transfer\.task\.seed 3"):
             refuse_taught(other, ["age"], trained)
+
+
+def test_what_the_encoder_reads_of_users_is_no_task():
+    refuse_read(["gender", "age"], ("country",))
+    with pytest.raises(UserError, match=r"transfer\.task age: the encoder reads it of each user \(encoder\.profile\)"):
+        refuse_read(["gender", "age"], ("country", "age"))
