@@ -37,7 +37,7 @@ from ray_userrep.transfer.encoders import Keeper, look_alikes, refuse_unmergeabl
 from ray_userrep.transfer.figures import Comparison, task_figures
 from ray_userrep.transfer.fit import FitSpec, Outcome
 from ray_userrep.transfer.tasks.attribute import AttributeTask
-from ray_userrep.transfer.tasks.base import Task, headline
+from ray_userrep.transfer.tasks.base import Task, headline, headline_sign
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.dated import DatedTask
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
@@ -218,7 +218,7 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
         ]
         for share, arm, seed in product(shares, arms, seeds)
     }
-    keeper = Keeper(recipe.transfer)
+    keeper = Keeper(recipe.transfer, headline_sign(task))
     outcomes: dict[float, dict[str, list[Outcome]]] = {share: {arm.name: [] for arm in arms} for share in shares}
     with fitted(setting, [(arm, fit) for (_, arm, _), fits in asked.items() for fit in fits]) as coming:
         baselines = {share: task.baselines(share) if recipe.evaluation.baselines else {} for share in shares}
@@ -229,7 +229,7 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
             found = [next(coming) for _ in fits]
             for fit, outcome in zip(fits, found, strict=True):
                 keeper.offer(arm, fit, outcome, setting.place(arm, fit))
-            outcomes[share][arm.name].append(best := _best(found))
+            outcomes[share][arm.name].append(best := _best(found, headline_sign(task)))
             print(_line(task, arm, share, seed, best), flush=True)
     encoders = {seed: setting.encoders[setting.pretraining(seed)] for seed in seeds}
     kept = with_gpu(use_gpu, keeper.export, recipe, encoders.__getitem__, task, run_uri)
@@ -252,9 +252,9 @@ def _look_alikes(
     return look_alikes(task, encoder.to(device), readouts, kept, confidence)  # type: ignore[arg-type]
 
 
-def _best(found: list[Outcome]) -> Outcome:
+def _best(found: list[Outcome], sign: int) -> Outcome:
     """The fit that validation prefers; its cost is that of all of them."""
-    best = max(found, key=lambda outcome: outcome.validation)
+    best = max(found, key=lambda outcome: sign * outcome.validation)
     return best._replace(steps=sum(one.steps for one in found), seconds=sum(one.seconds for one in found))
 
 

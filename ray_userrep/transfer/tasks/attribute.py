@@ -22,7 +22,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.look_alike import look_alike_metrics
-from ray_userrep.evaluation.metrics import Measure, accuracy, auc, r2, several_auc
+from ray_userrep.evaluation.metrics import Measure, accuracy, auc, mae, r2, rmse, several_auc
 from ray_userrep.evaluation.profile import Attribute, is_known, read_attributes, read_vectors, why_not
 from ray_userrep.evaluation.simple_vectors import svd, tempo, tf_idf
 from ray_userrep.evaluation.statistics import Interval
@@ -41,7 +41,7 @@ _RANDOM_WIDTH = 64
 _MEASURES: Mapping[Kind, Mapping[str, Measure]] = {
     "classes": {"auc": auc, "accuracy": accuracy},
     "several": {"auc": several_auc},
-    "value": {"r2": r2},
+    "value": {"r2": r2, "mae": mae, "rmse": rmse},
 }
 TIME = pa.timestamp("us", "UTC")
 

@@ -70,3 +70,8 @@ class Task(Protocol):
 def headline(task: Task) -> str:
     """The measure that is compared and validated on."""
     return next(iter(task.measures))
+
+
+def headline_sign(task: Task) -> int:
+    """-1 where a smaller headline is better, else 1."""
+    return task.measures[headline(task)].sign

@@ -71,7 +71,7 @@ def test_truth_and_labels_are_the_users_own(corpus, make_encoder):
     own = np.array([ages[user] for user in users[is_known]])
     assert is_known.sum() == task.num_users("train") and not is_known[np.isin(users, tested)].any()
     np.testing.assert_array_equal(view.labels[LABEL][is_known], own)
-    assert list(task.measures) == ["r2"]
+    assert list(task.measures) == ["r2", "mae", "rmse"]
 
 
 READ_THE_ITEMS = ("tf-idf", "SVD-128"), ("item counts", "tempo and SVD-64")
