@@ -75,6 +75,30 @@ class TableTaskConfig(_Users):
 LabelTaskConfig = AttributeTaskConfig | ReturnTaskConfig | TableTaskConfig
 
 
+class CrossDomainTaskConfig(_Users):
+    """Predict how users rate the items of another log, from what they did in this one; the same users are in both."""
+
+    kind: Literal["cross_domain"] = "cross_domain"
+    valid_share: float = Field(0.1, gt=0, lt=0.5, description="share of the users of both logs that validate")
+    test_share: float = Field(
+        0.2, gt=0, lt=1, description="share of the users of both logs that test: none of their ratings is trained on"
+    )
+    width: int = Field(10, ge=1, description="numbers of a user and of an item where ratings are factorised")
+    liked_above: float = Field(
+        3.0, description="items rated higher were liked: they are ranked in the other log, and read by personal bridges"
+    )
+    num_liked: int = Field(20, ge=1, description="personal bridges read so many of the newest items that a user liked")
+
+    @model_validator(mode="after")
+    def _leaves_training_users(self) -> "CrossDomainTaskConfig":
+        if self.valid_share + self.test_share >= 1:
+            raise ValueError(
+                f"transfer.task.valid_share {self.valid_share:g} and test_share {self.test_share:g} leave no users to "
+                "train on: together they must be below 1"
+            )
+        return self
+
+
 class NextItemTaskConfig(_Users):
     """Predict the next item; what is cold, users or items, is held out whole."""
 
@@ -98,7 +122,8 @@ class NextItemTaskConfig(_Users):
 
 
 TaskConfig = Annotated[
-    AttributeTaskConfig | ReturnTaskConfig | TableTaskConfig | NextItemTaskConfig, Field(discriminator="kind")
+    AttributeTaskConfig | ReturnTaskConfig | TableTaskConfig | CrossDomainTaskConfig | NextItemTaskConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -109,7 +134,9 @@ class TransferConfig(Settings):
         None, min_length=1, description="run or encoder folder to start from; none: pretrain first, as the recipe says"
     )
     corpus: str | None = Field(
-        None, min_length=1, description="prepared corpus to transfer to; none: the one of the recipe"
+        None,
+        min_length=1,
+        description="prepared corpus to transfer to; none: the one of the recipe. cross_domain: that of the ratings",
     )
     task: TaskConfig = Field(default_factory=AttributeTaskConfig)
     arms: tuple[ArmName, ...] = Field(
@@ -177,15 +204,16 @@ class TransferConfig(Settings):
                 "transfer.arms frozen_mlp is a head over labels, which transfer.task.kind next_item has none of: "
                 "use head_only, which trains the item vectors"
             )
-        if isinstance(self.task, NextItemTaskConfig) and "uaf_rewards" in self.arms:
+        has_labels = isinstance(self.task, LabelTaskConfig)
+        if not has_labels and "uaf_rewards" in self.arms:
             raise ValueError(
                 "transfer.arms uaf_rewards learns from each user's loss over a label, which transfer.task.kind "
-                "next_item has none of: use uaf_hard or uaf_soft"
+                f"{self.task.kind} has none of: use uaf_hard or uaf_soft"
             )
-        if isinstance(self.task, NextItemTaskConfig) and (self.columns is not None or self.beside_columns):
+        if not has_labels and (self.columns is not None or self.beside_columns):
             raise ValueError(
                 "transfer.columns and transfer.beside_columns are for labels of users, which transfer.task.kind "
-                "next_item has none of: leave them out"
+                f"{self.task.kind} has none of: leave them out"
             )
         if self.pretrain_seeds > 1 and self.encoder is not None:
             raise ValueError(

@@ -139,7 +139,7 @@ def build_transfer(
     adapted = arm.apply(encoder).train()
     adapted.read_at(readout or encoder.readout)
     torch.manual_seed(draws.seed_of(_HEAD, recipe.seed))  # arms that draw more or less begin with the same head
-    objective = task.objective(adapted, share, arm.hidden)
+    objective = task.objective(adapted, share, arm.head)
     freeze(adapted, arm, task)
     return TrainModel(adapted, objective, recipe.train), count_parameters(encoder, adapted, objective)
 

@@ -19,6 +19,7 @@ from ray_userrep.recipe.corpus import LeaveOneOutConfig, StreamConfig
 from ray_userrep.recipe.transfer import AttributeTaskConfig, TransferConfig
 from ray_userrep.transfer.labels import IS_KNOWN, LABEL
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
+from ray_userrep.transfer.tasks.base import HeadShape
 
 NUM_USERS = 260
 
@@ -64,7 +65,7 @@ def test_truth_and_labels_are_the_users_own(corpus, make_encoder):
     ages = dict(zip(hash_ids(pa.array(np.arange(NUM_USERS))), corpus.users()["age"].to_pylist(), strict=True))
     tested, _ = task.known_until()
     assert task.truth("test").tolist() == [ages[user] for user in tested]
-    objective = task.objective(make_encoder(), 1.0, 0)
+    objective = task.objective(make_encoder(), 1.0, HeadShape())
     users = np.array([*ages])
     (view,) = objective.views(Batch.of([[0]] * NUM_USERS, users), Draws(0, 0, 0))
     is_known = view.labels[IS_KNOWN].numpy()
