@@ -27,7 +27,12 @@ ArmName = Literal[
     "unisrec_inductive",
     "unisrec_transductive",
     "unisrec_zero",
+    "linear_bridge",
+    "personal_bridge",
+    "emcdr",
+    "ptupcdr",
 ]
+BRIDGES: tuple[ArmName, ...] = ("linear_bridge", "personal_bridge", "emcdr", "ptupcdr")
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -143,7 +148,8 @@ class TransferConfig(Settings):
         ("scratch", "frozen_mlp", "head_only", "last_layers", "full", "lora"),
         min_length=1,
         description="ways to adapt the encoder; patches go into cnn and transformer backbones, policies of "
-        "uaf into hstu as well; unisrec_transductive and unisrec_zero add ids to texts",
+        "uaf into hstu as well; unisrec_transductive and unisrec_zero add ids to texts; bridges are for cross_domain, "
+        "from the user vector, or as emcdr and ptupcdr from factors of ratings",
     )
     label_shares: tuple[Share, ...] = Field((1.0,), min_length=1, description="shares of the training users, nested")
     num_seeds: int = Field(3, ge=1, le=10_000, description="fits of each arm, from recipe.seed on")
@@ -188,6 +194,7 @@ class TransferConfig(Settings):
     num_last: int = Field(1, ge=1, description="last_layers: blocks that train, from the last")
     lora_rank: int = Field(8, ge=1, description="lora: rank of each change")
     patch_reduction: int = Field(4, ge=1, description="patches: the encoder's width over a patch's")
+    bridge_hidden: int = Field(50, ge=1, description="personal bridges: hidden width of the network that makes a map")
     keep: ArmName | Literal["best"] | None = Field(
         "best",
         description="arm that is kept under models/ of the run, of the largest label share and the seed "
@@ -203,6 +210,12 @@ class TransferConfig(Settings):
             raise ValueError(
                 "transfer.arms frozen_mlp is a head over labels, which transfer.task.kind next_item has none of: "
                 "use head_only, which trains the item vectors"
+            )
+        bridge = next((name for name in self.arms if name in BRIDGES), None)
+        if bridge is not None and not isinstance(self.task, CrossDomainTaskConfig):
+            raise ValueError(
+                f"transfer.arms {bridge} brings users to another domain, of which transfer.task.kind {self.task.kind} "
+                "has none: take cross_domain"
             )
         has_labels = isinstance(self.task, LabelTaskConfig)
         if not has_labels and "uaf_rewards" in self.arms:

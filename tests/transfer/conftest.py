@@ -20,6 +20,7 @@ from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.recipe import Recipe
 
 NUM_ITEMS, NUM_BUCKETS, MAX_LEN = 40, 3, 8
+NUM_TARGET_USERS, FIRST_TARGET_USER = 230, 60  # of a second log: users 60 to 259 are in both
 
 
 def _sequences(num_users: int, seed: int, has_halves: bool) -> list[np.ndarray]:
@@ -77,6 +78,20 @@ def _write_corpus(
     )  # fmt: skip
     storage.write_text(manifest_uri(uri, 1), json.dumps(manifest.model_dump()))
     return open_corpus(uri)
+
+
+def taste(user: int, items: np.ndarray) -> np.ndarray:
+    """Users who like items of their own parity, and some who rate all of them higher."""
+    return np.where(items % 2 == user % 2, 4.0, 2.0) + 2 * (user % 3)
+
+
+def two_logs(
+    place: object, rate: Callable[[int, np.ndarray], np.ndarray], has_halves: bool = True
+) -> tuple[Corpus, Corpus]:
+    """A log of users who keep to halves of its items, or do not, and one whose users go through all of its items."""
+    source = _write_corpus(f"{place}/source", rate=taste, has_halves=has_halves)
+    others = {"num_users": NUM_TARGET_USERS, "first_user": FIRST_TARGET_USER, "first_item": 100}
+    return source, _write_corpus(f"{place}/target", rate=rate, seed=1, has_halves=False, **others)
 
 
 def half_of(num_users: int = 260) -> list[str]:

@@ -11,10 +11,11 @@ Shapes: U users of both logs, R ratings, V items of the target log, D factors.
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from ray_userrep.corpus.deal import deal
 from ray_userrep.corpus.splits import Cut, Split, SplitPart
@@ -26,9 +27,19 @@ from ray_userrep.evaluation.histories import Sequences, read_known, sequences_of
 from ray_userrep.evaluation.profile import read_vectors
 from ray_userrep.objectives.base import Objective
 from ray_userrep.recipe.transfer import CrossDomainTaskConfig
+from ray_userrep.transfer.bridges import LinearBridge, PersonalBridge
 from ray_userrep.transfer.ratings import KnownRatings, RatingHead, UserRatings
 from ray_userrep.transfer.tasks.base import HeadShape, Part
-from ray_userrep.transfer.tasks.rated import MEASURES, RATING, Lists, Predicted, listed, ratings_of, user_figures
+from ray_userrep.transfer.tasks.rated import (
+    MEASURES,
+    RATING,
+    Lists,
+    Predicted,
+    listed,
+    newest_liked,
+    ratings_of,
+    user_figures,
+)
 from ray_userrep.transfer.tasks.users import ChosenUsers, fingerprint, first_share, refuse_few
 
 _SHRINKAGES, _SHRINKAGE = (1.0, 5.0, 25.0), 5.0
@@ -66,6 +77,11 @@ class CrossDomainTask:
         trained = ratings.take(~np.isin(rater_hashes, held_out_U)[ratings.users_R])
         self._biases, self._shift_U = self._tuned(trained, source_ratings)
         self._factors = factorise(trained, biases(trained, _SHRINKAGE, _SHRINKAGE), config.width, config.seed)
+        self._source = factorise(
+            source_ratings, biases(source_ratings, _SHRINKAGE, _SHRINKAGE), config.width, config.seed
+        )
+        self._towards_UD = self._factors.users_UD[_places(self._histories.users_U, rater_hashes)]
+        self._liked = newest_liked(self._histories, config.liked_above, config.num_liked)
         self._popularity_V = np.bincount(trained.items_R, minlength=trained.num_items) / len(trained.items_R)
 
     def cut(self, share: float) -> Cut:
@@ -87,11 +103,19 @@ class CrossDomainTask:
         rows = self._train(share)
         rows = rows[np.argsort(self._histories.users_U[rows])]
         ratings = self._of(rows)
-        left_R = ratings.values_R - self._plain(rows).of(ratings.users_R, ratings.items_R)
-        rated = listed(ratings.users_R, ratings.items_R, len(rows))
-        known = KnownRatings(self._histories.users_U[rows], rated, left_R, self._factors.items_VD)
-        head = RatingHead(encoder.vector_width, shape.hidden, self._config.width)
-        return UserRatings(known, head, lambda frozen: self._vectors(frozen, rows), np.full(len(rows), self._end))
+        known = KnownRatings(
+            self._histories.users_U[rows],
+            self._rated.take(rows),
+            ratings.values_R - self._plain(rows).of(ratings.users_R, ratings.items_R),
+            self._liked.take(rows),
+            self._towards_UD[rows],
+        )
+
+        def read(frozen: UserEncoder) -> NDArray[np.float64]:
+            return self._vectors(frozen, rows, shape.of_factors)
+
+        tables = self._factors.items_VD, self._source.items_VD if shape.of_factors else None
+        return UserRatings(known, *tables, self._head(encoder, shape), read, np.full(len(rows), self._end))
 
     def trains(self, name: str) -> bool:
         return False
@@ -108,8 +132,8 @@ class CrossDomainTask:
         """Sums of errors, and NDCG, of each user."""
         assert isinstance(objective, UserRatings)
         rows = self._rows(part)
-        vectors_UF = objective.once(encoder, part, lambda: self._vectors(encoder, rows))
-        told = self._plain(rows)._replace(users_UD=objective.mapped(vectors_UF))
+        vectors_UF = objective.once(encoder, part, lambda: self._vectors(encoder, rows, objective.of_factors))
+        told = self._plain(rows)._replace(users_UD=objective.mapped(encoder, vectors_UF, self._liked.take(rows)))
         return user_figures(told, self._of(rows), self._config.liked_above)
 
     def known_until(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -156,7 +180,22 @@ class CrossDomainTask:
         items_R, values_R = self._rated.values_N[place_R], self._values_R[place_R]
         return Ratings(users_R, items_R, values_R, len(rows), self._num_items)
 
-    def _vectors(self, encoder: UserEncoder, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _head(self, encoder: UserEncoder, shape: HeadShape) -> nn.Module:
+        width = self._config.width
+        num_inputs, item_width = (width, width) if shape.of_factors else (encoder.vector_width, encoder.width)
+        match shape.bridge:
+            case None:
+                return RatingHead(num_inputs, shape.hidden, width)
+            case "linear":
+                return LinearBridge(num_inputs, width)
+            case "personal":
+                return PersonalBridge(num_inputs, item_width, shape.hidden, width)
+            case never:
+                assert_never(never)
+
+    def _vectors(self, encoder: UserEncoder, rows: NDArray[np.int64], of_factors: bool) -> NDArray[np.float64]:
+        if of_factors:
+            return self._source.users_UD[self._users[rows]]
         return read_vectors(encoder, self._histories.take(rows), self._end)
 
     def _rows(self, part: Part) -> NDArray[np.int64]:
@@ -199,12 +238,17 @@ def _by_user(
     ratings: Ratings, raters_U: NDArray[np.int64], users_U: NDArray[np.int64]
 ) -> tuple[Lists, NDArray[np.float64]]:
     """The items that each user rated, and the ratings; users and raters are stable hashes."""
-    order = np.argsort(users_U)
-    hash_R = raters_U[ratings.users_R]
-    row_R = order[np.searchsorted(users_U[order], hash_R).clip(max=len(order) - 1)]
-    ours = np.flatnonzero(users_U[row_R] == hash_R)
+    row_R = _places(raters_U, users_U)[ratings.users_R]
+    ours = np.flatnonzero(row_R >= 0)
     ours = ours[np.argsort(row_R[ours], kind="stable")]
     return listed(row_R[ours], ratings.items_R[ours], len(users_U)), ratings.values_R[ours]
+
+
+def _places(hashes_K: NDArray[np.int64], users_U: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each hash is among users, -1 where nowhere."""
+    order = np.argsort(users_U)
+    place_K = order[np.searchsorted(users_U[order], hashes_K).clip(max=len(order) - 1)]
+    return np.where(users_U[place_K] == hashes_K, place_K, -1)
 
 
 def _digest(ratings: Ratings) -> str:

@@ -35,6 +35,20 @@ class Lists(NamedTuple):
         lengths = (self.offsets_U1[rows + 1] - self.offsets_U1[rows]) * is_asked
         return np.repeat(np.arange(len(rows)), lengths), ranges(self.offsets_U1[rows], lengths)
 
+    def take(self, rows: NDArray[np.int64]) -> "Lists":
+        """The lists of the given rows, in that order."""
+        lengths = self.offsets_U1[rows + 1] - self.offsets_U1[rows]
+        return Lists(np.append(0, np.cumsum(lengths)), self.values_N[ranges(self.offsets_U1[rows], lengths)])
+
+
+def newest_liked(users: Sequences, liked_above: float, most: int) -> Lists:
+    """The newest items that each user rated so high, at most so many."""
+    is_liked_N = users.side_N[RATING].astype(np.float64) > liked_above
+    ends_U1 = np.append(0, np.cumsum(is_liked_N))[users.offsets_U1]
+    lengths_U = np.minimum(np.diff(ends_U1), most)
+    places = ranges(ends_U1[1:] - lengths_U, lengths_U)
+    return Lists(np.append(0, np.cumsum(lengths_U)), users.items_N[is_liked_N][places])
+
 
 def listed(codes_R: NDArray[np.int64], values_R: NDArray[np.int64], num_users: int) -> Lists:
     """The values of each user, whose codes rise."""

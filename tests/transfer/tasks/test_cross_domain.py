@@ -19,27 +19,15 @@ from ray_userrep.transfer.tasks.base import HeadShape
 from ray_userrep.transfer.tasks.cross_domain import read_cross_domain
 from ray_userrep.transfer.tasks.overlap import refuse_other_log
 from ray_userrep.workflows.transfer import run_transfer
-from tests.transfer.conftest import _write_corpus
+from tests.transfer.conftest import FIRST_TARGET_USER, taste, two_logs
 
 CONFIG = CrossDomainTaskConfig(width=4)
-NUM_TARGET_USERS, FIRST_TARGET_USER = 230, 60  # users 60 to 259 are in both logs
 BASELINES = ["global mean, popular items first", "item mean", "item mean + source bias"]
-
-
-def taste(user, items):
-    """Users who like items of their own parity, and some who rate all of them higher."""
-    return np.where(items % 2 == user % 2, 4.0, 2.0) + 2 * (user % 3)
 
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
     return two_logs(tmp_path_factory.mktemp("domains"), taste)
-
-
-def two_logs(place, rate):
-    source = _write_corpus(f"{place}/source", rate=taste)
-    others = {"num_users": NUM_TARGET_USERS, "first_user": FIRST_TARGET_USER, "first_item": 100}
-    return source, _write_corpus(f"{place}/target", rate=rate, seed=1, has_halves=False, **others)
 
 
 def make_task(source, target, split, config=CONFIG):
