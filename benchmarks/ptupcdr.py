@@ -38,7 +38,7 @@ def main() -> None:
     arguments.add_argument("--data", required=True, help="folder that holds a folder for each data set")
     arguments.add_argument("--runs", default="runs/ptupcdr")
     arguments.add_argument("--only", default="", help="source domains whose name starts so")
-    arguments.add_argument("--epochs", type=float, default=30.0, help="passes over training users of each fit")
+    arguments.add_argument("--epochs", type=float, default=30.0, help="passes over the log, and of each fit")
     arguments.add_argument(
         "--seeds", type=int, default=5, help="deals of the users, each with a pretraining of its own"
     )
@@ -75,12 +75,11 @@ def prepare(data: str, runs: str, domain: str) -> None:
 def measured(runs: str, source: str, target: str, share: float, seed: int, epochs: float) -> dict[str, Any]:
     """The figures of one deal of the users; the pretraining of a seed is the same at all shares."""
     own = storage.join(runs, f"{source}-{target}")
-    pretrained = storage.join(own, f"pretrained-{seed}")
-    place = storage.join(own, f"share-{share:g}-epochs-{epochs:g}-{seed}")
+    pretrained, place = (storage.join(own, f"{name}-{epochs:g}-{seed}") for name in ("pretrained", f"share-{share:g}"))
     common = ("--recipe", "ptupcdr", "--corpus", corpus_uri(runs, source), "--seed", str(seed))
     common = (*common, "--train.cpus_per_worker", "1")
     if not storage.exists(storage.join(pretrained, "result.json")):
-        job("pretrain", *common, "--run", pretrained)
+        job("pretrain", *common, "--run", pretrained, "--train.epochs", f"{epochs:g}")
     if not storage.exists(storage.join(place, "result.json")):
         asked = ("--transfer.task.test_share", f"{share:g}", "--transfer.task.seed", str(seed))
         fits = ("--transfer.num_seeds", "1", "--transfer.epochs", f"{epochs:g}", "--transfer.encoder", pretrained)

@@ -33,10 +33,10 @@ from ray_userrep.transfer.tasks.base import HeadShape, Part
 from ray_userrep.transfer.tasks.rated import (
     MEASURES,
     RATING,
-    Lists,
     Predicted,
-    listed,
+    by_user,
     newest_liked,
+    places_among,
     ratings_of,
     user_figures,
 )
@@ -72,7 +72,7 @@ class CrossDomainTask:
         refuse_few(self.name, "in valid", len(self._parts.valid), config.min_examples)
         refuse_few(self.name, "in test", len(self._parts.test), config.min_examples)
         self._key = fingerprint(key, json.dumps(config.model_dump()), _digest(source_ratings), _digest(ratings))
-        self._rated, self._values_R = _by_user(ratings, rater_hashes, self._histories.users_U)
+        self._rated, self._values_R = by_user(ratings, rater_hashes, self._histories.users_U)
         held_out_U = self._histories.users_U[np.concatenate([self._parts.valid, self._parts.test])]
         trained = ratings.take(~np.isin(rater_hashes, held_out_U)[ratings.users_R])
         self._biases, self._shift_U = self._tuned(trained, source_ratings)
@@ -80,7 +80,7 @@ class CrossDomainTask:
         self._source = factorise(
             source_ratings, biases(source_ratings, _SHRINKAGE, _SHRINKAGE), config.width, config.seed
         )
-        self._towards_UD = self._factors.users_UD[_places(self._histories.users_U, rater_hashes)]
+        self._towards_UD = self._factors.users_UD[places_among(self._histories.users_U, rater_hashes)]
         self._liked = newest_liked(self._histories, config.liked_above, config.num_liked)
         self._popularity_V = np.bincount(trained.items_R, minlength=trained.num_items) / len(trained.items_R)
 
@@ -232,23 +232,6 @@ def read_cross_domain(
         )
     key = split.fingerprint(source.manifest, False) + target.manifest.content_fingerprint
     return CrossDomainTask(users, source_ratings, raters.users_U, ratings, split, key, config)
-
-
-def _by_user(
-    ratings: Ratings, raters_U: NDArray[np.int64], users_U: NDArray[np.int64]
-) -> tuple[Lists, NDArray[np.float64]]:
-    """The items that each user rated, and the ratings; users and raters are stable hashes."""
-    row_R = _places(raters_U, users_U)[ratings.users_R]
-    ours = np.flatnonzero(row_R >= 0)
-    ours = ours[np.argsort(row_R[ours], kind="stable")]
-    return listed(row_R[ours], ratings.items_R[ours], len(users_U)), ratings.values_R[ours]
-
-
-def _places(hashes_K: NDArray[np.int64], users_U: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each hash is among users, -1 where nowhere."""
-    order = np.argsort(users_U)
-    place_K = order[np.searchsorted(users_U[order], hashes_K).clip(max=len(order) - 1)]
-    return np.where(users_U[place_K] == hashes_K, place_K, -1)
 
 
 def _digest(ratings: Ratings) -> str:

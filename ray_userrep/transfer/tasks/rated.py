@@ -50,9 +50,22 @@ def newest_liked(users: Sequences, liked_above: float, most: int) -> Lists:
     return Lists(np.append(0, np.cumsum(lengths_U)), users.items_N[is_liked_N][places])
 
 
-def listed(codes_R: NDArray[np.int64], values_R: NDArray[np.int64], num_users: int) -> Lists:
-    """The values of each user, whose codes rise."""
-    return Lists(np.searchsorted(codes_R, np.arange(num_users + 1)), values_R)
+def by_user(
+    ratings: Ratings, raters_U: NDArray[np.int64], users_U: NDArray[np.int64]
+) -> tuple[Lists, NDArray[np.float64]]:
+    """The items that each user rated, and the ratings; users and raters are stable hashes."""
+    row_R = places_among(raters_U, users_U)[ratings.users_R]
+    ours = np.flatnonzero(row_R >= 0)
+    ours = ours[np.argsort(row_R[ours], kind="stable")]
+    offsets_U1 = np.searchsorted(row_R[ours], np.arange(len(users_U) + 1))
+    return Lists(offsets_U1, ratings.items_R[ours]), ratings.values_R[ours]
+
+
+def places_among(hashes_K: NDArray[np.int64], users_U: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each hash is among users, -1 where nowhere."""
+    order = np.argsort(users_U)
+    place_K = order[np.searchsorted(users_U[order], hashes_K).clip(max=len(order) - 1)]
+    return np.where(users_U[place_K] == hashes_K, place_K, -1)
 
 
 def ratings_of(users: Sequences, num_items: int, log: str) -> Ratings:
