@@ -9,7 +9,7 @@ Shapes: U users, W targets, C classes, K values of a user, P users of a class, N
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,14 @@ _CHUNK = 2**19  # weights at once: what is made of them stays near the core
 
 @dataclass(frozen=True)
 class Measure:
-    """From the truth and what was predicted, users first, to a figure that is larger where it is better.
+    """From the truth and what was predicted, users first, to a figure.
 
-    `weighted` takes weights `[R, U]` as well and has a figure for each row.
+    `weighted` takes weights `[R, U]` as well and has a figure for each row; `sign` is -1 where smaller figures are
+    better, so that of two the one whose product with it is larger is to be chosen.
     """
 
     weighted: Callable[[NDArray[Any], NDArray[Any], Figures], Figures]
+    sign: Literal[1, -1] = 1
 
     def __call__(self, truth_U: NDArray[Any], predicted_U: NDArray[Any]) -> float:
         """The figure where every user counts once."""
@@ -115,6 +117,14 @@ def _one_auc(is_class_U: NDArray[np.bool_], scores_U: NDArray[np.float64], weigh
     return 1 - np.divide(below_R, pairs_R, out=np.full(len(pairs_R), np.nan), where=pairs_R > 0)
 
 
+def _mae(truth_U: NDArray[np.float64], predicted_U: NDArray[np.float64], weights_RU: Figures) -> Figures:
+    return weights_RU @ abs(truth_U - predicted_U) / weights_RU.sum(1)
+
+
+def _rmse(truth_U: NDArray[np.float64], predicted_U: NDArray[np.float64], weights_RU: Figures) -> Figures:
+    return np.sqrt(weights_RU @ (truth_U - predicted_U) ** 2 / weights_RU.sum(1))
+
+
 def _r2(truth_U: NDArray[np.float64], predicted_U: NDArray[np.float64], weights_RU: Figures) -> Figures:
     total_R = weights_RU.sum(1)
     truth_UK, predicted_UK = (values.reshape(len(values), -1) for values in (truth_U, predicted_U))
@@ -134,3 +144,9 @@ several_auc = Measure(_several_auc)
 
 r2 = Measure(_r2)
 """Share of the variance that is explained, from `[U]` twice, or `[U, K]`; below 0 where the mean would do better."""
+
+mae = Measure(_mae, sign=-1)
+"""The mean absolute error, from `[U]` twice."""
+
+rmse = Measure(_rmse, sign=-1)
+"""The root of the mean squared error, from `[U]` twice."""

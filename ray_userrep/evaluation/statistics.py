@@ -108,13 +108,14 @@ def paired(
     return Difference(*_interval(difference, drawn_R, confidence), p=(extreme + 1) / (num + 1))
 
 
-def transfer_verdict(arm: Interval, scratch: Interval, difference: Difference) -> str:
-    """What a pretrained arm's figures say beside those from scratch."""
-    if arm.high < scratch.low:
+def transfer_verdict(arm: Interval, scratch: Interval, difference: Difference, sign: int = 1) -> str:
+    """What a pretrained arm's figures say beside those from scratch; `sign` is -1 where smaller ones are better."""
+    if arm.high < scratch.low if sign > 0 else arm.low > scratch.high:
         return "negative transfer"
-    if difference.high < 0:
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    if high < 0:
         return "worse than scratch"
-    if difference.low > 0:
+    if low > 0:
         return "better than scratch"
     return "no difference shown"
 

@@ -9,7 +9,13 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ray_userrep.recipe.settings import Settings
-from ray_userrep.recipe.transfer import AttributeTaskConfig, NextItemTaskConfig, TableTaskConfig, TaskConfig
+from ray_userrep.recipe.transfer import (
+    AttributeTaskConfig,
+    CrossDomainTaskConfig,
+    NextItemTaskConfig,
+    TableTaskConfig,
+    TaskConfig,
+)
 
 MethodName = Literal["conure", "in_turn", "fine_all", "head_only", "single", "multi_task"]
 
@@ -50,4 +56,6 @@ class ContinualConfig(Settings):
                 "continual.tasks takes no labels of one's own (kind labels): put them into the log's table of users, "
                 "and name its column as an attribute"
             )
+        if any(isinstance(one.task, CrossDomainTaskConfig) for one in self.tasks):
+            raise ValueError("continual.tasks learns from one log at a time: kind cross_domain is for transfer")
         return self

@@ -27,7 +27,12 @@ ArmName = Literal[
     "unisrec_inductive",
     "unisrec_transductive",
     "unisrec_zero",
+    "linear_bridge",
+    "personal_bridge",
+    "emcdr",
+    "ptupcdr",
 ]
+BRIDGES: tuple[ArmName, ...] = ("linear_bridge", "personal_bridge", "emcdr", "ptupcdr")
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -92,6 +97,30 @@ class TableTaskConfig(_Users):
 LabelTaskConfig = AttributeTaskConfig | ReturnTaskConfig | NextCategoryTaskConfig | TableTaskConfig
 
 
+class CrossDomainTaskConfig(_Users):
+    """Predict how users rate the items of another log, from what they did in this one; the same users are in both."""
+
+    kind: Literal["cross_domain"] = "cross_domain"
+    valid_share: float = Field(0.1, gt=0, lt=0.5, description="share of the users of both logs that validate")
+    test_share: float = Field(
+        0.2, gt=0, lt=1, description="share of the users of both logs that test: none of their ratings is trained on"
+    )
+    width: int = Field(10, ge=1, description="numbers of a user and of an item where ratings are factorised")
+    liked_above: float = Field(
+        3.0, description="items rated higher were liked: they are ranked in the other log, and read by personal bridges"
+    )
+    num_liked: int = Field(20, ge=1, description="personal bridges read so many of the newest items that a user liked")
+
+    @model_validator(mode="after")
+    def _leaves_training_users(self) -> "CrossDomainTaskConfig":
+        if self.valid_share + self.test_share >= 1:
+            raise ValueError(
+                f"transfer.task.valid_share {self.valid_share:g} and test_share {self.test_share:g} leave no users to "
+                "train on: together they must be below 1"
+            )
+        return self
+
+
 class NextItemTaskConfig(_Users):
     """Predict the next item; what is cold, users or items, is held out whole."""
 
@@ -115,7 +144,12 @@ class NextItemTaskConfig(_Users):
 
 
 TaskConfig = Annotated[
-    AttributeTaskConfig | ReturnTaskConfig | NextCategoryTaskConfig | TableTaskConfig | NextItemTaskConfig,
+    AttributeTaskConfig
+    | ReturnTaskConfig
+    | NextCategoryTaskConfig
+    | TableTaskConfig
+    | CrossDomainTaskConfig
+    | NextItemTaskConfig,
     Field(discriminator="kind"),
 ]
 
@@ -127,14 +161,17 @@ class TransferConfig(Settings):
         None, min_length=1, description="run or encoder folder to start from; none: pretrain first, as the recipe says"
     )
     corpus: str | None = Field(
-        None, min_length=1, description="prepared corpus to transfer to; none: the one of the recipe"
+        None,
+        min_length=1,
+        description="prepared corpus to transfer to; none: the one of the recipe. cross_domain: that of the ratings",
     )
     task: TaskConfig = Field(default_factory=AttributeTaskConfig)
     arms: tuple[ArmName, ...] = Field(
         ("scratch", "frozen_mlp", "head_only", "last_layers", "full", "lora"),
         min_length=1,
         description="ways to adapt the encoder; patches go into cnn and transformer backbones, policies of "
-        "uaf into hstu as well; unisrec_transductive and unisrec_zero add ids to texts",
+        "uaf into hstu as well; unisrec_transductive and unisrec_zero add ids to texts; bridges are for cross_domain, "
+        "from the user vector, or as emcdr and ptupcdr from factors of ratings",
     )
     label_shares: tuple[Share, ...] = Field((1.0,), min_length=1, description="shares of the training users, nested")
     num_seeds: int = Field(3, ge=1, le=10_000, description="fits of each arm, from recipe.seed on")
@@ -179,6 +216,7 @@ class TransferConfig(Settings):
     num_last: int = Field(1, ge=1, description="last_layers: blocks that train, from the last")
     lora_rank: int = Field(8, ge=1, description="lora: rank of each change")
     patch_reduction: int = Field(4, ge=1, description="patches: the encoder's width over a patch's")
+    bridge_hidden: int = Field(50, ge=1, description="personal bridges: hidden width of the network that makes a map")
     keep: ArmName | Literal["best"] | None = Field(
         "best",
         description="arm that is kept under models/ of the run, of the largest label share and the seed "
@@ -195,15 +233,22 @@ class TransferConfig(Settings):
                 "transfer.arms frozen_mlp is a head over labels, which transfer.task.kind next_item has none of: "
                 "use head_only, which trains the item vectors"
             )
-        if isinstance(self.task, NextItemTaskConfig) and "uaf_rewards" in self.arms:
+        bridge = next((name for name in self.arms if name in BRIDGES), None)
+        if bridge is not None and not isinstance(self.task, CrossDomainTaskConfig):
+            raise ValueError(
+                f"transfer.arms {bridge} brings users to another domain, of which transfer.task.kind {self.task.kind} "
+                "has none: take cross_domain"
+            )
+        has_labels = isinstance(self.task, LabelTaskConfig)
+        if not has_labels and "uaf_rewards" in self.arms:
             raise ValueError(
                 "transfer.arms uaf_rewards learns from each user's loss over a label, which transfer.task.kind "
-                "next_item has none of: use uaf_hard or uaf_soft"
+                f"{self.task.kind} has none of: use uaf_hard or uaf_soft"
             )
-        if isinstance(self.task, NextItemTaskConfig) and (self.columns is not None or self.beside_columns):
+        if not has_labels and (self.columns is not None or self.beside_columns):
             raise ValueError(
                 "transfer.columns and transfer.beside_columns are for labels of users, which transfer.task.kind "
-                "next_item has none of: leave them out"
+                f"{self.task.kind} has none of: leave them out"
             )
         if self.pretrain_seeds > 1 and self.encoder is not None:
             raise ValueError(

@@ -99,9 +99,9 @@ def scatter(panels: Mapping[str, Mapping[str, Curve]], x_label: str, y_label: st
     return drawing
 
 
-def bars(rows: Mapping[str, Mapping[str, float]], x_label: str, ours: str) -> Figure:
-    """Horizontal bars with intervals, the largest on top."""
-    names = sorted(rows, key=lambda name: rows[name]["mean"])
+def bars(rows: Mapping[str, Mapping[str, float]], x_label: str, ours: str, sign: int = 1) -> Figure:
+    """Horizontal bars with intervals, the largest on top, or with a sign of -1 the smallest."""
+    names = sorted(rows, key=lambda name: sign * rows[name]["mean"])
     drawing = Figure(figsize=(WIDE, 0.42 * len(names) + 0.9), layout="constrained")
     axis = drawing.subplots()
     for place, name in enumerate(names):

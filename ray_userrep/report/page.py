@@ -85,17 +85,32 @@ def remark(text: str) -> str:
     return f'<p class="note">{_text(text)}</p>'
 
 
-def ranked(rows: Mapping[str, Row], metric: str) -> dict[str, Row]:
-    """Systems from the largest mean of a metric down, as the bars of a picture stand; what lacks it comes last."""
-    return dict(sorted(rows.items(), key=lambda row: -row[1][metric]["mean"] if metric in row[1] else float("inf")))
+def ranked(rows: Mapping[str, Row], metric: str, sign: int = 1) -> dict[str, Row]:
+    """Systems from the best mean of a metric down, as the bars of a picture stand; what lacks it comes last.
+
+    `sign` is -1 where the smallest mean is the best.
+    """
+    place = lambda row: -sign * row[1][metric]["mean"] if metric in row[1] else float("inf")  # noqa: E731
+    return dict(sorted(rows.items(), key=place))
 
 
-def metrics_table(rows: Mapping[str, Mapping[str, Metric]], names: Sequence[str], ours: str, note: str) -> str:
+def metrics_table(
+    rows: Mapping[str, Mapping[str, Metric]],
+    names: Sequence[str],
+    ours: str,
+    note: str,
+    smaller_is_better: Sequence[str] = (),
+) -> str:
     """Systems with their metrics and intervals; the row `ours` is tinted, the best mean of each metric bold.
 
     What was not measured of a system stays empty.
     """
-    best = {name: max(metrics[name]["mean"] for metrics in rows.values() if name in metrics) for name in names}
+    best = {
+        name: (min if name in smaller_is_better else max)(
+            metrics[name]["mean"] for metrics in rows.values() if name in metrics
+        )
+        for name in names
+    }
     head = "".join(f'<th class="number">{_text(name)}</th>' for name in names)
     body = ""
     for system, metrics in rows.items():

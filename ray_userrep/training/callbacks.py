@@ -143,7 +143,10 @@ class Epochs(Callback):
 
 
 class Validate(Callback):
-    """Measures the encoder at intervals, keeps the best weights, and stops when it no longer gets better."""
+    """Measures the encoder at intervals, keeps the best weights, and stops when it no longer gets better.
+
+    `sign` is -1 where a smaller value of the metric is better.
+    """
 
     def __init__(
         self,
@@ -152,9 +155,10 @@ class Validate(Callback):
         keep_best: Callable[[], None],
         log: Log,
         sink: Sink,
+        sign: int = 1,
     ) -> None:
         self._measure = measure
-        self._metric = metric
+        self._metric, self._sign = metric, sign
         self._keep_best = keep_best
         self._log = log
         self._sink = sink
@@ -181,7 +185,7 @@ class Validate(Callback):
         loop.engine.model.train()
         state, value = loop.state, metrics[self._metric]
         # A value that is not a number compares as no better; as the first it must not count as the best either.
-        is_best = value > (-math.inf if state.best_metric is None else state.best_metric)
+        is_best = self._sign * value > (-math.inf if state.best_metric is None else self._sign * state.best_metric)
         if is_best:
             state.best_metric, state.best_step, state.stale_validations = value, state.step, 0
             self._keep_best()

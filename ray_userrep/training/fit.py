@@ -63,7 +63,8 @@ EngineFactory = Callable[[TrainModel], Engine]
 class Goal(NamedTuple):
     """What a model is trained towards, beside its objective: what windows are cut from, and how it is judged.
 
-    `data` names what is trained on, `metric` the one of `measure`'s that decides which weights are kept.
+    `data` names what is trained on, `metric` the one of `measure`'s that decides which weights are kept, those of its
+    smallest value where `sign` is -1.
     """
 
     cut: Cut
@@ -71,6 +72,7 @@ class Goal(NamedTuple):
     metric: str
     measure: Callable[[], dict[str, float]]
     keep_best: Callable[[], None]
+    sign: int = 1
 
 
 def fit(
@@ -110,7 +112,7 @@ def train(recipe: Recipe, corpus: Corpus, run_uri: str, engine: Engine, goal: Go
         records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind() | dropped)
         domains = plan.domains.names if plan.domains is not None else ()
         log = Log(objective.parts, objective.weights, plan.num_tokens / plan.num_batches, records, domains)
-        validate = Validate(goal.measure, goal.metric, goal.keep_best, log, records)
+        validate = Validate(goal.measure, goal.metric, goal.keep_best, log, records, goal.sign)
         callbacks = [log, Epochs(plan, records), validate, Save(checkpoints, log, records.flush)]
         loop = Loop(engine, recipe.train, plan.num_batches, state, callbacks)
         loop.run(_source(recipe, corpus, goal.cut, plan, engine, state.position), recipe.stream.prefetch)

@@ -34,10 +34,13 @@ class _Candidate(NamedTuple):
 
 
 class Keeper:
-    """Is offered every fit of a task and keeps the weights of the one to export."""
+    """Is offered every fit of a task and keeps the weights of the one to export.
 
-    def __init__(self, config: TransferConfig) -> None:
-        self._keep = config.keep
+    `sign` is -1 where a smaller validation figure is better.
+    """
+
+    def __init__(self, config: TransferConfig, sign: int = 1) -> None:
+        self._keep, self._sign = config.keep, sign
         self._share = max(config.label_shares)
         self._best: _Candidate | None = None
         self._merged_not: dict[str, float] = {}  # the best validation figures of arms that cannot be merged
@@ -45,14 +48,21 @@ class Keeper:
     def offer(self, arm: Arm, fit: FitSpec, outcome: Outcome, fit_uri: str) -> None:
         """Keep a fit's weights if they are the best so far, and drop the others'."""
         if fit.share == self._share and not arm.mergeable:
-            self._merged_not[arm.name] = max(outcome.validation, self._merged_not.get(arm.name, outcome.validation))
+            values = outcome.validation, self._merged_not.get(arm.name, outcome.validation)
+            self._merged_not[arm.name] = max(values, key=self._gain)
         is_meant = fit.share == self._share and arm.mergeable and self._keep in ("best", arm.name)
-        if not is_meant or (self._best is not None and outcome.validation <= self._best.validation):
+        if not is_meant or not self._is_better(outcome.validation):
             drop_weights(fit_uri)
             return
         if self._best is not None:
             drop_weights(self._best.uri)
         self._best = _Candidate(arm, fit, outcome.validation, fit_uri)
+
+    def _gain(self, validation: float) -> float:
+        return self._sign * validation
+
+    def _is_better(self, validation: float) -> bool:
+        return self._best is None or self._gain(validation) > self._gain(self._best.validation)
 
     def export(
         self, recipe: Recipe, encoder_of: Callable[[int], UserEncoder], task: Task, run_uri: str, device: str
@@ -83,7 +93,7 @@ class Keeper:
             assert isinstance(objective, UserLabels)
             adapted.to(device)  # type: ignore[arg-type]
             head = keep_head(task, adapted, objective.to(device), made_of, model_uri, run_uri)
-        better = [name for name, value in self._merged_not.items() if value > validation]
+        better = [name for name, value in self._merged_not.items() if self._gain(value) > self._gain(validation)]
         return made_of | {"uri": uri, "head": head, "better": better}
 
 

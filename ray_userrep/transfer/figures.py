@@ -14,7 +14,7 @@ from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.transfer.fit import Outcome
 from ray_userrep.transfer.tasks.attribute import AttributeTask
-from ray_userrep.transfer.tasks.base import Task, headline
+from ray_userrep.transfer.tasks.base import Task, headline, headline_sign
 from ray_userrep.transfer.tasks.fusion import COLUMNS, FUSED
 
 Result = dict[str, Any]
@@ -47,6 +47,7 @@ def task_figures(compared: Comparison, recipe: Recipe) -> Result:
             for name, row in compared.look_alikes.items()
         },
         "measures": list(task.measures),
+        "smaller_is_better": [name for name, measure in task.measures.items() if measure.sign < 0],
         "users": {"valid": task.num_users("valid"), "test": task.num_users("test")} | thin,
         "fusion": _fusion(compared, config),
         "shares": {f"{share:g}": _at_share(compared, share, config) for share in compared.outcomes},
@@ -128,7 +129,8 @@ def _over_scratch(
         if name != "scratch":
             scratch = predicted["scratch"]
             difference = paired(measure, truth_U, predicted[name], scratch, config.num_bootstrap, config.confidence)
-            words = transfer_verdict(metrics[name][metric], metrics["scratch"][metric], difference)
+            both = metrics[name][metric], metrics["scratch"][metric]
+            words = transfer_verdict(*both, difference, headline_sign(task))
             yield name, {**difference._asdict(), "verdict": words}
 
 

@@ -28,7 +28,7 @@ from ray_userrep.training.fit import EngineFactory, Goal, train
 from ray_userrep.training.loop import TrainState
 from ray_userrep.training.step import Engine, TrainModel
 from ray_userrep.transfer.arms.base import Arm, ParameterCounts, Usage, count_parameters, freeze
-from ray_userrep.transfer.tasks.base import Task, headline
+from ray_userrep.transfer.tasks.base import Task, headline, headline_sign
 
 _OUTCOME, _PREDICTED = "outcome.json", "predicted.safetensors"
 _TEST: SplitPart = "test"
@@ -139,7 +139,7 @@ def build_transfer(
     adapted = arm.apply(encoder).train()
     adapted.read_at(readout or encoder.readout)
     torch.manual_seed(draws.seed_of(_HEAD, recipe.seed))  # arms that draw more or less begin with the same head
-    objective = task.objective(adapted, share, arm.hidden)
+    objective = task.objective(adapted, share, arm.head)
     freeze(adapted, arm, task)
     return TrainModel(adapted, objective, recipe.train), count_parameters(encoder, adapted, objective)
 
@@ -163,13 +163,13 @@ def drop_weights(fit_uri: str) -> None:
 
 
 def _goal(engine: Engine, task: Task, share: float, fit_uri: str) -> Goal:
-    truth_U, metric = task.truth("valid"), headline(task)
+    truth_U, metric, sign = task.truth("valid"), headline(task), headline_sign(task)
 
     def measure() -> dict[str, float]:
         predicted_U = _predict(engine, task, "valid")
         return {name: measure(truth_U, predicted_U) for name, measure in task.measures.items()}
 
-    return Goal(task.cut(share), task.data(share), metric, measure, lambda: _keep_best(engine, fit_uri))
+    return Goal(task.cut(share), task.data(share), metric, measure, lambda: _keep_best(engine, fit_uri), sign)
 
 
 def _predict(engine: Engine, task: Task, part: SplitPart) -> NDArray[Any]:

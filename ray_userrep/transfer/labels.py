@@ -1,15 +1,12 @@
 """A task's labels as an objective: a head on the user vector, trained by the same step as any other.
 
-Users without a label are passed over: another task may train along on them. A frozen encoder reads each user once, as
-it reads users anywhere else (all of their history, where its readout says so): the vectors are kept, for a few hundred
-bytes a user. One that trains sees the windows of the batch.
+Users without a label are passed over: another task may train along on them.
 
 Shapes: B users, U labelled users, F width of a user vector, E numbers beside it.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +15,14 @@ from torch import Tensor
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
-from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, identity_gather
+from ray_userrep.objectives.base import Draws, Gather, LossSum, identity_gather
 from ray_userrep.objectives.labels import KnownLabels, LabelHead
-from ray_userrep.training.step import is_frozen
+from ray_userrep.transfer.read_once import ReadOnce
 
-LABEL, IS_KNOWN, _ROW, _BESIDE, _UNTIL = "label", "is_known", "label_row", "label_beside", "label_until"
+LABEL, IS_KNOWN, _BESIDE = "label", "is_known", "label_beside"
 
 
-class UserLabels(Objective):
+class UserLabels(ReadOnce):
     """Cross-entropy over classes, or the squared error of a standardised value.
 
     `read` gives the vectors of the labelled users by a frozen encoder, `[U, F]`; one that trains reads windows as of
@@ -44,13 +41,11 @@ class UserLabels(Objective):
         hidden: int = 0,
         beside_UE: NDArray[np.float32] | None = None,
     ) -> None:
-        super().__init__()
         beside_UE = np.zeros((len(known.users_U), 0), np.float32) if beside_UE is None else beside_UE
-        self.head = LabelHead(known, width + beside_UE.shape[1], hidden)
-        self._beside_UE = torch.from_numpy(beside_UE[self.head.order_U])
-        self._read, self._until_U = read, torch.from_numpy(until_U[self.head.order_U])
-        self._vectors_UF: Tensor | None = None  # of a frozen encoder; a last row for users without a label
-        self._once: dict[str, Any] = {}
+        head = LabelHead(known, width + beside_UE.shape[1], hidden)
+        super().__init__(lambda encoder: read(encoder)[head.order_U], until_U[head.order_U])
+        self.head = head
+        self._beside_UE = torch.from_numpy(beside_UE[head.order_U])
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
         """The windows with their users' labels, and whether they have one."""
@@ -58,11 +53,9 @@ class UserLabels(Objective):
         found = {
             LABEL: self.head.labels(place_B),
             IS_KNOWN: is_known_B,
-            _UNTIL: self._until_U[place_B],
             _BESIDE: self._beside_UE[place_B],
-            _ROW: torch.where(is_known_B, place_B, len(self._beside_UE)),
         }
-        return [replace(batch, labels=batch.labels | found)]
+        return [replace(batch, labels=batch.labels | found | self.places(place_B, is_known_B))]
 
     def counts(self, views: list[Batch]) -> Tensor:
         (view,) = views
@@ -70,23 +63,6 @@ class UserLabels(Objective):
 
     def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
         (view,) = views
-        inputs_BF = torch.cat([self._vectors(encoder, view), view.labels[_BESIDE]], 1)
+        inputs_BF = torch.cat([self.vectors(encoder, view), view.labels[_BESIDE]], 1)
         loss_B = encoder.backbone.credited(self.head.losses(inputs_BF, view.labels[LABEL]))
         return LossSum(((loss_B * view.labels[IS_KNOWN]).sum() * view.weight)[None])
-
-    def _vectors(self, encoder: UserEncoder, view: Batch) -> Tensor:
-        if not is_frozen(encoder):
-            vectors_BF: Tensor = encoder(view, view.labels[_UNTIL])
-            return vectors_BF
-        if self._vectors_UF is None:
-            read_UF = torch.from_numpy(self._read(encoder)[self.head.order_U]).to(view.values_T.device, torch.float32)
-            self._vectors_UF = torch.cat([read_UF, read_UF.new_zeros(1, read_UF.shape[1])])
-        return self._vectors_UF[view.labels[_ROW]]
-
-    def once(self, encoder: UserEncoder, name: str, make: Callable[[], Any]) -> Any:
-        """What an encoder gives for users of this name, made anew only where the encoder may have changed."""
-        if not is_frozen(encoder):
-            return make()
-        if name not in self._once:
-            self._once[name] = make()
-        return self._once[name]

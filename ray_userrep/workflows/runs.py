@@ -72,4 +72,5 @@ def _figures(result: Result) -> dict[str, float]:
 
 def _best(task: dict[str, Any]) -> float:
     most = task["shares"][max(task["shares"], key=float)]
-    return max(most["metrics"][arm][task["headline"]]["mean"] for arm in most["cost"])
+    best = min if task["headline"] in task["smaller_is_better"] else max
+    return float(best(most["metrics"][arm][task["headline"]]["mean"] for arm in most["cost"]))

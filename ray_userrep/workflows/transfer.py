@@ -25,7 +25,7 @@ from ray_userrep.prepare.devices import Device, with_gpu
 from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.encoder import EncoderConfig, ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.recipe.transfer import LabelTaskConfig, NextItemTaskConfig
+from ray_userrep.recipe.transfer import CrossDomainTaskConfig, NextItemTaskConfig
 from ray_userrep.report.pages import transfer as page
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
@@ -37,12 +37,13 @@ from ray_userrep.transfer.encoders import Keeper, look_alikes, refuse_unmergeabl
 from ray_userrep.transfer.figures import Comparison, task_figures
 from ray_userrep.transfer.fit import FitSpec, Outcome
 from ray_userrep.transfer.tasks.attribute import AttributeTask
-from ray_userrep.transfer.tasks.base import Task, headline
+from ray_userrep.transfer.tasks.base import Task, headline, headline_sign
 from ray_userrep.transfer.tasks.build import read_tasks
 from ray_userrep.transfer.tasks.dated import DatedTask
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
 from ray_userrep.transfer.tasks.overlap import (
     read_pretrained,
+    refuse_other_log,
     refuse_overlap,
     refuse_read,
     refuse_seen_items,
@@ -59,6 +60,7 @@ def run_transfer(recipe: Recipe) -> Result:
 
     Returns the result. It is stored before its page is drawn.
     """
+    _refuse_one_domain(recipe)
     recipe, run_uri = runs.named_run(recipe)
     began = time.monotonic()
     connect()
@@ -79,7 +81,9 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
             training can tell.
     """
     refuse_unshared(run_uri, "run", "--run")
-    corpus = source if recipe.transfer.corpus is None else _open(recipe.transfer.corpus)
+    other = None if recipe.transfer.corpus is None else _open(recipe.transfer.corpus)
+    is_across = isinstance(recipe.transfer.task, CrossDomainTaskConfig)  # users of one log, ratings of the other
+    corpus = source if other is None or is_across else other
     arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
     refuse_unmergeable(recipe, arms)
     uris = _pretrained_uris(recipe, run_uri)
@@ -94,6 +98,7 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
         recipe.evaluation,
         recipe.stream.windows,
         reads(recipe.encoder).side,
+        other,
     )
     refuse_read([task.name for task in tasks], recipe.encoder.profile)
     checked = _check_tasks(recipe, tasks, corpus, source, uris[0])
@@ -116,6 +121,14 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     }
 
 
+def _refuse_one_domain(recipe: Recipe) -> None:
+    if isinstance(recipe.transfer.task, CrossDomainTaskConfig) and recipe.transfer.corpus is None:
+        raise UserError(
+            "transfer.task.kind cross_domain asks how users of one log rate the items of another: prepare the log of "
+            "the other domain as a corpus of its own, and name it with --transfer.corpus"
+        )
+
+
 def _open(corpus_uri: str) -> Corpus:
     refuse_unshared(corpus_uri, "corpus", "--transfer.corpus")
     return open_corpus(corpus_uri)
@@ -131,11 +144,11 @@ def _as_pretrained(recipe: Recipe, encoder: UserEncoder) -> Recipe:
     """The recipe with the config of the encoder that is there.
 
     Raises:
-        UserError: next items are to be predicted by an objective that the encoder was not made for; labels bring an
-            objective of their own.
+        UserError: next items are to be predicted by an objective that the encoder was not made for; other tasks bring
+            an objective of their own.
     """
     recipe = recipe.model_copy(update={"encoder": EncoderConfig.model_validate(encoder.config.encoder)})
-    if isinstance(recipe.transfer.task, LabelTaskConfig):
+    if not isinstance(recipe.transfer.task, NextItemTaskConfig):
         return recipe
     if reason := recipe.objective.refusal(recipe.encoder):
         raise UserError(reason)
@@ -167,10 +180,10 @@ def _pretrain(recipe: Recipe, run_uri: str, number: int) -> None:
 def _on_items(recipe: Recipe, encoder: UserEncoder, corpus: Corpus) -> tuple[UserEncoder, int]:
     """The encoder over the corpus's items, and how many of them it knew.
 
-    A task of labels trains no item vectors, so that an encoder that knows no item is refused there.
+    A task of labels or of ratings elsewhere trains no item vectors, so that an encoder that knows no item is refused.
     """
     known = int((encoder.known(corpus.items()) >= 0).sum())
-    if isinstance(recipe.transfer.task, LabelTaskConfig):
+    if not isinstance(recipe.transfer.task, NextItemTaskConfig):
         return on_corpus(encoder, corpus, recipe.text, recipe.train.use_gpu), known
     items = corpus.items()
     if encoder.config.text_width:
@@ -189,6 +202,8 @@ def _check_tasks(recipe: Recipe, tasks: Sequence[Task], corpus: Corpus, source: 
     if pretraining is None:
         return False
     trained, log, split = pretraining
+    if isinstance(recipe.transfer.task, CrossDomainTaskConfig):
+        refuse_other_log(tasks[0].name, log, corpus)
     refuse_taught(recipe.transfer.task, [task.name for task in tasks], trained)
     seen = read_pretrained(log, split)
     for task in tasks:
@@ -227,7 +242,7 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
         ]
         for share, arm, seed in product(shares, arms, seeds)
     }
-    keeper = Keeper(recipe.transfer)
+    keeper = Keeper(recipe.transfer, headline_sign(task))
     outcomes: dict[float, dict[str, list[Outcome]]] = {share: {arm.name: [] for arm in arms} for share in shares}
     with fitted(setting, [(arm, fit) for (_, arm, _), fits in asked.items() for fit in fits]) as coming:
         baselines = {share: task.baselines(share) if recipe.evaluation.baselines else {} for share in shares}
@@ -238,7 +253,7 @@ def _compare(setting: Setting, arms: list[Arm]) -> Comparison:
             found = [next(coming) for _ in fits]
             for fit, outcome in zip(fits, found, strict=True):
                 keeper.offer(arm, fit, outcome, setting.place(arm, fit))
-            outcomes[share][arm.name].append(best := _best(found))
+            outcomes[share][arm.name].append(best := _best(found, headline_sign(task)))
             print(_line(task, arm, share, seed, best), flush=True)
     encoders = {seed: setting.encoders[setting.pretraining(seed)] for seed in seeds}
     kept = with_gpu(use_gpu, keeper.export, recipe, encoders.__getitem__, task, run_uri)
@@ -261,9 +276,9 @@ def _look_alikes(
     return look_alikes(task, encoder.to(device), readouts, kept, confidence)  # type: ignore[arg-type]
 
 
-def _best(found: list[Outcome]) -> Outcome:
+def _best(found: list[Outcome], sign: int) -> Outcome:
     """The fit that validation prefers; its cost is that of all of them."""
-    best = max(found, key=lambda outcome: outcome.validation)
+    best = max(found, key=lambda outcome: sign * outcome.validation)
     return best._replace(steps=sum(one.steps for one in found), seconds=sum(one.seconds for one in found))
 
 

@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
 from ray_userrep.evaluation import metrics
-from ray_userrep.evaluation.metrics import accuracy, auc, mean_of, r2, resamples
+from ray_userrep.evaluation.metrics import accuracy, auc, mae, mean_of, r2, resamples, rmse
 
 
 def drawn(num_users, num):
@@ -44,6 +50,15 @@ def test_auc_is_scikit_learn_s(seed, num_classes):
 def test_r2_is_scikit_learn_s():
     truth, predicted = np.random.default_rng(0).normal(size=(2, 50))
     assert r2(truth, predicted) == pytest.approx(r2_score(truth, predicted))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(mae, mean_absolute_error), (rmse, root_mean_squared_error)])
+def test_errors_are_scikit_learn_s_and_better_when_smaller(ours, theirs):
+    truth, predicted = np.random.default_rng(0).normal(size=(2, 50))
+    weights = np.random.default_rng(1).integers(0, 3, (2, 50)).astype(float)
+    assert ours(truth, predicted) == pytest.approx(theirs(truth, predicted)) and ours.sign == -1
+    expected = [theirs(truth, predicted, sample_weight=row) for row in weights]
+    assert ours.weighted(truth, predicted, weights) == pytest.approx(expected)
 
 
 def test_accuracy_is_scikit_learn_s():

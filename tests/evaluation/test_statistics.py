@@ -128,6 +128,17 @@ def test_negative_transfer_is_called_so():
     assert verdict(Interval(0.71, 0.6, 0.8), scratch, Difference(0.01, -0.1, 0.1, 0.8)) == "no difference shown"
 
 
+def test_the_verdict_on_errors_is_that_on_their_negatives():
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        arm, scratch, difference = (np.sort(rng.normal(size=3).round(1)) for _ in range(3))
+        gains = [Interval(mean, low, high) for low, mean, high in (arm, scratch, difference)]
+        errors = [Interval(-mean, -high, -low) for mean, low, high in gains]
+        assert verdict(*gains[:2], Difference(*gains[2], 0.5)) == verdict(
+            *errors[:2], Difference(*errors[2], 0.5), sign=-1
+        )
+
+
 CONFIG = EvaluationConfig(ks=(1, 5), num_bootstrap=200)
 
 

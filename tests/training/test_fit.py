@@ -294,3 +294,16 @@ def test_a_validation_that_is_not_a_number_is_never_the_best(tmp_path):
     file.flush()
     assert [record["metric"] for record in read_records(str(tmp_path))] == [None, 0.1, None, 0.2]
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_of_errors_the_smallest_is_kept_and_patience_counts_from_it():
+    kept, values = [], iter([0.9, 0.5, 0.7, 0.6])
+    loop = Halfway(torch.nn.Linear(1, 1))
+    loop.config = TrainConfig(patience=2)
+    log = Log(("part",), (1.0,), 1.0, lambda record: None)
+    validate = Validate(
+        lambda: {"mae": next(values)}, "mae", lambda: kept.append(loop.state.step), log, lambda record: None, sign=-1
+    )
+    for loop.state.step in range(1, 5):
+        validate.on_step(loop, torch.zeros(1))
+    assert kept == [1, 2] and loop.state.best_metric == 0.5 and loop.state.best_step == 2 and loop.stopped

@@ -23,15 +23,18 @@ def test_a_row_a_run_with_the_fields_that_differ_and_the_figures(tmp_path, capsy
     store(f"{tmp_path}/deeper/large", 0.25, **{"encoder.width": 64, "evaluation.ks": (5,)})
     arms = {"scratch": {"auc": {"mean": 0.5}}, "full": {"auc": {"mean": 0.75}}, "trees": {"auc": {"mean": 0.9}}}
     share = {"metrics": arms, "cost": {"scratch": {}, "full": {}}}
-    task = {"headline": "auc", "shares": {"0.1": share | {"metrics": {}}, "1.0": share}}
+    task = {"headline": "auc", "smaller_is_better": [], "shares": {"0.1": share | {"metrics": {}}, "1.0": share}}
     transfer = {"job": "transfer", "recipe": ur.recipe("sasrec").model_dump(mode="json"), "tasks": {"gender": task}}
+    error = {"headline": "auc", "smaller_is_better": ["auc"], "shares": task["shares"]}
+    transfer["tasks"]["error"] = error
     storage.write_json(f"{tmp_path}/adapted/result.json", transfer)
     table = run_runs(str(tmp_path))
     assert "0.2500" in capsys.readouterr().out
-    assert list(table.columns) == ["job", "encoder.width", "evaluation.ks", "gender auc", "ndcg@10", "future r2"]
+    assert list(table.columns) == ["job", "encoder.width", "evaluation.ks", "gender auc", "error auc", "ndcg@10",
+                                   "future r2"]  # fmt: skip
     assert table.loc["small", ["encoder.width", "ndcg@10", "future r2"]].tolist() == [32, 0.125, 0.0625]
     assert table.loc["deeper/large", "evaluation.ks"] == "[5]"
-    assert table.loc["adapted", "gender auc"] == 0.75
+    assert table.loc["adapted", "gender auc"] == 0.75 and table.loc["adapted", "error auc"] == 0.5
     pd.testing.assert_frame_equal(ur.runs(str(tmp_path)), table)
 
 

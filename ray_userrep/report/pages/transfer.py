@@ -38,7 +38,7 @@ def printed(result: Result) -> str:
     for name, task in result["tasks"].items():
         most = _most(task)
         lines += [f"{name}, {most['train_users']:,} training users, {task['users']['test']:,} test users"]
-        lines += [format_table(ranked(most["metrics"], task["headline"]), task["measures"])]
+        lines += [format_table(_ranked(most["metrics"], task), task["measures"])]
         lines += [
             f"  {arm} over scratch {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}], p {d['p']:.3f}: {d['verdict']}"
             for arm, d in most["over_scratch"].items()
@@ -87,14 +87,23 @@ def _best(name: str, task: Result) -> str:
     told = f"{name}: validation chose {arm}, {task['headline']} {_figure(task, arm)} on test"
     if not most["baselines"]:
         return f"{told}."
-    simple = max(most["baselines"], key=lambda system: most["metrics"][system][task["headline"]]["mean"])
+    simple = next(iter(_ranked({name: most["metrics"][name] for name in most["baselines"]}, task)))
     return f"{told}; the best simple method, {simple}, has {_figure(task, simple)}."
 
 
 def chosen(task: Result) -> str:
     """The arm with the best mean over seeds on validation, at all labels: the one to take, whatever test says."""
     validation = _most(task)["validation"]
-    return max(validation, key=lambda arm: float(validation[arm]))
+    return max(validation, key=lambda arm: _sign(task) * float(validation[arm]))
+
+
+def _ranked(metrics: Result, task: Result) -> Result:
+    return ranked(metrics, task["headline"], _sign(task))
+
+
+def _sign(task: Result) -> int:
+    """-1 where a smaller headline is better, else 1."""
+    return -1 if task["headline"] in task["smaller_is_better"] else 1
 
 
 def _figure(task: Result, system: str) -> str:
@@ -104,14 +113,15 @@ def _figure(task: Result, system: str) -> str:
 
 def _task_sections(name: str, task: Result, recipe: Recipe) -> list[Section]:
     metric, arm = task["headline"], chosen(task)
-    rows = ranked(_most(task)["metrics"], metric)
+    rows = _ranked(_most(task)["metrics"], task)
     means = {system: row[metric] for system, row in rows.items()}
+    longer = "longer" if _sign(task) > 0 else "shorter"
     drawn = drawing(
-        lambda: figures.svg(figures.bars(means, f"{metric}, {name}", arm)),
-        f"The longer the bar, the better on test; {arm}, in blue, is the arm that validation chose. Bars are means "
+        lambda: figures.svg(figures.bars(means, f"{metric}, {name}", arm, _sign(task))),
+        f"The {longer} the bar, the better on test; {arm}, in blue, is the arm that validation chose. Bars are means "
         "over seeds, whiskers 95 % bootstrap intervals over users and seeds.",
     )
-    table = metrics_table(rows, task["measures"], arm, _protocol(task, recipe))
+    table = metrics_table(rows, task["measures"], arm, _protocol(task, recipe), task["smaller_is_better"])
     thin = remark(fusion.thin_users(task)) if _asks_labels(task) else ""
     sections = [Section(f"{name}: result", drawn + table + thin)]
     if len(task["shares"]) > 1:
@@ -142,12 +152,12 @@ def _over_scratch(task: Result) -> str:
             d["verdict"],
         ]
         for share, at in task["shares"].items()
-        for arm, d in sorted(at["over_scratch"].items(), key=lambda row: -row[1]["mean"])
+        for arm, d in sorted(at["over_scratch"].items(), key=lambda row: -_sign(task) * row[1]["mean"])
     ]
     note = (
         "Differences are paired over the same users and seeds; better and worse are said where their whole interval "
         "is, p is that of the paired randomisation test, not corrected for the number of arms. "
-        f"{NEGATIVE.capitalize()}: even the arm's own interval lies below that of training from scratch."
+        f"{NEGATIVE.capitalize()}: even the arm's own interval lies on the worse side of that of training from scratch."
     )
     return listing(["labels", "arm", f"{task['headline']} over scratch", "p", "verdict"], rows) + remark(note)
 
@@ -190,7 +200,7 @@ def _activity(task: Result) -> str:
     metric = task["headline"]
     rows = []
     for name, half in task["activity"].items():
-        for system, found in ranked(half["metrics"], metric).items():
+        for system, found in _ranked(half["metrics"], task).items():
             cell = found[metric]
             interval = f"{cell['mean']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]"
             users = f"{name} ({half['users']:,} users)"
@@ -218,10 +228,11 @@ def _curves(task: Result) -> str:
     users = [at["train_users"] for at in shares]
     lines = {
         name: (users, [at["metrics"][name][metric]["mean"] for at in shares])
-        for name in ranked(_most(task)["metrics"], metric)
+        for name in _ranked(_most(task)["metrics"], task)
     }
+    higher, above = ("higher", "above") if _sign(task) > 0 else ("lower", "below")
     caption = (
-        "The higher a line, the better on test with so many labels; where lines of arms lie above those of simple "
+        f"The {higher} a line, the better on test with so many labels; where lines of arms lie {above} those of simple "
         "methods at the left, the encoder saves labels. Means over seeds; smaller shares are parts of larger ones."
     )
     return drawing(lambda: figures.by_size(lines, "training users", metric), caption)

@@ -13,17 +13,17 @@ from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.objectives.base import Objective
-from ray_userrep.transfer.tasks.base import Task
+from ray_userrep.transfer.tasks.base import HeadShape, Task
 
 Usage = dict[str, list[float]]
 """By block: the mean share of its trained copy that users take, and the standard deviation between users."""
 
 
 class Arm(ABC):
-    """A way to adapt an encoder; `hidden` is the hidden width of the head it wants, 0 for a linear one."""
+    """A way to adapt an encoder, with what it asks for between that and a task."""
 
     name: str
-    hidden: int = 0
+    head: HeadShape = HeadShape()
     mergeable: bool = True  # whether the adapted encoder can be written as the plain one
 
     @abstractmethod

@@ -6,8 +6,10 @@ from ray_userrep.recipe.transfer import ArmName, TransferConfig
 from ray_userrep.transfer.arms.adapters import LoRA, PatchedScratch, Patches
 from ray_userrep.transfer.arms.adaptive import UserAdaptive
 from ray_userrep.transfer.arms.base import Arm
+from ray_userrep.transfer.arms.bridges import Bridge
 from ray_userrep.transfer.arms.plain import Frozen, Full, LastLayers, Scratch
 from ray_userrep.transfer.arms.unisrec import Inductive, Transductive, TransductiveScratch
+from ray_userrep.transfer.tasks.base import HeadShape
 
 
 def build_arm(name: ArmName, config: TransferConfig) -> Arm:
@@ -45,5 +47,9 @@ def build_arm(name: ArmName, config: TransferConfig) -> Arm:
             return Transductive()
         case "unisrec_zero":
             return TransductiveScratch()
+        case "linear_bridge" | "emcdr":
+            return Bridge(name, HeadShape(bridge="linear", of_factors=name == "emcdr"))
+        case "personal_bridge" | "ptupcdr":
+            return Bridge(name, HeadShape(config.bridge_hidden, "personal", name == "ptupcdr"))
         case never:
             assert_never(never)

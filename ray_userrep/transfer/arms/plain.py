@@ -5,6 +5,7 @@ from torch import nn
 from ray_userrep.encoder.user_encoder import UserEncoder, UserEncoderConfig
 from ray_userrep.errors import UserError
 from ray_userrep.transfer.arms.base import Arm, copied
+from ray_userrep.transfer.tasks.base import HeadShape
 
 
 class Scratch(Arm):
@@ -29,7 +30,7 @@ class Frozen(Arm):
 
     def __init__(self, name: str, hidden: int) -> None:
         self.name = name
-        self.hidden = hidden
+        self.head = HeadShape(hidden)
 
     def apply(self, encoder: UserEncoder) -> UserEncoder:
         return copied(encoder)

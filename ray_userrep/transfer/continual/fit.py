@@ -42,7 +42,7 @@ from ray_userrep.transfer.continual.methods import (
 )
 from ray_userrep.transfer.continual.together import Together, task_heads
 from ray_userrep.transfer.fit import FitSpec, adapt, build_transfer, fitted_recipe, refuse_other_data
-from ray_userrep.transfer.tasks.base import Task
+from ray_userrep.transfer.tasks.base import HeadShape, Task
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 
 _OUTCOME, _KEPT, _PREDICTED = "outcome.json", "kept.safetensors", "predicted.safetensors"
@@ -104,7 +104,7 @@ def predict(method: Method, stages: list[Stage], kept: list[Kept], number: int) 
     """What a task that was learned predicts of its test users, after the tasks that are kept."""
     encoder = encoder_of(method, stages, kept, number)
     task = stages[number].task
-    objective = task.objective(encoder, _ALL, 0).to(encoder.device).eval()
+    objective = task.objective(encoder, _ALL, HeadShape()).to(encoder.device).eval()
     objective.load_state_dict(head_of(kept, number))
     return task.predict(encoder, objective, "test")
 

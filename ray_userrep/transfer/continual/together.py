@@ -17,7 +17,7 @@ from ray_userrep.corpus.splits import Cut, SplitPart
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.weighted import Weighted
-from ray_userrep.transfer.tasks.base import Task
+from ray_userrep.transfer.tasks.base import HeadShape, Task
 
 
 class Together:
@@ -39,10 +39,10 @@ class Together:
     def num_users(self, part: SplitPart | Literal["train"], share: float = 1.0) -> int:
         return self.newest.num_users(part, share)
 
-    def objective(self, encoder: UserEncoder, share: float, hidden: int) -> Weighted:
+    def objective(self, encoder: UserEncoder, share: float, shape: HeadShape) -> Weighted:
         """The newest task's loss and each earlier one's, all of one weight."""
         tasks = [self.newest, *self._earlier]
-        found = [task.objective(encoder, share, hidden) for task in tasks]
+        found = [task.objective(encoder, share, shape) for task in tasks]
         joint = Weighted(found, [1.0] * len(found))
         joint.parts = tuple(f"{t.name} {part}" for t, own in zip(tasks, found, strict=True) for part in own.parts)
         return joint

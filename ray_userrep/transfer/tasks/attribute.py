@@ -22,7 +22,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.look_alike import look_alike_metrics
-from ray_userrep.evaluation.metrics import Measure, accuracy, auc, r2, several_auc
+from ray_userrep.evaluation.metrics import Measure, accuracy, auc, mae, r2, rmse, several_auc
 from ray_userrep.evaluation.profile import Attribute, is_known, read_attributes, read_vectors, why_not
 from ray_userrep.evaluation.simple_vectors import svd, tempo, tf_idf
 from ray_userrep.evaluation.statistics import Interval
@@ -31,7 +31,7 @@ from ray_userrep.objectives.head import Kind
 from ray_userrep.objectives.labels import KnownLabels
 from ray_userrep.recipe.transfer import AttributeTaskConfig, LabelTaskConfig, TransferConfig
 from ray_userrep.transfer.labels import UserLabels
-from ray_userrep.transfer.tasks.base import Part
+from ray_userrep.transfer.tasks.base import HeadShape, Part
 from ray_userrep.transfer.tasks.columns import UserColumns, as_inputs, read_columns, refuse_leaks
 from ray_userrep.transfer.tasks.fusion import fused
 from ray_userrep.transfer.tasks.label_baselines import label_baselines
@@ -41,7 +41,7 @@ _RANDOM_WIDTH = 64
 _MEASURES: Mapping[Kind, Mapping[str, Measure]] = {
     "classes": {"auc": auc, "accuracy": accuracy},
     "several": {"auc": several_auc},
-    "value": {"r2": r2},
+    "value": {"r2": r2, "mae": mae, "rmse": rmse},
 }
 TIME = pa.timestamp("us", "UTC")
 
@@ -126,14 +126,14 @@ class AttributeTask:
     def num_users(self, part: Part, share: float = 1.0) -> int:
         return len(first_share(self._parts.train, share)) if part == "train" else len(self._rows(part))
 
-    def objective(self, encoder: UserEncoder, share: float, hidden: int) -> UserLabels:
+    def objective(self, encoder: UserEncoder, share: float, shape: HeadShape) -> UserLabels:
         rows = self._train(share)
 
         def read(frozen: UserEncoder) -> NDArray[np.float64]:
             return self._vectors(frozen, rows)
 
         known = KnownLabels(self._histories.users_U[rows], self._labels_U[rows], self._num_classes)
-        return UserLabels(known, encoder.vector_width, read, self._ends_U[rows], hidden, self._beside_UE[rows])
+        return UserLabels(known, encoder.vector_width, read, self._ends_U[rows], shape.hidden, self._beside_UE[rows])
 
     def trains(self, name: str) -> bool:
         return False

@@ -6,7 +6,7 @@ Shapes: U users of a part.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,18 @@ from ray_userrep.evaluation.metrics import Measure
 from ray_userrep.objectives.base import Objective
 
 Part = SplitPart | Literal["train"]
+
+
+class HeadShape(NamedTuple):
+    """What an arm asks for between an encoder and a task: a hidden layer so wide, 0 for none, or a bridge.
+
+    A `linear` bridge is one map for everybody, a `personal` one a map for each user; either starts from the user vector
+    or, `of_factors`, from the user's factors in the source domain.
+    """
+
+    hidden: int = 0
+    bridge: Literal["linear", "personal"] | None = None
+    of_factors: bool = False
 
 
 class Task(Protocol):
@@ -38,8 +50,8 @@ class Task(Protocol):
         """How many users a part has."""
         ...
 
-    def objective(self, encoder: UserEncoder, share: float, hidden: int) -> Objective:
-        """The loss with a new head; `hidden` is the width of the head's hidden layer, 0 for none."""
+    def objective(self, encoder: UserEncoder, share: float, shape: HeadShape) -> Objective:
+        """The loss with a new head."""
         ...
 
     def trains(self, name: str) -> bool:
@@ -70,3 +82,8 @@ class Task(Protocol):
 def headline(task: Task) -> str:
     """The measure that is compared and validated on."""
     return next(iter(task.measures))
+
+
+def headline_sign(task: Task) -> int:
+    """-1 where a smaller headline is better, else 1."""
+    return task.measures[headline(task)].sign

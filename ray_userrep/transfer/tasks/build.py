@@ -11,6 +11,7 @@ from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.objective import ObjectiveConfig
 from ray_userrep.recipe.transfer import (
     AttributeTaskConfig,
+    CrossDomainTaskConfig,
     NextCategoryTaskConfig,
     NextItemTaskConfig,
     ReturnTaskConfig,
@@ -18,6 +19,7 @@ from ray_userrep.recipe.transfer import (
     TransferConfig,
 )
 from ray_userrep.transfer.tasks.attribute import AttributeTask, read_attribute_tasks
+from ray_userrep.transfer.tasks.cross_domain import CrossDomainTask, read_cross_domain
 from ray_userrep.transfer.tasks.dated import read_dated_task
 from ray_userrep.transfer.tasks.next_category import read_next_category_task
 from ray_userrep.transfer.tasks.next_item import NextItemTask
@@ -32,8 +34,11 @@ def read_tasks(
     evaluation: EvaluationConfig,
     windows: Literal["last", "tile", "random"],
     side: Sequence[str],
-) -> list[AttributeTask] | list[NextItemTask]:
+    target: Corpus | None = None,
+) -> list[AttributeTask] | list[NextItemTask] | list[CrossDomainTask]:
     """The tasks; labels are read from histories under the recipe's split, next items under the task's own.
+
+    A `target` is the log of another domain, where there is one.
 
     Raises:
         UserError: the corpus lacks what a task needs; the message names it.
@@ -41,6 +46,9 @@ def read_tasks(
     match config.task:
         case AttributeTaskConfig() | ReturnTaskConfig() | NextCategoryTaskConfig() | TableTaskConfig():
             return read_label_tasks(config, corpus, split, side)
+        case CrossDomainTaskConfig() as task:
+            assert target is not None, "the recipe names it"
+            return [read_cross_domain(corpus, target, resolve(split, corpus), task, side)]
         case NextItemTaskConfig() as task:
             return [NextItemTask(corpus, side, task, objective, evaluation, windows)]
         case never:
@@ -65,7 +73,7 @@ def read_label_tasks(
             return [read_next_category_task(corpus, rule, read_known(corpus, rule, side), config)]
         case TableTaskConfig():
             return [read_dated_task(corpus, rule, config, side)]
-        case NextItemTaskConfig():
-            raise AssertionError("a task of next items has no labels")
+        case NextItemTaskConfig() | CrossDomainTaskConfig():
+            raise AssertionError("a task of items has no labels")
         case never:
             assert_never(never)

@@ -33,6 +33,7 @@ from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.objective import LabelsConfig, ObjectiveConfig, SocialConfig, WeightedConfig
 from ray_userrep.recipe.transfer import NextItemTaskConfig
+from ray_userrep.transfer.tasks.base import HeadShape
 from ray_userrep.transfer.tasks.users import ChosenUsers, first_share, refuse_few
 
 _ORDER, _NEW_ITEMS = 42, 43
@@ -84,7 +85,7 @@ class NextItemTask:
     def num_users(self, part: SplitPart | Literal["train"], share: float = 1.0) -> int:
         return len(first_share(self._users_U, share)) if part == "train" else self._histories[part].num_users
 
-    def objective(self, encoder: UserEncoder, share: float, hidden: int) -> Objective:
+    def objective(self, encoder: UserEncoder, share: float, shape: HeadShape) -> Objective:
         """The pretraining objective over this catalogue; it has no other head than the item vectors."""
         assert encoder.item_table is not None
         data = ObjectiveData(

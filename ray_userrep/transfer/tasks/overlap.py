@@ -104,6 +104,20 @@ def refuse_seen_items(task: str, held_out: pa.Array, corpus: Corpus, split: Spli
         )
 
 
+def refuse_other_log(task: str, log: Corpus, source: Corpus) -> None:
+    """Check that pretraining read the log that users come from, and so nothing of what they did in another domain.
+
+    Raises:
+        UserError: it read another one.
+    """
+    if log.uri != source.uri and log.manifest.content_fingerprint != source.manifest.content_fingerprint:
+        raise UserError(
+            f"transfer.task {task}: the encoder was pretrained on {log.uri}, not on {source.uri}, and may have seen "
+            "what test users did in the other domain: name the corpus it was pretrained on with --corpus, or set "
+            "transfer.allow_overlap true where it has not"
+        )
+
+
 def refuse_overlap(
     task: str,
     users_U: NDArray[np.int64],

@@ -35,7 +35,7 @@ def at(train_users):
 def made():
     task = {
         "headline": "auc", "kept": None, "look_alikes": {}, "measures": ["auc"], "users": {"valid": 9, "test": 9},
-        "fusion": None, "shares": {"1": at(900), "0.1": at(90)}, "activity": {},
+        "smaller_is_better": [], "fusion": None, "shares": {"1": at(900), "0.1": at(90)}, "activity": {},
     }  # fmt: skip
     counts = {"order": "time", "items": 9, "items_known": 9, "items_held_out": 0}
     chosen = recipe("sasrec").model_dump(mode="json")
@@ -78,3 +78,14 @@ def test_every_arm_has_a_bar_a_line_and_a_row_in_the_same_order(page):
     assert {"90", "900"} <= set(lines)
     table = page[page.index("<th>system</th>") :]
     assert re.findall(r"<td>(\w+)</td>", table[: table.index("</table>")]) == best_first
+
+
+def test_where_smaller_is_better_the_order_and_the_choice_turn_round(page, result):
+    task = result["tasks"]["gender"] | {"smaller_is_better": ["auc"]}
+    assert transfer.chosen(task) == "uaf_soft"  # whose validation figure is the smallest
+    turned = transfer.printed(result | {"tasks": {"gender": task}}).splitlines()
+    as_it_was = transfer.printed(result).splitlines()
+    rows = slice(2, 2 + len(ARMS) + 1)
+    assert [line.split()[0] for line in turned[rows]] == [line.split()[0] for line in as_it_was[rows]][::-1]
+    assert "validation chose uaf_soft, auc 0.8000" in transfer.lead(result | {"tasks": {"gender": task}})
+    assert "the best simple method, SVD," in transfer.lead(result | {"tasks": {"gender": task}})

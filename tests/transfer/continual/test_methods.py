@@ -17,7 +17,7 @@ from ray_userrep.transfer.continual import fit as continual
 from ray_userrep.transfer.continual.fit import learn_sequence, predict
 from ray_userrep.transfer.continual.methods import METHODS, Stage, encoder_of, head_of
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
-from ray_userrep.transfer.tasks.base import headline
+from ray_userrep.transfer.tasks.base import HeadShape, headline
 from ray_userrep.transfer.tasks.next_item import NextItemTask
 
 BACKBONES = {
@@ -78,7 +78,7 @@ def test_masks_keep_old_logits_bit_for_bit_and_frozen_weights_still(backbone, wo
     kept = [one.kept for one in learn(world, "conure", stages)]
     for task in range(len(stages)):
         then = encoder_of(method, stages, kept[: task + 1], task)
-        heads = stages[task].task.objective(then, 1.0, 0)
+        heads = stages[task].task.objective(then, 1.0, HeadShape())
         heads.load_state_dict(head_of(kept, task))
         for newest in range(task + 1, len(stages)):
             now = encoder_of(method, stages, kept[: newest + 1], task)
@@ -161,7 +161,7 @@ def test_retraining_goes_on_from_the_head_and_ends_with_what_the_task_is_run_wit
     kept = [one.kept for one in learned]
     for number, (stage, one) in enumerate(zip(stages, learned, strict=True)):
         encoder, task = encoder_of(METHODS["conure"], stages, kept[: number + 1], number), stage.task
-        objective = task.objective(encoder, 1.0, 0)
+        objective = task.objective(encoder, 1.0, HeadShape())
         objective.load_state_dict(head_of(kept, number))
         predicted_U = task.predict(encoder, objective, "valid")
         assert task.measures[headline(task)](task.truth("valid"), predicted_U) == one.validation

@@ -19,6 +19,7 @@ from ray_userrep.recipe.corpus import LeaveOneOutConfig, StreamConfig
 from ray_userrep.recipe.transfer import AttributeTaskConfig, TransferConfig
 from ray_userrep.transfer.labels import IS_KNOWN, LABEL
 from ray_userrep.transfer.tasks.attribute import read_attribute_tasks
+from ray_userrep.transfer.tasks.base import HeadShape
 
 NUM_USERS = 260
 
@@ -64,14 +65,14 @@ def test_truth_and_labels_are_the_users_own(corpus, make_encoder):
     ages = dict(zip(hash_ids(pa.array(np.arange(NUM_USERS))), corpus.users()["age"].to_pylist(), strict=True))
     tested, _ = task.known_until()
     assert task.truth("test").tolist() == [ages[user] for user in tested]
-    objective = task.objective(make_encoder(), 1.0, 0)
+    objective = task.objective(make_encoder(), 1.0, HeadShape())
     users = np.array([*ages])
     (view,) = objective.views(Batch.of([[0]] * NUM_USERS, users), Draws(0, 0, 0))
     is_known = view.labels[IS_KNOWN].numpy()
     own = np.array([ages[user] for user in users[is_known]])
     assert is_known.sum() == task.num_users("train") and not is_known[np.isin(users, tested)].any()
     np.testing.assert_array_equal(view.labels[LABEL][is_known], own)
-    assert list(task.measures) == ["r2"]
+    assert list(task.measures) == ["r2", "mae", "rmse"]
 
 
 READ_THE_ITEMS = ("tf-idf", "SVD-128"), ("item counts", "tempo and SVD-64")

@@ -14,6 +14,7 @@ from ray_userrep.recipe.transfer import NextItemTaskConfig
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.transfer.arms.plain import Full
 from ray_userrep.transfer.fit import FitSpec, fit_task
+from ray_userrep.transfer.tasks.base import HeadShape
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
 
 NUM_ITEMS, HALF = 40, 20
@@ -97,7 +98,7 @@ def test_predictions_are_ranks_of_the_targets(corpus, make_encoder, recipe):
             ids = corpus.items().ids.take(histories.items_N[low:high].tolist()).to_pylist()
             scores = encoder.encode([ids])[0] @ encoder.items(None).numpy().T
             expected.append(1 + int((scores > scores[histories.targets_U[row]] + 1e-6).sum()))
-    objective = task.objective(encoder, 1.0, 0)
+    objective = task.objective(encoder, 1.0, HeadShape())
     assert np.mean(np.array(expected) == task.predict(encoder, objective, "test")) > 0.99
     assert task.measures["hr@10"](None, np.array([1, 10, 11, 40])) == 0.5
     assert task.trains("items.weight") and not task.trains("backbone.norm.weight")
