@@ -54,6 +54,12 @@ def fingerprint(folder: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def read_out_at(folder: str) -> str:
+    """Where the encoder in a folder reads users out, in the words of `encoder.readout`."""
+    config = storage.read_object(storage.join(folder, _CONFIG))
+    return str(config.get("readout") or config["encoder"]["readout"])
+
+
 def identity(folder: str) -> str:
     """A name of all that an encoder is read from, by its checksums; nothing where there is none."""
     sums = storage.join(folder, storage.CHECKSUMS)

@@ -23,6 +23,7 @@ from ray_userrep.endpoint.forms import (
     Nearest,
     Newer,
     NewerForm,
+    PredictForm,
     RecommendForm,
     VectorsForm,
     read_form,
@@ -60,7 +61,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusal, "description": told}
     for status, told in {
         401: "the token is missing or wrong",
-        404: "no such item or user",
+        404: "no such item or user, or nothing is served that knows of it",
         413: "larger than the endpoint takes",
         422: "wrong in itself",
         429: "too many requests",
@@ -123,6 +124,10 @@ def _add_questions(app: FastAPI, answers: Answers, config: ServeConfig, traffic:
         form = await posted(request, RecommendForm)
         _refuse_many(form.k, config)
         return await answered(form)
+
+    @app.post("/v1/predict", summary="Scores of a label", openapi_extra=_body(PredictForm), responses=_REFUSALS)
+    async def predict(request: Request) -> Response:
+        return await answered(await posted(request, PredictForm))
 
     @app.get("/v1/items/{item:path}/nearest", summary="Items most alike", responses=_REFUSALS)
     async def nearest(item: str, k: int = Query(10, ge=1, description="how many")) -> Response:

@@ -1,4 +1,4 @@
-"""Answers of one encoder to many requests at once: the same numbers as `encode` and `recommend`, in one forward pass.
+"""Answers of one encoder to many requests at once: the numbers of `encode`, `recommend` and `predict`, in one pass.
 
 What is wrong with one request is its answer alone. Vectors of the items are made once, when the encoder is loaded.
 
@@ -16,17 +16,26 @@ from numpy.typing import NDArray
 from pydantic_core import to_json
 from torch.nn import functional as F
 
-from ray_userrep.encoder.given import microseconds_of
 from ray_userrep.encoder.histories import history_sums, ranking_vectors, user_vectors
-from ray_userrep.encoder.reading import Known, known_interactions, reads
+from ray_userrep.encoder.reading import Known
 from ray_userrep.encoder.top_k import Top, best_items
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.endpoint.forms import About, Answer, Ask, Nearest, Newer, RecommendForm, VectorsForm
+from ray_userrep.endpoint.forms import (
+    About,
+    Answer,
+    Ask,
+    DatedForm,
+    Nearest,
+    Newer,
+    PredictForm,
+    RecommendForm,
+    VectorsForm,
+)
+from ray_userrep.endpoint.reader import Reader
 from ray_userrep.endpoint.refusals import NotFound
 from ray_userrep.endpoint.stored import StoredSums
 from ray_userrep.errors import UserError
-from ray_userrep.feed.batch import TIMESTAMPS
-from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.transfer.model import LabelModel
 
 Number = TypeVar("Number", bound=np.generic)
 _LOG = logging.getLogger(__name__)
@@ -36,21 +45,27 @@ class Read(NamedTuple):
     """A request whose histories could be read, its place among all, and its moment (us) where one counts."""
 
     place: int
-    ask: VectorsForm | RecommendForm | Newer
+    ask: VectorsForm | PredictForm | RecommendForm | Newer
     known: Known
     until: int | None
 
 
 class Engine:
-    """An encoder, and maybe what is stored of users."""
+    """An encoder, and maybe what is stored of users and a model of a label."""
 
-    def __init__(self, encoder: UserEncoder, fingerprint: str, stored: StoredSums | None = None) -> None:
+    def __init__(
+        self,
+        encoder: UserEncoder,
+        fingerprint: str,
+        stored: StoredSums | None = None,
+        model: LabelModel | None = None,
+    ) -> None:
         assert encoder.item_table is not None, "it comes from a folder"
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._encoder, self._table = encoder.eval(), encoder.item_table
         self._encoder.to(device)
-        self._fingerprint, self._stored = fingerprint, stored
-        self._reads = reads(EncoderConfig.model_validate(encoder.config.encoder))
+        self._fingerprint, self._stored, self._model = fingerprint, stored, model
+        self._reader = Reader(encoder)
         with torch.no_grad():
             self._items_VD = encoder.items(None).detach().float().cpu()
         self._units_VD = F.normalize(self._items_VD, dim=1)
@@ -63,9 +78,10 @@ class Engine:
             width=self._encoder.vector_width,
             users=0 if self._stored is None else len(self._stored),
             ids_are_numbers=pa.types.is_integer(self._table.ids.type),
-            reads_times=self._reads.times_for is not None,
+            reads_times=self._reader.wanted.times_for is not None,
             reads_until=self._encoder.tempo is not None,
-            reads_fields=self._reads.columns,
+            reads_fields=self._reader.wanted.columns,
+            predicts=None if self._model is None else tuple(self._model.classes),
         )
 
     def answer(self, asks: Sequence[Ask]) -> list[Answer]:
@@ -92,7 +108,7 @@ class Engine:
         groups: dict[tuple[type, int | None], list[Read]] = {}
         for read in found:
             # Vectors as of one moment are made together; what is stored is scaled one by one anyway.
-            moment = read.until if isinstance(read.ask, VectorsForm) else None
+            moment = read.until if isinstance(read.ask, DatedForm) else None
             groups.setdefault((type(read.ask), moment), []).append(read)
         for together in groups.values():
             for read, answer in zip(together, self._answered(together), strict=True):
@@ -103,6 +119,8 @@ class Engine:
         match together[0].ask:
             case VectorsForm():
                 return self._vectors(together)
+            case PredictForm():
+                return self._predicted(together)
             case RecommendForm():
                 return self._recommended(together)
             case Newer():
@@ -111,11 +129,25 @@ class Engine:
                 assert_never(never)
 
     def _vectors(self, together: list[Read]) -> list[Answer]:
-        vectors_BF = user_vectors(self._encoder, *self._joined(together), together[0].until)
         return [
             self._said(vectors=vectors_bF.tolist(), interactions=read.known.lengths_B.tolist())
-            for read, vectors_bF in zip(together, _parted(vectors_BF, together), strict=True)
+            for read, vectors_bF in zip(together, self._user_vectors(together), strict=True)
         ]
+
+    def _predicted(self, together: list[Read]) -> list[Answer]:
+        assert self._model is not None, "asked for where the request was read"
+        model = self._model
+        answers: list[Answer] = []
+        for read, vectors_bF in zip(together, self._user_vectors(together), strict=True):
+            counts = read.known.lengths_B.tolist()
+            found = model.column(model.scores(vectors_bF)).to_pylist()
+            scores = [score if count else None for score, count in zip(found, counts, strict=True)]
+            answers.append(self._said(scores=scores, classes=model.classes, interactions=counts))
+        return answers
+
+    def _user_vectors(self, together: list[Read]) -> list[NDArray[np.float32]]:
+        """The vectors of the histories of each request, as of one moment."""
+        return _parted(user_vectors(self._encoder, *self._joined(together), together[0].until), together)
 
     def _recommended(self, together: list[Read]) -> list[Answer]:
         known = self._joined(together)
@@ -165,49 +197,28 @@ class Engine:
         (items,), (scores,) = self._lists(top).values()
         return self._said(item=self._table.ids[int(row)].as_py(), items=items, scores=scores)
 
-    def _read(self, place: int, ask: VectorsForm | RecommendForm | Newer) -> Read:
+    def _read(self, place: int, ask: VectorsForm | PredictForm | RecommendForm | Newer) -> Read:
         """The histories of a request as the encoder knows them.
 
         Raises:
-            UserError: what it reads is missing or wrong, as in `encode`; or there is no such user.
+            UserError: what it reads is missing or wrong, as in `encode`; or there is no such user, or no model.
         """
-        if isinstance(ask, RecommendForm):
-            self._check_k(ask.k)
-        if isinstance(ask, Newer):
-            if self._stored is None:
-                raise NotFound("no vectors are stored here: start the endpoint with serve.vectors")
-            self._stored.find(ask.user)  # told before the events are looked at
-            times = ask.form.timestamps if ask.form.items else []
-            known = self._known([ask.form.items], None if times is None else [times], {})
-            return Read(place, ask, known, self._moment(ask.form.until))
-        known = self._known(ask.histories, ask.timestamps, ask.side)
-        return Read(place, ask, known, self._moment(ask.until) if isinstance(ask, VectorsForm) else None)
-
-    def _known(
-        self,
-        histories: Sequence[Sequence[int | str]],
-        timestamps: Sequence[Sequence[str]] | None,
-        side: dict[str, list[list[float | str]]],
-    ) -> Known:
-        times = None if timestamps is None else _times(timestamps)
-        return known_interactions(self._table, self._reads, histories, times, side, "skip")
+        match ask:
+            case Newer():
+                if self._stored is None:
+                    raise NotFound("no vectors are stored here: start the endpoint with serve.vectors")
+                self._stored.find(ask.user)  # told before the events are looked at
+                return Read(place, ask, self._reader.newer(ask.form), self._reader.moment(ask.form.until))
+            case RecommendForm():
+                self._check_k(ask.k)
+                return Read(place, ask, self._reader.histories(ask), None)
+            case PredictForm() if self._model is None:
+                raise NotFound("no model of a label is served here: start the endpoint with serve.model")
+            case _:
+                return Read(place, ask, self._reader.histories(ask), self._reader.moment(ask.until))
 
     def _joined(self, together: list[Read]) -> Known:
-        """The histories of several requests end to end, with the columns that the encoder reads."""
-        names = [*self._reads.columns, *([TIMESTAMPS] if self._reads.times_for else [])]
-        known = [read.known for read in together]
-        return Known(
-            np.concatenate([one.items_N for one in known]),
-            np.concatenate([one.lengths_B for one in known]),
-            {name: np.concatenate([one.columns_N[name] for one in known]) for name in names},
-        )
-
-    def _moment(self, until: str | None) -> int | None:
-        if self._encoder.tempo is None:
-            return None
-        if until is None:
-            raise UserError("until: this encoder counts days up to a moment: name it, as 2024-03-01T12:00:00Z")
-        return int(microseconds_of(_instants(pa.array([until]), "until"))[0])
+        return self._reader.joined([read.known for read in together])
 
     def _check_k(self, k: int) -> None:
         if k > len(self._table):
@@ -224,23 +235,3 @@ class Engine:
 def _parted(rows_BX: NDArray[Number], together: list[Read]) -> list[NDArray[Number]]:
     """Rows of all histories by the requests that they belong to."""
     return np.split(rows_BX, np.cumsum([len(read.known.lengths_B) for read in together])[:-1])
-
-
-def _times(lists: Sequence[Sequence[str]]) -> pa.ListArray:
-    """Times as the encoder takes them.
-
-    Raises:
-        UserError: one is no time.
-    """
-    offsets = pa.array(np.concatenate([[0], np.cumsum([len(row) for row in lists])]).astype(np.int32))
-    texts = pa.array([text for row in lists for text in row], pa.string())
-    return pa.ListArray.from_arrays(offsets, _instants(texts, "timestamps"))
-
-
-def _instants(texts: pa.Array, called: str) -> pa.Array:
-    for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
-        try:
-            return texts.cast(kind)
-        except pa.ArrowInvalid as error:
-            reason = error
-    raise UserError(f"{called}: takes times as 2024-03-01T12:00:00Z, all with a zone or all without ({reason})")

@@ -48,10 +48,18 @@ class Histories(Form):
         return [len(row) for row in self.histories]
 
 
-class VectorsForm(Histories):
-    """Whose vectors are asked for."""
+class DatedForm(Histories):
+    """Histories as of a moment, where the encoder counts days up to one."""
 
     until: str | None = Field(None, description=_UNTIL)
+
+
+class VectorsForm(DatedForm):
+    """Whose vectors are asked for."""
+
+
+class PredictForm(DatedForm):
+    """Whose scores by the model of a label are asked for."""
 
 
 class RecommendForm(Histories):
@@ -88,7 +96,7 @@ class Newer(NamedTuple):
 
 
 class About(NamedTuple):
-    """What a caller wants to know of an encoder."""
+    """What a caller wants to know of an encoder; what is predicted is None without a model, empty for values."""
 
     encoder: str
     items: int
@@ -98,11 +106,12 @@ class About(NamedTuple):
     reads_times: bool
     reads_until: bool
     reads_fields: tuple[str, ...]
+    predicts: tuple[str, ...] | None
 
 
-Ask = VectorsForm | RecommendForm | Nearest | Newer
+Ask = VectorsForm | PredictForm | RecommendForm | Nearest | Newer
 Answer = bytes | Exception  # JSON, or why there is none
-Kind = TypeVar("Kind", VectorsForm, RecommendForm, NewerForm)
+Kind = TypeVar("Kind", VectorsForm, PredictForm, RecommendForm, NewerForm)
 
 
 def read_form(kind: type[Kind], body: bytes) -> Kind:

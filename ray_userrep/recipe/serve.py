@@ -22,6 +22,11 @@ class ServeConfig(BaseModel):
         min_length=1,
         description="folder of `embed` with embedding.sums: newer events are added to what it stores of a user",
     )
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="folder RUN/models/TASK of a transfer over labels: users are also scored by it; the encoder is its",
+    )
     min_replicas: int = Field(1, ge=1, description="processes that hold the encoder, at least")
     max_replicas: int = Field(1, ge=1, description="the same at most: more come when requests wait")
     cpus_per_replica: float = Field(1.0, gt=0, description="CPU cores of a replica")
