@@ -16,11 +16,13 @@ from starlette.responses import HTMLResponse, Response
 from ray_userrep import __version__
 from ray_userrep.endpoint.forms import (
     About,
+    AlikeForm,
     Answer,
     Ask,
     Form,
     Kind,
     Nearest,
+    NearestUsers,
     Newer,
     NewerForm,
     PredictForm,
@@ -133,6 +135,17 @@ def _add_questions(app: FastAPI, answers: Answers, config: ServeConfig, traffic:
     async def nearest(item: str, k: int = Query(10, ge=1, description="how many")) -> Response:
         _refuse_many(k, config)
         return await answered(Nearest(item, k))
+
+    @app.post("/v1/users/nearest", summary="Users most alike", openapi_extra=_body(AlikeForm), responses=_REFUSALS)
+    async def users_nearest(request: Request) -> Response:
+        form = await posted(request, AlikeForm)
+        _refuse_many(form.k, config)
+        return await answered(form)
+
+    @app.get("/v1/users/{user:path}/nearest", summary="Users most alike to one of them", responses=_REFUSALS)
+    async def user_nearest(user: str, k: int = Query(10, ge=1, description="how many")) -> Response:
+        _refuse_many(k, config)
+        return await answered(NearestUsers(user, k))
 
     @app.post(
         "/v1/users/{user:path}/vector",

@@ -17,6 +17,7 @@ from ray.serve.schema import LoggingConfig
 
 from ray_userrep.encoder.folder import fingerprint, own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.endpoint.alike import UsersAlike, check_index
 from ray_userrep.endpoint.app import make_app
 from ray_userrep.endpoint.engine import Engine
 from ray_userrep.endpoint.forms import About, Answer, Ask
@@ -41,7 +42,8 @@ class Encoders:
         warnings.simplefilter("ignore")  # of users without known items an answer says how many it has, which is none
         stored = None if config.vectors is None else StoredSums(config.vectors, name)
         model = None if config.model is None else served_model(config.model, encoder_uri)
-        self._engine = Engine(UserEncoder.from_pretrained(encoder_uri), name, stored, model)
+        alike = None if config.index is None else UsersAlike(config.index, encoder_uri)
+        self._engine = Engine(UserEncoder.from_pretrained(encoder_uri), name, stored, model, alike)
         self._thread = ThreadPoolExecutor(1)
         batched: Any = self.answer  # Ray's types do not tell of its settings
         batched.set_max_batch_size(config.batch_size)
@@ -92,12 +94,14 @@ def refuse_others(config: ServeConfig, encoder_uri: str) -> None:
     """Refuse what another encoder has made.
 
     Raises:
-        UserError: stored vectors or a model are another's, or cannot be read.
+        UserError: stored vectors, a model or an index are another's, or cannot be read.
     """
     if config.vectors is not None:
         check_stored(config.vectors, fingerprint(encoder_uri))
     if config.model is not None:
         served_model(config.model, encoder_uri)
+    if config.index is not None:
+        check_index(config.index, encoder_uri)
 
 
 def build(args: dict[str, Any]) -> serve.Application:

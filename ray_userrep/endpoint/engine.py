@@ -1,8 +1,8 @@
 """Answers of one encoder to many requests at once: the numbers of `encode`, `recommend` and `predict`, in one pass.
 
-What is wrong with one request is its answer alone. Vectors of the items are made once, when the encoder is loaded.
+What is wrong with one request is its answer alone.
 
-Shapes: B histories of all requests, N interactions of all of them, V items, D width, F numbers of a user vector.
+Shapes: B histories of all requests, D width, F numbers of a user vector, S numbers stored of a user.
 """
 
 import logging
@@ -10,22 +10,24 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar, assert_never
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from pydantic_core import to_json
-from torch.nn import functional as F
 
 from ray_userrep.encoder.histories import history_sums, ranking_vectors, user_vectors
 from ray_userrep.encoder.reading import Known
-from ray_userrep.encoder.top_k import Top, best_items
+from ray_userrep.encoder.top_k import refuse_beyond
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.endpoint.alike import UsersAlike
+from ray_userrep.endpoint.catalogue import Catalogue
 from ray_userrep.endpoint.forms import (
     About,
+    AlikeForm,
     Answer,
     Ask,
     DatedForm,
     Nearest,
+    NearestUsers,
     Newer,
     PredictForm,
     RecommendForm,
@@ -38,6 +40,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.transfer.model import LabelModel
 
 Number = TypeVar("Number", bound=np.generic)
+Posted = VectorsForm | PredictForm | AlikeForm | RecommendForm | Newer
 _LOG = logging.getLogger(__name__)
 
 
@@ -45,13 +48,13 @@ class Read(NamedTuple):
     """A request whose histories could be read, its place among all, and its moment (us) where one counts."""
 
     place: int
-    ask: VectorsForm | PredictForm | RecommendForm | Newer
+    ask: Posted
     known: Known
     until: int | None
 
 
 class Engine:
-    """An encoder, and maybe what is stored of users and a model of a label."""
+    """An encoder, and maybe what is stored of users, a model of a label, and an index of users."""
 
     def __init__(
         self,
@@ -59,29 +62,28 @@ class Engine:
         fingerprint: str,
         stored: StoredSums | None = None,
         model: LabelModel | None = None,
+        alike: UsersAlike | None = None,
     ) -> None:
-        assert encoder.item_table is not None, "it comes from a folder"
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._encoder, self._table = encoder.eval(), encoder.item_table
+        self._encoder = encoder.eval()
         self._encoder.to(device)
-        self._fingerprint, self._stored, self._model = fingerprint, stored, model
-        self._reader = Reader(encoder)
-        with torch.no_grad():
-            self._items_VD = encoder.items(None).detach().float().cpu()
-        self._units_VD = F.normalize(self._items_VD, dim=1)
+        self._fingerprint = fingerprint
+        self._stored, self._model, self._alike = stored, model, alike
+        self._reader, self._catalogue = Reader(encoder), Catalogue(encoder)
 
     def about(self) -> About:
         """The encoder's name, sizes, and what it reads beside items."""
         return About(
             encoder=self._fingerprint,
-            items=len(self._table),
+            items=len(self._catalogue),
             width=self._encoder.vector_width,
             users=0 if self._stored is None else len(self._stored),
-            ids_are_numbers=pa.types.is_integer(self._table.ids.type),
+            ids_are_numbers=self._catalogue.ids_are_numbers,
             reads_times=self._reader.wanted.times_for is not None,
             reads_until=self._encoder.tempo is not None,
             reads_fields=self._reader.wanted.columns,
             predicts=None if self._model is None else tuple(self._model.classes),
+            indexed_users=0 if self._alike is None else len(self._alike),
         )
 
     def answer(self, asks: Sequence[Ask]) -> list[Answer]:
@@ -100,7 +102,9 @@ class Engine:
         for place, ask in enumerate(asks):
             try:
                 if isinstance(ask, Nearest):
-                    answers[place] = self._nearest(ask)
+                    answers[place] = self._said(**self._catalogue.nearest(ask.item, ask.k))
+                elif isinstance(ask, NearestUsers):
+                    answers[place] = self._said(user=ask.user, **self._index().to_user(ask.user, ask.k))
                 else:
                     found.append(self._read(place, ask))
             except UserError as error:
@@ -121,6 +125,8 @@ class Engine:
                 return self._vectors(together)
             case PredictForm():
                 return self._predicted(together)
+            case AlikeForm():
+                return self._most_alike(together)
             case RecommendForm():
                 return self._recommended(together)
             case Newer():
@@ -145,6 +151,14 @@ class Engine:
             answers.append(self._said(scores=scores, classes=model.classes, interactions=counts))
         return answers
 
+    def _most_alike(self, together: list[Read]) -> list[Answer]:
+        answers: list[Answer] = []
+        for read, vectors_bF in zip(together, self._user_vectors(together), strict=True):
+            assert isinstance(read.ask, AlikeForm)
+            found = self._index().to_vectors(vectors_bF, read.known.lengths_B, read.ask.k)
+            answers.append(self._said(**found, interactions=read.known.lengths_B.tolist()))
+        return answers
+
     def _user_vectors(self, together: list[Read]) -> list[NDArray[np.float32]]:
         """The vectors of the histories of each request, as of one moment."""
         return _parted(user_vectors(self._encoder, *self._joined(together), together[0].until), together)
@@ -152,16 +166,13 @@ class Engine:
     def _recommended(self, together: list[Read]) -> list[Answer]:
         known = self._joined(together)
         asked = [read.ask for read in together if isinstance(read.ask, RecommendForm)]
-        users_N = np.repeat(np.arange(len(known.lengths_B)), known.lengths_B)
-        hides_N = np.repeat([ask.exclude_seen for ask in asked], [len(read.known.items_N) for read in together])
-        vectors_BD = torch.from_numpy(ranking_vectors(self._encoder, *known))
-        hidden = users_N[hides_N.astype(np.bool_)], known.items_N[hides_N.astype(np.bool_)]
-        top = best_items(vectors_BD, self._items_VD, max(ask.k for ask in asked), hidden)
-        top = top._replace(scores_BK=np.where(known.lengths_B[:, None] > 0, top.scores_BK, -np.inf))
-        parts = zip(_parted(top.indices_BK, together), _parted(top.scores_BK, together), strict=True)
+        hides_B = np.repeat([ask.exclude_seen for ask in asked], [len(read.known.lengths_B) for read in together])
+        vectors_BD = ranking_vectors(self._encoder, *known)
+        found = self._catalogue.likeliest(vectors_BD, known, max(ask.k for ask in asked), hides_B)
+        parts = zip(*(_parted(one_BK, together) for one_BK in found), strict=True)
         return [
             self._said(
-                **self._lists(Top(indices_bK[:, : ask.k], scores_bK[:, : ask.k])),
+                **self._catalogue.lists(indices_bK[:, : ask.k], scores_bK[:, : ask.k]),
                 interactions=read.known.lengths_B.tolist(),
             )
             for read, ask, (indices_bK, scores_bK) in zip(together, asked, parts, strict=True)
@@ -184,20 +195,7 @@ class Engine:
             vector_F = self._encoder.scaled(sums, read.until)[0].cpu()
         return self._said(user=read.ask.user, vector=vector_F.tolist(), interactions=old.interactions + num_new)
 
-    def _nearest(self, ask: Nearest) -> bytes:
-        try:
-            (row,) = self._table.index_of(pa.array([ask.item]).cast(self._table.ids.type))
-        except pa.ArrowInvalid:
-            row = -1
-        if row < 0:
-            raise NotFound(f"item {ask.item!r} is not among the encoder's {len(self._table):,} items")
-        self._check_k(ask.k)
-        own = np.zeros(1, np.int64), np.array([row])
-        top = best_items(self._units_VD[row : row + 1], self._units_VD, ask.k, own)
-        (items,), (scores,) = self._lists(top).values()
-        return self._said(item=self._table.ids[int(row)].as_py(), items=items, scores=scores)
-
-    def _read(self, place: int, ask: VectorsForm | PredictForm | RecommendForm | Newer) -> Read:
+    def _read(self, place: int, ask: Posted) -> Read:
         """The histories of a request as the encoder knows them.
 
         Raises:
@@ -210,23 +208,21 @@ class Engine:
                 self._stored.find(ask.user)  # told before the events are looked at
                 return Read(place, ask, self._reader.newer(ask.form), self._reader.moment(ask.form.until))
             case RecommendForm():
-                self._check_k(ask.k)
+                self._catalogue.refuse_beyond(ask.k)
                 return Read(place, ask, self._reader.histories(ask), None)
             case PredictForm() if self._model is None:
                 raise NotFound("no model of a label is served here: start the endpoint with serve.model")
-            case _:
-                return Read(place, ask, self._reader.histories(ask), self._reader.moment(ask.until))
+            case AlikeForm():
+                refuse_beyond(ask.k, len(self._index()))
+        return Read(place, ask, self._reader.histories(ask), self._reader.moment(ask.until))
+
+    def _index(self) -> UsersAlike:
+        if self._alike is None:
+            raise NotFound("no index of users is served here: start the endpoint with serve.index")
+        return self._alike
 
     def _joined(self, together: list[Read]) -> Known:
         return self._reader.joined([read.known for read in together])
-
-    def _check_k(self, k: int) -> None:
-        if k > len(self._table):
-            raise UserError(f"k: takes 1 to {len(self._table):,}, as many items as there are (given {k})")
-
-    def _lists(self, top: Top) -> dict[str, list[list[object]]]:
-        items, scores = top.lists(self._table.ids)
-        return {"items": items.to_pylist(), "scores": scores.to_pylist()}
 
     def _said(self, **answer: object) -> bytes:
         return to_json(answer | {"encoder": self._fingerprint})

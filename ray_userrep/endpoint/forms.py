@@ -69,6 +69,12 @@ class RecommendForm(Histories):
     exclude_seen: bool = Field(True, description="whether items of the history are left out")
 
 
+class AlikeForm(DatedForm):
+    """Who is to be found whose vectors are nearest to those of histories."""
+
+    k: int = Field(10, ge=1, description="users for each history")
+
+
 class NewerForm(Form):
     """What a user did since the stored vector was made; nothing is fine."""
 
@@ -85,6 +91,13 @@ class Nearest(NamedTuple):
     """An item, in the words of an address, and how many like it are asked for."""
 
     item: str
+    k: int
+
+
+class NearestUsers(NamedTuple):
+    """A user of the index, in the words of an address, and how many alike are asked for."""
+
+    user: str
     k: int
 
 
@@ -107,11 +120,12 @@ class About(NamedTuple):
     reads_until: bool
     reads_fields: tuple[str, ...]
     predicts: tuple[str, ...] | None
+    indexed_users: int
 
 
-Ask = VectorsForm | PredictForm | RecommendForm | Nearest | Newer
+Ask = VectorsForm | PredictForm | AlikeForm | RecommendForm | Nearest | NearestUsers | Newer
 Answer = bytes | Exception  # JSON, or why there is none
-Kind = TypeVar("Kind", VectorsForm, PredictForm, RecommendForm, NewerForm)
+Kind = TypeVar("Kind", VectorsForm, PredictForm, AlikeForm, RecommendForm, NewerForm)
 
 
 def read_form(kind: type[Kind], body: bytes) -> Kind:

@@ -23,8 +23,8 @@ def run_serve(config: ServeConfig, encoder_uri: str) -> None:
     """Serve an encoder until the process is stopped; on a cluster that stays, start it or change its encoder.
 
     Raises:
-        UserError: the encoder, stored vectors or a model cannot be read or are another encoder's, the port is taken,
-            or a token is missing.
+        UserError: the encoder, stored vectors, a model or an index cannot be read or are another encoder's, the port
+            is taken, or a token is missing.
     """
     encoder_uri = own_folder(storage.absolute(encoder_uri))
     digest = token_digest(config, is_open(config.host))
@@ -51,7 +51,7 @@ def run_serve(config: ServeConfig, encoder_uri: str) -> None:
 
 def _places(config: ServeConfig) -> dict[str, str]:
     """What is served beside the encoder, by the name of its field."""
-    named = {"vectors": config.vectors, "model": config.model}
+    named = {"vectors": config.vectors, "model": config.model, "index": config.index}
     return {what: place for what, place in named.items() if place is not None}
 
 
