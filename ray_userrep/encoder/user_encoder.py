@@ -6,6 +6,7 @@ Being a `PreTrainedModel` gives saving, loading and hubs for free. The item tabl
 Shapes: T tokens, B users, V items, D width, F numbers of a user vector, E of a bag, S of what is remembered of a user.
 """
 
+import io
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
 from ray_userrep.encoder.card import CARD, Told, model_card, named_as, told_of
+from ray_userrep.encoder.exporting import exported, refuse_unlike_graphs
 from ray_userrep.encoder.fields import Context
 from ray_userrep.encoder.folder import (
     FORMAT,
@@ -269,6 +271,21 @@ class UserEncoder(Serving):
             (Path(scratch) / CARD).write_text(model_card(self.config, self.parameters_by_kind()))
             write_checksums(Path(scratch))
             move_into(Path(scratch), folder)
+
+    def export(self, path: str | Path) -> None:
+        """Write a graph of torch that makes vectors of windows without this library; `torch.export.load` reads it.
+
+        It takes rows of the item table, of all histories end to end (int64, `[T]`), and how many each has, from 1 to
+        `max_len` (`[B]`; any number at a bag); then times (us, `[T]`) and the moment (us), where the encoder reads
+        them; and gives user vectors, `[B, F]`.
+
+        Raises:
+            UserError: the encoder goes on from step to step, or reads more than items and times.
+        """
+        refuse_unlike_graphs(EncoderConfig.model_validate(self.config.encoder), self.readout, self._reads)
+        program, buffer = exported(self, self.max_len, self.readout, self._reads, self.tempo is not None), io.BytesIO()
+        torch.export.save(program, buffer)
+        storage.write_bytes(str(path), buffer.getvalue())
 
     def push_to_hub(  # type: ignore[override]
         self,
