@@ -12,6 +12,7 @@ from ray_userrep.distributed.connection import connect, refuse_unshared, running
 from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.endpoint.deployment import application, refuse_others
+from ray_userrep.endpoint.room import told_of_no_room
 from ray_userrep.endpoint.token import is_open, token_digest
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.serve import ServeConfig
@@ -39,7 +40,8 @@ def run_serve(config: ServeConfig, encoder_uri: str) -> None:
     for what, place in _places(config).items():
         refuse_unshared(place, what, f"--serve.{what}")
     start(config)
-    serve.run(application(encoder_uri, config, digest), name=NAME, route_prefix="/")
+    with told_of_no_room(NAME, config):
+        serve.run(application(encoder_uri, config, digest), name=NAME, route_prefix="/")
     print(f"encoder   {encoder_uri}")
     print(f"endpoint  http://{config.host}:{config.port}/  {'token wanted' if digest else 'no token'}")
     if is_own:
