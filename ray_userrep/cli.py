@@ -238,9 +238,10 @@ JOBS = (
     ),
     Job(
         "serve",
-        """Answer over HTTP: vectors, likeliest next items and nearest items of histories that are posted.
+        """Answer over HTTP: vectors, next items, scores and neighbours of histories that are posted.
 
-        ray-userrep serve --encoder RUN|URI [--serve.port 8000] [--serve.vectors URI]
+        ray-userrep serve --encoder RUN|URI [--serve.port 8000] [--serve.vectors URI] [--serve.model RUN/models/TASK]
+            [--serve.index URI]
 
         It listens on this machine alone; for others set a token in RAY_USERREP_TOKEN and --serve.host. On a Ray cluster
         that runs, the endpoint stays when this ends; running it again with another encoder changes the encoder.""",

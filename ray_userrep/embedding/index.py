@@ -52,15 +52,7 @@ class VectorIndex:
         Raises:
             UserError: there is no whole index, or it is of another encoder's vectors.
         """
-        place = storage.join(folder, ABOUT)
-        if not storage.exists(place):
-            raise UserError(f"no {place}: name the output folder of an index that ended")
-        about = storage.read_object(place)
-        if encoder is not None and fingerprint(own_folder(encoder)) != about["encoder_fingerprint"]:
-            raise UserError(
-                f"the index {folder} is of vectors of another encoder ({about['encoder']}) than {encoder}: "
-                "embed with this one, and index anew"
-            )
+        about = read_about(folder, encoder)
         for name, checksum in about["checksums"].items():
             if storage.file_checksum(storage.join(folder, name)) != checksum:
                 raise UserError(f"the index {folder} is not whole: {name} was changed after it was written: index anew")
@@ -68,6 +60,11 @@ class VectorIndex:
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    @property
+    def ids(self) -> pa.Array:
+        """The ids of its users or items, in the order of its rows."""
+        return self._ids
 
     def nearest(self, vectors: ArrayLike, k: int = 10) -> pa.Table:
         """The `k` nearest of each vector by cosine, best first: lists of `users` (or `items`) and `scores`.
@@ -102,11 +99,18 @@ class VectorIndex:
     def _alike(self, of: Of, key: str, ids: Iterable[Any], k: int) -> pa.Table:
         if self.about["of"] != of:
             raise UserError(f"this is an index of {self.about['of']}, not of {of}: build another with --of {of}")
-        refuse_beyond(k, len(self) - 1)
         asked = pa.array(list(ids), from_pandas=True)
-        rows_Q = self._rows(asked, key)
+        return pa.table({key: asked} | self.nearest_rows(self._rows(asked, key), k))
+
+    def nearest_rows(self, rows_Q: NDArray[np.int64], k: int) -> dict[str, pa.ListArray]:
+        """The `k` most alike to what stands in each of these rows, itself left out: lists by name.
+
+        Raises:
+            UserError: there are no `k` others.
+        """
+        refuse_beyond(k, len(self) - 1)
         scores_QK, rows_QK = self._index.search(unit(self._index.reconstruct_batch(rows_Q)), k + 1)
-        return pa.table({key: asked} | self._lists(*others(rows_Q, k, rows_QK, scores_QK)))
+        return self._lists(*others(rows_Q, k, rows_QK, scores_QK))
 
     def _rows(self, asked: pa.Array, key: str) -> NDArray[np.int64]:
         try:
@@ -123,6 +127,24 @@ class VectorIndex:
         scores_QK = np.where(rows_QK < 0, -np.inf, scores_QK).astype(np.float32)
         found, scores = Top(rows_QK, scores_QK).lists(self._ids)
         return {self.about["of"]: found, "scores": scores}
+
+
+def read_about(folder: str, encoder: str | None = None) -> dict[str, Any]:
+    """What `index.json` of a folder says, of the vectors of this encoder where one is named.
+
+    Raises:
+        UserError: there is no such index.
+    """
+    place = storage.join(folder, ABOUT)
+    if not storage.exists(place):
+        raise UserError(f"no {place}: name the output folder of an index that ended")
+    about = storage.read_object(place)
+    if encoder is not None and fingerprint(own_folder(encoder)) != about["encoder_fingerprint"]:
+        raise UserError(
+            f"the index {folder} is of vectors of another encoder ({about['encoder']}) than {encoder}: "
+            "embed with this one, and index anew"
+        )
+    return about
 
 
 def unit(vectors_QF: NDArray[np.float32]) -> NDArray[np.float32]:

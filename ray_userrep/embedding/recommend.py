@@ -7,12 +7,15 @@ users times items.
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ray_userrep import storage
-from ray_userrep.corpus.store import Corpus
+from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.embedding.export import exported, summary_of, task_of
 from ray_userrep.embedding.outputs import RECOMMENDED, refuse_occupied, refuse_of_vectors, whole_or_nothing
 from ray_userrep.embedding.tables import next_items_table
 from ray_userrep.encoder.top_k import refuse_beyond
+from ray_userrep.evaluation.repeats import are_repeats
 from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.embedding import EmbeddingConfig, RecommendConfig
 
@@ -42,3 +45,11 @@ def export_next_items(
         summary |= exported(task, corpus)
         storage.write_json(storage.join(output_uri, RECOMMENDED), summary)
     return summary
+
+
+def share_of_repeats(bucket: Bucket) -> float:
+    """Of the users of a bucket, the share whose newest item had been in their history before."""
+    rows = np.flatnonzero(bucket.lengths_U > 1)
+    before = bucket.heads(rows, bucket.lengths_U[rows] - 1)
+    newest_U = bucket.items_N[bucket.offsets_U1[1:][rows] - 1]
+    return float(are_repeats(newest_U, before.items_N, before.lengths_U).mean()) if len(rows) else 0.0

@@ -1,6 +1,7 @@
 """The model card that travels with an encoder's weights."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from transformers import PreTrainedConfig
 
@@ -35,13 +36,31 @@ Items the encoder does not know are left out.
 The licence of the weights is not stated here: it depends on that of the log. State it before you share this folder.
 """
 _UNMEASURED = "See `recipe.json`, `result.json` and `report.html` of the run that made it."
+_HERE = "path/to/this/folder"
+_LOAD = f"""from ray_userrep.encoder.user_encoder import UserEncoder
 
-_LOAD = """from ray_userrep.encoder.user_encoder import UserEncoder
-
-encoder = UserEncoder.from_pretrained("path/to/this/folder")
+encoder = UserEncoder.from_pretrained("{_HERE}")
 histories = [["first item id", "newest item id"]]"""
 _MOMENT = "from datetime import datetime"
 _TIMES = "times = [[datetime(2024, 1, 31), datetime(2024, 2, 29, 18, 30)]]"
+
+
+class Told(NamedTuple):
+    """A card that came with weights, and their checksums: of other weights it is not true."""
+
+    card: str
+    weights: dict[str, str]
+
+
+def told_of(folder: Path, weights: dict[str, str]) -> Told | None:
+    """The card in a local folder of these weights, if there is one."""
+    place = folder / CARD
+    return Told(place.read_text(), weights) if place.is_file() else None
+
+
+def named_as(card: str, repo_id: str) -> str:
+    """A card whose example loads the encoder from the hub."""
+    return card.replace(_HERE, repo_id)
 
 
 def model_card(config: PreTrainedConfig, parameters: dict[str, int], learned: str = _UNMEASURED) -> str:

@@ -43,9 +43,9 @@ def price_codes(price: Tensor) -> Tensor:
 def _gap(batch: Batch) -> Tensor:
     """Doublings of the seconds since the window's interaction before; 0 for its first."""
     times_T = batch.side[TIMESTAMPS]
-    seconds_T = torch.cat([times_T.new_zeros(1), times_T.diff()])[: len(times_T)] // _SECOND
+    seconds_T = (times_T - times_T.roll(1)) // _SECOND
     code_T = 1 + torch.log2(1 + seconds_T.clamp(min=0).double()).long()
-    is_first_T = torch.zeros(len(times_T) + 1, dtype=torch.bool, device=times_T.device)
+    is_first_T = torch.zeros(times_T.shape[0] + 1, dtype=torch.bool, device=times_T.device)
     is_first_T[batch.offsets_B1.long()] = True
     return torch.where(is_first_T[:-1], 0, code_T.clamp(max=_GAP_SIZE - 1))
 

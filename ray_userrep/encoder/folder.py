@@ -7,11 +7,7 @@ costs reading every file once more when it is loaded.
 import hashlib
 import json
 import os
-import re
 from pathlib import Path
-
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
@@ -20,23 +16,6 @@ MODEL_TYPE = "user_encoder"  # in config.json, as transformers tells models apar
 FORMAT = 1  # of the folder, in config.json: what a later one holds cannot be read here
 _CONFIG = "config.json"
 _READ = (_CONFIG, "model*.safetensors*", "items/items.arrow")
-_REPOSITORY = re.compile(r"[\w-]+(\.[\w-]+)*/[\w-]+(\.[\w-]+)*")
-_SHOWN = 200  # characters of a reason
-
-
-def from_hub(named: str, revision: str | None) -> str:
-    """A local copy of a repository of the hub, given as `org/name` where no such folder is here; else what was given.
-
-    Raises:
-        UserError: there is neither.
-    """
-    if not _REPOSITORY.fullmatch(named) or storage.exists(named):
-        return named
-    try:
-        return snapshot_download(named, revision=revision)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = " ".join(str(error).split())[:_SHOWN]
-        raise UserError(f"no encoder at {named}: there is no such folder, and the hub gave none ({reason})") from error
 
 
 def own_folder(named: str) -> str:
@@ -52,6 +31,18 @@ def fingerprint(folder: str) -> str:
     for file in sorted(storage.list_files(folder, ".safetensors"), key=lambda file: file.uri):
         digest.update(storage.read_bytes(file.uri))
     return digest.hexdigest()[:16]
+
+
+def weights_sums(folder: Path) -> dict[str, str]:
+    """The checksums of the files of weights in a local folder, as they were written down."""
+    known = storage.read_object(str(folder / storage.CHECKSUMS))
+    return {name: str(known[name]) for name in known if name.startswith("model")}
+
+
+def read_out_at(folder: str) -> str:
+    """Where the encoder in a folder reads users out, in the words of `encoder.readout`."""
+    config = storage.read_object(storage.join(folder, _CONFIG))
+    return str(config.get("readout") or config["encoder"]["readout"])
 
 
 def identity(folder: str) -> str:

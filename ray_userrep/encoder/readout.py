@@ -88,12 +88,12 @@ def _weighted(sums_BD1: Tensor) -> Tensor:
 
 def window_sums(x_TD: Tensor, offsets_B1: Tensor) -> Tensor:
     """The sum over each window, `[B, D]`."""
-    return x_TD.new_zeros(len(offsets_B1) - 1, x_TD.shape[1]).index_add(0, _window_of(x_TD, offsets_B1), x_TD)
+    return x_TD.new_zeros(offsets_B1.shape[0] - 1, x_TD.shape[1]).index_add(0, _window_of(x_TD, offsets_B1), x_TD)
 
 
 def _window_maxima(x_TD: Tensor, offsets_B1: Tensor) -> Tensor:
     """The largest of each number over each window, `[B, D]`; zeros for an empty one."""
-    lowest_BD = x_TD.new_full((len(offsets_B1) - 1, x_TD.shape[1]), float("-inf"))
+    lowest_BD = x_TD.new_full((offsets_B1.shape[0] - 1, x_TD.shape[1]), float("-inf"))
     place_TD = _window_of(x_TD, offsets_B1)[:, None].expand_as(x_TD)
     maxima_BD = lowest_BD.scatter_reduce(0, place_TD, x_TD, "amax")
     return torch.where(offsets_B1.diff()[:, None] > 0, maxima_BD, 0)
@@ -101,31 +101,38 @@ def _window_maxima(x_TD: Tensor, offsets_B1: Tensor) -> Tensor:
 
 def _window_of(x_TD: Tensor, offsets_B1: Tensor) -> Tensor:
     """The window of each token, `[T]`."""
-    windows_B = torch.arange(len(offsets_B1) - 1, device=x_TD.device)
+    windows_B = torch.arange(offsets_B1.shape[0] - 1, device=x_TD.device)
     return torch.repeat_interleave(windows_B, offsets_B1.diff(), output_size=x_TD.shape[0])
 
 
 def append_token(batch: Batch, value: int) -> Batch:
     """The batch with one more token at the end of each window that has any, at the time of the one before it."""
-    grown_B = (batch.lengths() > 0).to(batch.offsets_B1.dtype)
+    grown = _not_empty(batch)
+    grown_B = torch.zeros_like(batch.offsets_B1[1:]).index_fill(0, grown, 1)
     shift_B1 = torch.cat([grown_B.new_zeros(1), grown_B.cumsum(0, dtype=grown_B.dtype)])
     offsets_B1 = batch.offsets_B1 + shift_B1
-    ends = (offsets_B1[1:] - 1)[grown_B.bool()].long()
-    is_old_T = torch.ones(batch.num_tokens + len(ends), dtype=torch.bool, device=ends.device)
-    is_old_T[ends] = False
-    old = is_old_T.nonzero()[:, 0]
+    ends = (offsets_B1[1:] - 1)[grown].long()
+    num_tokens = batch.num_tokens + grown.shape[0]
+    old = torch.arange(batch.num_tokens, device=ends.device) + batch.per_token(shift_B1[:-1])
 
-    def grown(column_T: Tensor, filling: Tensor | float) -> Tensor:
-        out = column_T.new_empty(len(is_old_T))
+    def longer(column_T: Tensor, filling: Tensor | float) -> Tensor:
+        out = column_T.new_empty(num_tokens)
         out[old] = column_T
         out[ends] = torch.as_tensor(filling, dtype=column_T.dtype, device=column_T.device)
         return out
 
-    newest = (batch.offsets_B1[1:] - 1)[grown_B.bool()].long()
+    newest = (batch.offsets_B1[1:] - 1)[grown].long()
     side = {}
     for name, column_T in batch.side.items():
         unknown = float("nan") if column_T.is_floating_point() else 0
-        side[name] = grown(column_T, column_T[newest] if name == TIMESTAMPS else unknown)
+        side[name] = longer(column_T, column_T[newest] if name == TIMESTAMPS else unknown)
     return replace(
-        batch, values_T=grown(batch.values_T, value), offsets_B1=offsets_B1, max_len=batch.max_len + 1, side=side
+        batch, values_T=longer(batch.values_T, value), offsets_B1=offsets_B1, max_len=batch.max_len + 1, side=side
     )
+
+
+def _not_empty(batch: Batch) -> Tensor:
+    """Which windows have anything; those of a graph that is exported all have, as how many is nothing it could know."""
+    if torch.compiler.is_exporting():
+        return torch.arange(batch.offsets_B1.shape[0] - 1, device=batch.offsets_B1.device)
+    return batch.lengths().nonzero()[:, 0]

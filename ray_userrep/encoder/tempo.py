@@ -51,12 +51,12 @@ def tempo_states(times_T: Tensor, offsets_B1: Tensor) -> Tensor:
     lengths_B = offsets_B1.diff()
     has_any_B = lengths_B > 0
     padded_T1 = torch.cat([day_T, day_T.new_zeros(1)])
-    oldest_B = padded_T1[torch.where(has_any_B, offsets_B1[:-1], len(day_T)).long()]
-    newest_B = padded_T1[torch.where(has_any_B, offsets_B1[1:] - 1, len(day_T)).long()]
-    is_first_T1 = padded_T1.new_zeros(len(padded_T1), dtype=torch.bool)
+    oldest_B = padded_T1[torch.where(has_any_B, offsets_B1[:-1], day_T.shape[0]).long()]
+    newest_B = padded_T1[torch.where(has_any_B, offsets_B1[1:] - 1, day_T.shape[0]).long()]
+    is_first_T1 = padded_T1.new_zeros(padded_T1.shape[0], dtype=torch.bool)
     is_first_T1[offsets_B1[:-1].long()] = True
-    is_visit_T = is_first_T1[:-1] | (day_T != torch.cat([day_T[:1], day_T[:-1]]))
-    age_T = torch.repeat_interleave(newest_B, lengths_B, output_size=len(day_T)) - day_T
+    is_visit_T = is_first_T1[:-1] | (day_T != day_T.roll(1))
+    age_T = torch.repeat_interleave(newest_B, lengths_B, output_size=day_T.shape[0]) - day_T
     visits_TH = is_visit_T[:, None] * torch.cat([torch.ones_like(age_T)[:, None], _faded(age_T)], 1)
     counted_B = window_sums(visits_TH.float(), offsets_B1)
     return torch.cat([torch.stack([oldest_B, newest_B, lengths_B], 1).float(), counted_B], 1)

@@ -6,12 +6,14 @@ Being a `PreTrainedModel` gives saving, loading and hubs for free. The item tabl
 Shapes: T tokens, B users, V items, D width, F numbers of a user vector, E of a bag, S of what is remembered of a user.
 """
 
+import io
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import CommitInfo
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
@@ -23,17 +25,19 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.bag import Bag, scaled_bag
 from ray_userrep.encoder.bundles import Bundles, bundling_of, single_rows
-from ray_userrep.encoder.card import CARD, model_card
+from ray_userrep.encoder.card import CARD, Told, model_card, named_as, told_of
+from ray_userrep.encoder.exporting import exported, refuse_unlike_graphs
 from ray_userrep.encoder.fields import Context
 from ray_userrep.encoder.folder import (
     FORMAT,
     MODEL_TYPE,
     check_folder,
-    from_hub,
     move_into,
     own_folder,
+    weights_sums,
     write_checksums,
 )
+from ray_userrep.encoder.hub import from_hub, to_hub
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
@@ -79,6 +83,7 @@ class UserEncoder(Serving):
         self.max_len = config.max_len
         self.readout: ReadoutKind = config.readout or parts.readout
         self._item_table: ItemTable | None = None
+        self._told: Told | None = None
         appended = parts.readout in APPENDED
         items = build_items(parts.items, config.num_items, parts.width, config.text_width, table)
         self.items = UnitItems(items) if parts.unit_items else items
@@ -275,9 +280,11 @@ class UserEncoder(Serving):
         """Write weights, config, item table and model card into a local folder; it may be the one they were read from.
 
         Raises:
-            UserError: it is no local folder.
+            UserError: it is no local folder, or the hub is meant.
         """
         named = str(save_directory)
+        if kwargs.pop("push_to_hub", False):
+            raise UserError('save_pretrained writes local folders: for the hub call push_to_hub("org/name")')
         if not storage.is_local(named):
             raise UserError(f"save_pretrained writes local folders (given {named}): save there, and copy the folder")
         folder = Path(storage.absolute(named))
@@ -292,6 +299,48 @@ class UserEncoder(Serving):
             (Path(scratch) / CARD).write_text(model_card(self.config, self.parameters_by_kind()))
             write_checksums(Path(scratch))
             move_into(Path(scratch), folder)
+
+    def export(self, path: str | Path) -> None:
+        """Write a graph of torch that makes vectors of windows without this library; `torch.export.load` reads it.
+
+        It takes rows of the item table, of all histories end to end (int64, `[T]`), and how many each has, from 1 to
+        `max_len` (`[B]`; any number at a bag); then times (us, `[T]`) and the moment (us), where the encoder reads
+        them; and gives user vectors, `[B, F]`.
+
+        Raises:
+            UserError: the encoder goes on from step to step, or reads more than items and times.
+        """
+        refuse_unlike_graphs(EncoderConfig.model_validate(self.config.encoder), self.readout, self._reads)
+        program, buffer = exported(self, self.max_len, self.readout, self._reads, self.tempo is not None), io.BytesIO()
+        torch.export.save(program, buffer)
+        storage.write_bytes(str(path), buffer.getvalue())
+
+    def push_to_hub(  # type: ignore[override]
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        commit_message: str = "Upload encoder",
+        revision: str | None = None,
+        token: str | bool | None = None,
+        create_pr: bool = False,
+    ) -> CommitInfo:
+        """Write weights, config, item table and model card into a repository of the Hugging Face hub, `org/name`.
+
+        The card is the `README.md` of the folder that the encoder was loaded from, as it is there, while the weights
+        are those of it; else a new one. What the repository held before stays in its history.
+
+        Raises:
+            UserError: the encoder has no item table, or the hub refuses.
+        """
+        self._table()
+        with tempfile.TemporaryDirectory() as scratch:
+            self.save_pretrained(scratch)
+            place = Path(scratch) / CARD
+            if self._told is not None and self._told.weights == weights_sums(Path(scratch)):
+                place.write_text(self._told.card)
+            place.write_text(named_as(place.read_text(), repo_id))
+            return to_hub(scratch, repo_id, private, commit_message, revision, token, create_pr)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -341,6 +390,7 @@ class UserEncoder(Serving):
         if len(table) != encoder.config.num_items:
             raise UserError(f"the encoder at {named} is not whole: items/ and config.json disagree on the catalogue")
         encoder.item_table = table
+        encoder._told = told_of(path, weights_sums(path))
         return encoder.eval()
 
 

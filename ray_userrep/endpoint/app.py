@@ -16,13 +16,16 @@ from starlette.responses import HTMLResponse, Response
 from ray_userrep import __version__
 from ray_userrep.endpoint.forms import (
     About,
+    AlikeForm,
     Answer,
     Ask,
     Form,
     Kind,
     Nearest,
+    NearestUsers,
     Newer,
     NewerForm,
+    PredictForm,
     RecommendForm,
     VectorsForm,
     read_form,
@@ -60,7 +63,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusal, "description": told}
     for status, told in {
         401: "the token is missing or wrong",
-        404: "no such item or user",
+        404: "no such item or user, or nothing is served that knows of it",
         413: "larger than the endpoint takes",
         422: "wrong in itself",
         429: "too many requests",
@@ -124,10 +127,25 @@ def _add_questions(app: FastAPI, answers: Answers, config: ServeConfig, traffic:
         _refuse_many(form.k, config)
         return await answered(form)
 
+    @app.post("/v1/predict", summary="Scores of a label", openapi_extra=_body(PredictForm), responses=_REFUSALS)
+    async def predict(request: Request) -> Response:
+        return await answered(await posted(request, PredictForm))
+
     @app.get("/v1/items/{item:path}/nearest", summary="Items most alike", responses=_REFUSALS)
     async def nearest(item: str, k: int = Query(10, ge=1, description="how many")) -> Response:
         _refuse_many(k, config)
         return await answered(Nearest(item, k))
+
+    @app.post("/v1/users/nearest", summary="Users most alike", openapi_extra=_body(AlikeForm), responses=_REFUSALS)
+    async def users_nearest(request: Request) -> Response:
+        form = await posted(request, AlikeForm)
+        _refuse_many(form.k, config)
+        return await answered(form)
+
+    @app.get("/v1/users/{user:path}/nearest", summary="Users most alike to one of them", responses=_REFUSALS)
+    async def user_nearest(user: str, k: int = Query(10, ge=1, description="how many")) -> Response:
+        _refuse_many(k, config)
+        return await answered(NearestUsers(user, k))
 
     @app.post(
         "/v1/users/{user:path}/vector",

@@ -17,11 +17,13 @@ from ray.serve.schema import LoggingConfig
 
 from ray_userrep.encoder.folder import fingerprint, own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.endpoint.alike import UsersAlike, check_index
 from ray_userrep.endpoint.app import make_app
 from ray_userrep.endpoint.engine import Engine
 from ray_userrep.endpoint.forms import About, Answer, Ask
 from ray_userrep.endpoint.replicas import Replicas
-from ray_userrep.endpoint.stored import StoredSums
+from ray_userrep.endpoint.scoring import served_model
+from ray_userrep.endpoint.stored import StoredSums, check_stored
 from ray_userrep.endpoint.token import token_digest
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.fields import config_of
@@ -39,7 +41,9 @@ class Encoders:
     def __init__(self, encoder_uri: str, name: str, config: ServeConfig) -> None:
         warnings.simplefilter("ignore")  # of users without known items an answer says how many it has, which is none
         stored = None if config.vectors is None else StoredSums(config.vectors, name)
-        self._engine = Engine(UserEncoder.from_pretrained(encoder_uri), name, stored)
+        model = None if config.model is None else served_model(config.model, encoder_uri)
+        alike = None if config.index is None else UsersAlike(config.index, encoder_uri)
+        self._engine = Engine(UserEncoder.from_pretrained(encoder_uri), name, stored, model, alike)
         self._thread = ThreadPoolExecutor(1)
         batched: Any = self.answer  # Ray's types do not tell of its settings
         batched.set_max_batch_size(config.batch_size)
@@ -86,15 +90,31 @@ def application(encoder_uri: str, config: ServeConfig, digest: str | None) -> se
     return door.bind(encoders, config, digest)
 
 
+def refuse_others(config: ServeConfig, encoder_uri: str) -> None:
+    """Refuse what another encoder has made.
+
+    Raises:
+        UserError: stored vectors, a model or an index are another's, or cannot be read.
+    """
+    if config.vectors is not None:
+        check_stored(config.vectors, fingerprint(encoder_uri))
+    if config.model is not None:
+        served_model(config.model, encoder_uri)
+    if config.index is not None:
+        check_index(config.index, encoder_uri)
+
+
 def build(args: dict[str, Any]) -> serve.Application:
     """What a Serve config file names, as the RayService of cluster/kuberay: `encoder` and fields such as `batch_size`.
 
     Raises:
-        UserError: a field is wrong, or there is no token: such an endpoint listens on all of a pod's addresses.
+        UserError: a field is wrong, what it names is another encoder's, or there is no token: such an endpoint listens
+            on all of a pod's addresses.
     """
     texts = {name: str(value) for name, value in args.items()}
     if "encoder" not in texts:
         raise UserError("args: encoder is missing: name the folder of an encoder or of its run")
     encoder_uri = own_folder(texts.pop("encoder"))
     config = config_of(texts, ServeConfig, "serve.")
+    refuse_others(config, encoder_uri)
     return application(encoder_uri, config, token_digest(config, is_open=True))

@@ -1,8 +1,8 @@
-"""Answers of one encoder to many requests at once: the same numbers as `encode` and `recommend`, in one forward pass.
+"""Answers of one encoder to many requests at once: the numbers of `encode`, `recommend` and `predict`, in one pass.
 
-What is wrong with one request is its answer alone. Vectors of the items are made once, when the encoder is loaded.
+What is wrong with one request is its answer alone.
 
-Shapes: B histories of all requests, N interactions of all of them, V items, D width, F numbers of a user vector.
+Shapes: B histories of all requests, D width, F numbers of a user vector, S numbers stored of a user.
 """
 
 import logging
@@ -10,25 +10,37 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar, assert_never
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from pydantic_core import to_json
-from torch.nn import functional as F
 
-from ray_userrep.encoder.given import microseconds_of
 from ray_userrep.encoder.histories import history_sums, ranking_vectors, user_vectors
-from ray_userrep.encoder.reading import Known, known_interactions, reads
-from ray_userrep.encoder.top_k import Top, best_items
+from ray_userrep.encoder.reading import Known
+from ray_userrep.encoder.top_k import refuse_beyond
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.endpoint.forms import About, Answer, Ask, Nearest, Newer, RecommendForm, VectorsForm
+from ray_userrep.endpoint.alike import UsersAlike
+from ray_userrep.endpoint.catalogue import Catalogue
+from ray_userrep.endpoint.forms import (
+    About,
+    AlikeForm,
+    Answer,
+    Ask,
+    DatedForm,
+    Nearest,
+    NearestUsers,
+    Newer,
+    PredictForm,
+    RecommendForm,
+    VectorsForm,
+)
+from ray_userrep.endpoint.reader import Reader
 from ray_userrep.endpoint.refusals import NotFound
 from ray_userrep.endpoint.stored import StoredSums
 from ray_userrep.errors import UserError
-from ray_userrep.feed.batch import TIMESTAMPS
-from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.transfer.model import LabelModel
 
 Number = TypeVar("Number", bound=np.generic)
+Posted = VectorsForm | PredictForm | AlikeForm | RecommendForm | Newer
 _LOG = logging.getLogger(__name__)
 
 
@@ -36,36 +48,42 @@ class Read(NamedTuple):
     """A request whose histories could be read, its place among all, and its moment (us) where one counts."""
 
     place: int
-    ask: VectorsForm | RecommendForm | Newer
+    ask: Posted
     known: Known
     until: int | None
 
 
 class Engine:
-    """An encoder, and maybe what is stored of users."""
+    """An encoder, and maybe what is stored of users, a model of a label, and an index of users."""
 
-    def __init__(self, encoder: UserEncoder, fingerprint: str, stored: StoredSums | None = None) -> None:
-        assert encoder.item_table is not None, "it comes from a folder"
+    def __init__(
+        self,
+        encoder: UserEncoder,
+        fingerprint: str,
+        stored: StoredSums | None = None,
+        model: LabelModel | None = None,
+        alike: UsersAlike | None = None,
+    ) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._encoder, self._table = encoder.eval(), encoder.item_table
+        self._encoder = encoder.eval()
         self._encoder.to(device)
-        self._fingerprint, self._stored = fingerprint, stored
-        self._reads = reads(EncoderConfig.model_validate(encoder.config.encoder))
-        with torch.no_grad():
-            self._items_VD = encoder.items(None).detach().float().cpu()
-        self._units_VD = F.normalize(self._items_VD, dim=1)
+        self._fingerprint = fingerprint
+        self._stored, self._model, self._alike = stored, model, alike
+        self._reader, self._catalogue = Reader(encoder), Catalogue(encoder)
 
     def about(self) -> About:
         """The encoder's name, sizes, and what it reads beside items."""
         return About(
             encoder=self._fingerprint,
-            items=len(self._table),
+            items=len(self._catalogue),
             width=self._encoder.vector_width,
             users=0 if self._stored is None else len(self._stored),
-            ids_are_numbers=pa.types.is_integer(self._table.ids.type),
-            reads_times=self._reads.times_for is not None,
+            ids_are_numbers=self._catalogue.ids_are_numbers,
+            reads_times=self._reader.wanted.times_for is not None,
             reads_until=self._encoder.tempo is not None,
-            reads_fields=self._reads.fields,
+            reads_fields=self._reader.wanted.fields,
+            predicts=None if self._model is None else tuple(self._model.classes),
+            indexed_users=0 if self._alike is None else len(self._alike),
         )
 
     def answer(self, asks: Sequence[Ask]) -> list[Answer]:
@@ -84,7 +102,9 @@ class Engine:
         for place, ask in enumerate(asks):
             try:
                 if isinstance(ask, Nearest):
-                    answers[place] = self._nearest(ask)
+                    answers[place] = self._said(**self._catalogue.nearest(ask.item, ask.k))
+                elif isinstance(ask, NearestUsers):
+                    answers[place] = self._said(user=ask.user, **self._index().to_user(ask.user, ask.k))
                 else:
                     found.append(self._read(place, ask))
             except UserError as error:
@@ -92,7 +112,7 @@ class Engine:
         groups: dict[tuple[type, int | None], list[Read]] = {}
         for read in found:
             # Vectors as of one moment are made together; what is stored is scaled one by one anyway.
-            moment = read.until if isinstance(read.ask, VectorsForm) else None
+            moment = read.until if isinstance(read.ask, DatedForm) else None
             groups.setdefault((type(read.ask), moment), []).append(read)
         for together in groups.values():
             for read, answer in zip(together, self._answered(together), strict=True):
@@ -103,6 +123,10 @@ class Engine:
         match together[0].ask:
             case VectorsForm():
                 return self._vectors(together)
+            case PredictForm():
+                return self._predicted(together)
+            case AlikeForm():
+                return self._most_alike(together)
             case RecommendForm():
                 return self._recommended(together)
             case Newer():
@@ -111,25 +135,44 @@ class Engine:
                 assert_never(never)
 
     def _vectors(self, together: list[Read]) -> list[Answer]:
-        vectors_BF = user_vectors(self._encoder, *self._joined(together), together[0].until)
         return [
             self._said(vectors=vectors_bF.tolist(), interactions=read.known.lengths_B.tolist())
-            for read, vectors_bF in zip(together, _parted(vectors_BF, together), strict=True)
+            for read, vectors_bF in zip(together, self._user_vectors(together), strict=True)
         ]
+
+    def _predicted(self, together: list[Read]) -> list[Answer]:
+        assert self._model is not None, "asked for where the request was read"
+        model = self._model
+        answers: list[Answer] = []
+        for read, vectors_bF in zip(together, self._user_vectors(together), strict=True):
+            counts = read.known.lengths_B.tolist()
+            found = model.column(model.scores(vectors_bF)).to_pylist()
+            scores = [score if count else None for score, count in zip(found, counts, strict=True)]
+            answers.append(self._said(scores=scores, classes=model.classes, interactions=counts))
+        return answers
+
+    def _most_alike(self, together: list[Read]) -> list[Answer]:
+        answers: list[Answer] = []
+        for read, vectors_bF in zip(together, self._user_vectors(together), strict=True):
+            assert isinstance(read.ask, AlikeForm)
+            found = self._index().to_vectors(vectors_bF, read.known.lengths_B, read.ask.k)
+            answers.append(self._said(**found, interactions=read.known.lengths_B.tolist()))
+        return answers
+
+    def _user_vectors(self, together: list[Read]) -> list[NDArray[np.float32]]:
+        """The vectors of the histories of each request, as of one moment."""
+        return _parted(user_vectors(self._encoder, *self._joined(together), together[0].until), together)
 
     def _recommended(self, together: list[Read]) -> list[Answer]:
         known = self._joined(together)
         asked = [read.ask for read in together if isinstance(read.ask, RecommendForm)]
-        users_N = np.repeat(np.arange(len(known.lengths_B)), known.lengths_B)
-        hides_N = np.repeat([ask.exclude_seen for ask in asked], [len(read.known.items_N) for read in together])
-        vectors_BD = torch.from_numpy(ranking_vectors(self._encoder, *known))
-        hidden = users_N[hides_N.astype(np.bool_)], known.items_N[hides_N.astype(np.bool_)]
-        top = best_items(vectors_BD, self._items_VD, max(ask.k for ask in asked), hidden)
-        top = top._replace(scores_BK=np.where(known.lengths_B[:, None] > 0, top.scores_BK, -np.inf))
-        parts = zip(_parted(top.indices_BK, together), _parted(top.scores_BK, together), strict=True)
+        hides_B = np.repeat([ask.exclude_seen for ask in asked], [len(read.known.lengths_B) for read in together])
+        vectors_BD = ranking_vectors(self._encoder, *known)
+        found = self._catalogue.likeliest(vectors_BD, known, max(ask.k for ask in asked), hides_B)
+        parts = zip(*(_parted(one_BK, together) for one_BK in found), strict=True)
         return [
             self._said(
-                **self._lists(Top(indices_bK[:, : ask.k], scores_bK[:, : ask.k])),
+                **self._catalogue.lists(indices_bK[:, : ask.k], scores_bK[:, : ask.k]),
                 interactions=read.known.lengths_B.tolist(),
             )
             for read, ask, (indices_bK, scores_bK) in zip(together, asked, parts, strict=True)
@@ -152,70 +195,34 @@ class Engine:
             vector_F = self._encoder.scaled(sums, read.until)[0].cpu()
         return self._said(user=read.ask.user, vector=vector_F.tolist(), interactions=old.interactions + num_new)
 
-    def _nearest(self, ask: Nearest) -> bytes:
-        try:
-            (row,) = self._table.index_of(pa.array([ask.item]).cast(self._table.ids.type))
-        except pa.ArrowInvalid:
-            row = -1
-        if row < 0:
-            raise NotFound(f"item {ask.item!r} is not among the encoder's {len(self._table):,} items")
-        self._check_k(ask.k)
-        own = np.zeros(1, np.int64), np.array([row])
-        top = best_items(self._units_VD[row : row + 1], self._units_VD, ask.k, own)
-        (items,), (scores,) = self._lists(top).values()
-        return self._said(item=self._table.ids[int(row)].as_py(), items=items, scores=scores)
-
-    def _read(self, place: int, ask: VectorsForm | RecommendForm | Newer) -> Read:
+    def _read(self, place: int, ask: Posted) -> Read:
         """The histories of a request as the encoder knows them.
 
         Raises:
-            UserError: what it reads is missing or wrong, as in `encode`; or there is no such user.
+            UserError: what it reads is missing or wrong, as in `encode`; or there is no such user, or no model.
         """
-        if isinstance(ask, RecommendForm):
-            self._check_k(ask.k)
-        if isinstance(ask, Newer):
-            if self._stored is None:
-                raise NotFound("no vectors are stored here: start the endpoint with serve.vectors")
-            self._stored.find(ask.user)  # told before the events are looked at
-            times = ask.form.timestamps if ask.form.items else []
-            known = self._known([ask.form.items], None if times is None else [times], {})
-            return Read(place, ask, known, self._moment(ask.form.until))
-        known = self._known(ask.histories, ask.timestamps, ask.side)
-        return Read(place, ask, known, self._moment(ask.until) if isinstance(ask, VectorsForm) else None)
+        match ask:
+            case Newer():
+                if self._stored is None:
+                    raise NotFound("no vectors are stored here: start the endpoint with serve.vectors")
+                self._stored.find(ask.user)  # told before the events are looked at
+                return Read(place, ask, self._reader.newer(ask.form), self._reader.moment(ask.form.until))
+            case RecommendForm():
+                self._catalogue.refuse_beyond(ask.k)
+                return Read(place, ask, self._reader.histories(ask), None)
+            case PredictForm() if self._model is None:
+                raise NotFound("no model of a label is served here: start the endpoint with serve.model")
+            case AlikeForm():
+                refuse_beyond(ask.k, len(self._index()))
+        return Read(place, ask, self._reader.histories(ask), self._reader.moment(ask.until))
 
-    def _known(
-        self,
-        histories: Sequence[Sequence[int | str]],
-        timestamps: Sequence[Sequence[str]] | None,
-        side: dict[str, list[list[float | str]]],
-    ) -> Known:
-        times = None if timestamps is None else _times(timestamps)
-        return known_interactions(self._table, self._reads, histories, times, side, "skip")
+    def _index(self) -> UsersAlike:
+        if self._alike is None:
+            raise NotFound("no index of users is served here: start the endpoint with serve.index")
+        return self._alike
 
     def _joined(self, together: list[Read]) -> Known:
-        """The histories of several requests end to end, with the columns that the encoder reads."""
-        names = [*self._reads.side, *([TIMESTAMPS] if self._reads.times_for else [])]
-        known = [read.known for read in together]
-        return Known(
-            np.concatenate([one.items_N for one in known]),
-            np.concatenate([one.lengths_B for one in known]),
-            {name: np.concatenate([one.columns_N[name] for one in known]) for name in names},
-        )
-
-    def _moment(self, until: str | None) -> int | None:
-        if self._encoder.tempo is None:
-            return None
-        if until is None:
-            raise UserError("until: this encoder counts days up to a moment: name it, as 2024-03-01T12:00:00Z")
-        return int(microseconds_of(_instants(pa.array([until]), "until"))[0])
-
-    def _check_k(self, k: int) -> None:
-        if k > len(self._table):
-            raise UserError(f"k: takes 1 to {len(self._table):,}, as many items as there are (given {k})")
-
-    def _lists(self, top: Top) -> dict[str, list[list[object]]]:
-        items, scores = top.lists(self._table.ids)
-        return {"items": items.to_pylist(), "scores": scores.to_pylist()}
+        return self._reader.joined([read.known for read in together])
 
     def _said(self, **answer: object) -> bytes:
         return to_json(answer | {"encoder": self._fingerprint})
@@ -224,23 +231,3 @@ class Engine:
 def _parted(rows_BX: NDArray[Number], together: list[Read]) -> list[NDArray[Number]]:
     """Rows of all histories by the requests that they belong to."""
     return np.split(rows_BX, np.cumsum([len(read.known.lengths_B) for read in together])[:-1])
-
-
-def _times(lists: Sequence[Sequence[str]]) -> pa.ListArray:
-    """Times as the encoder takes them.
-
-    Raises:
-        UserError: one is no time.
-    """
-    offsets = pa.array(np.concatenate([[0], np.cumsum([len(row) for row in lists])]).astype(np.int32))
-    texts = pa.array([text for row in lists for text in row], pa.string())
-    return pa.ListArray.from_arrays(offsets, _instants(texts, "timestamps"))
-
-
-def _instants(texts: pa.Array, called: str) -> pa.Array:
-    for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
-        try:
-            return texts.cast(kind)
-        except pa.ArrowInvalid as error:
-            reason = error
-    raise UserError(f"{called}: takes times as 2024-03-01T12:00:00Z, all with a zone or all without ({reason})")

@@ -50,10 +50,18 @@ class Histories(Form):
         return [len(row) for row in self.histories]
 
 
-class VectorsForm(Histories):
-    """Whose vectors are asked for."""
+class DatedForm(Histories):
+    """Histories as of a moment, where the encoder counts days up to one."""
 
     until: str | None = Field(None, description=_UNTIL)
+
+
+class VectorsForm(DatedForm):
+    """Whose vectors are asked for."""
+
+
+class PredictForm(DatedForm):
+    """Whose scores by the model of a label are asked for."""
 
 
 class RecommendForm(Histories):
@@ -61,6 +69,12 @@ class RecommendForm(Histories):
 
     k: int = Field(10, ge=1, description="items for each history")
     exclude_seen: bool = Field(True, description="whether items of the history are left out")
+
+
+class AlikeForm(DatedForm):
+    """Who is to be found whose vectors are nearest to those of histories."""
+
+    k: int = Field(10, ge=1, description="users for each history")
 
 
 class NewerForm(Form):
@@ -82,6 +96,13 @@ class Nearest(NamedTuple):
     k: int
 
 
+class NearestUsers(NamedTuple):
+    """A user of the index, in the words of an address, and how many alike are asked for."""
+
+    user: str
+    k: int
+
+
 class Newer(NamedTuple):
     """A user, in the words of an address, and what is new."""
 
@@ -90,7 +111,7 @@ class Newer(NamedTuple):
 
 
 class About(NamedTuple):
-    """What a caller wants to know of an encoder."""
+    """What a caller wants to know of an encoder; what is predicted is None without a model, empty for values."""
 
     encoder: str
     items: int
@@ -100,11 +121,13 @@ class About(NamedTuple):
     reads_times: bool
     reads_until: bool
     reads_fields: tuple[str, ...]
+    predicts: tuple[str, ...] | None
+    indexed_users: int
 
 
-Ask = VectorsForm | RecommendForm | Nearest | Newer
+Ask = VectorsForm | PredictForm | AlikeForm | RecommendForm | Nearest | NearestUsers | Newer
 Answer = bytes | Exception  # JSON, or why there is none
-Kind = TypeVar("Kind", VectorsForm, RecommendForm, NewerForm)
+Kind = TypeVar("Kind", VectorsForm, PredictForm, AlikeForm, RecommendForm, NewerForm)
 
 
 def read_form(kind: type[Kind], body: bytes) -> Kind:

@@ -14,11 +14,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_userrep import storage
-from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.embedding.outputs import SUMMARY
 from ray_userrep.embedding.tables import FORMAT
 from ray_userrep.embedding.update import read_remembered
-from ray_userrep.endpoint.refusals import NotFound
+from ray_userrep.endpoint.known_ids import KnownIds
 from ray_userrep.errors import UserError
 
 
@@ -64,10 +63,7 @@ class StoredSums:
             ids.append(users.user_ids)
             first = last
         assert first == num_users, "the summary is written last"
-        self._ids = pa.concat_arrays(ids)
-        hashes_U = hash_ids(self._ids)
-        self._order_U = np.argsort(hashes_U, kind="stable")
-        self._hashes_U = hashes_U[self._order_U]
+        self._ids = KnownIds(pa.concat_arrays(ids), "the stored vectors")
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -78,12 +74,5 @@ class StoredSums:
         Raises:
             NotFound: nothing is.
         """
-        try:
-            wanted = pa.array([user]).cast(self._ids.type)
-        except pa.ArrowInvalid:
-            raise NotFound(f"user {user!r} is not among the {len(self):,} of the stored vectors") from None
-        low, high = (int(np.searchsorted(self._hashes_U, hash_ids(wanted)[0], side)) for side in ("left", "right"))
-        for row in self._order_U[low:high].tolist():
-            if self._ids[row] == wanted[0]:
-                return Stored(np.array(self._sums_US[row : row + 1]), int(self._lengths_U[row]))
-        raise NotFound(f"user {user!r} is not among the {len(self):,} of the stored vectors")
+        row = self._ids.row(user)
+        return Stored(np.array(self._sums_US[row : row + 1]), int(self._lengths_U[row]))

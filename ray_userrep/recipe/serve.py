@@ -22,6 +22,14 @@ class ServeConfig(BaseModel):
         min_length=1,
         description="folder of `embed` with embedding.sums: newer events are added to what it stores of a user",
     )
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="folder RUN/models/TASK of a transfer over labels: users are also scored by it; the encoder is its",
+    )
+    index: str | None = Field(
+        None, min_length=1, description="folder of `index` with --of users: the users most alike are found in it"
+    )
     min_replicas: int = Field(1, ge=1, description="processes that hold the encoder, at least")
     max_replicas: int = Field(1, ge=1, description="the same at most: more come when requests wait")
     cpus_per_replica: float = Field(1.0, gt=0, description="CPU cores of a replica")
@@ -33,7 +41,7 @@ class ServeConfig(BaseModel):
     max_body: int = Field(8 * 2**20, ge=1, description="bytes of a request, at most")
     max_histories: int = Field(256, ge=1, description="histories of a request, at most")
     max_items: int = Field(100_000, ge=1, description="interactions of a request, at most, over all its histories")
-    max_k: int = Field(1000, ge=1, description="items that are asked for, at most, for each history")
+    max_k: int = Field(1000, ge=1, description="items or users that are asked for, at most, for each history")
     rate: float | None = Field(
         None, gt=0, description="requests a second of one client, by its address; none: as many as it likes"
     )

@@ -24,6 +24,7 @@ from ray_userrep.evaluation.kept import Ranks, write_ranks
 from ray_userrep.evaluation.portrait import map_of_users, nearest_items
 from ray_userrep.evaluation.profile import measure_profile
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
+from ray_userrep.evaluation.repeats import are_repeats
 from ray_userrep.evaluation.simple import Simple, measure_simple
 from ray_userrep.evaluation.slices import by_slice, slice_of_items
 from ray_userrep.evaluation.statistics import comparison, summary
@@ -105,6 +106,7 @@ def measure_on(
         "split_fingerprint": split.fingerprint(manifest, config.exclude_seen),
         "seed": recipe.seed,
         "metrics": summary(ours, config, test.users_U),
+        "repeats": float(are_repeats(test.targets_U, test.items_N, test.lengths_U).mean()),
         "baselines": {},
         "slices": {},
         "profile": measure_profile(corpus, split, encoder, config),

@@ -2,9 +2,10 @@
 
 from ray_userrep import storage
 from ray_userrep.distributed.connection import connect
-from ray_userrep.embedding.recommend import export_next_items
+from ray_userrep.embedding.recommend import export_next_items, share_of_repeats
 from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.evaluation.repeats import MANY
 from ray_userrep.recipe.embedding import EmbeddingConfig, RecommendConfig
 from ray_userrep.recipe.fields import with_values
 from ray_userrep.recipe.recipe import Recipe
@@ -25,6 +26,9 @@ def run_recommend(recipe: Recipe, asked: RecommendConfig, encoder_uri: str, outp
     where = encoder_uri, corpus, output_uri
     summary = export_next_items(*where, config, asked, recipe.text, recipe.train.use_gpu)
     print(f"lists     {summary['rows']:,} of {summary['users']:,} users, at most {summary['k']} items each")
+    repeats = share_of_repeats(corpus.bucket(corpus.buckets()[0]))  # a bucket is a random sample of users
+    if asked.exclude_seen and repeats >= MANY:
+        print(f"repeats   {repeats:.0%} of newest items were repeats, which the lists leave out: --exclude_seen false")
     print(f"output    {output_uri}")
     return {"job": "recommend", "encoder": encoder_uri, "output": output_uri} | summary
 

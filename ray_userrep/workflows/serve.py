@@ -9,10 +9,10 @@ from ray import serve
 
 from ray_userrep import storage
 from ray_userrep.distributed.connection import connect, refuse_unshared, running_here
-from ray_userrep.encoder.folder import fingerprint, own_folder
+from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.endpoint.deployment import application
-from ray_userrep.endpoint.stored import check_stored
+from ray_userrep.endpoint.deployment import application, refuse_others
+from ray_userrep.endpoint.room import told_of_no_room
 from ray_userrep.endpoint.token import is_open, token_digest
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.serve import ServeConfig
@@ -24,24 +24,24 @@ def run_serve(config: ServeConfig, encoder_uri: str) -> None:
     """Serve an encoder until the process is stopped; on a cluster that stays, start it or change its encoder.
 
     Raises:
-        UserError: the encoder or the stored vectors cannot be read, the port is taken, or a token is missing.
+        UserError: the encoder, stored vectors, a model or an index cannot be read or are another encoder's, the port
+            is taken, or a token is missing.
     """
     encoder_uri = own_folder(storage.absolute(encoder_uri))
     digest = token_digest(config, is_open(config.host))
     UserEncoder.from_pretrained(encoder_uri)  # a folder that holds none is told of before anything is started
-    if config.vectors is not None:
-        vectors = storage.absolute(config.vectors)
-        check_stored(vectors, fingerprint(encoder_uri))
-        config = config.model_copy(update={"vectors": vectors})  # replicas have working directories of their own
+    config = _as_replicas_see(config)
+    refuse_others(config, encoder_uri)  # before anything is started
     is_own = os.environ.get("RAY_ADDRESS", running_here()) == "local"
     if is_own:
         _refuse_taken(config)
     connect()
     refuse_unshared(encoder_uri, "encoder", "--encoder")
-    if config.vectors is not None:
-        refuse_unshared(config.vectors, "vectors", "--serve.vectors")
+    for what, place in _places(config).items():
+        refuse_unshared(place, what, f"--serve.{what}")
     start(config)
-    serve.run(application(encoder_uri, config, digest), name=NAME, route_prefix="/")
+    with told_of_no_room(NAME, config):
+        serve.run(application(encoder_uri, config, digest), name=NAME, route_prefix="/")
     print(f"encoder   {encoder_uri}")
     print(f"endpoint  http://{config.host}:{config.port}/  {'token wanted' if digest else 'no token'}")
     if is_own:
@@ -49,6 +49,17 @@ def run_serve(config: ServeConfig, encoder_uri: str) -> None:
         while True:
             signal.pause()
     print("ready     it stays on the cluster: end it with `serve shutdown`, change the encoder by running this again")
+
+
+def _places(config: ServeConfig) -> dict[str, str]:
+    """What is served beside the encoder, by the name of its field."""
+    named = {"vectors": config.vectors, "model": config.model, "index": config.index}
+    return {what: place for what, place in named.items() if place is not None}
+
+
+def _as_replicas_see(config: ServeConfig) -> ServeConfig:
+    """The config with absolute places: replicas have working directories of their own."""
+    return config.model_copy(update={what: storage.absolute(place) for what, place in _places(config).items()})
 
 
 def start(config: ServeConfig) -> None:

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from ray_userrep import storage
-from ray_userrep.embedding.recommend import export_next_items
+from ray_userrep.corpus.store import Bucket
+from ray_userrep.embedding.recommend import export_next_items, share_of_repeats
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.corpus import TextConfig
@@ -47,3 +48,10 @@ def test_what_cannot_be_written_is_refused_before_anything_is_read(corpus, encod
         export_next_items(*place, EmbeddingConfig(), RecommendConfig(k=61), TextConfig())
     with pytest.raises(UserError, match="are of vectors: embed writes them"):
         export_next_items(*place, EmbeddingConfig(items=True), RecommendConfig(), TextConfig())
+
+
+def test_the_share_of_repeats_is_of_users_with_two_interactions():
+    items, offsets = np.array([1, 2, 1, 5, 3, 3, 7, 8]), np.array([0, 3, 4, 6, 8, 8])
+    bucket = Bucket(pa.array(range(5)), np.arange(5), offsets, items, np.zeros(8, np.int64), {})
+    assert share_of_repeats(bucket) == 2 / 3
+    assert share_of_repeats(bucket.heads(np.array([1]), np.array([1]))) == 0

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from openapi_spec_validator import validate
 
 from ray_userrep.endpoint.engine import Engine
+from ray_userrep.objectives.head import Head
+from ray_userrep.transfer.model import LabelModel
 from tests.endpoint.conftest import NAME, day
 
 
@@ -27,6 +29,18 @@ def test_vectors_next_items_neighbours_and_a_stored_user(client, window, bag, st
     assert len(app.get("/v1/items/item-3/nearest", params={"k": 5}).json()["items"]) == 5
     user = client(Engine(bag, NAME, stored)).post("/v1/users/bob%2F2/vector", json={"until": day(9)})
     assert user.json()["user"] == "bob/2" and user.json()["interactions"] == 1
+
+
+def test_a_label_is_predicted_where_there_is_a_model(client, window):
+    asked = {"histories": [["item-1"], []]}
+    refused = client().post("/v1/predict", json=asked)
+    assert refused.status_code == 404 and "serve.model" in refused.json()["error"]
+    model = LabelModel(Head("classes", 8, 0, 2), ["no", "yes"], np.array([2.0]))
+    app = client(Engine(window, NAME, model=model))
+    found = app.post("/v1/predict", json=asked).json()
+    assert 0 < found["scores"][0] < 1 and found["scores"][1] is None and found["classes"] == ["no", "yes"]
+    assert app.get("/readyz").json()["predicts"] == ["no", "yes"]
+    assert "/v1/predict" in app.get("/openapi.json").json()["paths"]
 
 
 def test_health_metrics_page_and_a_valid_description(client):
@@ -141,7 +155,9 @@ forms = st.fixed_dictionaries(
 )
 bodies = st.one_of(forms.map(lambda form: json.dumps(form).encode()), json_values.map(lambda v: json.dumps(v).encode()),
                    st.binary(max_size=40))  # fmt: skip
-paths = st.sampled_from(["/v1/vectors", "/v1/recommend", "/v1/users/ann/vector", "/v1/users/%00%ff/vector"])
+paths = st.sampled_from(
+    ["/v1/vectors", "/v1/predict", "/v1/recommend", "/v1/users/ann/vector", "/v1/users/%00%ff/vector"]
+)
 
 
 @pytest.fixture

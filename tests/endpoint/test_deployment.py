@@ -6,7 +6,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,9 @@ import ray
 from ray import serve
 
 from ray_userrep.encoder.folder import fingerprint
+from ray_userrep.endpoint import room
 from ray_userrep.endpoint.deployment import application, build
+from ray_userrep.endpoint.room import no_room
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.serve import ServeConfig
 from ray_userrep.workflows.serve import NAME, start
@@ -148,3 +150,40 @@ def test_a_config_file_for_serve_names_encoder_and_fields_and_wants_a_token(monk
         build({"encoder": str(tmp_path), "batches": "4"})
     with pytest.raises(UserError, match="args: encoder is missing"):
         build({})
+
+
+def test_what_is_missing_is_told_with_what_is_free():
+    told = no_room(2, ServeConfig(cpus_per_replica=4, gpus_per_replica=0.5), [{"CPU": 3.0}, {"CPU": 1.5, "GPU": 0.25}])
+    assert "no room for 2 of the endpoint's replicas: each wants 4 CPU and 0.5 GPU" in told
+    assert "at most 3 CPU and 0.25 GPU are free" in told and "--serve.cpus_per_replica" in told
+
+
+@pytest.mark.system
+def test_a_change_without_room_says_so_and_goes_on_when_there_is(endpoint, monkeypatch, capsys):
+    monkeypatch.setattr(room, "_PATIENCE", 1.0)
+    larger = endpoint.config.model_copy(update={"cpus_per_replica": 1.0})
+    other = ray.remote(num_cpus=1)(Idle).remote()
+    ray.get(other.is_there.remote())
+
+    def change() -> None:
+        with room.told_of_no_room(NAME, larger):
+            serve.run(application(endpoint.folders[1], larger, None), name=NAME, route_prefix="/")
+
+    told = ""
+    with ThreadPoolExecutor(1) as pool:
+        changed = pool.submit(change)
+        while "no room" not in told:
+            assert not changed.done()
+            wait([changed], timeout=0.2)
+            told += capsys.readouterr().out
+        ray.kill(other)
+        changed.result(120)
+    assert "no room for 1 of the endpoint's replicas: each wants 1 CPU on one node, where at most 0.5 CPU are" in told
+    assert endpoint.served() == fingerprint(endpoint.folders[1])
+
+
+class Idle:
+    """Takes room."""
+
+    def is_there(self) -> bool:
+        return True

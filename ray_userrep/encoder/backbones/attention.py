@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ray_userrep.encoder.backbones.padded import padded
+from ray_userrep.feed.batch import Batch
+
 _PADDED_SHARE = 1 / 8
 
 
@@ -58,6 +61,15 @@ def attention_layout(offsets_B1: Tensor, max_len: int, causal: bool, varlen: boo
         before += source_GS.size
     source_P = torch.from_numpy(np.concatenate(sources)).to(device)
     return AttentionLayout(offsets_B1, max_len, causal, groups, source_P, torch.from_numpy(places).to(device))
+
+
+def layout_of(batch: Batch, causal: bool, varlen: bool) -> AttentionLayout:
+    """A batch's layout; in a graph that is exported, one that does for all of them."""
+    if not torch.compiler.is_exporting():
+        return attention_layout(batch.offsets_B1, batch.max_len, causal, varlen)
+    source_BS, is_there_BS, place_T = padded(batch)
+    group = WindowGroup(source_BS.shape[0], batch.max_len, None if causal else is_there_BS[:, None, None])
+    return AttentionLayout(batch.offsets_B1, batch.max_len, causal, [group], source_BS.flatten(), place_T)
 
 
 def has_varlen(x: Tensor, head_width: int) -> bool:

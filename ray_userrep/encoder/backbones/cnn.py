@@ -62,8 +62,8 @@ class ConvBlock(nn.Module):
         back_K = (torch.arange(_TAPS, device=x_TD.device) + self._newest) * dilation
         source_TK = place_T[:, None] - back_K
         is_inside_TK = (source_TK >= 0) & (source_TK < length_T[:, None])
-        token_TK = torch.arange(len(x_TD), device=x_TD.device)[:, None] - back_K
+        token_TK = torch.arange(x_TD.shape[0], device=x_TD.device)[:, None] - back_K
         padded_TD = torch.cat([F.relu(x_TD), x_TD.new_zeros(1, x_TD.shape[1])])
-        taps_TKD = padded_TD.index_select(0, torch.where(is_inside_TK, token_TK, len(x_TD)).flatten())
-        out: Tensor = map(taps_TKD.view(len(x_TD), _TAPS * x_TD.shape[1]))
+        taps_TKD = padded_TD.index_select(0, torch.where(is_inside_TK, token_TK, x_TD.shape[0]).flatten())
+        out: Tensor = map(taps_TKD.view(x_TD.shape[0], _TAPS * x_TD.shape[1]))
         return out

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ray_userrep.encoder.backbones.base import Backbone
+from ray_userrep.encoder.backbones.padded import Padded, padded
 from ray_userrep.encoder.layers import Dropout, Norm, ZeroLinear
 from ray_userrep.feed.batch import Batch
 from ray_userrep.recipe.encoder import GRUConfig
@@ -24,6 +25,11 @@ class GRU(Backbone):
         self.norm = Norm(width, "layer")
 
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
+        if torch.compiler.is_exporting():
+            places = padded(batch)
+            for block in self.blocks:
+                x_TD = block(x_TD, places)
+            return self.norm(x_TD)
         if batch.num_tokens == 0:
             return self.norm(x_TD)
         packed_T, sizes_L = packing(batch)
@@ -44,9 +50,17 @@ class GRUBlock(nn.Module):
         self.out = ZeroLinear(width, width)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x_TD: Tensor, sizes_L: Tensor) -> Tensor:
-        states, _ = self.gru(PackedSequence(self.norm(x_TD), sizes_L))
-        return x_TD + self.dropout(self.out(states.data))
+    def forward(self, x_TD: Tensor, order: Tensor | Padded) -> Tensor:
+        """Of packed tokens and how many windows reach each place, or of tokens as they lie and their places.
+
+        What is behind the end of a window changes nothing before it.
+        """
+        if isinstance(order, Padded):
+            states_SBD, _ = self.gru(self.norm(x_TD)[order.source_BS.T])
+            states_TD = states_SBD.transpose(0, 1).flatten(0, 1)[order.place_T]
+        else:
+            states_TD = self.gru(PackedSequence(self.norm(x_TD), order))[0].data
+        return x_TD + self.dropout(self.out(states_TD))
 
 
 def packing(batch: Batch) -> tuple[Tensor, Tensor]:

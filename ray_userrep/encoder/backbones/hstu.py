@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.encoder.backbones.attention import AttentionLayout, WindowGroup, attention_layout
+from ray_userrep.encoder.backbones.attention import AttentionLayout, WindowGroup, layout_of
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
@@ -33,7 +33,7 @@ class HSTU(Backbone):
         self.norm = Norm(width, "layer")
 
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
-        layout = attention_layout(batch.offsets_B1, batch.max_len, self.causal, varlen=False)
+        layout = layout_of(batch, self.causal, varlen=False)
         times_T = batch.side.get(TIMESTAMPS) if self._time_bias else None
         buckets = [None] * len(layout.groups or ()) if times_T is None else _time_buckets(times_T, layout)
         for unit in self.units:

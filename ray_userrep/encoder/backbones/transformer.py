@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_userrep.encoder.backbones.attention import AttentionLayout, attend, attention_layout, has_varlen
+from ray_userrep.encoder.backbones.attention import AttentionLayout, attend, has_varlen, layout_of
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
 from ray_userrep.feed.batch import Batch
@@ -33,7 +33,7 @@ class Transformer(Backbone):
 
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
         """States of every token, `[T, D]`."""
-        layout = attention_layout(batch.offsets_B1, batch.max_len, self.causal, has_varlen(x_TD, self.head_width))
+        layout = layout_of(batch, self.causal, has_varlen(x_TD, self.head_width))
         position_T = batch.positions()
         if self.positions is None:
             turn = rotary_turn(position_T, self.head_width)

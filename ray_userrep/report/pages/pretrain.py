@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from ray_userrep import storage
+from ray_userrep.evaluation.repeats import MANY
 from ray_userrep.evaluation.statistics import HEADLINE, format_table
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report import figures
@@ -60,12 +61,23 @@ def draw(folder: str) -> str:
 
 def _protocol(recipe: Recipe, result: Result) -> str:
     seen = "items of the history are not ranked" if recipe.evaluation.exclude_seen else "repeats allowed"
-    counted = _sample(result, "fitted")
+    counted, repeats = _sample(result, "fitted"), _repeats(result)
     return (
         f"{recipe.split.rule.replace('_', ' ')}, full ranking of {result['counts']['items']:,} items, {seen}; "
         f"{_ranked(result)}; split {result['split_fingerprint']}. "
         f"Baselines are tuned on validation{f' and count {counted}' if counted else ''}. "
         "Brackets: 95 % bootstrap intervals over users."
+        f"{f' {repeats}.' if repeats else ''}"
+    )
+
+
+def _repeats(result: Result) -> str:
+    """What leaving out items of the history hides, where that is much; empty where it is not."""
+    if not result["recipe"]["evaluation"]["exclude_seen"] or result["repeats"] < MANY:
+        return ""
+    return (
+        f"{result['repeats']:.0%} of the items to be found were in their user's history before, of which no other item "
+        "competes with them (evaluation.exclude_seen): set it to false where repeats count"
     )
 
 
@@ -197,6 +209,7 @@ def printed(result: Result) -> str:
     """The table and the verdict that a job prints."""
     rows = ranked(result["baselines"] | {result["recipe"]["name"]: result["metrics"]}, HEADLINE)
     lines = [format_table(rows, list(_METRICS)), verdict(result)]
+    lines += [f"repeats   {repeats}"] if (repeats := _repeats(result)) else []
     lines += [_profile_line(name, attribute) for name, attribute in result["profile"].items()]
     lines += [_universality_line(result["universality"])] if result["universality"] else []
     return "\n".join(lines)

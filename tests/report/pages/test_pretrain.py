@@ -50,7 +50,7 @@ def result_of(evil: str) -> dict:
     return {
         "job": "pretrain", "recipe": chosen.model_dump(mode="json"), "split_fingerprint": "s", "seed": 0,
         "metrics": rows["encoder"], "baselines": {"popularity": rows["popularity"]}, "universality": {}, "samples": {},
-        "slices": slices,
+        "slices": slices, "repeats": 0.0,
         "profile": {evil: attribute}, "parameters": {"embedding": 1, "backbone": 1}, "timings": {"train": 1.0},
         "nearest_items": {evil: [(evil, 0.5)]}, "corpus": corpus,
         "counts": {"users": 12, "items": 9, "test_users": 9, "order": "time"},
@@ -82,3 +82,14 @@ def test_names_of_a_run_are_shown_and_never_run(tmp_path, evil):
 def test_a_page_shows_every_system_by_how_often_items_occur(tmp_path):
     storage.write_json(f"{tmp_path}/result.json", result_of("a"))
     assert "tail (4 targets)" in Page(storage.read_text(pretrain.draw(str(tmp_path)))).text
+
+
+@pytest.mark.parametrize(
+    ("repeats", "excluded", "is_told"), [(0.34, True, True), (0.34, False, False), (0.05, True, False)]
+)
+def test_repeats_that_are_left_out_are_told_where_they_are_many(tmp_path, repeats, excluded, is_told):
+    result = result_of("a") | {"repeats": repeats}
+    result["recipe"]["evaluation"]["exclude_seen"] = excluded
+    storage.write_json(f"{tmp_path}/result.json", result)
+    for text in (pretrain.printed(result), storage.read_text(pretrain.draw(str(tmp_path)))):
+        assert ("% of the items to be found were in their user" in text) == is_told
