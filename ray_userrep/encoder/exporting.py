@@ -65,9 +65,8 @@ def refuse_unlike_graphs(config: EncoderConfig, readout: ReadoutKind, wanted: Re
         UserError: it goes on from step to step, or reads columns that texts have to be made to numbers of.
     """
     if wanted.fields:
-        raise UserError(
-            f"export: the encoder reads {', '.join(wanted.fields)} (encoder.context, encoder.profile): a graph takes times"
-        )
+        named = ", ".join(wanted.fields)
+        raise UserError(f"export: the encoder reads {named} (encoder.context, encoder.profile): a graph takes times")
     if config.bundle != "none":
         raise UserError(
             f"export: encoder.bundle {config.bundle} makes rows of what the times are: that is not one graph"
