@@ -12,7 +12,6 @@ Logs have no checksums: a changed number in a log is another log, which nobody c
 
 import argparse
 import json
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from fuzzing.folders import Stored, folder_cases, read_corpus, read_encoder, read_run
 from fuzzing.logs import log_case
 from fuzzing.outcomes import CRASH, HANG, OTHER, OUTCOMES, TRACEBACK, Case, outcomes
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--recipes", type=int, default=10_000)
     parser.add_argument("--cases", type=int, default=1_000)
     args = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)  # cases run in forks, where a pool of threads that was begun before never answers
     here = environment(use_gpu=False)
     of = {"seed": args.seed, "recipes": args.recipes, "cases": args.cases}
     with tempfile.TemporaryDirectory() as folder:

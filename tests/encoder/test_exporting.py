@@ -74,7 +74,10 @@ def test_what_a_graph_cannot_do_is_refused(table, tmp_path):
         ({"backbone": {"kind": "lstm"}}, r"encoder\.backbone\.kind lstm takes as many steps"),
         ({"readout": "whole"}, r"encoder\.readout whole takes as many steps"),
         ({"context": ["price"]}, r"reads price \(encoder\.context"),
-        ({"bundle": "day", "backbone": SASREC | {"causal": False}}, r"encoder\.bundle day makes rows of what the times"),
+        (
+            {"bundle": "day", "backbone": SASREC | {"causal": False}},
+            r"encoder\.bundle day makes rows of what the times",
+        ),
     ):
         with pytest.raises(UserError, match=told):
             encoder_of(config, table).export(tmp_path / "encoder.pt2")
