@@ -53,9 +53,9 @@ class Told(NamedTuple):
 
 
 def told_of(folder: Path, weights: dict[str, str]) -> Told | None:
-    """The card in a local folder of these weights, if there is one."""
+    """The card in a local folder of these weights, if there is one; damage to it harms no vector."""
     place = folder / CARD
-    return Told(place.read_text(), weights) if place.is_file() else None
+    return Told(place.read_text("utf-8", "replace"), weights) if place.is_file() else None
 
 
 def named_as(card: str, repo_id: str) -> str:

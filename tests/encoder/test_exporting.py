@@ -76,7 +76,7 @@ def test_what_a_graph_cannot_do_is_refused(table, tmp_path):
         ({"context": ["price"]}, r"reads price \(encoder\.context"),
         (
             {"bundle": "day", "backbone": SASREC | {"causal": False}},
-            r"encoder\.bundle day makes rows of what the times",
+            r"encoder\.bundle day makes rows of what",
         ),
     ):
         with pytest.raises(UserError, match=told):
