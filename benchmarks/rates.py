@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import userbert_rakuten
 from dupn import LSTMS, STUDIES, recipe_of
 from running import RESULTS
 from throughput import bare, timed_recipe
@@ -49,15 +50,16 @@ def main() -> None:
     told = {"environment": environment(use_gpu=False), "load": load, "steps": options.steps, "rows": rows}
     (RESULTS / "rates.json").write_text(json.dumps(told, indent=1) + "\n")
     for name, row in rows.items():
-        print(f"{name:12s} {row['rate']:>8,.0f}/s  sasrec {row['sasrec']:>8,.0f}/s  {row['over_sasrec']:.2f}")
+        print(f"{name:16s} {row['rate']:>8,.0f}/s  sasrec {row['sasrec']:>8,.0f}/s  {row['over_sasrec']:.2f}")
 
 
 def systems() -> Mapping[str, tuple[str, Recipe]]:
     """The log and the recipe of each system, as its own study has them."""
-    invoices = STUDIES["online-retail"]
+    invoices, bundled = STUDIES["online-retail"], userbert_rakuten.STUDIES["online-retail"]
     return {
         "two_towers": ("amazon-2014-Beauty", arms("beauty", None)["correlated, uniform"]),
         "dupn": (invoices.log, recipe_of(invoices, LSTMS["gates"], 1.0, 1)),
+        "userbert_rakuten": (bundled.log, userbert_rakuten.recipe_of(bundled, "both, profile", 1.0, 0)),
         "uprec": ("yelp-hin", sized(LOGS["yelp-hin"], LOGS["yelp-hin"], 1.0, 0)),
     }
 
