@@ -12,6 +12,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from transformers import PreTrainedModel
 
 from ray_userrep.encoder.layers import without_noise
 from ray_userrep.encoder.reading import Reads
@@ -43,14 +44,17 @@ class Graph(nn.Module):
         return vectors_BF
 
 
-def exported(encoder: nn.Module, max_len: int, readout: ReadoutKind, wanted: Reads, has_tempo: bool) -> ExportedProgram:
-    """The graph of an encoder for any number of histories; times and a moment go in where the encoder reads them."""
+def exported(
+    encoder: PreTrainedModel, max_len: int, readout: ReadoutKind, wanted: Reads, has_tempo: bool
+) -> ExportedProgram:
+    """The graph of an encoder, for any number of histories; times and a moment go in where the encoder reads them."""
     items_T, tokens = torch.tensor([0, 1, 0, 1, 0]), {0: Dim("tokens", min=1)}
     given, shapes = [items_T, torch.tensor([2, 3])], [tokens, {0: Dim("histories", min=1)}]
     if wanted.times_for is not None:
         given, shapes = [*given, items_T * DAY], [*shapes, tokens]
     if has_tempo:
         given, shapes = [*given, torch.tensor(2 * DAY)], [*shapes, {}]
+    given = [tensor.to(encoder.device) for tensor in given]
     with without_noise(), torch.no_grad(), warnings.catch_warnings():
         # torch lists the weights of a recurrence a second time; they are in the graph once.
         warnings.filterwarnings("ignore", message=r"The tensor attributes .*_flat_weights")

@@ -1,7 +1,7 @@
 """Encoders on the Hugging Face hub: a repository there holds what the folder of an encoder holds, with its card.
 
-A push replaces all of it, parts of larger weights and the card with them: what a repository was before stays in its
-history. Whatever the hub refuses is one line that names the repository.
+A push replaces weights, items and card, also parts of larger weights, which would be read in their place: what was
+there before is in the repository's history. Whatever the hub refuses is one line that names the repository.
 """
 
 import re
@@ -44,7 +44,7 @@ def to_hub(
     token: str | bool | None,
     create_pr: bool,
 ) -> CommitInfo:
-    """Make a repository hold what a local folder does; it and the branch `revision` are made where there are none.
+    """Make a repository hold the encoder of a local folder; it and the branch `revision` are made where there are none.
 
     Raises:
         UserError: the hub refuses.

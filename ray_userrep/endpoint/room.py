@@ -51,5 +51,6 @@ def no_room(homeless: int, config: ServeConfig, free: list[dict[str, float]]) ->
     most = " and ".join(f"{max((node.get(kind, 0) for node in free), default=0):g} {kind}" for kind in kinds)
     return (
         f"waiting   no room for {homeless} of the endpoint's replicas: each wants {each} on one node, where at most "
-        f"{most} are free; end other work, add nodes, or serve with a smaller --serve.cpus_per_replica"
+        f"{most} are free: end other work, add nodes, or serve with a smaller --serve.cpus_per_replica; it goes on "
+        "when there is room"
     )
