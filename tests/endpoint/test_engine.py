@@ -108,3 +108,15 @@ def test_an_encoder_says_what_it_reads(bag, stored):
     about = Engine(bag, NAME, stored).about()
     assert (about.items, about.users, about.reads_times, about.reads_until) == (30, 2, True, True)
     assert Engine(built(context=["price"]), NAME).about().reads_fields == ("price",)
+
+
+def test_what_is_read_of_users_is_posted_as_a_list_of_one_each():
+    encoder = built(profile=["town"])
+    histories = [["item-1"], ["item-2", "item-4"]]
+    posted = VectorsForm.model_validate({"histories": histories, "fields": {"town": [["Ulm"], []]}})
+    engine = Engine(encoder, NAME)
+    found, other, refusal = engine.answer([posted, posted, VectorsForm(histories=[["item-3"]])])
+    expected = encoder.encode(histories, fields={"town": ["Ulm", None]})
+    np.testing.assert_allclose(told(found)["vectors"], expected, atol=1e-6)
+    assert told(other) == told(found) and engine.about().reads_fields == ("town",)
+    assert "this encoder reads the town of users (encoder.profile)" in str(refusal)
