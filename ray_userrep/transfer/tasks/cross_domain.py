@@ -47,7 +47,10 @@ _TIE_BREAK = 1e-6  # of a rating: popularity ranks items, and changes no error
 
 
 class CrossDomainTask:
-    """Ratings in a target log; `users` are what is known in the source log of all its users."""
+    """Ratings in a target log, whose users have the stable hashes `rater_hashes`.
+
+    `users` are what is known in the source log of all its users; `key` names both logs and the split.
+    """
 
     name = "ratings of another domain"
     measures = MEASURES
@@ -75,14 +78,14 @@ class CrossDomainTask:
         self._rated, self._values_R = by_user(ratings, rater_hashes, self._histories.users_U)
         held_out_U = self._histories.users_U[np.concatenate([self._parts.valid, self._parts.test])]
         trained = ratings.take(~np.isin(rater_hashes, held_out_U)[ratings.users_R])
-        self._biases, self._shift_U = self._tuned(trained, source_ratings)
-        self._from_UD, self._source_VD = self._known_there(source_ratings, self._users)
-        raters = places_among(self._histories.users_U, rater_hashes)
-        self._towards_UD, factors_VD = self._known_there(trained, raters)
-        self._towards_UD[:, -1] -= self._shift_U
-        self._items_VD = np.column_stack([factors_VD, np.ones(len(factors_VD))])
-        self._liked = newest_liked(self._histories, config.liked_above, config.num_liked)
         self._popularity_V = np.bincount(trained.items_R, minlength=trained.num_items) / len(trained.items_R)
+        self._liked = newest_liked(self._histories, config.liked_above, config.num_liked)
+        self._biases, self._shift_U = self._tuned(trained, source_ratings)
+        self._from_UD, self._source_VD = self._factorised(source_ratings, self._users)
+        rows_U = places_among(self._histories.users_U, rater_hashes)
+        self._towards_UD, factors_VD = self._factorised(trained, rows_U)
+        self._towards_UD[:, -1] -= self._shift_U  # what is predicted anyway
+        self._items_VD = np.column_stack([factors_VD, np.ones(len(factors_VD))])
 
     def cut(self, share: float) -> Cut:
         """Everything known of the training users in the source log when the split's test begins."""
@@ -160,8 +163,8 @@ class CrossDomainTask:
         user_U = self._biases.mean + self._shift_U[rows]
         return Predicted(user_U, self._biases.item_V, none_UD, self._items_VD)
 
-    def _known_there(self, ratings: Ratings, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """Factors of the users in these rows of a log with how far each deviates from the means, and of its items."""
+    def _factorised(self, ratings: Ratings, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Factors of the users in these rows of a log, last how far each deviates from the means, and of its items."""
         means = biases(ratings, _SHRINKAGE, _SHRINKAGE)
         factors = factorise(ratings, means, self._config.width, self._config.seed)
         return np.column_stack([factors.users_UD[rows], means.user_U[rows]]), factors.items_VD
