@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.evaluation.histories import Sequences, sequences_of
-from ray_userrep.transfer.bridges import LinearBridge, PersonalBridge
+from ray_userrep.transfer.bridges import PersonalBridge
 from ray_userrep.transfer.tasks.rated import Lists, newest_liked
 
 WIDTH, HIDDEN, EPOCHS, RATE, LIKED_ABOVE, NUM_LIKED = 10, 50, 10, 0.01, 3.0, 20
@@ -91,7 +91,7 @@ def legacy(source: Corpus, target: Corpus, tested_U: NDArray[np.int64], seed: in
     from_UD, liked_VD = factorised(first.columns, num_users, first.num_items)
     towards_UD, items_VD = factorised(training, num_users, second.num_items)
     shared = torch.from_numpy(np.intersect1d(training[0].numpy(), first.columns[0].numpy()))
-    linear = LinearBridge(WIDTH, WIDTH)
+    linear = nn.Linear(WIDTH, WIDTH, bias=False)
     trained(
         [*linear.parameters()],
         lambda rows: nn.functional.mse_loss(linear(from_UD[shared[rows]]), towards_UD[shared[rows]]),

@@ -2,7 +2,7 @@
 
 The one map is that of EMCDR (Man et al., IJCAI 2017). The other is that of PTUPCDR (Zhu et al., WSDM 2022): attention
 over the items that a user liked makes a taste, and a network makes a map of that; it has many more parameters, which
-all users share.
+all users share. Both lead everybody to zero at first, where nothing is predicted beyond the biases.
 
 Shapes: B users, L liked items of all of them, F numbers of a user vector, E of an item vector, D factors.
 """
@@ -10,15 +10,15 @@ Shapes: B users, L liked items of all of them, F numbers of a user vector, E of 
 import torch
 from torch import Tensor, nn
 
-from ray_userrep.encoder.layers import Linear
+from ray_userrep.encoder.layers import ZeroLinear
 
 
-class LinearBridge(Linear):
+class LinearBridge(ZeroLinear):
     """One map without a bias."""
 
 
 class PersonalBridge(nn.Module):
-    """A map for each user; all are zero at first, so that nothing is predicted beyond the biases."""
+    """A map for each user."""
 
     def __init__(self, num_inputs: int, item_width: int, hidden: int, width: int) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ by the factors of its items as little as by a head; all of them are asked about.
 best simple prediction: biases of items, and how the user deviates in the source log. Both logs' ratings are held in one
 process's memory.
 
-Shapes: U users of both logs, R ratings, V items of the target log, D factors.
+Shapes: U users of both logs, R ratings, V items of a log, D factors, and for users how far they deviate from the means.
 """
 
 import hashlib
@@ -47,7 +47,10 @@ _TIE_BREAK = 1e-6  # of a rating: popularity ranks items, and changes no error
 
 
 class CrossDomainTask:
-    """Ratings in a target log; `users` are what is known in the source log of all its users."""
+    """Ratings in a target log, whose users have the stable hashes `rater_hashes`.
+
+    `users` are what is known in the source log of all its users; `key` names both logs and the split.
+    """
 
     name = "ratings of another domain"
     measures = MEASURES
@@ -64,8 +67,8 @@ class CrossDomainTask:
         config: CrossDomainTaskConfig,
     ) -> None:
         self._split, self._config, self._num_items = split, config, ratings.num_items
-        raters = rater_hashes[np.unique(ratings.users_R)]
-        self._users = np.flatnonzero(np.isin(users.users_U, raters) & (users.lengths_U > 0))
+        has_rated_U = np.isin(users.users_U, rater_hashes[np.unique(ratings.users_R)])
+        self._users = np.flatnonzero(has_rated_U & (users.lengths_U > 0))
         self._histories = users.take(self._users)
         self._end = int(users.times_N.max(initial=0))
         self._parts = deal(self._histories.users_U, config.valid_share, config.test_share, config.seed)
@@ -75,14 +78,14 @@ class CrossDomainTask:
         self._rated, self._values_R = by_user(ratings, rater_hashes, self._histories.users_U)
         held_out_U = self._histories.users_U[np.concatenate([self._parts.valid, self._parts.test])]
         trained = ratings.take(~np.isin(rater_hashes, held_out_U)[ratings.users_R])
-        self._biases, self._shift_U = self._tuned(trained, source_ratings)
-        self._factors = factorise(trained, biases(trained, _SHRINKAGE, _SHRINKAGE), config.width, config.seed)
-        self._source = factorise(
-            source_ratings, biases(source_ratings, _SHRINKAGE, _SHRINKAGE), config.width, config.seed
-        )
-        self._towards_UD = self._factors.users_UD[places_among(self._histories.users_U, rater_hashes)]
-        self._liked = newest_liked(self._histories, config.liked_above, config.num_liked)
         self._popularity_V = np.bincount(trained.items_R, minlength=trained.num_items) / len(trained.items_R)
+        self._liked = newest_liked(self._histories, config.liked_above, config.num_liked)
+        self._biases, self._shift_U = self._tuned(trained, source_ratings)
+        self._from_UD, self._source_VD = self._factorised(source_ratings, self._users)
+        rows_U = places_among(self._histories.users_U, rater_hashes)
+        self._towards_UD, factors_VD = self._factorised(trained, rows_U)
+        self._towards_UD[:, -1] -= self._shift_U  # what is predicted anyway
+        self._items_VD = np.column_stack([factors_VD, np.ones(len(factors_VD))])
 
     def cut(self, share: float) -> Cut:
         """Everything known of the training users in the source log when the split's test begins."""
@@ -114,7 +117,7 @@ class CrossDomainTask:
         def read(frozen: UserEncoder) -> NDArray[np.float64]:
             return self._vectors(frozen, rows, shape.of_factors)
 
-        tables = self._factors.items_VD, self._source.items_VD if shape.of_factors else None
+        tables = self._items_VD, self._source_VD if shape.of_factors else None
         return UserRatings(known, *tables, self._head(encoder, shape), read, np.full(len(rows), self._end))
 
     def trains(self, name: str) -> bool:
@@ -156,9 +159,15 @@ class CrossDomainTask:
 
     def _plain(self, rows: NDArray[np.int64]) -> Predicted:
         """What is predicted of these users without their vectors."""
-        none_UD = np.zeros((len(rows), self._config.width))
+        none_UD = np.zeros((len(rows), self._items_VD.shape[1]))
         user_U = self._biases.mean + self._shift_U[rows]
-        return Predicted(user_U, self._biases.item_V, none_UD, self._factors.items_VD)
+        return Predicted(user_U, self._biases.item_V, none_UD, self._items_VD)
+
+    def _factorised(self, ratings: Ratings, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Factors of the users in these rows of a log, last how far each deviates from the means, and of its items."""
+        means = biases(ratings, _SHRINKAGE, _SHRINKAGE)
+        factors = factorise(ratings, means, self._config.width, self._config.seed)
+        return np.column_stack([factors.users_UD[rows], means.user_U[rows]]), factors.items_VD
 
     def _tuned(self, trained: Ratings, source: Ratings) -> tuple[Biases, Floats]:
         """The target log's biases of items, and each user's in the source log, shrunken as validation likes best."""
@@ -181,8 +190,10 @@ class CrossDomainTask:
         return Ratings(users_R, items_R, values_R, len(rows), self._num_items)
 
     def _head(self, encoder: UserEncoder, shape: HeadShape) -> nn.Module:
-        width = self._config.width
-        num_inputs, item_width = (width, width) if shape.of_factors else (encoder.vector_width, encoder.width)
+        num_inputs, item_width = encoder.vector_width, encoder.width
+        if shape.of_factors:
+            num_inputs, item_width = self._from_UD.shape[1], self._source_VD.shape[1]
+        width = self._items_VD.shape[1]
         match shape.bridge:
             case None:
                 return RatingHead(num_inputs, shape.hidden, width)
@@ -195,7 +206,7 @@ class CrossDomainTask:
 
     def _vectors(self, encoder: UserEncoder, rows: NDArray[np.int64], of_factors: bool) -> NDArray[np.float64]:
         if of_factors:
-            return self._source.users_UD[self._users[rows]]
+            return self._from_UD[rows]
         return read_vectors(encoder, self._histories.take(rows), self._end)
 
     def _rows(self, part: Part) -> NDArray[np.int64]:

@@ -139,13 +139,13 @@ def test_arms_start_from_the_best_simple_prediction_and_learn_what_vectors_tell(
     untrained = task.objective(telling, 1.0, HeadShape(8))
     plain = task.baselines(1.0)["item mean + source bias"]
     np.testing.assert_allclose(task.predict(telling, untrained, "test"), plain)
-    tables = [table.copy() for table in task._factors]
+    tables = task._items_VD.copy(), task._towards_UD.copy()
     outcome, model = fitted(recipe, source, telling, task, name, tmp_path)
     mae, truth = task.measures["mae"], task.truth("test")
     assert mae(truth, outcome.predicted_U) < 0.5 < mae(truth, plain)
     assert outcome.validation < 0.5
-    assert all((one == two).all() for one, two in zip(tables, task._factors, strict=True))
-    assert (model.objective.items_VD.numpy() == tables[1].astype(np.float32)).all()
+    assert (task._items_VD == tables[0]).all() and (task._towards_UD == tables[1]).all()
+    assert (model.objective.items_VD.numpy() == tables[0].astype(np.float32)).all()
 
 
 def longer(recipe: Recipe) -> Recipe:
