@@ -3,11 +3,12 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,15 @@ def test_what_is_no_lease_holds_nothing(run: str, content: bytes) -> None:
         pass
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A session in the background ignores SIGINT: a lease that is lost would end it with SIGTERM."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_whoever_lost_the_lease_stops_with_one_line(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "_LIFE", 0.2)
     with pytest.raises(UserError, match=r"was taken by process \d+ on elsewhere, .*: this one stops"), Lease(run):
