@@ -57,7 +57,7 @@ def adapted(arm: str, embedder: str) -> TrainModel:
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(chosen.trainable(name))
     known = KnownLabels(USERS, np.array([0.0, 1.0, 1.0]), 2)
-    return TrainModel(encoder, UserLabels(known, WIDTH, vectors_of, np.zeros(3, np.int64), chosen.hidden))
+    return TrainModel(encoder, UserLabels(known, WIDTH, vectors_of, np.zeros(3, np.int64), chosen.head.hidden))
 
 
 @pytest.mark.parametrize("embedder", EMBEDDERS)
