@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from ray_userrep.training.records import clock, progress_line
 
-_BAR = "{desc} {percentage:3.0f}% {bar:30} {postfix}"
+_BAR = "{desc} {percentage:3.0f}% {bar:30}{postfix}"  # tqdm puts a comma before what is behind the bar
 
 
 class Console:
