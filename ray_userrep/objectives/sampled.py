@@ -156,5 +156,5 @@ class BinaryCrossEntropy(_Sampled):
 
 def gbce_beta(num_negatives: int, num_items: int, calibration: float) -> float:
     """The power that calibrates sampled scores: 1 at t = 0, the sampled share of the catalogue at t = 1."""
-    share = min(1.0, num_negatives / (num_items - 1))
+    share = min(1.0, num_negatives / max(1, num_items - 1))  # a catalogue of one item has no negatives
     return share * (calibration * (1 - 1 / share) + 1 / share)

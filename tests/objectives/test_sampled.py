@@ -170,6 +170,7 @@ def test_gbce_raises_the_target_to_the_power_of_the_paper(encoder):
     """Eq. 9: beta = a (t (1 - 1/a) + 1/a) with a the share of negatives; t 0 is plain BCE, t 1 the share itself."""
     assert gbce_beta(256, 3417, 0.0) == pytest.approx(1.0)
     assert gbce_beta(256, 3417, 1.0) == pytest.approx(256 / 3416)
+    assert gbce_beta(256, 1, 0.75) == 1.0  # a catalogue of one item has no negatives
     states, targets = states_and_targets()
     view = Batch.of([[0]])
     view.labels.update({NEGATIVES: torch.tensor([7]), LOG_EXPECTED: torch.zeros(1)})
