@@ -4,8 +4,10 @@ They are set in the driver, by the records that come to it anyway, so that train
 them out some seconds later: a job that ends at once may never be seen.
 """
 
+import string
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from ray.util.metrics import Gauge
 
@@ -20,7 +22,7 @@ class TrainingGauges:
     """A sink of training records that shows the newest of each figure, by run."""
 
     def __init__(self, run_uri: str) -> None:
-        self._tags = {"run": run_uri}
+        self._tags = {"run": _ascii(run_uri)}
         self._gauges = {field: Gauge(name, told, tag_keys=("run",)) for field, (name, told) in _OF_RECORDS.items()}
 
     def __call__(self, record: dict[str, Any]) -> None:
@@ -33,4 +35,9 @@ def show_quarantined(corpus_uri: str, reasons: Mapping[str, int]) -> None:
     """Show how many rows of a corpus's log were rejected for each reason."""
     gauge = Gauge("userrep_quarantined", "rows of a log that were rejected", tag_keys=("corpus", "reason"))
     for reason, count in reasons.items():
-        gauge.set(count, {"corpus": corpus_uri, "reason": reason})
+        gauge.set(count, {"corpus": _ascii(corpus_uri), "reason": reason})
+
+
+def _ascii(uri: str) -> str:
+    """A place in the letters that Ray takes in a tag; others are as in a link."""
+    return quote(uri, safe=f" {string.punctuation}")

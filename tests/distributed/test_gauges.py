@@ -16,6 +16,7 @@ EXPECTED = {
     'userrep_interactions_per_second{run="s3://b/run"}': 1234.0,
     'userrep_data_wait_share{run="s3://b/run"}': 0.125,
     'userrep_quarantined{corpus="s3://b/corpus",reason="missing_item"}': 7.0,
+    'userrep_quarantined{corpus="s3://b/K%C3%B6rper [1] 50%",reason="missing_user"}': 2.0,
 }
 
 
@@ -40,6 +41,7 @@ def test_what_is_scraped_is_the_newest_record():
     gauges({"kind": "validation", "step": 1, "ndcg@10": 0.1})
     gauges(RECORD | {"loss": 2.5, "interactions_per_second": 1234.0, "data_wait": 0.125})
     show_quarantined("s3://b/corpus", {"missing_item": 7})
+    show_quarantined("s3://b/Körper [1] 50%", {"missing_user": 2})
     deadline = time.monotonic() + 60
     while (found := scraped()) != EXPECTED and time.monotonic() < deadline:
         time.sleep(0.5)
