@@ -79,7 +79,8 @@ def quantile_edges(values_V: NDArray[np.float64], num_buckets: int) -> NDArray[n
         return distinct[1:]
     inner = np.arange(1, num_buckets) / num_buckets
     edges = np.unique(np.quantile(known_N, inner, method="higher"))
-    return edges[edges > distinct[0]]
+    edges = edges[edges > distinct[0]]
+    return edges if len(edges) else distinct[1:2]  # where nearly all are the lowest: the others have a bucket together
 
 
 def bucket_lists(values_V: NDArray[np.float64], num_buckets: int) -> pa.ListArray:

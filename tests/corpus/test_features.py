@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ray_userrep.corpus.features import bucket_lists, quantile_edges
@@ -49,6 +49,7 @@ def test_numbers_are_buckets_and_unknown_ones_are_none():
     np.testing.assert_array_equal(TABLE.numbers("price"), [1.5, np.nan, 2.5, np.nan])
 
 
+@example(values=[0.0, 0.0, 0.0, 1.0, 0.5], num_buckets=2)
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), num_buckets=st.integers(2, 9))
 def test_buckets_keep_the_order_of_numbers_and_there_are_never_more(values, num_buckets):
     edges = quantile_edges(np.array(values), num_buckets)
