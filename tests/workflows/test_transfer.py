@@ -165,7 +165,8 @@ def the_best_encoder_is_kept(run, printed):
     rows = storage.read_parquet(kept["head"]["predictions"])
     assert set(rows["split"].to_pylist()) == {"train", "validation", "test"} and rows.num_rows == 150
     assert kept["head"]["model"] is None and "reads columns beside the vector and is not written" in printed
-    assert f"encoder: {kept['arm']}, seed {kept['seed']}" in printed
+    told = f"the one fit that validated best, {kept['arm']} with seed {kept['seed']}"
+    assert f"encoder: {told}" in printed
     weights = [entry.uri for entry in storage.list_files(f"{run}/fits", ".safetensors") if "/best/" in entry.uri]
     assert len(weights) == 1
 

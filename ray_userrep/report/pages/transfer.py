@@ -54,7 +54,10 @@ def kept(task: Result) -> str:
     found = task["kept"]
     if found is None:
         return "none kept: transfer.keep is empty, or no arm can be written as plain weights"
-    words = f"{found['arm']}, seed {found['seed']}, read out at {found['readout']}, in {found['uri']}"
+    words = (
+        f"the one fit that validated best, {found['arm']} with seed {found['seed']}, read out at {found['readout']}, "
+        f"in {found['uri']}"
+    )
     if found["head"]:
         words += f", {calibration.sentence(found['head'])}"
     if found["better"]:
