@@ -9,23 +9,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import TrackerKind
 from ray_userrep.training.callbacks import Record, Sink
 from ray_userrep.training.records import figures
-
-
-class Tracker(Protocol):
-    """Takes a run's records."""
-
-    def __call__(self, record: Record) -> None: ...
-
-    def close(self, exit_code: int) -> None:
-        """Have all figures there, and say how the run ended."""
-        ...
 
 
 class WandB:
@@ -46,6 +36,7 @@ class WandB:
         self._run.log({**figures(record), "step": record["step"]})
 
     def close(self, exit_code: int) -> None:
+        """Have all figures there, and say how the run ended."""
         self._run.finish(exit_code)
 
 
@@ -86,12 +77,12 @@ def tracked(recipe: Recipe, run_uri: str, on_record: Sink, is_first: bool) -> It
             tracker.close(int(sys.exc_info()[0] is not None))
 
 
-def _open(kind: TrackerKind, run_uri: str, recipe: Recipe) -> Tracker:
+def _open(kind: TrackerKind, run_uri: str, recipe: Recipe) -> WandB:
     try:
         match kind:
             case "wandb":
                 return WandB(run_uri, recipe)
-            case _:
-                assert_never(kind)
+            case never:
+                assert_never(never)
     except Exception as error:
         raise UserError(f"train.trackers {kind} cannot begin a run: {' '.join(str(error).split())[:500]}") from error
