@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ray_userrep.corpus.deal import UserParts, deal
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.splits import Cut, Split
-from ray_userrep.corpus.store import Bucket, Corpus
+from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences
@@ -35,7 +35,7 @@ from ray_userrep.transfer.tasks.base import HeadShape, Part
 from ray_userrep.transfer.tasks.columns import UserColumns, as_inputs, read_columns, refuse_leaks
 from ray_userrep.transfer.tasks.fusion import fused
 from ray_userrep.transfer.tasks.label_baselines import label_baselines
-from ray_userrep.transfer.tasks.users import ChosenUsers, fingerprint, first_share, ids_of, refuse_few
+from ray_userrep.transfer.tasks.users import fingerprint, first_share, ids_of, known_users, refuse_few
 
 _RANDOM_WIDTH = 64
 _MEASURES: Mapping[Kind, Mapping[str, Measure]] = {
@@ -113,12 +113,7 @@ class AttributeTask:
 
     def cut(self, share: float) -> Cut:
         """Everything known of the training users when the split's test begins."""
-
-        def known(bucket: Bucket) -> tuple[Bucket, NDArray[np.int64]]:
-            before = self._split.known(bucket)
-            return before, before.lengths_U
-
-        return ChosenUsers(self._histories.users_U[self._train(share)], known)
+        return known_users(self._histories.users_U[self._train(share)], self._split)
 
     def data(self, share: float) -> str:
         return f"{self._key}-{share:g}"

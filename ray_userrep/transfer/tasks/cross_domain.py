@@ -19,7 +19,7 @@ from torch import nn
 
 from ray_userrep.corpus.deal import deal
 from ray_userrep.corpus.splits import Cut, Split, SplitPart
-from ray_userrep.corpus.store import Bucket, Corpus
+from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.factors import Biases, Floats, Ratings, biases, factorise
@@ -40,7 +40,7 @@ from ray_userrep.transfer.tasks.rated import (
     ratings_of,
     user_figures,
 )
-from ray_userrep.transfer.tasks.users import ChosenUsers, fingerprint, first_share, refuse_few
+from ray_userrep.transfer.tasks.users import fingerprint, first_share, known_users, refuse_few
 
 _SHRINKAGES, _SHRINKAGE = (1.0, 5.0, 25.0), 5.0
 _TIE_BREAK = 1e-6  # of a rating: popularity ranks items, and changes no error
@@ -89,12 +89,7 @@ class CrossDomainTask:
 
     def cut(self, share: float) -> Cut:
         """Everything known of the training users in the source log when the split's test begins."""
-
-        def known(bucket: Bucket) -> tuple[Bucket, NDArray[np.int64]]:
-            before = self._split.known(bucket)
-            return before, before.lengths_U
-
-        return ChosenUsers(self._histories.users_U[self._train(share)], known)
+        return known_users(self._histories.users_U[self._train(share)], self._split)
 
     def data(self, share: float) -> str:
         return f"{self._key}-{share:g}"

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ray_userrep.corpus.splits import Split
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.errors import UserError
 
@@ -64,6 +65,16 @@ class ChosenUsers:
     def train_lengths(self, corpus: Corpus, number: int) -> NDArray[np.int64]:
         """How much of each user of a bucket is trained on."""
         return self.training(corpus.bucket(number))[1]
+
+
+def known_users(users_U: NDArray[np.int64], split: Split) -> ChosenUsers:
+    """Some users of a corpus, each with everything known when the split's test begins."""
+
+    def known(bucket: Bucket) -> tuple[Bucket, NDArray[np.int64]]:
+        before = split.known(bucket)
+        return before, before.lengths_U
+
+    return ChosenUsers(users_U, known)
 
 
 def fingerprint(*keys: str | int | float | list[int]) -> str:
