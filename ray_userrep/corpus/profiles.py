@@ -71,11 +71,11 @@ def profile_hashes(values: pa.Array) -> NDArray[np.int64]:
     return np.where(is_known_N, hash_ids(values.cast(pa.string()).fill_null("")), 0)
 
 
-def profile_of(users: pa.Table, name: str, hashes_U: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What `profile_hashes` makes of an attribute of these users, 0 of those whom the table lacks, `[U]`."""
+def profiles_of(users: pa.Table, names: Sequence[str], hashes_U: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """What `profile_hashes` makes of attributes of these users, 0 of those whom the table lacks, `[U]` by name."""
     known = hash_ids(users["user_id"])
     order = np.argsort(known)
     place_U = np.searchsorted(known[order], hashes_U)
     is_there_U = np.append(known[order], 0)[place_U] == hashes_U
-    values = np.append(profile_hashes(users[name].combine_chunks())[order], 0)
-    return np.where(is_there_U, values[place_U], 0)
+    values = {name: np.append(profile_hashes(users[name].combine_chunks())[order], 0) for name in names}
+    return {name: np.where(is_there_U, found[place_U], 0) for name, found in values.items()}

@@ -24,7 +24,7 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.jagged import KEYS, completed, merge_sequences, ranges
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile, decoded, encoded
 from ray_userrep.corpus.outline import read_outline
-from ray_userrep.corpus.profiles import attributes_of, profile_of, refuse_unprofiled, stored_name
+from ray_userrep.corpus.profiles import attributes_of, profiles_of, refuse_unprofiled, stored_name
 from ray_userrep.errors import UserError
 
 _CURE = "put back a copy that is whole, or delete it to go on with the version before"
@@ -153,9 +153,9 @@ class Corpus:
         if not names:
             return bucket
         refuse_unprofiled(names, self.user_columns(), self.manifest.source_uri)
-        users, hashes_U = self.users_of(bucket.user_hash_U), bucket.user_hash_U
-        told = {name: np.repeat(profile_of(users, name, hashes_U), bucket.lengths_U) for name in names}
-        return bucket._replace(side_N=bucket.side_N | {stored_name(name): told_N for name, told_N in told.items()})
+        told = profiles_of(self.users_of(bucket.user_hash_U), names, bucket.user_hash_U)
+        side_N = {stored_name(name): np.repeat(told_U, bucket.lengths_U) for name, told_U in told.items()}
+        return bucket._replace(side_N=bucket.side_N | side_N)
 
     def outline(self, number: int) -> Bucket:
         """A bucket's users without their items, each interaction at the midnight before it; no sequence is read."""
