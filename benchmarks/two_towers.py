@@ -1,6 +1,7 @@
 """Two towers with the contrast of items: which masking, which items are drawn, and what it does for rare ones.
 
     python benchmarks/two_towers.py --data ../shared/data [--runs runs/two_towers] [--only beauty] [--seeds 5]
+        [--epochs 8]
 
 Amazon Beauty with nine columns, and a log whose columns come in four pairs that tell the same: what one view hides the
 other tells all the same, unless both of a pair are hidden. Recipe `two_towers` without the contrast, and with it by
@@ -56,6 +57,7 @@ def main() -> None:
     arguments.add_argument("--only", default="", help="logs whose name starts so")
     arguments.add_argument("--runs", default="runs/two_towers")
     arguments.add_argument("--seeds", type=int, default=5)
+    arguments.add_argument("--epochs", type=float, default=8.0, help="passes over a log, of every arm")
     arguments.add_argument("--max-steps", type=int)
     options = arguments.parse_args()
     runs = storage.absolute(options.runs)
@@ -63,12 +65,12 @@ def main() -> None:
     logs = {"beauty": storage.join(options.data, "amazon-2014-Beauty"), "planted": storage.join(runs, "planted-log")}
     for name, log in logs.items():
         if name.startswith(options.only):
-            study(name, storage.absolute(log), storage.join(runs, name), options.seeds, options.max_steps)
+            study(name, storage.absolute(log), storage.join(runs, name), options.seeds, options.epochs, options.max_steps)
 
 
-def study(name: str, log: str, runs: str, seeds: int, max_steps: int | None) -> None:
+def study(name: str, log: str, runs: str, seeds: int, epochs: float, max_steps: int | None) -> None:
     """Every arm in every seed, and what they come to."""
-    recipes = arms(name, max_steps)
+    recipes = arms(name, epochs, max_steps)
     for arm, recipe in recipes.items():
         storage.write_json(storage.join(runs, f"{arm}.json"), recipe.model_dump(mode="json"))
     for seed, arm in product(range(seeds), recipes):  # so that what is cut short has whole seeds
@@ -76,14 +78,14 @@ def study(name: str, log: str, runs: str, seeds: int, max_steps: int | None) -> 
         if not storage.exists(storage.join(run, "result.json")):
             place, corpus = storage.join(runs, f"{arm}.json"), storage.join(runs, "corpus")
             job("pretrain", "--recipe", place, "--logs", log, "--corpus", corpus, "--run", run, "--seed", str(seed))
-    found = {"environment": environment(False)} | measured(runs, list(recipes), seeds)
+    found = {"environment": environment(False), "epochs": epochs} | measured(runs, list(recipes), seeds)
     text = json.dumps(found, indent=1)
     kept = RESULTS if max_steps is None else Path(runs)
     (kept / f"two_towers_{name}.json").write_text(text + "\n")
     print(text)
 
 
-def arms(name: str, max_steps: int | None) -> dict[str, Recipe]:
+def arms(name: str, epochs: float, max_steps: int | None) -> dict[str, Recipe]:
     """The recipes that are compared, by name; all but `sasrec` differ in the contrast alone."""
     columns, numbers = COLUMNS[name]
     raw: dict[str, Any] = two_towers().model_dump()
@@ -94,7 +96,8 @@ def arms(name: str, max_steps: int | None) -> dict[str, Recipe]:
         chosen = contrast["objective"] | {"masking": masking, "alpha": DRAWN[drawn]}
         found[arm] = raw | {"objective": {"kind": "weighted", "parts": [main, contrast | {"objective": chosen}]}}
     for one in found.values():
-        one["train"] = one["train"] | {"max_steps": max_steps, "cpus_per_worker": 1}
+        passes = {"epochs": epochs, "eval_every": epochs / 2, "patience": None}
+        one["train"] = one["train"] | passes | {"max_steps": max_steps, "cpus_per_worker": 1}
         one["evaluation"] = one["evaluation"] | {"baselines": False}
     return {arm: Recipe.model_validate(one) for arm, one in found.items()}
 

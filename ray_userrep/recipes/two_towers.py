@@ -40,6 +40,6 @@ def two_towers() -> Recipe:
                 PartConfig(weight=0.1, objective=ItemContrastConfig(temperature=0.07)),
             ]
         ),
-        train=TrainConfig(epochs=30, learning_rate=1e-3, patience=6),
+        train=TrainConfig(epochs=16, learning_rate=3e-3, patience=6),
         evaluation=EvaluationConfig(exclude_seen=True),
     )
