@@ -65,7 +65,9 @@ def main() -> None:
     logs = {"beauty": storage.join(options.data, "amazon-2014-Beauty"), "planted": storage.join(runs, "planted-log")}
     for name, log in logs.items():
         if name.startswith(options.only):
-            study(name, storage.absolute(log), storage.join(runs, name), options.seeds, options.epochs, options.max_steps)
+            study(
+                name, storage.absolute(log), storage.join(runs, name), options.seeds, options.epochs, options.max_steps
+            )
 
 
 def study(name: str, log: str, runs: str, seeds: int, epochs: float, max_steps: int | None) -> None:
