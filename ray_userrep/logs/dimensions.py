@@ -12,7 +12,7 @@ field: quoted ones separated by commas, or bare ones by spaces. Quotes are CSV's
 import ast
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,22 @@ def tables(files: list[FileEntry], csv: CsvFormat, columns: list[str]) -> Iterat
         if broken:
             lines = "1 line" if len(broken) == 1 else f"{len(broken):,} lines"
             print(f"warning   {file.uri}: {lines} cannot be read, the first: {broken[0][:_SHOWN]}", flush=True)
+
+
+def renamed(table: pa.Table, columns: Mapping[Any, str], field: str, place: str) -> pa.Table:
+    """A table of one's own under canonical names; `columns` are what it calls some, and `field` says so.
+
+    Raises:
+        UserError: it has no such column, or the canonical name stands beside it.
+    """
+    for column, called in columns.items():
+        if called not in table.column_names:
+            there = ", ".join(table.column_names)
+            raise UserError(f"{field} {column}: {place} has no column {called}; it has {there}")
+        if column != called and column in table.column_names:
+            raise UserError(f"{field} {column}: {place} has both {called} and {column}: leave one out")
+    meant = {called: column for column, called in columns.items()}
+    return table.rename_columns([meant.get(name, name) for name in table.column_names])
 
 
 def keyed(table: pa.Table, key: str, kind: pa.DataType, file: str) -> pa.Table:

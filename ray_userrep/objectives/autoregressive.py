@@ -4,6 +4,8 @@ With a horizon each position predicts one of its next interactions, drawn anew i
 while rather than next (the dense all-action loss of PinnerFormer, Pancha et al., KDD 2022, section 3.4). Vectors then
 age more slowly; the next item is ranked less well.
 
+Where it is known what users were shown, the item that they took is also told from what they left (see `impressions`).
+
 Shapes: B windows, T inputs (a window of n items gives n - 1).
 """
 
@@ -15,6 +17,7 @@ from torch import Tensor
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, LossSum, Objective, identity_gather
+from ray_userrep.objectives.impressions import ShownItems
 from ray_userrep.objectives.softmax import ItemSoftmax
 
 TARGETS = "targets"
@@ -24,12 +27,17 @@ _AHEAD_DRAW = 36
 class Autoregressive(Objective):
     """The negative log-likelihood of an item among the next ones given those before, over a causal backbone."""
 
-    parts = ("next_item",)
+    parts: tuple[str, ...] = ("next_item",)
     lookahead = 1
 
-    def __init__(self, softmax: ItemSoftmax, horizon: int = 1) -> None:
+    def __init__(
+        self, softmax: ItemSoftmax, horizon: int = 1, shown: ShownItems | None = None, shown_weight: float = 1.0
+    ) -> None:
         super().__init__()
         self.softmax = softmax
+        self._shown = shown
+        if shown is not None:
+            self.parts, self.weights = ("next_item", "shown"), (1.0, shown_weight)
         self.looks_across = softmax.looks_across
         self._horizon = horizon
 
@@ -38,6 +46,7 @@ class Autoregressive(Objective):
         view, place_T = inputs_of(batch)
         targets_T = batch.values_T[place_T + self._ahead(batch, rng)[place_T]]
         more = {TARGET_USERS: view.per_token(view.users_B)} | self.softmax.sample(rng, targets_T)
+        more |= {} if self._shown is None else self._shown.labels(batch, view, place_T, targets_T)
         return [replace(view, side=view.side | {TARGETS: targets_T}, labels=view.labels | more)]
 
     def _ahead(self, batch: Batch, rng: Draws) -> Tensor:
@@ -49,12 +58,17 @@ class Autoregressive(Objective):
         return 1 + (draw_T * left_T.clamp(max=self._horizon)).long()
 
     def counts(self, views: list[Batch]) -> Tensor:
-        return torch.tensor([view.num_tokens * view.weight for view in views])
+        (view,) = views
+        counts = [view.num_tokens] if self._shown is None else [view.num_tokens, self._shown.count(view)]
+        return torch.tensor(counts, dtype=torch.float32) * view.weight
 
     def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
         (view,) = views
-        loss = self.softmax(encoder.states(view), view.side[TARGETS], encoder, view, gather)
-        return LossSum((loss * view.weight)[None])
+        states_TD, targets_T = encoder.states(view), view.side[TARGETS]
+        sums = [self.softmax(states_TD, targets_T, encoder, view, gather)]
+        if self._shown is not None:
+            sums.append(self._shown.loss(self.softmax.scaled(states_TD), targets_T, encoder, view))
+        return LossSum(torch.stack(sums) * view.weight)
 
 
 def inputs_of(batch: Batch) -> tuple[Batch, Tensor]:

@@ -19,6 +19,7 @@ from ray_userrep.objectives.autoregressive import Autoregressive
 from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.contrastive import Contrastive
 from ray_userrep.objectives.history import History
+from ray_userrep.objectives.impressions import Impressions, ShownItems
 from ray_userrep.objectives.in_batch import Choice, InBatchSoftmax, hardest, semi_hard
 from ray_userrep.objectives.item_contrast import ItemContrast
 from ray_userrep.objectives.labels import KnownLabels, Labels
@@ -46,6 +47,7 @@ from ray_userrep.recipe.objective import (
     ContrastiveConfig,
     FullSoftmaxConfig,
     HistoryConfig,
+    ImpressionsConfig,
     InBatchSoftmaxConfig,
     ItemContrastConfig,
     LabelsConfig,
@@ -67,6 +69,7 @@ _VIEWS = {
     "domains": one_domain,
 }
 _CHOICES: dict[str, Choice | None] = {"random": None, "hard": hardest, "semi_hard": semi_hard}
+_HOUR_US = 3_600_000_000
 _LACKING = "neither the interactions nor the items of this log have it"
 
 
@@ -80,6 +83,10 @@ def _no_society(_: SocialConfig) -> Society:
     )
 
 
+def _no_impressions(_: ImpressionsConfig) -> Impressions:
+    raise UserError("objective.impressions is not read here: leave objective.impressions.table out")
+
+
 class ObjectiveData(NamedTuple):
     """What objectives want to know of the data: items, stored side columns, training counts, `[V]`, and of users."""
 
@@ -88,6 +95,7 @@ class ObjectiveData(NamedTuple):
     train_counts: Callable[[], NDArray[np.int64]]
     labels: Callable[[Sequence[str]], dict[str, KnownLabels]] = _no_labels
     society: Callable[[SocialConfig], Society] = _no_society
+    impressions: Callable[[ImpressionsConfig], Impressions] = _no_impressions
 
 
 def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: ObjectiveData) -> Objective:
@@ -101,7 +109,7 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
             objectives = [build_objective(part.objective, encoder, data) for part in parts]
             return Weighted(objectives, [part.weight for part in parts])
         case AutoregressiveConfig():
-            return Autoregressive(build_softmax(config.softmax, data), config.horizon)
+            return _autoregressive(config, data)
         case AutoencodingConfig():
             return _autoencoding(config, encoder, data)
         case ContrastiveConfig():
@@ -122,6 +130,14 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
             return Labels(data.labels(attributes), encoder.width)
         case never:
             assert_never(never)
+
+
+def _autoregressive(config: AutoregressiveConfig, data: ObjectiveData) -> Autoregressive:
+    asked, softmax = config.impressions, build_softmax(config.softmax, data)
+    if asked.table is None:
+        return Autoregressive(softmax, config.horizon)
+    shown = ShownItems(data.impressions(asked), round(asked.within_hours * _HOUR_US))
+    return Autoregressive(softmax, config.horizon, shown, asked.weight)
 
 
 def _affinity(config: ItemContrastConfig, encoder: EncoderConfig, data: ObjectiveData) -> Tensor | None:

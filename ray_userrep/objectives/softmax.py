@@ -30,6 +30,10 @@ class ItemSoftmax(nn.Module, ABC):
         """What is drawn for the given targets and travels with their view."""
         return {}
 
+    def scaled(self, states_TD: Tensor) -> Tensor:
+        """States whose products with item vectors are the scores."""
+        return states_TD
+
     @abstractmethod
     def forward(
         self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
@@ -58,11 +62,13 @@ class Cosine(ItemSoftmax):
     def sample(self, rng: Draws, targets_T: Tensor) -> dict[str, Tensor]:
         return self.inner.sample(rng, targets_T)
 
+    def scaled(self, states_TD: Tensor) -> Tensor:
+        return (F.normalize(states_TD.float(), dim=-1) / self._temperature).to(states_TD.dtype)
+
     def forward(
         self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
     ) -> Tensor:
-        scaled_TD = F.normalize(states_TD.float(), dim=-1) / self._temperature
-        loss: Tensor = self.inner(scaled_TD.to(states_TD.dtype), targets_T, encoder, view, gather)
+        loss: Tensor = self.inner(self.scaled(states_TD), targets_T, encoder, view, gather)
         return loss
 
 

@@ -17,6 +17,7 @@ from ray_userrep.recipe.encoder import (
     MeanConfig,
     RowItemsConfig,
 )
+from ray_userrep.recipe.logs import TimestampUnit
 from ray_userrep.recipe.settings import Settings
 
 
@@ -100,6 +101,28 @@ class _Objective(Settings):
         return None
 
 
+ImpressionColumn = Literal["user_id", "item_id", "timestamp"]
+
+
+class ImpressionsConfig(Settings):
+    """A table of what users were shown: what they left is told from the item that they took next."""
+
+    table: str | None = Field(
+        None,
+        min_length=1,
+        description="file or folder of rows with user_id, item_id and timestamp: what was shown, taken or not; none: "
+        "it is not known",
+    )
+    columns: dict[ImpressionColumn, str] = Field(
+        {}, description='what the table calls them, e.g. {"user_id": "customer", "timestamp": "shown_at"}'
+    )
+    timestamp_unit: TimestampUnit = Field("s", description="unit of timestamps that are numbers")
+    within_hours: float = Field(
+        24.0, gt=0, description="an item competes with one that is taken at most so many hours after it was shown"
+    )
+    weight: float = Field(1.0, gt=0, description="factor on this part of the loss; the next item's is 1")
+
+
 class AutoregressiveConfig(_Objective):
     """Predict each next item from what came before it."""
 
@@ -111,6 +134,7 @@ class AutoregressiveConfig(_Objective):
         description="interactions ahead of which each position predicts one, drawn anew each time: 1, the next; more, "
         "all that a user does for a while (the dense all-action loss of PinnerFormer)",
     )
+    impressions: ImpressionsConfig = Field(default_factory=ImpressionsConfig)
 
     def lookahead(self) -> int:
         """Items a window carries beyond what is shown: the target of the newest."""
@@ -127,6 +151,8 @@ class AutoregressiveConfig(_Objective):
             return reason
         if not encoder.backbone.causal:
             return "objective.kind autoregressive needs encoder.backbone.causal: true"
+        if self.horizon > 1 and self.impressions.table is not None:
+            return "objective.impressions competed with the very next item: objective.horizon must be 1"
         if encoder.readout in ("cls", "mask"):
             return (
                 f"objective.kind autoregressive never trains the token of encoder.readout {encoder.readout}: use last"

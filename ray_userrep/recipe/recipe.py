@@ -77,8 +77,9 @@ class Recipe(Settings):
         heads = [("heads", name) for one in objectives if isinstance(one, AutoencodingConfig) for name in one.heads]
         heads += [("fields", name) for one in objectives if isinstance(one, NextFieldsConfig) for name in one.fields]
         head = next((f"objective.{field} {name}" for field, name in heads if name in TIME_FIELDS), None)
+        is_shown = any(isinstance(one, AutoregressiveConfig) and one.impressions.table for one in objectives)
         split = "split.rule global_time" if isinstance(self.split, GlobalTimeConfig) else None
-        return self.encoder.reads_times() or head or split
+        return self.encoder.reads_times() or head or ("objective.impressions" if is_shown else None) or split
 
     def needs_relations(self) -> bool:
         """Whether pretraining reads who is related to whom."""

@@ -8,6 +8,7 @@ Shapes: V items.
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,13 +32,15 @@ from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
+from ray_userrep.objectives.impressions import Impressions
 from ray_userrep.objectives.labels import KnownLabels
 from ray_userrep.objectives.social import Society
-from ray_userrep.recipe.objective import SocialConfig
+from ray_userrep.recipe.objective import ImpressionsConfig, SocialConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.best import has_best, keep_best, read_best
 from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
+from ray_userrep.training.impressions import read_impressions
 from ray_userrep.training.labels import read_labels
 from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.ranks import told
@@ -202,7 +205,11 @@ def _objective_data(recipe: Recipe, corpus: Corpus, split: Split, items: ItemTab
     def society(config: SocialConfig) -> Society:
         return read_society(config, recipe, corpus, split)
 
-    return ObjectiveData(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split), labels, society)
+    def impressions(config: ImpressionsConfig) -> Impressions:
+        return read_impressions(config, corpus)
+
+    counts = partial(train_counts, corpus, split)
+    return ObjectiveData(items, corpus.manifest.side_columns, counts, labels, society, impressions)
 
 
 def export(engine: Engine, run_uri: str) -> None:

@@ -14,6 +14,7 @@ Shapes: W windows.
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ from ray_userrep.training import runs
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.callbacks import Sink
 from ray_userrep.training.fit import fit, load_encoder
+from ray_userrep.training.impressions import read_impressions
 from ray_userrep.training.loop import total_steps
 from ray_userrep.training.runs import read_records
 from ray_userrep.training.stored import read_result, store_result
@@ -102,7 +104,12 @@ def validation_loss(recipe: Recipe, corpus: Corpus, split: Split, encoder: UserE
     if isinstance(recipe.objective, AutoregressiveConfig):
         return likelihood(encoder, read_unseen(corpus, split, encoder.side_columns, recipe.evaluation.max_users))
     assert encoder.item_table is not None
-    data = ObjectiveData(encoder.item_table, corpus.manifest.side_columns, lambda: train_counts(corpus, split))
+    data = ObjectiveData(
+        encoder.item_table,
+        corpus.manifest.side_columns,
+        partial(train_counts, corpus, split),
+        impressions=partial(read_impressions, corpus=corpus),
+    )
     objective = build_objective(recipe.objective, recipe.encoder, data)
     columns = {*encoder.side_columns, *objective.side_columns}
     users = read_unseen(corpus, split, sorted(columns), recipe.evaluation.max_users)

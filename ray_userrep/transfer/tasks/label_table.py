@@ -22,7 +22,7 @@ from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.profile import attribute_of, is_known
-from ray_userrep.logs.dimensions import read_whole
+from ray_userrep.logs.dimensions import read_whole, renamed
 from ray_userrep.logs.files import CsvFormat
 from ray_userrep.logs.ids import convert_ids, is_text
 from ray_userrep.logs.numbers import read_numbers
@@ -60,7 +60,7 @@ def read_label_table(uri: str, corpus: Corpus, columns: Mapping[LabelColumn, str
     Raises:
         UserError: a column is missing or cannot be read, a user has two labels as of one date, or all labels are alike.
     """
-    table = _renamed(read_whole(storage.list_files(uri), CsvFormat()), columns, uri)
+    table = renamed(read_whole(storage.list_files(uri), CsvFormat()), columns, "transfer.task.columns", uri)
     column = _label_column(table, uri)
     users = convert_ids(table["user_id"], corpus.user_type, "user_id", uri).combine_chunks()
     until_E, parts_E = _until(table, corpus, uri), _parts(table, uri)
@@ -73,17 +73,6 @@ def read_label_table(uri: str, corpus: Corpus, columns: Mapping[LabelColumn, str
     users, until_E = users.take(pa.array(rows)), until_E[rows]
     _refuse_twice(users, until_E, uri)
     return LabelTable(users, until_E, values, classes, None if parts_E is None else parts_E[rows], left_out)
-
-
-def _renamed(table: pa.Table, columns: Mapping[LabelColumn, str], uri: str) -> pa.Table:
-    names = ", ".join(table.column_names)
-    for column, called in columns.items():
-        if called not in table.column_names:
-            raise UserError(f"transfer.task.columns {column}: {uri} has no column {called}; it has {names}")
-        if column != called and column in table.column_names:
-            raise UserError(f"transfer.task.columns {column}: {uri} has both {called} and {column}: leave one out")
-    meant = {called: column for column, called in columns.items()}
-    return table.rename_columns([meant.get(name, name) for name in table.column_names])
 
 
 def _label_column(table: pa.Table, uri: str) -> str:

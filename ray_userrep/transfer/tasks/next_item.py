@@ -7,6 +7,7 @@ Shapes: U users of a part, V items.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +34,7 @@ from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.objective import LabelsConfig, ObjectiveConfig, SocialConfig, WeightedConfig
 from ray_userrep.recipe.transfer import NextItemTaskConfig
+from ray_userrep.training.impressions import read_impressions
 from ray_userrep.transfer.tasks.base import HeadShape
 from ray_userrep.transfer.tasks.users import ChosenUsers, first_share, refuse_few
 
@@ -89,7 +91,10 @@ class NextItemTask:
         """The pretraining objective over this catalogue; it has no other head than the item vectors."""
         assert encoder.item_table is not None
         data = ObjectiveData(
-            encoder.item_table, self._corpus.manifest.side_columns, lambda: train_counts(self._corpus, self._split)
+            encoder.item_table,
+            self._corpus.manifest.side_columns,
+            partial(train_counts, self._corpus, self._split),
+            impressions=partial(read_impressions, corpus=self._corpus),
         )
         return build_objective(self._objective, EncoderConfig.model_validate(encoder.config.encoder), data)
 
