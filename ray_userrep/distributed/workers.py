@@ -65,7 +65,7 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
         run_config=_run_config(recipe, run_uri, {} if use_gpu else HIDDEN),
     )
     show_quarantined(corpus.uri, corpus.manifest.quarantined)
-    with _printing(queue, [on_record, TrainingGauges(run_uri)]) as refused:
+    with records_shown(queue, [on_record, TrainingGauges(run_uri)]) as refused:
         failure = _failure_of(trainer)
     if refused:
         raise refused[0]
@@ -125,17 +125,24 @@ def _corpus(job: dict[str, Any]) -> Corpus:
 
 
 @contextmanager
-def _printing(queue: Queue, sinks: Sequence[Sink]) -> Iterator[list[UserError]]:
-    """Hand the workers' records to the sinks as they come; refusals are collected."""
-    refused: list[UserError] = []
+def records_shown(queue: Queue, sinks: Sequence[Sink]) -> Iterator[list[UserError]]:
+    """Hand the workers' records to the sinks as they come; refusals are collected.
+
+    A sink that fails is told of once and left out: the run folder has all records.
+    """
+    refused, listening = list[UserError](), list(sinks)
 
     def drain() -> None:
         while (record := queue.get()) is not None:
             if record["kind"] == "error":
                 refused.append(_ERRORS[record["type"]](record["message"]))
-            else:
-                for sink in sinks:
+                continue
+            for sink in list(listening):
+                try:
                     sink(record)
+                except Exception as error:  # whatever it is, the records after it are wanted by the others
+                    listening.remove(sink)
+                    print(f"warning   progress is no longer shown in full, the run folder has it: {error}", flush=True)
 
     thread = threading.Thread(target=drain, daemon=True, name="records")
     thread.start()

@@ -1,8 +1,9 @@
 """A group of workers as one: it ends together, and asks for what a node can give."""
 
 import pytest
+from ray.util.queue import Queue
 
-from ray_userrep.distributed.workers import cpus_per_worker, fit_distributed
+from ray_userrep.distributed.workers import cpus_per_worker, fit_distributed, records_shown
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.train import TrainConfig
 
@@ -31,3 +32,18 @@ def test_an_error_of_one_rank_ends_all_at_once(ray_session, corpus, recipe, tmp_
     with pytest.raises(UserError, match="a file stands where a folder is needed"):
         fit_distributed(chosen, corpus, str(tmp_path / "run"), attempts.append)
     assert len([record for record in attempts if record["kind"] == "model"]) == 1
+
+
+def test_a_sink_that_fails_is_told_of_once_and_the_others_go_on(ray_session, capsys):
+    seen, failed = [], []
+
+    def failing(record):
+        failed.append(record)
+        raise RuntimeError("the screen is gone")
+
+    queue = Queue(actor_options={"num_cpus": 0})
+    with records_shown(queue, [failing, seen.append]) as refused:
+        for step in range(3):
+            queue.put({"kind": "train", "step": step})
+    assert (len(failed), [record["step"] for record in seen], refused) == (1, [0, 1, 2], [])
+    assert capsys.readouterr().out.count("the screen is gone") == 1
