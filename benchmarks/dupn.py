@@ -5,7 +5,7 @@
 Online Retail: next item, price, gap and hour are pretrained on together, the country is held out. ML-1M: next item,
 genre, rating, gap, gender and age, with the labels of test users hidden; the occupation is held out. Each is pretrained
 anew for each seed by the project's own transfer job, once with each LSTM; runs that are done are only read. Figures go
-to benchmarks/results/dupn.json.
+to benchmarks/results/dupn_LOG.json.
 """
 
 import argparse
@@ -64,15 +64,13 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=3, help="pretrainings, and fits of each arm")
     options = arguments.parse_args()
     runs = storage.absolute(options.runs)
-    logs = {
-        name: {lstm: measured(name, lstm, options.data, runs, options.epochs, options.seeds) for lstm in LSTMS}
-        for name in STUDIES
-        if name.startswith(options.only)
-    }
-    print(printed(logs))
-    RESULTS.mkdir(exist_ok=True)
-    report = {"environment": environment(), "epochs": options.epochs, "seeds": options.seeds, "logs": logs}
-    (RESULTS / "dupn.json").write_text(json.dumps(report, indent=1) + "\n")
+    asked = {"epochs": options.epochs, "seeds": options.seeds}
+    for name in STUDIES:
+        if name.startswith(options.only):
+            found = {lstm: measured(name, lstm, options.data, runs, **asked) for lstm in LSTMS}
+            report = {"environment": environment(False)} | asked | {"lstms": found}
+            (RESULTS / f"dupn_{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+            print(printed(name, found))
 
 
 def measured(name: str, lstm: str, data: str, runs: str, epochs: float, seeds: int) -> dict[str, Any]:
@@ -116,16 +114,15 @@ def last_losses(run: str) -> dict[str, float]:
     return {name.removeprefix("loss_"): value for name, value in last.items() if name.startswith("loss_")}
 
 
-def printed(logs: dict[str, Any]) -> str:
+def printed(name: str, found: dict[str, Any]) -> str:
     """A Markdown table of means over seeds."""
-    lines = ["| log | LSTM | next item | held out | scratch | frozen | full |", "|---" * 7 + "|"]
-    for name, by_lstm in logs.items():
-        for lstm, found in by_lstm.items():
-            metrics = found["held_out"]["shares"]["1"]["metrics"]
-            arms = [metrics[arm][found["held_out"]["headline"]]["mean"] for arm in ("scratch", "frozen_mlp", "full")]
-            figures = [np.mean(found["next_item"]), *arms]
-            first, *others = (f"{figure:.4f}".removeprefix("0") for figure in figures)
-            lines.append(f"| {name} | {lstm} | {first} | {STUDIES[name].held_out} | {' | '.join(others)} |")
+    held_out = STUDIES[name].held_out
+    lines = [f"| LSTM on {name} | next item | {held_out} from scratch | frozen | full |", "|---" * 5 + "|"]
+    for lstm, of_lstm in found.items():
+        metrics = of_lstm["held_out"]["shares"]["1"]["metrics"]
+        arms = [metrics[arm][of_lstm["held_out"]["headline"]]["mean"] for arm in ("scratch", "frozen_mlp", "full")]
+        figures = (f"{figure:.4f}".removeprefix("0") for figure in (np.mean(of_lstm["next_item"]), *arms))
+        lines.append(f"| {lstm} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ attributes) and Ciao (trust; nothing is known of users, so that two losses are l
 interactions at least; a user's order is drawn by a hash. Each pretraining is fine-tuned for the next item beside the
 same encoder from scratch: leave-one-out, the whole catalogue is ranked. What is left out keeps a weight of 1e-9, so
 that the encoder has a vector for hidden items in every row; with Adam's epsilon that trains nothing. Finished jobs are
-found again; numbers go to benchmarks/results/uprec.json.
+found again; numbers go to benchmarks/results/uprec_LOG.json.
 """
 
 import argparse
@@ -40,19 +40,17 @@ def main() -> None:
     arguments.add_argument("--epochs", type=float, default=30.0, help="passes over the log, in both trainings")
     arguments.add_argument("--seeds", type=int, default=3, help="pretrainings, each with a fine-tuning of its own")
     options = arguments.parse_args()
-    found: dict[str, Any] = {}
     for log in LOGS:
         if log.startswith(options.only):
             data = storage.absolute(storage.join(options.data, log))
             place = storage.join(storage.absolute(options.runs), f"{log}-{options.epochs:g}")
-            found[log] = {
+            found = {
                 row: [measured(data, place, row, parts, options.epochs, seed) for seed in range(options.seeds)]
                 for row, parts in rows(log)
             }
-    RESULTS.mkdir(exist_ok=True)
-    report = {"environment": environment(), "epochs": options.epochs, "logs": found}
-    (RESULTS / "uprec.json").write_text(json.dumps(report, indent=1) + "\n")
-    print("\n".join(lines(found)))
+            report = {"environment": environment(False), "epochs": options.epochs, "losses": found}
+            (RESULTS / f"uprec_{log}.json").write_text(json.dumps(report, indent=1) + "\n")
+            print("\n".join(lines(log, found)))
 
 
 def rows(log: str) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -92,14 +90,13 @@ def measured(data: str, place: str, row: str, parts: tuple[str, ...], epochs: fl
     return dict(storage.read_json(storage.join(tuned, "result.json"))["tasks"])
 
 
-def lines(found: dict[str, Any]) -> Iterator[str]:
+def lines(log: str, found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     """A Markdown table of means over seeds."""
-    yield from ("| log | losses | from scratch, NDCG@10 | fine-tuned, NDCG@10 |", "|---|---|---|---|")
-    for log, of_log in found.items():
-        for row, seeds in of_log.items():
-            metrics = [task["shares"]["1"]["metrics"] for tasks in seeds for task in tasks.values()]
-            scratch, full = (sum(one[arm]["ndcg@10"]["mean"] for one in metrics) / len(metrics) for arm in ARMS)
-            yield f"| {log} | {row} | {scratch:.4f} | {full:.4f} |"
+    yield from (f"| losses on {log} | from scratch, NDCG@10 | fine-tuned, NDCG@10 |", "|---|---|---|")
+    for row, seeds in found.items():
+        metrics = [task["shares"]["1"]["metrics"] for tasks in seeds for task in tasks.values()]
+        scratch, full = (sum(one[arm]["ndcg@10"]["mean"] for one in metrics) / len(metrics) for arm in ARMS)
+        yield f"| {row} | {scratch:.4f} | {full:.4f} |"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ each user held out: occupation, and genres of the next film; who returns is not 
 times. Each row is pretrained anew for each seed, `sasrec` in the same size among them, and taken to each task by the
 project's own transfer job: from scratch, frozen, fine-tuned. Simple methods (tf-idf, singular vectors, trees) are
 fitted once a task. No row reads an attribute that it is asked about. Jobs that are done are only read. Figures go to
-benchmarks/results/userbert_rakuten.json.
+benchmarks/results/userbert_rakuten_LOG.json.
 """
 
 import argparse
@@ -83,15 +83,13 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=3, help="pretrainings, each with a fit of each arm")
     options = arguments.parse_args()
     place = storage.join(storage.absolute(options.runs), f"{options.epochs:g}")
-    logs = {
-        name: {row: measured(name, row, options.data, place, options.epochs, options.seeds) for row in rows(study)}
-        for name, study in STUDIES.items()
-        if name.startswith(options.only)
-    }
-    print("\n".join(lines(logs)))
-    RESULTS.mkdir(exist_ok=True)
-    report = {"environment": environment(), "epochs": options.epochs, "seeds": options.seeds, "logs": logs}
-    (RESULTS / "userbert_rakuten.json").write_text(json.dumps(report, indent=1) + "\n")
+    asked = {"epochs": options.epochs, "seeds": options.seeds}
+    for name, study in STUDIES.items():
+        if name.startswith(options.only):
+            found = {row: measured(name, row, options.data, place, **asked) for row in rows(study)}
+            report = {"environment": environment(False)} | asked | {"rows": found}
+            (RESULTS / f"userbert_rakuten_{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+            print("\n".join(lines(name, found)))
 
 
 def rows(study: Study) -> dict[str, dict[str, Any] | None]:
@@ -157,18 +155,17 @@ def with_task(recipe: Recipe, asked: dict[str, Any], row: str) -> Recipe:
     return Recipe.model_validate(raw)
 
 
-def lines(logs: dict[str, Any]) -> Iterator[str]:
+def lines(name: str, by_row: dict[str, Any]) -> Iterator[str]:
     """A Markdown table: of each row means over seeds at all labels, and the best simple method of each task."""
-    yield from ("| log | task | pretrained | " + " | ".join(ARMS) + " |", "|---" * (3 + len(ARMS)) + "|")
-    for name, by_row in logs.items():
-        for task in STUDIES[name].tasks:
-            for row, found in by_row.items():
-                if task in found:
-                    figures = [f"{np.mean([figure(one, arm) for one in found[task]]):.4f}" for arm in ARMS]
-                    yield f"| {name} | {task} | {row} | {' | '.join(figures)} |"
-            first = by_row[BOTH][task][0]
-            best = max(first["shares"]["1"]["baselines"], key=lambda system: figure(first, system))
-            yield f"| {name} | {task} | *{best}* | {figure(first, best):.4f} | | |"
+    yield from (f"| task on {name} | pretrained | " + " | ".join(ARMS) + " |", "|---" * (2 + len(ARMS)) + "|")
+    for task in STUDIES[name].tasks:
+        for row, found in by_row.items():
+            if task in found:
+                figures = [f"{np.mean([figure(one, arm) for one in found[task]]):.4f}" for arm in ARMS]
+                yield f"| {task} | {row} | {' | '.join(figures)} |"
+        first = by_row[BOTH][task][0]
+        best = max(first["shares"]["1"]["baselines"], key=lambda system: figure(first, system))
+        yield f"| {task} | *{best}* | {figure(first, best):.4f} | | |"
 
 
 def figure(result: dict[str, Any], system: str) -> float:
