@@ -18,9 +18,12 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Histories, Sequences
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 
-Scorer = Callable[[Histories], Tensor]  # scores of all items for each user, [B, V]
+Scorer = Callable[[Histories], Tensor]  # scores of all items for each user, [B, V], which hold until it is called again
 
-_CHUNK_SCORES = 2**22
+# Users are scored together until their scores fill a cache, but so many at least that the item vectors, which are read
+# once for all of them, cost less than the products.
+_CHUNK_SCORES, _LEAST_USERS, _MOST_SCORES = 2**22, 64, 2**27
+_BLOCK_SCORES = 2**20
 
 
 def ranks(scorer: Scorer, histories: Histories, num_items: int, exclude_seen: bool) -> NDArray[np.int64]:
@@ -32,7 +35,7 @@ def ranks(scorer: Scorer, histories: Histories, num_items: int, exclude_seen: bo
     Raises:
         UserError: a score is not finite.
     """
-    chunk = max(1, _CHUNK_SCORES // num_items)
+    chunk = max(1, _CHUNK_SCORES // num_items, min(_LEAST_USERS, _MOST_SCORES // num_items))
     found = [np.zeros(0, np.int64)]
     for first in range(0, histories.num_users, chunk):
         part = histories.take(np.arange(first, min(first + chunk, histories.num_users)))
@@ -41,21 +44,41 @@ def ranks(scorer: Scorer, histories: Histories, num_items: int, exclude_seen: bo
 
 
 def _ranks(scores_BV: Tensor, histories: Histories, exclude_seen: bool) -> NDArray[np.int64]:
-    # Before masking, which could hide it; one sum instead of a mask as large as the scores.
-    if not torch.isfinite(scores_BV.sum()):
-        raise UserError("a score is not finite: the model has diverged; train it again with a lower learning rate")
-    device = scores_BV.device
-    target_B1 = torch.from_numpy(histories.targets_U).to(device)[:, None]
-    target_score_B1 = scores_BV.gather(1, target_B1)
+    target_B = torch.from_numpy(histories.targets_U).to(scores_BV.device)
+    ahead_B = _ahead(scores_BV, target_B)
     if exclude_seen:
-        user_N = np.repeat(np.arange(histories.num_users), histories.lengths_U)
-        seen = torch.from_numpy(user_N).to(device), torch.from_numpy(histories.items_N).to(device)
-        scores_BV = scores_BV.index_put(seen, scores_BV.new_tensor(float("-inf")))
-    items_V = torch.arange(scores_BV.shape[1], device=device)
-    tied_BV = (scores_BV == target_score_B1) & (items_V < target_B1)
-    ahead_BV = (scores_BV > target_score_B1) | tied_BV
-    # Summed as int32: the default for booleans is twice as slow.
-    return 1 + ahead_BV.sum(1, dtype=torch.int32).cpu().numpy().astype(np.int64)
+        ahead_B -= _seen_ahead(scores_BV, target_B, histories)
+    return 1 + ahead_B.cpu().numpy().astype(np.int64)
+
+
+def _ahead(scores_BV: Tensor, target_B: Tensor) -> Tensor:
+    """How many items come before each target, `[B]`; a block of items at a time, which stays in a cache."""
+    score_B1 = scores_BV.gather(1, target_B[:, None])
+    ahead_B, tied_B = torch.zeros_like(target_B), torch.full_like(target_B, -1)  # a target ties with itself
+    width = max(1, _BLOCK_SCORES // len(scores_BV))
+    buffer_BV = scores_BV.new_empty(len(scores_BV), min(width, scores_BV.shape[1]))
+    for block_BV in scores_BV.split(width, dim=1):
+        if not torch.isfinite(block_BV.sum()):
+            raise UserError("a score is not finite: the model has diverged; train it again with a lower learning rate")
+        found_BV = buffer_BV[:, : block_BV.shape[1]]  # as numbers: booleans are four times as slow to make and to sum
+        ahead_B += torch.gt(block_BV, score_B1, out=found_BV).sum(1).long()
+        tied_B += torch.eq(block_BV, score_B1, out=found_BV).sum(1).long()
+    (rows,) = tied_B.nonzero(as_tuple=True)  # few, if any
+    items_V = torch.arange(scores_BV.shape[1], device=scores_BV.device)
+    for row in rows.tolist():
+        ahead_B[row] += ((scores_BV[row] == score_B1[row]) & (items_V < target_B[row])).sum()
+    return ahead_B
+
+
+def _seen_ahead(scores_BV: Tensor, target_B: Tensor, histories: Histories) -> Tensor:
+    """How many of the items that come before each target are in its history, `[B]`."""
+    user_N = np.repeat(np.arange(histories.num_users), histories.lengths_U)
+    pairs = np.unique(user_N * scores_BV.shape[1] + histories.items_N)
+    user_P, item_P = (torch.from_numpy(part).to(target_B.device) for part in np.divmod(pairs, scores_BV.shape[1]))
+    score_P, target_P = scores_BV[user_P, item_P], target_B[user_P]
+    own_P = scores_BV[user_P, target_P]
+    is_ahead_P = (score_P > own_P) | ((score_P == own_P) & (item_P < target_P))
+    return torch.zeros_like(target_B).index_add_(0, user_P, is_ahead_P.to(target_B.dtype))
 
 
 def newest(histories: Sequences, max_len: int) -> Sequences:
@@ -74,10 +97,22 @@ def encoder_scorer(encoder: UserEncoder) -> Scorer:
     with torch.no_grad():
         table_VD = encoder.items(None).detach().float()
 
-    def scores(histories: Histories) -> Tensor:
+    def users_of(histories: Histories) -> Tensor:
         batch = as_batch(newest(histories, encoder.max_len)).to(encoder.device)
         with torch.no_grad():
-            return encoder.ranking(batch).float() @ table_VD.T
+            return encoder.ranking(batch).float()
+
+    return product_scorer(users_of, table_VD)
+
+
+def product_scorer(users_of: Callable[[Histories], Tensor], table_VD: Tensor) -> Scorer:
+    """Scores that are products of user and item vectors."""
+    room = table_VD.new_empty(0)  # kept: to have as much from the system each time takes longer than the products
+
+    def scores(histories: Histories) -> Tensor:
+        users_BD = users_of(histories)
+        scores_BV = room.resize_(max(len(room), len(users_BD)), len(table_VD))[: len(users_BD)]
+        return torch.mm(users_BD, table_VD.T, out=scores_BV)
 
     return scores
 

@@ -30,7 +30,8 @@ def slow_rank(scores, target, seen, exclude_seen):
 @pytest.mark.parametrize("exclude_seen", [False, True])
 @pytest.mark.parametrize("levels", [3, 10**6])
 def test_ranks_are_those_of_a_stable_sort(random_histories, monkeypatch, exclude_seen, levels):
-    monkeypatch.setattr(ranking, "_CHUNK_SCORES", 5 * NUM_ITEMS)  # several chunks, the last one shorter
+    for name, value in (("_CHUNK_SCORES", 5 * NUM_ITEMS), ("_LEAST_USERS", 1), ("_BLOCK_SCORES", 40)):
+        monkeypatch.setattr(ranking, name, value)  # several chunks and blocks, the last ones smaller
     histories = random_histories(32, NUM_ITEMS)
     table = np.random.default_rng(1).integers(0, levels, (32, NUM_ITEMS)).astype(np.float32)
     row_of = {user: row for row, user in enumerate(histories.users_U)}
@@ -90,6 +91,7 @@ def test_the_catalogue_is_made_once_for_all_users(random_histories, monkeypatch)
     encoder, asked = built(), []
     encoder.items.register_forward_hook(lambda module, ids, vectors: asked.append(ids[0]))
     monkeypatch.setattr(ranking, "_CHUNK_SCORES", 2 * CATALOGUE)
+    monkeypatch.setattr(ranking, "_LEAST_USERS", 2)
     ranks(encoder_scorer(encoder), random_histories(20, CATALOGUE), CATALOGUE, False)
     assert sum(ids is None for ids in asked) == 1 and len(asked) == 11
 
