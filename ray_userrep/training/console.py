@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from ray_userrep.training.records import clock, progress_line
 
-_BAR = "{desc} {percentage:3.0f}% {bar:30}{postfix}"  # tqdm puts a comma before what is behind the bar
+_BAR = "{desc} {percentage:3.0f}% {bar:30} {unit}"  # tqdm would put a comma before a postfix
 
 
 class Console:
@@ -39,7 +39,6 @@ class Console:
             self._bar = tqdm(total=total, bar_format=_BAR, file=self._stream, leave=False, dynamic_ncols=True)
         self._bar.n = record["step"]
         self._bar.set_description_str(f"epoch {record['epoch']:.1f}", refresh=False)
-        self._bar.set_postfix_str(
-            f"loss {record['loss']:.4f}  {record['interactions_per_second']:,.0f} interactions/s  "
-            f"left {clock(record['seconds_left'])}"
-        )
+        rate = f"{record['interactions_per_second']:,.0f} interactions/s"
+        self._bar.unit = f"loss {record['loss']:.4f}  {rate}  left {clock(record['seconds_left'])}"
+        self._bar.refresh()
