@@ -26,6 +26,22 @@ def test_norm_is_its_formula(kind):
     torch.testing.assert_close(norm(x), expected if norm.bias is None else expected + norm.bias)
 
 
+@pytest.mark.parametrize("shape", [(300, 16), (1, 8), (0, 8), (2, 3, 32)])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_gradients_of_rms_norm_are_those_of_the_library(shape, scale):
+    torch.manual_seed(0)
+    norm, grad = Norm(shape[-1], "rms"), torch.randn(shape)
+    with torch.no_grad():
+        norm.weight.normal_()
+    ours = (torch.randn(shape) * scale).requires_grad_()
+    theirs, weight = (x.detach().clone().requires_grad_() for x in (ours, norm.weight))
+    torch.nn.functional.rms_norm(theirs, weight.shape, weight, eps=1e-6).backward(grad)
+    norm(ours).backward(grad)
+    for found, expected in ((ours, theirs), (norm.weight, weight)):
+        size = expected.grad.abs().max().item() if expected.numel() else 1.0
+        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=max(1e-6 * size, 1e-12))
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.2, 0.5, 0.9])
 def test_dropout_drops_its_share_and_keeps_the_mean(rate):
     torch.manual_seed(0)

@@ -31,6 +31,11 @@ def test_a_log_has_a_line_a_record():
 
 def test_a_terminal_has_a_bar_and_a_line_a_validation():
     text = shown(Terminal())
-    assert "75%" in text and "left 0:30" in text and "1,234 interactions/s" in text and "," not in text.replace("1,234", "")
+    assert (
+        "75%" in text
+        and "left 0:30" in text
+        and "1,234 interactions/s" in text
+        and "," not in text.replace("1,234", "")
+    )
     kept = [line for line in text.replace("\r", "\n").splitlines() if "validation" in line]
     assert len(kept) == 1 and "best so far" in kept[0]
