@@ -85,6 +85,6 @@ class Bundles(nn.Module):
             offsets_B1=row_T1[batch.offsets_B1.long()].to(batch.offsets_B1.dtype),
             side={name: column_T[first_K] for name, column_T in batch.side.items()},
         )
-        bounds_K1 = torch.cat([first_K, first_K.new_tensor([batch.num_tokens])])
+        bounds_K1 = torch.cat([first_K, batch.offsets_B1[-1:].long()])
         means_KD = window_sums(x_TD, bounds_K1) / bounds_K1.diff()[:, None]
         return Rows(means_KD + self.kinds[is_single_T[first_K].long()], windows, row_T1[1:] - 1)

@@ -46,7 +46,7 @@ def _gap(batch: Batch) -> Tensor:
     seconds_T = (times_T - times_T.roll(1)) // _SECOND
     code_T = 1 + torch.log2(1 + seconds_T.clamp(min=0).double()).long()
     is_first_T = torch.zeros(times_T.shape[0] + 1, dtype=torch.bool, device=times_T.device)
-    is_first_T[batch.offsets_B1.long()] = True
+    is_first_T.index_fill_(0, batch.offsets_B1.long(), True)
     return torch.where(is_first_T[:-1], 0, code_T.clamp(max=_GAP_SIZE - 1))
 
 

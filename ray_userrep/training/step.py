@@ -34,6 +34,8 @@ def is_frozen(encoder: UserEncoder) -> bool:
 class TrainModel(nn.Module):
     """Encoder and objective as one module: what an engine wraps, so that every parameter is used inside its forward."""
 
+    weights_P: Tensor
+
     def __init__(self, encoder: UserEncoder, objective: Objective, config: TrainConfig | None = None) -> None:
         super().__init__()
         config = config or TrainConfig()
@@ -41,6 +43,7 @@ class TrainModel(nn.Module):
         self.objective = objective
         self.row_optimizers = nn.ModuleList(RowAdam(table, config.betas) for table in row_tables(encoder))
         self._item_factor, self._clip_norm = config.item_factor, config.clip_norm
+        self.register_buffer("weights_P", torch.tensor(objective.weights), persistent=False)
         self.gather: Gather = identity_gather  # an engine of several ranks puts its own here
         self.train()
 
@@ -54,8 +57,7 @@ class TrainModel(nn.Module):
     def forward(self, views: Views, counts_P: Tensor, gather: Gather = identity_gather) -> tuple[Tensor, Tensor]:
         """The normalised loss to differentiate, and the detached sum of each part, `[P]`."""
         sums_P = self.objective(self.encoder, views, gather).sums_P
-        weights_P = sums_P.new_tensor(self.objective.weights)
-        return (sums_P / counts_P * weights_P).sum(), sums_P.detach()
+        return (sums_P / counts_P * self.weights_P).sum(), sums_P.detach()
 
     def collect_rows(self, world: int) -> None:
         """Exchange what ranks have learned about the tables that are no parameters."""

@@ -1,0 +1,76 @@
+"""What would make the host wait for a GPU in a step: found here without one, by the operators that a step calls.
+
+Operators whose result has as many rows as its data says are counted on the host, and so is a value that Python asks
+for; a constant that is made anew is copied from it. Attention on CPU works out its layout on the host, which the kernel
+on GPUs does without: its calls are left out.
+"""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ray_userrep import recipes
+from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.objectives.base import Draws
+from ray_userrep.objectives.build import ObjectiveData, build_objective
+from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.step import TrainModel, prepare_micros, train_step
+from tests.recipes.test_systems import NUM_ITEMS, SYSTEMS, table, walks
+
+__all__ = ["table"]  # a fixture
+WAITING = ("_local_scalar_dense", "nonzero", "unique", "masked_select", "bincount", "aten.equal", "lift_fresh")
+CPU_ONLY = "encoder/backbones/attention.py"
+KNOWN = {
+    "gru4rec": {"aten.bincount.default", "aten._local_scalar_dense.default"},  # cuDNN's packing is by host lengths
+    "dupn": {"aten.bincount.default"},
+    "clue_naver": {"aten._unique2.default", "aten.index.Tensor"},  # each distinct text once, its words alone
+    "userbert_rakuten": {"aten.nonzero.default"},  # as many rows as a batch has bundles
+}
+RECIPES = sorted({"sasrec", "bert4rec", "esasrec", "gsasrec", "hstu", "gru4rec", "nextitnet", "cl4srec", *SYSTEMS})
+
+
+class Waits(TorchDispatchMode):
+    """Collects the operators that would wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        name = str(operator)
+        picks = name.startswith(("aten.index.Tensor", "aten.index_put"))
+        by_mask = picks and any(one is not None and one.dtype == torch.bool for one in args[1])
+        if (by_mask or any(part in name for part in WAITING)) and not _is_cpu_only():
+            self.found.add(name)
+        return operator(*args, **(kwargs or {}))
+
+
+def _is_cpu_only() -> bool:
+    ours = [frame.filename for frame in traceback.extract_stack() if "/ray_userrep/" in frame.filename]
+    return bool(ours) and ours[-1].endswith(CPU_ONLY)
+
+
+@contextmanager
+def waits() -> Iterator[set[str]]:
+    with Waits() as mode:
+        yield mode.found
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_step_asks_the_device_for_nothing(table, name):
+    recipe = recipes.recipe(name)
+    config = recipe.encoder.model_copy(update={"width": 16})
+    encoder = build_encoder(config, table, 12, recipe.objective.hides_items())
+    data = ObjectiveData(table, ("domain",), lambda: np.ones(NUM_ITEMS, np.int64))
+    objective = build_objective(recipe.objective, config, data)
+    engine = BareEngine(TrainModel(encoder, objective, recipe.train), recipe.train, torch.device("cpu"))
+    for step in range(2):  # what is made once may be copied once
+        micros = prepare_micros(objective, [walks()], Draws(0, step, 0), 0)
+        with waits() as found:
+            train_step(engine, micros, 1e-3)
+    assert found == KNOWN.get(name, set())
