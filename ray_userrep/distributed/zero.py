@@ -66,7 +66,7 @@ def zero_config(config: TrainConfig) -> dict[str, Any]:
 class ZeroEngine:
     """A DeepSpeed engine behind the loop's interface; `torch.distributed` must be up."""
 
-    def __init__(self, model: TrainModel, config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, model: TrainModel[Any], config: TrainConfig, device: torch.device) -> None:
         self.rank = dist.get_rank()
         self.world = dist.get_world_size()
         self.device = device
@@ -75,7 +75,7 @@ class ZeroEngine:
         self._engine, *_ = deepspeed.initialize(
             model=model, optimizer=adamw(model, config), config=zero_config(config), dist_init_required=False
         )
-        self.model: TrainModel = self._engine.module
+        self.model: TrainModel[Any] = self._engine.module
         _clip_with_rows(self._engine, self.model, config)
         if self.world > 1:
             self.model.gather = gather_rows
@@ -126,7 +126,7 @@ class ZeroEngine:
         return zero_shards(self.model, self._engine.optimizer, self._stage, self.rank, self.world)
 
 
-def _clip_with_rows(engine: Any, model: TrainModel, config: TrainConfig) -> None:
+def _clip_with_rows(engine: Any, model: TrainModel[Any], config: TrainConfig) -> None:
     """Let the norm that DeepSpeed clips by hold the gradients of row tables, of which it knows nothing."""
     optimizer = engine.optimizer
     if config.zero.stage == 0:

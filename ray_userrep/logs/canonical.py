@@ -35,6 +35,8 @@ OPTIONAL = {
     "category": pa.string(),
     "rating": pa.float64(),
     "price": pa.float64(),
+    "review": pa.string(),
+    "summary": pa.string(),
 }
 UNREAD = "unread "  # before the name of a column of numbers: what stood there and is none
 

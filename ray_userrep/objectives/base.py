@@ -7,12 +7,13 @@ Shapes: P parts of the objective.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from ray_userrep.corpus import draws
 from ray_userrep.encoder.user_encoder import UserEncoder
@@ -64,8 +65,11 @@ def identity_gather(rows: Tensor) -> tuple[Tensor, int]:
     return rows, 0
 
 
-class Objective(nn.Module, ABC):
-    """A pretraining loss; it owns its heads, never the encoder.
+Model = TypeVar("Model", bound=nn.Module, default=UserEncoder)
+
+
+class Objective(nn.Module, ABC, Generic[Model]):
+    """A pretraining loss; it owns its heads, never the encoder, which is a user encoder where nothing else is said.
 
     `weights` says how much each part's mean counts in the loss; `lookahead` is how many items a window carries beyond
     what the encoder is shown; one that `looks_across` windows has a loss that depends on what it gathers.
@@ -88,5 +92,5 @@ class Objective(nn.Module, ABC):
         """How many terms each part sums, float32, `[P]`; nothing for a filler of weight 0."""
 
     @abstractmethod
-    def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
+    def forward(self, encoder: Model, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
         """The summed losses of the views."""

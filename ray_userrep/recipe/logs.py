@@ -10,7 +10,7 @@ from ray_userrep.recipe.settings import Settings
 
 Order = Literal["time", "row"]
 TimestampUnit = Literal["d", "s", "ms", "us", "ns"]
-SideColumn = Literal["domain", "event", "category", "rating", "price"]
+SideColumn = Literal["domain", "event", "category", "rating", "price", "review", "summary"]
 
 
 class LayoutConfig(Settings):

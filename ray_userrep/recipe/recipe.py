@@ -2,6 +2,7 @@
 
 from pydantic import Field, model_validator
 
+from ray_userrep.errors import UserError
 from ray_userrep.recipe.continual import ContinualConfig
 from ray_userrep.recipe.corpus import (
     CorpusConfig,
@@ -14,6 +15,7 @@ from ray_userrep.recipe.corpus import (
 from ray_userrep.recipe.embedding import EmbeddingConfig
 from ray_userrep.recipe.encoder import TIME_FIELDS, EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
+from ray_userrep.recipe.generative import GenerativeConfig
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.recipe.objective import (
     AutoencodingConfig,
@@ -45,6 +47,7 @@ class Recipe(Settings):
     stream: StreamConfig = Field(default_factory=StreamConfig)
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
     objective: ObjectiveConfig = Field(default_factory=AutoregressiveConfig)
+    generative: GenerativeConfig = Field(default_factory=GenerativeConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
@@ -53,7 +56,7 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _combinations(self) -> "Recipe":
-        refusal = self.objective.refusal(self.encoder) or self._untrained()
+        refusal = self.objective.refusal(self.encoder) or self._untrained() or self._untold()
         if refusal is not None:
             raise ValueError(refusal)
         if not self.name.isprintable() or "/" in self.name or len(self.name) > 100:
@@ -84,6 +87,40 @@ class Recipe(Settings):
     def needs_relations(self) -> bool:
         """Whether pretraining reads who is related to whom."""
         return any(isinstance(one, SocialConfig) for one in self.objectives())
+
+    @property
+    def generates(self) -> bool:
+        """Whether a model of text is trained in place of an encoder."""
+        return bool(self.generative.families)
+
+    def require_encoder(self, job: str) -> None:
+        """Refuse a recipe of a model of text, which has neither item nor user vectors, for a job that needs them.
+
+        Raises:
+            UserError: it is one.
+        """
+        if self.generates:
+            raise UserError(f"{job} needs an encoder, and generative.families trains a model of text: take pretrain")
+
+    def _untold(self) -> str | None:
+        """What a model of text would not heed."""
+        if not self.generates:
+            return None
+        if self.encoder != EncoderConfig() or self.objective != AutoregressiveConfig():
+            return "encoder and objective are not read where generative.families are trained: leave them out"
+        if not isinstance(self.split, LeaveOneOutConfig):
+            return f"generative.families need split.rule leave_one_out (given {self.split.rule})"
+        if self.stream.windows != "last" or self.stream.domain_temperature != 1:
+            return "generative.families take stream.windows last and stream.domain_temperature 1: a text is one window"
+        if self.train.warm_start is not None or self.train.select != "ranking":
+            return "generative.families go neither with train.warm_start nor with train.select vector"
+        if self.train.zero.init:
+            return "train.zero.init partitions weights before a model of text draws them: leave it out"
+        if self.generative.max_target >= self.stream.max_len:
+            return "generative.max_target leaves nothing of stream.max_len for the prompt: raise stream.max_len"
+        if max((10, *self.evaluation.ks)) > self.generative.beams:
+            return "generative.beams is fewer than the 10 items, or evaluation.ks, that are measured: raise it"
+        return None
 
     def _untrained(self) -> str | None:
         """What of the encoder no objective would train."""

@@ -4,6 +4,7 @@ It is what runs where there is neither Ray nor DeepSpeed, and the reference that
 """
 
 import contextlib
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ class BareEngine:
     rank = 0
     world = 1
 
-    def __init__(self, model: TrainModel, config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, model: TrainModel[Any], config: TrainConfig, device: torch.device) -> None:
         self.model = model.to(device)
         self.device = device
         self._clip_norm = config.clip_norm
@@ -61,7 +62,7 @@ class BareEngine:
         return adam_parts(self._optimizer, replicated_shards(trained, self.rank, self.world))
 
 
-def adamw(model: TrainModel, config: TrainConfig) -> torch.optim.AdamW:
+def adamw(model: TrainModel[Any], config: TrainConfig) -> torch.optim.AdamW:
     """AdamW over the parameters that train; vectors (norms, biases) are not decayed.
 
     A group's `factor` is its learning rate over that of a step: engines set the rate of each group by it.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.ranks import told
 from ray_userrep.training.records import MetricsFile, TensorBoard
 from ray_userrep.training.society import read_society
-from ray_userrep.training.step import Engine, Micros, TrainModel, draws_at, prepare_micros
+from ray_userrep.training.step import Engine, Micros, Trainable, TrainModel, draws_at, prepare_micros
 from ray_userrep.training.trackers import tracked
 from ray_userrep.training.validation import (
     LIKELIHOOD,
@@ -60,7 +60,7 @@ from ray_userrep.training.warm_start import Unshard, warm_start
 
 _FITTED_USERS = 200_000  # directions of 512 numbers are known well before
 
-EngineFactory = Callable[[TrainModel], Engine]
+EngineFactory = Callable[[TrainModel[Any]], Engine]
 
 
 class Goal(NamedTuple):
@@ -143,7 +143,7 @@ def _pretraining(recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, r
         data=split.fingerprint(corpus.manifest, False),
         metric=VECTOR if question is not None else RANKING if ranks else LIKELIHOOD,
         measure=measure,
-        keep_best=lambda: _keep_best(engine, run_uri),
+        keep_best=lambda: keep_weights(engine, run_uri),
     )
 
 
@@ -212,15 +212,15 @@ def _objective_data(recipe: Recipe, corpus: Corpus, split: Split, items: ItemTab
     return ObjectiveData(items, corpus.manifest.side_columns, counts, labels, society, impressions)
 
 
-def export(engine: Engine, run_uri: str) -> None:
-    """Write the best weights so far, gathered from all ranks, as `<run>/encoder`.
+def export(engine: Engine, run_uri: str, name: str = "encoder") -> None:
+    """Write the best weights so far, gathered from all ranks, as `<run>/<name>`.
 
     Raises:
         UserError: they are not what was kept; on all ranks alike.
     """
     if not told(engine, lambda: has_best(run_uri)):
-        _keep_best(engine, run_uri)
-    told(engine, lambda: _upload(engine.model.encoder, run_uri, read_best(run_uri)))
+        keep_weights(engine, run_uri)
+    told(engine, lambda: _upload(engine.model.encoder, storage.join(run_uri, name), read_best(run_uri)))
 
 
 def fit_kept(run_uri: str, corpus: Corpus, split: Split) -> None:
@@ -245,14 +245,14 @@ def fit_kept(run_uri: str, corpus: Corpus, split: Split) -> None:
     encoder.bag.map.weight.data, deviation = moments.principal_map(encoder.bag.map.kept)
     if encoder.tempo is not None:
         encoder.tempo.fit(torch.cat(states), until, deviation)
-    _upload(encoder, run_uri)
+    _upload(encoder, storage.join(run_uri, "encoder"))
 
 
-def _upload(encoder: UserEncoder, run_uri: str, weights: dict[str, Tensor] | None = None) -> None:
+def _upload(encoder: Trainable, uri: str, weights: dict[str, Tensor] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "encoder"
         encoder.save_pretrained(folder, state_dict=weights)
-        storage.upload_dir(str(folder), storage.join(run_uri, "encoder"))
+        storage.upload_dir(str(folder), uri)
 
 
 def load_encoder(run_uri: str) -> UserEncoder:
@@ -260,7 +260,8 @@ def load_encoder(run_uri: str) -> UserEncoder:
     return UserEncoder.from_pretrained(storage.join(run_uri, "encoder"))
 
 
-def _keep_best(engine: Engine, run_uri: str) -> None:
+def keep_weights(engine: Engine, run_uri: str) -> None:
+    """Keep the weights as they are, gathered from all ranks, as the run's best."""
     weights = engine.encoder_state()
     if weights is not None:
         keep_best(run_uri, weights)

@@ -9,10 +9,12 @@ Shapes: P parts of the objective.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
@@ -26,17 +28,31 @@ from ray_userrep.training.shards import Shard
 Views = list[Batch]
 
 
-def is_frozen(encoder: UserEncoder) -> bool:
+class Trainable(Protocol):
+    """What the loop, its records and its exports ask of the module that an objective trains: an encoder, or another."""
+
+    @property
+    def side_columns(self) -> Sequence[str]: ...
+
+    def parameters_by_kind(self) -> dict[str, int]: ...
+
+    def save_pretrained(self, save_directory: str | Path, *, state_dict: dict[str, Tensor] | None) -> None: ...
+
+
+Model = TypeVar("Model", bound=nn.Module, default=UserEncoder)
+
+
+def is_frozen(encoder: nn.Module) -> bool:
     """Whether nothing of an encoder trains; tables of rows, which are no parameters, always do."""
     return not any(parameter.requires_grad for parameter in encoder.parameters()) and not row_tables(encoder)
 
 
-class TrainModel(nn.Module):
+class TrainModel(nn.Module, Generic[Model]):
     """Encoder and objective as one module: what an engine wraps, so that every parameter is used inside its forward."""
 
     weights_P: Tensor
 
-    def __init__(self, encoder: UserEncoder, objective: Objective, config: TrainConfig | None = None) -> None:
+    def __init__(self, encoder: Model, objective: Objective[Model], config: TrainConfig | None = None) -> None:
         super().__init__()
         config = config or TrainConfig()
         self.encoder = encoder
@@ -47,7 +63,7 @@ class TrainModel(nn.Module):
         self.gather: Gather = identity_gather  # an engine of several ranks puts its own here
         self.train()
 
-    def train(self, mode: bool = True) -> "TrainModel":
+    def train(self, mode: bool = True) -> "TrainModel[Model]":
         """Training mode for what trains: a frozen encoder drops nothing and draws no noise."""
         super().train(mode)
         if is_frozen(self.encoder):
@@ -80,7 +96,7 @@ class TrainModel(nn.Module):
 class Engine(Protocol):
     """What drives a model on one rank: the bare loop's plain torch, or DeepSpeed."""
 
-    model: TrainModel
+    model: TrainModel[Any]
     device: torch.device
     rank: int
     world: int
@@ -116,7 +132,7 @@ class Micros(NamedTuple):
     seed: int
 
 
-def prepare_micros(objective: Objective, micros: list[Batch], draws: Draws, rank: int) -> Micros:
+def prepare_micros(objective: Objective[Any], micros: list[Batch], draws: Draws, rank: int) -> Micros:
     """Turn windows into what the objective trains on; pure data, done ahead by the reading thread."""
     views = [objective.views(micro, draws) for micro in micros]
     counts_P = torch.stack([objective.counts(view) for view in views]).sum(0)

@@ -38,7 +38,7 @@ def ranking_metrics(engine: Engine, histories: Histories, config: EvaluationConf
     return dict(zip(names, (engine.sum(sums) / histories.num_users).tolist(), strict=True))
 
 
-def likelihood_metrics(engine: Engine, histories: Histories) -> dict[str, float]:
+def likelihood_metrics(engine: Engine, histories: Sequences) -> dict[str, float]:
     """What is trained, without dropout and told from the users of a batch only: minus the weighted loss."""
     objective = engine.model.objective
     users = histories.take(np.flatnonzero(histories.lengths_U > objective.lookahead))

@@ -25,6 +25,18 @@ def test_reviews_and_metadata(read, tmp_path):
     ]
 
 
+def test_texts_of_reviews_are_kept_where_they_are_asked_for(read, tmp_path):
+    review = {"overall": 5.0, "reviewerID": "A1", "asin": "B1", "unixReviewTime": 1529193600, "summary": "Five Stars"}
+    reviews = [review | {"reviewText": 'Nice,\n"really".'}, review | {"asin": "B2"}]
+    (tmp_path / "Gift_Cards_5.json").write_text("".join(json.dumps(one) + "\n" for one in reviews))
+    (tmp_path / "meta_Gift_Cards.json").write_text(json.dumps({"asin": "B1", "title": "Card"}) + "\n")
+    log = read(tmp_path, columns={"review": "reviewText", "summary": "summary"})
+    assert [row[3:] for row in log.short("review", "summary")] == [
+        ('Nice,\n"really".', "Five Stars"), (None, "Five Stars"),
+    ]  # fmt: skip
+    assert "review" not in read(tmp_path).rows.column_names
+
+
 def test_ratings_have_the_item_first(read, tmp_path):
     (tmp_path / "Gift_Cards.csv").write_text("B1,A1,5.0,1529193600\n")
     log = read(tmp_path, reader="amazon_2018")
