@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from ray_userrep.encoder.items.content import encoded_once
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.feed.plan import Position
@@ -53,7 +54,8 @@ class TrainModel(nn.Module):
 
     def forward(self, views: Views, counts_P: Tensor, gather: Gather = identity_gather) -> tuple[Tensor, Tensor]:
         """The normalised loss to differentiate, and the detached sum of each part, `[P]`."""
-        sums_P = self.objective(self.encoder, views, gather).sums_P
+        with encoded_once(self.encoder.items, views[0].labels):
+            sums_P = self.objective(self.encoder, views, gather).sums_P
         weights_P = sums_P.new_tensor(self.objective.weights)
         return (sums_P / counts_P * weights_P).sum(), sums_P.detach()
 
