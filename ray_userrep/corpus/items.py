@@ -19,6 +19,8 @@ from ray_userrep.errors import UserError
 FILE = "items.arrow"
 TEXT_VECTOR = "text_vector"  # column of text vectors
 REWORDED = "reworded_vector"  # column of vectors of the texts with words dropped; for training only
+IMAGE = "image"  # column of pictures, as the bytes of their files
+TEXT_STATES, IMAGE_STATES = "text_states", "image_states"  # columns of what frozen layers make of texts and pictures
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -65,6 +67,17 @@ class ItemTable:
     def texts(self) -> list[str] | None:
         """Item texts where the log has them."""
         return self.table.column("text").to_pylist() if "text" in self.table.column_names else None
+
+    def images(self) -> pa.LargeBinaryArray | None:
+        """The picture of each item where the log has them, null where one has none; a column of texts is none."""
+        kind = self.table.schema.field(IMAGE).type if IMAGE in self.table.column_names else None
+        if kind is None or not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+            return None
+        return self.table.column(IMAGE).cast(pa.large_binary()).combine_chunks()
+
+    def states(self, column: str) -> pa.LargeListArray | None:
+        """What frozen layers make of each item where they were run, numbers an item, null where of nothing."""
+        return self.table.column(column).combine_chunks() if column in self.table.column_names else None
 
     def categories(self) -> pa.ListArray | None:
         """The categories of each item where the log has them; text is split at `|`."""

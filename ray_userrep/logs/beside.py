@@ -13,12 +13,13 @@ from ray_userrep.logs.dimensions import keyed, read_whole
 from ray_userrep.logs.files import CsvFormat, column_names
 from ray_userrep.logs.listing import Beside
 from ray_userrep.logs.names import keys_among, plain, respelled
+from ray_userrep.logs.pictures import IMAGE
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 TEXT = "text"
 KEYS: dict[Beside, str] = {"items": "item_id", "users": "user_id"}
-_MEANINGS: dict[Beside, tuple[str, ...]] = {"items": (TEXT, "category", "price"), "users": ()}
+_MEANINGS: dict[Beside, tuple[str, ...]] = {"items": (TEXT, "category", "price", IMAGE), "users": ()}
 _ID = "id"  # whose, only the table's name says
 _MOST_REPEATS = 0.5
 

@@ -30,7 +30,7 @@ def log_files(config: LogsConfig) -> tuple[str, list[FileEntry]]:
     uri, files = _listed(storage.absolute(config.uri) if config.uri is not None else str(EMBEDDED))
     if config.uri is None:  # written wherever the package was installed
         files = [file._replace(stamp=0) for file in files]
-    beside = {file.uri for tables in named_tables(config).values() for file in tables}
+    beside = {file.uri for tables in [*named_tables(config).values(), image_files(config)] for file in tables}
     files = [file for file in files if file.uri not in beside]
     files = _of_events(config, uri, files) if config.events else files
     if not files:
@@ -50,6 +50,15 @@ def named_tables(config: LogsConfig) -> dict[Beside, list[FileEntry]]:
     if empty is not None:
         raise UserError(f"logs.{empty}: no files in {places[empty]}")
     return found
+
+
+def image_files(config: LogsConfig) -> list[FileEntry]:
+    """The files that pictures of items are in, or are.
+
+    Raises:
+        UserError: there is nothing at the place.
+    """
+    return [] if config.images is None else storage.list_files(storage.absolute(config.images))
 
 
 def log_folder(config: LogsConfig) -> str:

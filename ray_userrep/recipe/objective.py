@@ -72,6 +72,11 @@ SoftmaxConfig = Annotated[FullSoftmaxConfig | SampledSoftmaxConfig | InBatchSoft
 def _softmax_refusal(softmax: SoftmaxConfig, encoder: EncoderConfig) -> str | None:
     if isinstance(softmax, FullSoftmaxConfig) and isinstance(encoder.items, RowItemsConfig):
         return "encoder.items.kind rows trains only the rows that are used: objective.softmax.kind must be sampled"
+    if isinstance(softmax, FullSoftmaxConfig) and encoder.content_parts():
+        return (
+            f"encoder.items.kind {encoder.items.kind} makes vectors of the items of a batch, not of the catalogue, in "
+            "training: objective.softmax.kind must be sampled or in_batch"
+        )
     if softmax.temperature is not None and not encoder.unit_items:
         return "objective.softmax.temperature divides cosines: it needs encoder.unit_items true"
     return None

@@ -18,8 +18,8 @@ from torch import Tensor
 from ray_userrep import storage
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.splits import Cut, Split, resolve
+from ray_userrep.corpus.states import items_with_content
 from ray_userrep.corpus.store import BucketCache, Corpus
-from ray_userrep.corpus.text import items_with_text
 from ray_userrep.encoder.bag import Moments, scaled_bag
 from ray_userrep.encoder.fields import refuse_missing
 from ray_userrep.encoder.histories import history_sums
@@ -40,6 +40,7 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.best import has_best, keep_best, read_best
 from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
+from ray_userrep.training.content import with_content
 from ray_userrep.training.impressions import read_impressions
 from ray_userrep.training.labels import read_labels
 from ray_userrep.training.loop import Loop, TrainState
@@ -170,7 +171,8 @@ def _source(
     buckets = BucketCache(corpus, buckets_held(recipe.stream), sorted(side), lambda b: cut.training(b)[0])
 
     def prepared(micros: list[Batch], here: Position) -> Micros:
-        return prepare_micros(objective, micros, draws_at(recipe.seed, here), rank)
+        prepared = prepare_micros(objective, micros, draws_at(recipe.seed, here), rank)
+        return with_content(engine.model.encoder, prepared)
 
     return steps(plan, buckets, rank, engine.world, position, prepared)
 
@@ -178,7 +180,7 @@ def _source(
 def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
     """Encoder and objective with the recipe's seed: the same weights on every rank."""
     torch.manual_seed(recipe.seed)
-    items = items_with_text(corpus, recipe.text) if recipe.encoder.needs_text() else corpus.items()
+    items = items_with_content(corpus, recipe.encoder, recipe.text)
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items())
     data = _objective_data(recipe, corpus, split, items)
     return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data), recipe.train)
@@ -192,7 +194,7 @@ def refuse_lacking(recipe: Recipe, corpus: Corpus, split: Split) -> None:
     """
     refuse_missing(recipe.encoder.context, [TIMESTAMPS, *corpus.manifest.side_columns])
     refuse_profile(recipe.encoder.profile, corpus)
-    items = items_with_text(corpus, recipe.text) if recipe.encoder.needs_text() else corpus.items()
+    items = items_with_content(corpus, recipe.encoder, recipe.text)
     data = _objective_data(recipe, corpus, split, items)
     with torch.device("meta"):  # no weights are drawn, nothing is counted
         build_objective(recipe.objective, recipe.encoder, data._replace(train_counts=items.counts))

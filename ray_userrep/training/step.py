@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
+from ray_userrep.encoder.items.content import encoded_once
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.feed.plan import Position
@@ -72,7 +73,8 @@ class TrainModel(nn.Module, Generic[Model]):
 
     def forward(self, views: Views, counts_P: Tensor, gather: Gather = identity_gather) -> tuple[Tensor, Tensor]:
         """The normalised loss to differentiate, and the detached sum of each part, `[P]`."""
-        sums_P = self.objective(self.encoder, views, gather).sums_P
+        with encoded_once(self.encoder, views[0].labels):
+            sums_P = self.objective(self.encoder, views, gather).sums_P
         return (sums_P / counts_P * self.weights_P).sum(), sums_P.detach()
 
     def collect_rows(self, world: int) -> None:

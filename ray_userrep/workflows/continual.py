@@ -10,9 +10,9 @@ from functools import partial
 import torch
 
 from ray_userrep import storage
+from ray_userrep.corpus.states import items_with_content
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.summary import corpus_counts
-from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect
 from ray_userrep.distributed.side_by_side import bare_engine
 from ray_userrep.distributed.utilisation import spent
@@ -20,7 +20,7 @@ from ray_userrep.encoder.items.tables import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.devices import Device
-from ray_userrep.prepare.encode_text import ensure_text_vectors
+from ray_userrep.prepare.encode_states import ensure_content
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import continual as page
 from ray_userrep.report.results import Result, load_result
@@ -119,10 +119,8 @@ def read_stages(recipe: Recipe, source: Corpus) -> tuple[list[Stage], list[Corpu
 def _fresh(recipe: Recipe, corpus: Corpus) -> UserEncoder:
     """An encoder over a corpus's items with first weights, the same for every method."""
     corpus.manifest.require_times(recipe.encoder.reads_times())
-    items = corpus.items()
-    if recipe.encoder.needs_text():
-        ensure_text_vectors(corpus, recipe.text, recipe.train.use_gpu)
-        items = items_with_text(corpus, recipe.text)
+    ensure_content(corpus, recipe.encoder, recipe.text, recipe.train.use_gpu)
+    items = items_with_content(corpus, recipe.encoder, recipe.text)
     torch.manual_seed(recipe.seed)
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items())
     if any(isinstance(module, RowItems) for module in encoder.modules()):

@@ -13,7 +13,7 @@ from ray_userrep.distributed.gauges import show_quarantined
 from ray_userrep.errors import UserError
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.prepare.append import append
-from ray_userrep.prepare.encode_text import ensure_text_vectors
+from ray_userrep.prepare.encode_states import ensure_content
 from ray_userrep.prepare.prepare import prepare
 from ray_userrep.prepare.side_tables import read_sources
 from ray_userrep.prepare.survey import plain, survey
@@ -52,7 +52,7 @@ def described(recipe: Recipe, corpus: Corpus) -> Result:
 def open_or_prepare(recipe: Recipe) -> Corpus:
     """The recipe's corpus: opened where one is named without a log, else prepared, unless that was done before.
 
-    Item texts are encoded where the recipe's encoder reads them.
+    What the recipe's encoder makes items from, as vectors of their texts, is made where it is not there.
 
     Raises:
         UserError: the log cannot be prepared, or has no times where the recipe reads some, or the corpus is where only
@@ -69,8 +69,7 @@ def open_or_prepare(recipe: Recipe) -> Corpus:
 def _prepared(recipe: Recipe) -> Corpus:
     corpus = _open_or_prepare(recipe)
     _refuse_missing_columns(recipe, corpus.items().table.column_names)
-    if recipe.encoder.needs_text():
-        ensure_text_vectors(corpus, recipe.text, recipe.train.use_gpu)
+    ensure_content(corpus, recipe.encoder, recipe.text, recipe.train.use_gpu)
     return corpus
 
 

@@ -25,7 +25,7 @@ from ray_userrep.evaluation.histories import refuse_unmeasured
 from ray_userrep.evaluation.simple import Simple, measured_once
 from ray_userrep.evaluation.statistics import HEADLINE
 from ray_userrep.prepare.devices import device_of_task, gpus_asked
-from ray_userrep.prepare.encode_text import ensure_text_vectors
+from ray_userrep.prepare.encode_states import ensure_content
 from ray_userrep.recipe.fields import ALIASES, with_values
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.sweep import SweepConfig
@@ -172,8 +172,7 @@ def is_done(point: Point) -> bool:
 def _make_ready(recipe: Recipe, corpus: Corpus) -> None:
     """See that the corpus has what a run reads; texts that it needs are encoded before it is begun."""
     corpus.manifest.require_times(recipe.reads_times())
-    if recipe.encoder.needs_text():
-        ensure_text_vectors(corpus, recipe.text, recipe.train.use_gpu)
+    ensure_content(corpus, recipe.encoder, recipe.text, recipe.train.use_gpu)
 
 
 def _run(raw: str, uri: str, place: tuple[str, int], simple: Simple | None, threads: int, num_gpus: float) -> float:

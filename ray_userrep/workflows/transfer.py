@@ -11,9 +11,9 @@ from typing import Any
 
 from ray_userrep import storage
 from ray_userrep.corpus.splits import Split, resolve
+from ray_userrep.corpus.states import items_with_content
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.summary import corpus_counts
-from ray_userrep.corpus.text import items_with_text
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.side_by_side import Setting, fitted
 from ray_userrep.distributed.utilisation import spent
@@ -22,7 +22,7 @@ from ray_userrep.encoder.reading import reads
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.devices import Device, with_gpu
-from ray_userrep.prepare.encode_text import ensure_text_vectors
+from ray_userrep.prepare.encode_states import ensure_content
 from ray_userrep.recipe.encoder import EncoderConfig, ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.transfer import CrossDomainTaskConfig, NextItemTaskConfig
@@ -185,11 +185,9 @@ def _on_items(recipe: Recipe, encoder: UserEncoder, corpus: Corpus) -> tuple[Use
     known = int((encoder.known(corpus.items()) >= 0).sum())
     if not isinstance(recipe.transfer.task, NextItemTaskConfig):
         return on_corpus(encoder, corpus, recipe.text, recipe.train.use_gpu), known
-    items = corpus.items()
-    if encoder.config.text_width:
-        ensure_text_vectors(corpus, recipe.text, recipe.train.use_gpu)
-        items = items_with_text(corpus, recipe.text)
-    other, known = over_items(encoder, items, recipe.seed)
+    config = EncoderConfig.model_validate(encoder.config.encoder)
+    ensure_content(corpus, config, recipe.text, recipe.train.use_gpu)
+    other, known = over_items(encoder, items_with_content(corpus, config, recipe.text), recipe.seed)
     return other.eval(), known
 
 

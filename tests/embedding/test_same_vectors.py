@@ -17,6 +17,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import sequences_of
 from ray_userrep.evaluation.profile import read_vectors
 from ray_userrep.recipe.recipe import Recipe
+from tests.pictures import pictures, states
 
 NUM_ITEMS, MAX_LEN, TEXT_WIDTH, WIDTH = 40, 8, 6, 16
 FIELDS = {"event": pa.string(), "category": pa.string(), "price": pa.float64()}
@@ -33,6 +34,8 @@ def table() -> ItemTable:
         "category": [f"c{i % 4}|d{i % 3}" for i in range(NUM_ITEMS)],
         "price": np.arange(NUM_ITEMS, dtype=np.float64),
         "text": [f"thing {i % 7} no {i}" for i in range(NUM_ITEMS)],
+        "text_states": states([i if i % 3 else None for i in range(NUM_ITEMS)], 384),
+        "image": pictures([i if i % 4 else None for i in range(NUM_ITEMS)]),
         "text_vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors), TEXT_WIDTH),
         "reworded_vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors), TEXT_WIDTH),
     }))  # fmt: skip

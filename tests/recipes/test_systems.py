@@ -19,6 +19,7 @@ from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.runs import read_records
 from ray_userrep.training.step import TrainModel, prepare_micros, train_step
+from tests.pictures import pictures, states
 from tests.ranks import fit_bare
 from tests.training.conftest import NUM_ITEMS as NUM_WALKED
 from tests.training.conftest import write_corpus
@@ -26,7 +27,7 @@ from tests.training.conftest import write_corpus
 NUM_ITEMS, WIDTH = 30, 16
 SYSTEMS = (
     "unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert", "uaf", "cbit", "universal", "dupn", "two_towers",
-    "userbert_rakuten",
+    "userbert_rakuten", "transrec",
 )  # fmt: skip
 
 
@@ -39,6 +40,8 @@ def table() -> ItemTable:
         "category": [f"c{i % 4}|d{i % 3}" for i in range(NUM_ITEMS)],
         "price": np.arange(NUM_ITEMS, dtype=np.float64),
         "text": [f"thing {i % 7} no {i}" for i in range(NUM_ITEMS)],
+        "text_states": states([i if i % 3 else None for i in range(NUM_ITEMS)], 384),
+        "image": pictures([i if i % 4 else None for i in range(NUM_ITEMS)]),
         "text_vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors), 6),
         "reworded_vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors * np.float32(0.9)), 6),
     }
@@ -79,7 +82,7 @@ def test_a_small_one_learns(table, name):
     ("name", "ranks"),
     [
         ("sasrec", True), ("bert4rec", True), ("cl4srec", True), ("unisrec", True), ("peterrec_noncausal", True),
-        ("two_towers", True),
+        ("two_towers", True), ("transrec", True),
         ("shopperbert", False), ("userbert", False), ("clue_icdm", False), ("clue_naver", False),
         ("userbert_rakuten", False),
     ],

@@ -5,16 +5,21 @@ from typing import assert_never
 import torch
 
 from ray_userrep.corpus.items import ItemTable
+from ray_userrep.encoder.items import image, language
 from ray_userrep.encoder.items.base import ItemEmbedder, SumItems
+from ray_userrep.encoder.items.content import ContentItems, Tower
 from ray_userrep.encoder.items.features import FeatureItems
 from ray_userrep.encoder.items.tables import HashedItems, IdItems, ProjectedItems, RowItems, SideItems, start_from_text
 from ray_userrep.encoder.items.text import TextItems, WhitenedMoEItems, WordItems
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.encoder import (
+    ByModalityItemsConfig,
     FeatureItemsConfig,
     HashedItemsConfig,
     IdItemsConfig,
+    ImageItemsConfig,
     ItemsConfig,
+    LanguageItemsConfig,
     ProjectedItemsConfig,
     RowItemsConfig,
     SideItemsConfig,
@@ -54,6 +59,25 @@ def build_items(
             return SideItems(num_rows, width)
         case FeatureItemsConfig():
             return FeatureItems(config, width, table)
+        case ByModalityItemsConfig(parts=parts):
+            return ContentItems({part.kind: _tower(part, width, table) for part in parts}, width)
+        case LanguageItemsConfig() | ImageItemsConfig():
+            return ContentItems({config.kind: _tower(config, width, table)}, width)
+        case never:
+            assert_never(never)
+
+
+def _tower(config: LanguageItemsConfig | ImageItemsConfig, width: int, table: ItemTable | None) -> Tower:
+    """The encoder of one kind of content; its pretrained weights are read only where no trained ones will be."""
+    match config:
+        case LanguageItemsConfig():
+            start = language.pretrained_weights(config) if table is not None and config.trained_layers else None
+            return language.LanguageTower(config, width, start)
+        case ImageItemsConfig(network="cnn"):
+            return image.PixelTower(config, width)
+        case ImageItemsConfig():
+            start = image.pretrained_weights() if table is not None and config.trained_blocks else None
+            return image.EfficientNetTower(config, width, start)
         case never:
             assert_never(never)
 

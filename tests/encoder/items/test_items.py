@@ -13,10 +13,13 @@ from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import Batch
 from ray_userrep.recipe.encoder import (
+    ByModalityItemsConfig,
     EncoderConfig,
     FeatureItemsConfig,
     HashedItemsConfig,
     IdItemsConfig,
+    ImageItemsConfig,
+    LanguageItemsConfig,
     ProjectedItemsConfig,
     RowItemsConfig,
     SideItemsConfig,
@@ -25,6 +28,7 @@ from ray_userrep.recipe.encoder import (
     WhitenedMoEItemsConfig,
     WordItemsConfig,
 )
+from tests.pictures import TINY, pictures, states
 
 NUM_ITEMS, TEXT_WIDTH = 12, 6
 
@@ -38,6 +42,8 @@ def described(ids, seed=0) -> ItemTable:
                 "count": np.ones(len(ids), np.int64),
                 "category": [None if i == 2 else f"c{i % 3}|d{i % 2}" for i in ids],
                 "text": [None if i == 2 else f"The red, {i % 5}-part thing no {i}!" for i in ids],
+                "image": pictures([None if i in (2, 5) else i for i in ids]),
+                "text_states": states([None if i == 2 else i for i in ids], TINY["width"]),
                 "price": [None if i == 4 else i / 2 for i in ids],
                 "text_vector": pa.FixedSizeListArray.from_arrays(
                     pa.array(vectors.astype(np.float32).ravel()), TEXT_WIDTH
@@ -61,6 +67,7 @@ KINDS = [
     FeatureItemsConfig(columns=("category", "text"), numbers=("price",), num_rows=16, num_buckets=4),
     ProjectedItemsConfig(table_width=6),
     RowItemsConfig(),
+    ByModalityItemsConfig(parts=[LanguageItemsConfig(trained_layers=0, **TINY), ImageItemsConfig(pixels=32)]),
     SumItemsConfig(parts=[IdItemsConfig(start="text"), TextItemsConfig(), SideItemsConfig(num_rows=16)]),
 ]
 every_kind = pytest.mark.parametrize("items", KINDS, ids=lambda c: c.model_dump_json()[:40])

@@ -1,0 +1,35 @@
+"""Reading ahead the pictures and texts of a batch's items, in the thread that makes batches.
+
+They travel with the first view of a micro-batch to the device. Whatever an objective asks item vectors of is among what
+is shown, predicted and drawn as negatives: it is read here once an item, and encoded once.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ray_userrep.encoder.items.content import content_items
+from ray_userrep.objectives.autoregressive import TARGETS
+from ray_userrep.objectives.impressions import SHOWN
+from ray_userrep.objectives.sampled import NEGATIVES
+from ray_userrep.training.step import Micros, Views
+
+
+def with_content(encoder: nn.Module, micros: Micros) -> Micros:
+    """The views with what their items' vectors are made from, where that is pictures and texts and anything trains."""
+    embedder = content_items(encoder)
+    if embedder is None or not any(parameter.requires_grad for parameter in embedder.parameters()):
+        return micros
+    views = []
+    for first, *others in micros.views:
+        labels = first.labels | embedder.read(_asked([first, *others]))
+        views.append([replace(first, labels=labels), *others])
+    return micros._replace(views=views)
+
+
+def _asked(views: Views) -> Tensor:
+    """The items whose vectors an objective asks for; the first item stands in for tokens that are none."""
+    named = [column for view in views for column in (view.side | view.labels).items()]
+    others = [values for name, values in named if name in (TARGETS, NEGATIVES, SHOWN)]
+    return torch.cat([*(view.values_T for view in views), *others]).clamp(min=0)
