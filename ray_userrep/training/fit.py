@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ray_userrep import storage
+from ray_userrep.corpus.graph import UserItemGraph
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.splits import Cut, Split, resolve
 from ray_userrep.corpus.store import BucketCache, Corpus
@@ -32,6 +33,7 @@ from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.objectives.labels import KnownLabels
+from ray_userrep.objectives.reconstruct import Oracle
 from ray_userrep.objectives.social import Society
 from ray_userrep.recipe.objective import SocialConfig
 from ray_userrep.recipe.recipe import Recipe
@@ -40,6 +42,7 @@ from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Vali
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.labels import read_labels
 from ray_userrep.training.loop import Loop, TrainState
+from ray_userrep.training.oracle import graph_of, read_oracle
 from ray_userrep.training.ranks import told
 from ray_userrep.training.records import MetricsFile, TensorBoard
 from ray_userrep.training.society import read_society
@@ -176,8 +179,9 @@ def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
     """Encoder and objective with the recipe's seed: the same weights on every rank."""
     torch.manual_seed(recipe.seed)
     items = items_with_text(corpus, recipe.text) if recipe.encoder.needs_text() else corpus.items()
-    encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items())
-    data = _objective_data(recipe, corpus, split, items)
+    graph = graph_of(recipe.encoder, corpus, split)
+    encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items(), graph)
+    data = _objective_data(recipe, corpus, split, items, graph)
     return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data), recipe.train)
 
 
@@ -190,19 +194,26 @@ def refuse_lacking(recipe: Recipe, corpus: Corpus, split: Split) -> None:
     refuse_missing(recipe.encoder.context, [TIMESTAMPS, *corpus.manifest.side_columns])
     refuse_profile(recipe.encoder.profile, corpus)
     items = items_with_text(corpus, recipe.text) if recipe.encoder.needs_text() else corpus.items()
-    data = _objective_data(recipe, corpus, split, items)
+    data = _objective_data(recipe, corpus, split, items, graph_of(recipe.encoder, corpus, split))
     with torch.device("meta"):  # no weights are drawn, nothing is counted
         build_objective(recipe.objective, recipe.encoder, data._replace(train_counts=items.counts))
 
 
-def _objective_data(recipe: Recipe, corpus: Corpus, split: Split, items: ItemTable) -> ObjectiveData:
+def _objective_data(
+    recipe: Recipe, corpus: Corpus, split: Split, items: ItemTable, graph: UserItemGraph | None
+) -> ObjectiveData:
     def labels(names: Sequence[str]) -> dict[str, KnownLabels]:
         return read_labels(corpus, split, recipe.transfer.task, names)
 
     def society(config: SocialConfig) -> Society:
         return read_society(config, recipe, corpus, split)
 
-    return ObjectiveData(items, corpus.manifest.side_columns, lambda: train_counts(corpus, split), labels, society)
+    def oracle() -> Oracle:
+        assert graph is not None, "an objective that asks for it is refused without a graph"
+        return read_oracle(recipe.encoder, corpus, split, graph)
+
+    counts, side = lambda: train_counts(corpus, split), corpus.manifest.side_columns
+    return ObjectiveData(items, side, counts, labels, society, oracle)
 
 
 def export(engine: Engine, run_uri: str) -> None:
