@@ -176,7 +176,7 @@ def _objective(
             shown_B, config = _newest(lengths_B, lookahead), encoder.backbone
             assert isinstance(config, GNNConfig), "refused where it is none"
             rows = _items(encoder, catalogue, float(shown_B.sum()))
-            return rows, _read(encoder, shown_B) + _gnn_items(config, encoder.width, len(shown_B)), 0.0
+            return rows, _read(encoder, shown_B), _gnn_items(config, encoder.width, len(shown_B))
         case LabelsConfig():
             shown_B = _newest(lengths_B, lookahead) + (encoder.readout in APPENDED)
             return _items(encoder, catalogue, float(shown_B.sum())), _read(encoder, shown_B), 0.0
