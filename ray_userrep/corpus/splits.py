@@ -207,12 +207,13 @@ def _global_time(bucket: Bucket, valid_from: int, test_from: int) -> CutPosition
 
 def _cold_user(bucket: Bucket, config: ColdUserConfig) -> CutPositions:
     part_U, lengths_U = _parts(bucket.user_hash_U, config), bucket.lengths_U
-    last_U = np.where(lengths_U >= 2, lengths_U - 1, NONE)
-    test_U = np.where(part_U == _TEST, last_U, NONE)
+    known_U = lengths_U - 1 if config.max_known is None else np.minimum(lengths_U - 1, config.max_known)
+    asked_U = np.where(lengths_U >= 2, known_U, NONE)
+    test_U = np.where(part_U == _TEST, asked_U, NONE)
     train_end_U = np.where(part_U == TRAIN, lengths_U, 0)
     return CutPositions(
         train_end_U=train_end_U,
-        valid_U=np.where(part_U == _VALID, last_U, NONE),
+        valid_U=np.where(part_U == _VALID, asked_U, NONE),
         test_U=test_U,
         before_test_U=np.where(test_U != NONE, test_U, lengths_U),
         learned_U=train_end_U,

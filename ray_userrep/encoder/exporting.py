@@ -66,7 +66,8 @@ def refuse_unlike_graphs(config: EncoderConfig, readout: ReadoutKind, wanted: Re
     """Refuse an encoder that is no one graph.
 
     Raises:
-        UserError: it goes on from step to step, or reads columns that texts have to be made to numbers of.
+        UserError: it goes on from step to step, looks users up, or reads columns that texts have to be made to numbers
+            of.
     """
     if wanted.fields:
         named = ", ".join(wanted.fields)
@@ -75,6 +76,8 @@ def refuse_unlike_graphs(config: EncoderConfig, readout: ReadoutKind, wanted: Re
         raise UserError(
             f"export: encoder.items.kind {config.items.kind} makes vectors of texts and pictures, which no graph holds"
         )
+    if config.backbone.kind == "gnn":
+        raise UserError("export: encoder.backbone.kind gnn looks up who took what, which no graph of torch holds")
     if config.bundle != "none":
         raise UserError(
             f"export: encoder.bundle {config.bundle} makes rows of what the times are: that is not one graph"

@@ -15,7 +15,7 @@ from ray_userrep.errors import UserError
 MODEL_TYPE = "user_encoder"  # in config.json, as transformers tells models apart
 FORMAT = 1  # of the folder, in config.json: what a later one holds cannot be read here
 _CONFIG = "config.json"
-_READ = (_CONFIG, "model*.safetensors*", "items/items.arrow")
+_READ = (_CONFIG, "model*.safetensors*", "items/items.arrow", "graph/*.arrow")
 
 
 def own_folder(named: str) -> str:

@@ -17,7 +17,7 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 
 _REPOSITORY = re.compile(r"[\w-]+(\.[\w-]+)*/[\w-]+(\.[\w-]+)*")
-_OLD = ["model*.safetensors*", "items/*"]
+_OLD = ["model*.safetensors*", "items/*", "graph/*"]
 _SHOWN = 200  # characters of a reason
 # The errors of whichever HTTP client the hub's library has.
 _FAILED: tuple[Any, ...] = (*HfHubHTTPError.__bases__, HFValidationError, LocalEntryNotFoundError)

@@ -21,8 +21,10 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from ray_userrep import storage
+from ray_userrep.corpus.graph import UserItemGraph
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.backbones.build import build_backbone
+from ray_userrep.encoder.backbones.gnn import GNN
 from ray_userrep.encoder.bag import Bag, scaled_bag
 from ray_userrep.encoder.bundles import Bundles, bundling_of, single_rows
 from ray_userrep.encoder.card import CARD, Told, model_card, named_as, told_of
@@ -37,6 +39,7 @@ from ray_userrep.encoder.folder import (
     weights_sums,
     write_checksums,
 )
+from ray_userrep.encoder.graph import Neighbourhoods
 from ray_userrep.encoder.hub import from_hub, to_hub
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
@@ -48,10 +51,10 @@ from ray_userrep.encoder.readout import APPENDED, Attention, append_token, reado
 from ray_userrep.encoder.serving import Serving
 from ray_userrep.encoder.tempo import Moments, Tempo, tempo_states
 from ray_userrep.errors import UserError
-from ray_userrep.feed.batch import TIMESTAMPS, Batch
-from ray_userrep.recipe.encoder import POOLED, TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, ReadoutKind
+from ray_userrep.feed.batch import DRAW, TIMESTAMPS, Batch
+from ray_userrep.recipe.encoder import POOLED, TEMPO_WIDTH, WHOLE_HISTORY, EncoderConfig, GNNConfig, ReadoutKind
 
-_ITEMS = "items"
+_ITEMS, _GRAPH = "items", "graph"
 _OF_AUTO_MODEL = {"config", "trust_remote_code", "adapter_kwargs"}
 transformers_logging.disable_progress_bar()  # a bar for one small file is noise in a job's output
 
@@ -83,6 +86,7 @@ class UserEncoder(Serving):
         self.max_len = config.max_len
         self.readout: ReadoutKind = config.readout or parts.readout
         self._item_table: ItemTable | None = None
+        self._around: Neighbourhoods | None = None
         self._told: Told | None = None
         appended = parts.readout in APPENDED
         items = build_items(parts.items, config.num_items, parts.width, config.text_width, table)
@@ -117,6 +121,18 @@ class UserEncoder(Serving):
         self._item_table = table
         self.items.attach(table)
 
+    @property
+    def graph(self) -> UserItemGraph | None:
+        """The users and items that a backbone of kind gnn looks into; None for others."""
+        return None if self._around is None else self._around.graph
+
+    @graph.setter
+    def graph(self, graph: UserItemGraph | None) -> None:
+        backbone = EncoderConfig.model_validate(self.config.encoder).backbone
+        assert isinstance(backbone, GNNConfig) == (graph is not None), "a graph is for a backbone that reads one"
+        if isinstance(backbone, GNNConfig) and graph is not None:
+            self._around = Neighbourhoods(graph, backbone.num_neighbours)
+
     def states(self, batch: Batch) -> Tensor:
         """The state after each interaction, or of its bundle, `[T, D]`.
 
@@ -133,6 +149,10 @@ class UserEncoder(Serving):
         if self.backbone.separates_context and self.context is not None:
             x_TD, context_TD = self.dropout(self._scaled_items(batch)), self.dropout(self.context(batch))
             return self.backbone(x_TD, batch, context_TD), none_BAD
+        if isinstance(self.backbone, GNN):
+            around = self._neighbourhoods().of_windows(batch)
+            x_TD, x_TSSD = self.dropout(self.inputs(batch)), self.dropout(self._scaled(around.items_TSS))
+            return self.backbone(x_TD, batch, around, x_TSSD), none_BAD
         if self.bundles is None and self.profile is None:
             return self.backbone(self.dropout(self.inputs(batch)), batch), none_BAD
         rows = (self.bundles or single_rows)(self.inputs(batch), batch)
@@ -147,14 +167,27 @@ class UserEncoder(Serving):
         x_TD = self._scaled_items(batch)
         return x_TD if self.context is None else x_TD + self.context(batch)
 
-    def _scaled_items(self, batch: Batch) -> Tensor:
-        # Item vectors start with unit length, for the scores' sake; the residual stream wants unit variance.
-        return self._vectors(batch.values_T) * self.width**0.5
+    def item_states(self, items_B: Tensor, batch: Batch) -> Tensor:
+        """An item for each window as its users tell of it, by a backbone of kind gnn, `[B, D]`."""
+        assert isinstance(self.backbone, GNN), "checked where the objective is set"
+        around = self._neighbourhoods().of_items(items_B, batch.labels.get(DRAW))
+        return self.backbone.items(around, self.dropout(self._scaled(around.items_TSS)))
 
-    def _vectors(self, values_T: Tensor) -> Tensor:
+    def _neighbourhoods(self) -> Neighbourhoods:
+        assert self._around is not None, "the graph is set where an encoder is built or loaded"
+        return self._around
+
+    def _scaled_items(self, batch: Batch) -> Tensor:
+        return self._scaled(batch.values_T)
+
+    def _scaled(self, values: Tensor) -> Tensor:
+        # Item vectors start with unit length, for the scores' sake; the residual stream wants unit variance.
+        return self._vectors(values) * self.width**0.5
+
+    def _vectors(self, values: Tensor) -> Tensor:
         if self.special is None:
-            return self.items(values_T)
-        return torch.where(values_T[:, None] < 0, self.special(values_T), self.items(values_T.clamp(min=0)))
+            return self.items(values)
+        return torch.where(values[..., None] < 0, self.special(values), self.items(values.clamp(min=0)))
 
     def forward(self, batch: Batch, until: Moments | None = None) -> Tensor:
         """User vectors of windows, `[B, F]`; those of whole histories are `encoder.histories.user_vectors`."""
@@ -264,6 +297,7 @@ class UserEncoder(Serving):
         index_V = torch.from_numpy(known_V).to(self.device)
         other.to(device=self.device, dtype=self.dtype)  # type: ignore[call-arg]
         other.items.inherit(self.items, index_V)
+        other.graph = None if self.graph is None else self.graph.over(known_V)
         if self.bag is not None and other.bag is not None:
             other.bag.items.inherit(self.bag.items, index_V)
         own = ("items.", "bag.items.")
@@ -296,6 +330,8 @@ class UserEncoder(Serving):
             super().save_pretrained(scratch, **kwargs)
             if self.item_table is not None:
                 self.item_table.save(Path(scratch) / _ITEMS)
+            if self.graph is not None:
+                self.graph.save(Path(scratch) / _GRAPH)
             (Path(scratch) / CARD).write_text(model_card(self.config, self.parameters_by_kind()))
             write_checksums(Path(scratch))
             move_into(Path(scratch), folder)
@@ -390,6 +426,7 @@ class UserEncoder(Serving):
         if len(table) != encoder.config.num_items:
             raise UserError(f"the encoder at {named} is not whole: items/ and config.json disagree on the catalogue")
         encoder.item_table = table
+        encoder.graph = UserItemGraph.load(path / _GRAPH) if isinstance(encoder.backbone, GNN) else None
         encoder._told = told_of(path, weights_sums(path))
         return encoder.eval()
 
@@ -411,8 +448,16 @@ def _count(module: torch.nn.Module) -> int:
     return sum(getattr(weight, "ds_numel", weight.numel()) for weight in [*module.parameters(), *tables])
 
 
-def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int, hides_items: bool = False) -> UserEncoder:
-    """A fresh encoder over an item table; `hides_items` where it will be shown windows with hidden items.
+def build_encoder(
+    config: EncoderConfig,
+    table: ItemTable,
+    max_len: int,
+    hides_items: bool = False,
+    graph: UserItemGraph | None = None,
+) -> UserEncoder:
+    """A fresh encoder over an item table, and a graph where its backbone reads one.
+
+    `hides_items` where it will be shown windows with hidden items.
 
     Raises:
         UserError: the table lacks what the item embedder is made from.
@@ -426,7 +471,7 @@ def build_encoder(config: EncoderConfig, table: ItemTable, max_len: int, hides_i
         hides_items=hides_items,
     )
     encoder = UserEncoder(stored, table)
-    encoder.item_table = table
+    encoder.item_table, encoder.graph = table, graph
     return encoder
 
 

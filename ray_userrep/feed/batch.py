@@ -11,6 +11,7 @@ from torch import Tensor
 
 TIMESTAMPS = "timestamps"  # side column: microseconds since the epoch
 START = "start"  # label: place of a window's first item in the user's sequence
+DRAW = "draw"  # label, in training only: a number of each window, another one in each epoch
 MASK, CLS = -1, -2  # values that are no items: a hidden one, and the place where a window is summed up
 
 

@@ -7,6 +7,7 @@ Shapes: P parts of the objective.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Generic, NamedTuple
 
 import numpy as np
@@ -17,10 +18,10 @@ from typing_extensions import TypeVar
 
 from ray_userrep.corpus import draws
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.feed.batch import START, Batch
+from ray_userrep.feed.batch import DRAW, START, Batch
 
 TARGET_USERS = "target_users"  # label: the user of each target
-_DROPOUT = 11
+_DROPOUT, _WINDOW = 11, 51
 
 
 class Draws(NamedTuple):
@@ -44,6 +45,12 @@ class Draws(NamedTuple):
         """A uniform number for each window, by user and place in the user's sequence."""
         keys = batch.users_B.numpy(), batch.labels[START].numpy()
         return torch.from_numpy(draws.uniforms(purpose, self.seed, self.epoch, *keys))
+
+    def numbered(self, batch: Batch) -> Batch:
+        """The batch with a number for each window, for what an encoder draws by itself (`DRAW`)."""
+        keys = batch.users_B.numpy(), batch.labels[START].numpy()
+        number_B = draws.bits(_WINDOW, self.seed, self.epoch, *keys).view(np.int64)
+        return replace(batch, labels=batch.labels | {DRAW: torch.from_numpy(number_B)})
 
     def dropout_seed(self, rank: int) -> int:
         """Seed of the library generator that dropout draws from on a rank."""

@@ -25,6 +25,7 @@ from ray_userrep.objectives.item_contrast import ItemContrast
 from ray_userrep.objectives.labels import KnownLabels, Labels
 from ray_userrep.objectives.masked_bundles import MaskedBundles
 from ray_userrep.objectives.next_fields import NextFields
+from ray_userrep.objectives.reconstruct import Oracle, Reconstruct
 from ray_userrep.objectives.sampled import (
     BinaryCrossEntropy,
     InBatchSampler,
@@ -54,6 +55,7 @@ from ray_userrep.recipe.objective import (
     MaskedBundlesConfig,
     NextFieldsConfig,
     ObjectiveConfig,
+    ReconstructConfig,
     SampledSoftmaxConfig,
     SocialConfig,
     SoftmaxConfig,
@@ -87,6 +89,13 @@ def _no_impressions(_: ImpressionsConfig) -> Impressions:
     raise UserError("objective.impressions is not read here: leave objective.impressions.table out")
 
 
+def _no_oracle() -> Oracle:
+    raise UserError(
+        "objective.kind reconstruct is for pretraining: transfer with another objective, as objective.kind "
+        "autoregressive"
+    )
+
+
 class ObjectiveData(NamedTuple):
     """What objectives want to know of the data: items, stored side columns, training counts, `[V]`, and of users."""
 
@@ -96,6 +105,7 @@ class ObjectiveData(NamedTuple):
     labels: Callable[[Sequence[str]], dict[str, KnownLabels]] = _no_labels
     society: Callable[[SocialConfig], Society] = _no_society
     impressions: Callable[[ImpressionsConfig], Impressions] = _no_impressions
+    oracle: Callable[[], Oracle] = _no_oracle
 
 
 def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: ObjectiveData) -> Objective:
@@ -126,6 +136,8 @@ def build_objective(config: ObjectiveConfig, encoder: EncoderConfig, data: Objec
             return _next_fields(config, encoder, data)
         case MaskedBundlesConfig():
             return _masked_bundles(config, encoder, data)
+        case ReconstructConfig():
+            return Reconstruct(data.oracle())
         case LabelsConfig(attributes=attributes):
             return Labels(data.labels(attributes), encoder.width)
         case never:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ray_userrep.encoder.backbones.build import build_backbone
+from ray_userrep.encoder.backbones.gnn import META, META_BLOCKS, POLICY_WIDTH
 from ray_userrep.encoder.backbones.transformer import SwiGLU
 from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.profile import PROFILE_SIZE
@@ -30,6 +31,7 @@ from ray_userrep.recipe.encoder import (
     CNNConfig,
     EncoderConfig,
     FeatureItemsConfig,
+    GNNConfig,
     GRUConfig,
     HashedItemsConfig,
     HSTUConfig,
@@ -59,6 +61,7 @@ from ray_userrep.recipe.objective import (
     MaskedBundlesConfig,
     NextFieldsConfig,
     ObjectiveConfig,
+    ReconstructConfig,
     SampledSoftmaxConfig,
     SocialConfig,
     SoftmaxConfig,
@@ -172,6 +175,11 @@ def _objective(
             heads = 2 * _TRAINED * encoder.width * (hidden * codes + profile)
             rows = _items(encoder, catalogue, float(shown_B.sum()))
             return rows, _rows(encoder, shown_B), heads
+        case ReconstructConfig():
+            shown_B, config = _newest(lengths_B, lookahead), encoder.backbone
+            assert isinstance(config, GNNConfig), "refused where it is none"
+            rows = _items(encoder, catalogue, float(shown_B.sum()))
+            return rows, _read(encoder, shown_B), _gnn_items(config, encoder.width, len(shown_B))
         case LabelsConfig():
             shown_B = _newest(lengths_B, lookahead) + (encoder.readout in APPENDED)
             return _items(encoder, catalogue, float(shown_B.sum())), _read(encoder, shown_B), 0.0
@@ -257,7 +265,8 @@ def _items(encoder: EncoderConfig, catalogue: Catalogue, rows: float) -> float:
     """FLOPs of making so many item vectors; only texts, columns and projected tables take any.
 
     What goes over words, texts and pictures is left out: how long texts are, and how often a batch repeats an item, is
-    not known here.
+    not known here. So are items that a graph network looks up around those of windows: it is meant for trained vectors,
+    which are free.
     """
     products = (_products_of_item(part, catalogue.text_width, encoder.width) for part in encoder.item_parts())
     return 2 * rows * sum(products)
@@ -306,8 +315,38 @@ def _backbone(config: BackboneConfig, width: int, lengths_B: Lengths) -> float:
             return config.num_layers * (2 * _TRAINED * tokens * maps - first * hidden**2)
         case MeanConfig():
             return config.num_layers * linear * 8  # the mean's two maps to and from four widths
+        case GNNConfig():
+            return _gnn(config, width, lengths_B)
         case never:
             assert_never(never)
+
+
+def _gnn(config: GNNConfig, width: int, lengths_B: Lengths) -> float:
+    """FLOPs of a graph network over windows of these lengths: a hop of their items, and two of users."""
+    tokens, longest = float(lengths_B.sum()), int(lengths_B.max(initial=1))
+    policy = 0.0
+    if config.sampler == "learned":
+        # What the policy reads has no gradient.
+        choices = tokens * config.num_neighbours * POLICY_WIDTH * ((_TRAINED - 1) * 3 * width + _TRAINED)
+        policy = 2 * (choices + (_TRAINED - 1) * len(lengths_B) * width)
+    return policy + _hop(config, width, tokens, config.num_neighbours) + 2 * _hop(config, width, tokens, longest)
+
+
+def _gnn_items(config: GNNConfig, width: int, num_items: int) -> float:
+    """FLOPs of a graph network over items that are told by their users."""
+    hops = 2 * _hop(config, width, num_items, config.num_neighbours)
+    return hops + _hop(config, width, num_items * config.num_neighbours, config.num_neighbours)
+
+
+def _hop(config: GNNConfig, width: int, nodes: float, neighbours: int) -> float:
+    """FLOPs of a hop from so many nodes to as many neighbours of each."""
+    maps = 2 if config.layer == "sage" else 1 + neighbours + config.meta_aggregator
+    hop = 2 * _TRAINED * nodes * maps * width**2
+    if not config.meta_aggregator:
+        return hop
+    fused = 2 * (2 + _FUSED_BACKWARD) * nodes * neighbours**2 * width
+    linear = 2 * _TRAINED * nodes * neighbours * width**2
+    return hop + META_BLOCKS * (linear * _transformer_maps(META, width) + fused)
 
 
 def _rows(encoder: EncoderConfig, lengths_B: Lengths) -> float:

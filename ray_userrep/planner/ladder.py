@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 
 from ray_userrep.errors import UserError
 from ray_userrep.planner.accounting import backbone_parameters
-from ray_userrep.recipe.encoder import BackboneConfig
+from ray_userrep.recipe.encoder import BackboneConfig, GNNConfig
 from ray_userrep.recipe.objective import ContrastiveConfig
 from ray_userrep.recipe.recipe import Recipe
 
@@ -48,8 +48,11 @@ def shape_of(backbone: BackboneConfig, max_len: int, target: int) -> BackboneSha
     """The shape whose backbone has the number of parameters nearest to the target, about as deep as the rule says.
 
     Raises:
-        UserError: the target is smaller than the smallest backbone of this kind, or larger than the ladder goes.
+        UserError: the target is smaller than the smallest backbone of this kind, or larger than the ladder goes; or the
+            kind has no layers to add.
     """
+    if isinstance(backbone, GNNConfig):
+        raise UserError("encoder.backbone.kind gnn has two hops at any size: a ladder of sizes takes another kind")
     depth = depth_of(target)
     shapes = [_at_depth(backbone, max_len, target, d) for d in range(max(1, depth - 1), depth + 2)]
     best = min(shapes, key=lambda shape: abs(math.log(shape.parameters / target)))

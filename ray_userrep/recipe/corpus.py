@@ -85,6 +85,12 @@ class ColdUserConfig(_Shares):
 
     rule: Literal["cold_user"] = "cold_user"
     seed: int = Field(0, description="another seed holds out other users")
+    max_known: int | None = Field(
+        None,
+        ge=1,
+        description="of a held-out user so many first interactions at most are known, and the next one is predicted; "
+        "none: all but the last",
+    )
 
 
 class ColdItemConfig(_Shares):

@@ -287,8 +287,35 @@ class MeanConfig(Settings):
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the residual branches")
 
 
+class GNNConfig(Settings):
+    """Two hops over the graph of users and items, from a few items (PT-GNN); causal by what it is shown."""
+
+    kind: Literal["gnn"] = "gnn"
+    layer: Literal["sage", "gat"] = Field(
+        "sage", description="how neighbours are joined: their mean (GraphSAGE), or by attention (GAT)"
+    )
+    meta_aggregator: bool = Field(
+        True, description="neighbours also attend to each other, and the mean of what comes of it is joined as well"
+    )
+    sampler: Literal["random", "learned"] = Field(
+        "random",
+        description="which of the users drawn for an item are read. random: all of them; learned: those that a policy "
+        "keeps, which objective.kind reconstruct rewards",
+    )
+    num_neighbours: int = Field(3, ge=1, description="neighbours drawn of each node, with replacement")
+    num_heads: int = Field(4, ge=1, description="heads of attention among neighbours; they share encoder.width")
+    warm_above: int = Field(
+        10,
+        ge=0,
+        description="users and items of more interactions to train on are warm: only these are nodes of the graph",
+    )
+    causal: Literal[True] = Field(True, description="a position sees only itself and what came before")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout of what a hop makes of its neighbours")
+
+
 BackboneConfig = Annotated[
-    TransformerConfig | HSTUConfig | CNNConfig | GRUConfig | LSTMConfig | MeanConfig, Field(discriminator="kind")
+    TransformerConfig | HSTUConfig | CNNConfig | GRUConfig | LSTMConfig | MeanConfig | GNNConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -435,8 +462,17 @@ class EncoderConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _graph_has_items_alone(self) -> "EncoderConfig":
+        if self.profile and isinstance(self.backbone, GNNConfig):
+            raise ValueError(
+                "encoder.backbone.kind gnn looks up the item of each row in a graph, where rows of encoder.profile "
+                "have none: leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _heads_divide_width(self) -> "EncoderConfig":
-        if not isinstance(self.backbone, TransformerConfig | HSTUConfig):
+        if not isinstance(self.backbone, TransformerConfig | HSTUConfig | GNNConfig):
             return self
         heads = self.backbone.num_heads
         rotary = isinstance(self.backbone, TransformerConfig) and self.backbone.positions == "rotary"

@@ -14,6 +14,7 @@ from ray_userrep.recipe.encoder import (
     WHOLE_HISTORY,
     EncoderConfig,
     FieldName,
+    GNNConfig,
     MeanConfig,
     RowItemsConfig,
 )
@@ -339,6 +340,19 @@ class ItemContrastConfig(_Objective):
         return None
 
 
+class ReconstructConfig(_Objective):
+    """Predict the oracle vectors of warm users and items, which all that they did tells, from a few neighbours."""
+
+    kind: Literal["reconstruct"] = "reconstruct"
+
+    def refusal(self, encoder: EncoderConfig) -> str | None:
+        if not isinstance(encoder.backbone, GNNConfig):
+            return "objective.kind reconstruct reads neighbours in a graph: encoder.backbone.kind must be gnn"
+        if encoder.readout not in ("last", "mean", "max"):
+            return f"objective.kind reconstruct reads a window's user: encoder.readout {encoder.readout} must be last"
+        return None
+
+
 class NextFieldsConfig(_Objective):
     """Predict what the next interaction is like, from the user vector after each one."""
 
@@ -436,6 +450,7 @@ SingleConfig = (
     | LabelsConfig
     | ItemContrastConfig
     | MaskedBundlesConfig
+    | ReconstructConfig
 )
 
 

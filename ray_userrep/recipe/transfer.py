@@ -136,8 +136,19 @@ class NextItemTaskConfig(_Users):
         "(the shares are then of items, not of users)",
     )
 
+    max_known: int | None = Field(
+        None,
+        ge=1,
+        description="users cold: of a test user so many first interactions at most are known, and the next one is "
+        "predicted; none: all but the last",
+    )
+
     @model_validator(mode="after")
     def _one_of_them_cold(self) -> "NextItemTaskConfig":
+        if self.max_known is not None and self.users == "warm":
+            raise ValueError(
+                f"transfer.task.max_known {self.max_known} is for users who are new: take transfer.task.users cold"
+            )
         if self.users == self.items == "cold":
             raise ValueError("transfer.task holds out users or items: users cold and items cold do not go together")
         return self

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ray_userrep import storage
+from ray_userrep.corpus.graph import UserItemGraph
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.splits import Cut, Split, resolve
 from ray_userrep.corpus.states import items_with_content
@@ -34,6 +35,7 @@ from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.objectives.impressions import Impressions
 from ray_userrep.objectives.labels import KnownLabels
+from ray_userrep.objectives.reconstruct import Oracle
 from ray_userrep.objectives.social import Society
 from ray_userrep.recipe.objective import ImpressionsConfig, SocialConfig
 from ray_userrep.recipe.recipe import Recipe
@@ -44,6 +46,7 @@ from ray_userrep.training.content import with_content
 from ray_userrep.training.impressions import read_impressions
 from ray_userrep.training.labels import read_labels
 from ray_userrep.training.loop import Loop, TrainState
+from ray_userrep.training.oracle import graph_of, read_oracle
 from ray_userrep.training.ranks import told
 from ray_userrep.training.records import MetricsFile, TensorBoard
 from ray_userrep.training.society import read_society
@@ -181,8 +184,9 @@ def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
     """Encoder and objective with the recipe's seed: the same weights on every rank."""
     torch.manual_seed(recipe.seed)
     items = items_with_content(corpus, recipe.encoder, recipe.text)
-    encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items())
-    data = _objective_data(recipe, corpus, split, items)
+    graph = graph_of(recipe.encoder, corpus, split)
+    encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items(), graph)
+    data = _objective_data(recipe, corpus, split, items, graph)
     return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data), recipe.train)
 
 
@@ -195,12 +199,14 @@ def refuse_lacking(recipe: Recipe, corpus: Corpus, split: Split) -> None:
     refuse_missing(recipe.encoder.context, [TIMESTAMPS, *corpus.manifest.side_columns])
     refuse_profile(recipe.encoder.profile, corpus)
     items = items_with_content(corpus, recipe.encoder, recipe.text)
-    data = _objective_data(recipe, corpus, split, items)
+    data = _objective_data(recipe, corpus, split, items, graph_of(recipe.encoder, corpus, split))
     with torch.device("meta"):  # no weights are drawn, nothing is counted
         build_objective(recipe.objective, recipe.encoder, data._replace(train_counts=items.counts))
 
 
-def _objective_data(recipe: Recipe, corpus: Corpus, split: Split, items: ItemTable) -> ObjectiveData:
+def _objective_data(
+    recipe: Recipe, corpus: Corpus, split: Split, items: ItemTable, graph: UserItemGraph | None
+) -> ObjectiveData:
     def labels(names: Sequence[str]) -> dict[str, KnownLabels]:
         return read_labels(corpus, split, recipe.transfer.task, names)
 
@@ -210,8 +216,12 @@ def _objective_data(recipe: Recipe, corpus: Corpus, split: Split, items: ItemTab
     def impressions(config: ImpressionsConfig) -> Impressions:
         return read_impressions(config, corpus)
 
+    def oracle() -> Oracle:
+        assert graph is not None, "an objective that asks for it is refused without a graph"
+        return read_oracle(recipe.encoder, corpus, split, graph)
+
     counts = partial(train_counts, corpus, split)
-    return ObjectiveData(items, corpus.manifest.side_columns, counts, labels, society, impressions)
+    return ObjectiveData(items, corpus.manifest.side_columns, counts, labels, society, impressions, oracle)
 
 
 def export(engine: Engine, run_uri: str, name: str = "encoder") -> None:

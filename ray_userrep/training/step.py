@@ -136,7 +136,7 @@ class Micros(NamedTuple):
 
 def prepare_micros(objective: Objective[Any], micros: list[Batch], draws: Draws, rank: int) -> Micros:
     """Turn windows into what the objective trains on; pure data, done ahead by the reading thread."""
-    views = [objective.views(micro, draws) for micro in micros]
+    views = [objective.views(draws.numbered(micro), draws) for micro in micros]
     counts_P = torch.stack([objective.counts(view) for view in views]).sum(0)
     return Micros(views, counts_P, draws.dropout_seed(rank))
 

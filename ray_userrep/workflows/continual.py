@@ -21,6 +21,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.devices import Device
 from ray_userrep.prepare.encode_states import ensure_content
+from ray_userrep.recipe.encoder import GNNConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import continual as page
 from ray_userrep.report.results import Result, load_result
@@ -117,7 +118,16 @@ def read_stages(recipe: Recipe, source: Corpus) -> tuple[list[Stage], list[Corpu
 
 
 def _fresh(recipe: Recipe, corpus: Corpus) -> UserEncoder:
-    """An encoder over a corpus's items with first weights, the same for every method."""
+    """An encoder over a corpus's items with first weights, the same for every method.
+
+    Raises:
+        UserError: it cannot be frozen in part, or looks up users of one task.
+    """
+    if isinstance(recipe.encoder.backbone, GNNConfig):
+        raise UserError(
+            "encoder.backbone.kind gnn looks into one graph of users, and each task of continual has test users of its "
+            "own: take another kind"
+        )
     corpus.manifest.require_times(recipe.encoder.reads_times())
     ensure_content(corpus, recipe.encoder, recipe.text, recipe.train.use_gpu)
     items = items_with_content(corpus, recipe.encoder, recipe.text)

@@ -23,6 +23,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.prepare.devices import Device, with_gpu
 from ray_userrep.prepare.encode_states import ensure_content
+from ray_userrep.recipe.corpus import ColdUserConfig
 from ray_userrep.recipe.encoder import EncoderConfig, ReadoutKind
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.transfer import CrossDomainTaskConfig, NextItemTaskConfig
@@ -43,6 +44,7 @@ from ray_userrep.transfer.tasks.dated import DatedTask
 from ray_userrep.transfer.tasks.next_item import NextItemTask, over_items
 from ray_userrep.transfer.tasks.overlap import (
     read_pretrained,
+    refuse_nodes,
     refuse_other_log,
     refuse_overlap,
     refuse_read,
@@ -87,8 +89,10 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
     arms = [build_arm(name, recipe.transfer) for name in recipe.transfer.arms]
     refuse_unmergeable(recipe, arms)
     uris = _pretrained_uris(recipe, run_uri)
+    graph = None
     if recipe.transfer.encoder is not None:
-        recipe = _as_pretrained(recipe, UserEncoder.from_pretrained(uris[0]))
+        pretrained = UserEncoder.from_pretrained(uris[0])
+        recipe, graph = _as_pretrained(recipe, pretrained), pretrained.graph
     corpus.manifest.require_times(recipe.encoder.reads_times())
     tasks = read_tasks(
         recipe.transfer,
@@ -101,6 +105,10 @@ def compare(recipe: Recipe, source: Corpus, run_uri: str) -> Result:
         other,
     )
     refuse_read([task.name for task in tasks], recipe.encoder.profile)
+    if graph is not None and not recipe.transfer.allow_overlap:
+        for task in tasks:
+            if isinstance(task, NextItemTask) and isinstance(task.split.config, ColdUserConfig):
+                refuse_nodes(task.name, task.known_until()[0], graph)
     checked = _check_tasks(recipe, tasks, corpus, source, uris[0])
     if recipe.transfer.encoder is None:
         for number in range(recipe.transfer.pretrain_seeds):

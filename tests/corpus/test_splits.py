@@ -142,16 +142,17 @@ def test_global_time_takes_the_day_that_is_named():
             resolve(GlobalTimeConfig(test_from=named), Held(days))
 
 
-@given(users_of_a_bucket, st.integers(0, 3))
+@given(users_of_a_bucket, st.integers(0, 3), st.sampled_from([None, 1, 3]))
 @settings(deadline=None)
-def test_cold_users_are_never_learned_from(users, seed):
-    config = ColdUserConfig(valid_share=0.3, test_share=0.3, seed=seed)
+def test_cold_users_are_never_learned_from(users, seed, max_known):
+    config = ColdUserConfig(valid_share=0.3, test_share=0.3, seed=seed, max_known=max_known)
     part = parts(list(range(len(users))), config)
 
     def cut(number, items):
-        pairs = [(items[:-1], items[-1])] if len(items) >= 2 else []
+        known = items[:-1][:max_known]
+        pairs = [(known, items[len(known)])] if known else []
         if part[number] == "test":
-            return [], [], items[:-1] if pairs else items, [], pairs
+            return [], [], known if pairs else items, [], pairs
         if part[number] == "valid":
             return [], [], items, pairs, []
         return items, items, items, [], []

@@ -7,6 +7,7 @@ import torch
 
 from ray_userrep import recipes
 from ray_userrep.corpus.draws import hash_ids
+from ray_userrep.corpus.graph import UserItemGraph
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.profiles import profile_hashes
 from ray_userrep.corpus.store import Bucket, side_values
@@ -22,6 +23,8 @@ from tests.pictures import pictures, states
 NUM_ITEMS, MAX_LEN, TEXT_WIDTH, WIDTH = 40, 8, 6, 16
 FIELDS = {"event": pa.string(), "category": pa.string(), "price": pa.float64()}
 TOWNS = pa.array(["Ulm", "Bonn", None] * 8)[:23]
+USERS_E = hash_ids(pa.array([f"user-{i}" for i in range(5)] * 16))  # users of the log among them
+GRAPH = UserItemGraph.of(USERS_E, np.arange(80) % NUM_ITEMS, NUM_ITEMS)
 RECIPES = [name for name in recipes.names() if name != "ladder"]
 
 
@@ -98,7 +101,8 @@ VARIANTS += [
 @pytest.mark.parametrize("recipe", VARIANTS)
 def test_encode_export_and_evaluation_agree(table, lists, recipe):
     torch.manual_seed(0)
-    encoder = build_encoder(recipe.encoder, table, MAX_LEN, recipe.objective.hides_items()).eval()
+    graph = GRAPH if recipe.encoder.backbone.kind == "gnn" else None
+    encoder = build_encoder(recipe.encoder, table, MAX_LEN, recipe.objective.hides_items(), graph).eval()
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.normal_(std=0.3)

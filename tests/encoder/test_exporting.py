@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ray_userrep.corpus.graph import UserItemGraph
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.encoder import EncoderConfig
@@ -70,6 +71,10 @@ def test_a_graph_gives_the_vectors_of_encode(table, tmp_path, name):
 
 
 def test_what_a_graph_cannot_do_is_refused(table, tmp_path):
+    with pytest.raises(UserError, match=r"encoder.backbone.kind gnn looks up who took what"):
+        graph = UserItemGraph.of(np.zeros(3, np.int64), np.arange(3), NUM_ITEMS)
+        config = EncoderConfig.model_validate({"width": 8, "backbone": {"kind": "gnn"}})
+        build_encoder(config, table, MAX_LEN, graph=graph).export(tmp_path / "encoder.pt2")
     for config, told in (
         ({"backbone": {"kind": "lstm"}}, r"encoder\.backbone\.kind lstm takes as many steps"),
         ({"readout": "whole"}, r"encoder\.readout whole takes as many steps"),

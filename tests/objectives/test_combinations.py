@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ray_userrep.corpus.graph import UserItemGraph
 from ray_userrep.corpus.relations import Relations
 from ray_userrep.corpus.store import Bucket
 from ray_userrep.encoder.user_encoder import build_encoder
@@ -15,6 +16,7 @@ from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.companions import Companions
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
+from ray_userrep.objectives.reconstruct import Oracle
 from ray_userrep.objectives.social import Profiles, Society
 from ray_userrep.recipe.recipe import Recipe
 
@@ -65,6 +67,7 @@ SINGLE |= st.builds(
     st.sampled_from([{}, {"columns": ["category", "text"], "fields": []}, {"fields": ["gap"]}]),
 )
 SINGLE |= st.builds(lambda alike: {"kind": "social", "alike": alike}, st.sampled_from([0.5, 0.9]))
+SINGLE |= st.just({"kind": "reconstruct"})
 OBJECTIVES = SINGLE | st.builds(
     lambda a, b: {"kind": "weighted", "parts": [{"weight": 1.0, "objective": a}, {"weight": 0.1, "objective": b}]},
     SINGLE,
@@ -100,6 +103,7 @@ BACKBONES = st.sampled_from(
     [{"kind": kind, "causal": causal} for kind in ("transformer", "hstu", "cnn", "mean") for causal in (True, False)]
     + [{"kind": "gru"}, {"kind": "gru", "causal": False}, {"kind": "transformer", "gated": True}]
     + [{"kind": "lstm"}, {"kind": "lstm", "context": "gates", "hidden": 4}]
+    + [{"kind": "gnn"}, {"kind": "gnn", "layer": "gat", "meta_aggregator": False}]
 )
 READOUTS = st.sampled_from(["last", "mean", "max", "attention", "cls", "mask"])
 CONTEXT = st.sampled_from([[], ["gap"], ["hour", "gap"]])
@@ -116,6 +120,8 @@ def society():
 
 
 SOCIETY = society()
+GRAPH = UserItemGraph.of(np.arange(60) % 7, np.arange(60) % 20, 20)
+ORACLE = Oracle(np.arange(4), np.ones((4, 8), np.float32), np.ones((20, 8), np.float32))
 
 
 def windows(lookahead):
@@ -155,6 +161,15 @@ def windows(lookahead):
     bundles={},
     unit=False,
 )
+@example(
+    objective={"kind": "reconstruct"},
+    items={"kind": "id"},
+    backbone={"kind": "gnn"},
+    readout="last",
+    context=[],
+    bundles={},
+    unit=False,
+)
 @given(
     objective=OBJECTIVES | BESIDE,
     items=ITEMS,
@@ -174,8 +189,9 @@ def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone
         assert "encoder." in reason["msg"] or "objective." in reason["msg"] or "causal" in map(str, reason["loc"])
         return
     torch.manual_seed(0)
-    built = build_encoder(recipe.encoder, table, 6, recipe.objective.hides_items())
-    data = ObjectiveData(table, ("domain",), lambda: np.arange(20), society=lambda _: SOCIETY)
+    graph = GRAPH if backbone["kind"] == "gnn" else None
+    built = build_encoder(recipe.encoder, table, 6, recipe.objective.hides_items(), graph)
+    data = ObjectiveData(table, ("domain",), lambda: np.arange(20), society=lambda _: SOCIETY, oracle=lambda: ORACLE)
     chosen = build_objective(recipe.objective, recipe.encoder, data)
     views = chosen.views(windows(chosen.lookahead), Draws(0, 0, 0))
     assert len(views) == chosen.num_views
@@ -232,6 +248,10 @@ def beside(kind):
     ({"kind": "autoregressive"}, {"profile": ["age", "age"]}, "encoder.profile names age twice"),
     ({"kind": "autoregressive"}, GATES | {"profile": ["age"]}, "encoder.profile has rows of its own"),
     ({"kind": "social"}, {"readout": "mask"}, "objective.kind social"),
+    ({"kind": "reconstruct"}, {}, "encoder.backbone.kind must be gnn"),
+    ({"kind": "reconstruct"}, {"backbone": {"kind": "gnn"}, "readout": "cls"}, "encoder.readout cls must be last"),
+    ({"kind": "autoregressive"}, {"backbone": {"kind": "gnn"}, "profile": ["age"]}, "encoder.profile have none"),
+    ({"kind": "autoregressive"}, {"backbone": {"kind": "gnn", "num_heads": 3}}, "encoder.backbone.num_heads 3"),
     ({"kind": "labels", "attributes": ["event"]}, {"context": ["event"]}, "objective.attributes event"),
     ({"kind": "labels", "attributes": ["age", "age"]}, {}, "objective.attributes"),
 ])  # fmt: skip

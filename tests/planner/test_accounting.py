@@ -11,6 +11,7 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
+from ray_userrep.corpus.graph import UserItemGraph
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.relations import Relations
 from ray_userrep.corpus.store import Bucket
@@ -20,6 +21,7 @@ from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.companions import Companions
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
+from ray_userrep.objectives.reconstruct import Oracle
 from ray_userrep.objectives.social import Profiles, Society
 from ray_userrep.planner import accounting
 from ray_userrep.planner.accounting import Catalogue, backbone_parameters, parameters_by_kind, training_cost
@@ -67,6 +69,9 @@ CASES = {
     "lstm": ({"backbone": {"kind": "lstm", "num_layers": 2}}, AUTOREGRESSIVE),
     "gated lstm": ({"backbone": GATED, "context": ("gap",)}, AUTOREGRESSIVE),
     "mean": ({"backbone": {"kind": "mean"}}, AUTOREGRESSIVE),
+    "sage": ({"backbone": {"kind": "gnn", "meta_aggregator": False}}, AUTOREGRESSIVE),
+    "gat": ({"backbone": {"kind": "gnn", "layer": "gat", "num_neighbours": 2}}, AUTOREGRESSIVE),
+    "reconstruct": ({"backbone": {"kind": "gnn", "sampler": "learned"}}, {"kind": "reconstruct"}),
     "sampled": ({}, SAMPLED),
     "text": ({"items": TEXT}, AUTOREGRESSIVE),
     "text, sampled": ({"items": TEXT}, SAMPLED),
@@ -103,6 +108,10 @@ CASES = {
 }
 
 
+GRAPH = UserItemGraph.of(np.arange(NUM_ITEMS) % 7, np.arange(NUM_ITEMS), NUM_ITEMS)
+ORACLE = Oracle(np.arange(5), np.ones((5, 16), np.float32), np.ones((NUM_ITEMS, 16), np.float32))
+
+
 @pytest.fixture(scope="module")
 def table() -> ItemTable:
     vectors = np.random.default_rng(0).normal(size=(NUM_ITEMS, TEXT_WIDTH)).astype(np.float32)
@@ -129,8 +138,9 @@ def friends() -> Society:
 
 
 def model_of(recipe: Recipe, table: ItemTable) -> TrainModel:
-    encoder = build_encoder(recipe.encoder, table, LENGTH, recipe.objective.hides_items())
-    data = ObjectiveData(table, (), table.counts, society=lambda _: friends())
+    graph = GRAPH if recipe.encoder.backbone.kind == "gnn" else None
+    encoder = build_encoder(recipe.encoder, table, LENGTH, recipe.objective.hides_items(), graph)
+    data = ObjectiveData(table, (), table.counts, society=lambda _: friends(), oracle=lambda: ORACLE)
     objective = build_objective(recipe.objective, recipe.encoder, data)
     with torch.no_grad():
         for parameter in [*encoder.parameters(), *objective.parameters()]:

@@ -5,6 +5,7 @@ from typing import assert_never
 from ray_userrep.encoder.backbones.base import Backbone
 from ray_userrep.encoder.backbones.cnn import DilatedCNN
 from ray_userrep.encoder.backbones.gated_lstm import PropertyLSTM
+from ray_userrep.encoder.backbones.gnn import GNN
 from ray_userrep.encoder.backbones.gru import GRU
 from ray_userrep.encoder.backbones.hstu import HSTU
 from ray_userrep.encoder.backbones.mean import Mean
@@ -12,6 +13,7 @@ from ray_userrep.encoder.backbones.transformer import Transformer
 from ray_userrep.recipe.encoder import (
     BackboneConfig,
     CNNConfig,
+    GNNConfig,
     GRUConfig,
     HSTUConfig,
     LSTMConfig,
@@ -31,6 +33,8 @@ def build_backbone(config: BackboneConfig, width: int, max_len: int) -> Backbone
             return GRU(config, width)
         case LSTMConfig():
             return PropertyLSTM(config, width)
+        case GNNConfig():
+            return GNN(config, width)
         case MeanConfig():
             return Mean(config, width)
         case TransformerConfig():

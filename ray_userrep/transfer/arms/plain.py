@@ -18,7 +18,7 @@ class Scratch(Arm):
         assert encoder.item_table is not None
         config = UserEncoderConfig(**encoder.config.to_dict())
         fresh = UserEncoder(config, encoder.item_table)
-        fresh.item_table = encoder.item_table
+        fresh.item_table, fresh.graph = encoder.item_table, encoder.graph
         return fresh.to(encoder.device)  # type: ignore[arg-type]
 
     def trainable(self, name: str) -> bool:

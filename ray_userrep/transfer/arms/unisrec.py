@@ -71,5 +71,5 @@ def with_ids(encoder: UserEncoder) -> UserEncoder:
     ids = f"{_INNER}parts.1.weight"
     other.load_state_dict(weights | {ids: torch.zeros_like(other.state_dict()[ids])})
     if encoder.item_table is not None:
-        other.item_table = encoder.item_table
+        other.item_table, other.graph = encoder.item_table, encoder.graph
     return other.to(encoder.device).train(encoder.training)  # type: ignore[arg-type]

@@ -32,7 +32,13 @@ from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.corpus import ColdItemConfig, ColdUserConfig, LeaveOneOutConfig, SplitConfig
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
-from ray_userrep.recipe.objective import LabelsConfig, ObjectiveConfig, SocialConfig, WeightedConfig
+from ray_userrep.recipe.objective import (
+    LabelsConfig,
+    ObjectiveConfig,
+    ReconstructConfig,
+    SocialConfig,
+    WeightedConfig,
+)
 from ray_userrep.recipe.transfer import NextItemTaskConfig
 from ray_userrep.training.impressions import read_impressions
 from ray_userrep.transfer.tasks.base import HeadShape
@@ -149,7 +155,7 @@ def _refuse_of_users(objective: ObjectiveConfig) -> None:
         UserError: it learns from what is known of users as well.
     """
     parts = [part.objective for part in objective.parts] if isinstance(objective, WeightedConfig) else [objective]
-    kind = next((one.kind for one in parts if isinstance(one, SocialConfig | LabelsConfig)), None)
+    kind = next((one.kind for one in parts if isinstance(one, SocialConfig | LabelsConfig | ReconstructConfig)), None)
     if kind is not None:
         raise UserError(
             f"objective.kind {kind} is for pretraining: pretrain first, then transfer to next items with "
@@ -161,7 +167,9 @@ def _rule(config: NextItemTaskConfig) -> SplitConfig:
     shares = {"valid_share": config.valid_share, "test_share": config.test_share, "seed": config.seed}
     if config.items == "cold":
         return ColdItemConfig.model_validate(shares)
-    return ColdUserConfig.model_validate(shares) if config.users == "cold" else LeaveOneOutConfig()
+    if config.users == "cold":
+        return ColdUserConfig.model_validate(shares | {"max_known": config.max_known})
+    return LeaveOneOutConfig()
 
 
 def over_items(encoder: UserEncoder, table: ItemTable, seed: int) -> tuple[UserEncoder, int]:

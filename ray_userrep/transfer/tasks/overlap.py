@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ray_userrep.corpus.graph import UserItemGraph
 from ray_userrep.corpus.manifest import Manifest
 from ray_userrep.corpus.splits import NONE, Split
 from ray_userrep.corpus.store import Corpus
@@ -101,6 +102,20 @@ def refuse_seen_items(task: str, held_out: pa.Array, corpus: Corpus, split: Spli
         raise UserError(
             f"transfer.task {task}: pretraining was trained on {seen:,} of the {len(held_out):,} items that are held "
             "out: pretrain with split.rule cold_item and the task's seed and shares, or transfer to another catalogue"
+        )
+
+
+def refuse_nodes(task: str, users_U: NDArray[np.int64], graph: UserItemGraph) -> None:
+    """Check that none of a task's cold users is a node of the graph that an encoder looks into.
+
+    Raises:
+        UserError: some are: what they did later would be read, and was a part of what the encoder learned to foresee.
+    """
+    if known := int(np.isin(users_U, graph.users_U).sum()):
+        raise UserError(
+            f"transfer.task {task}: {known:,} of the {len(users_U):,} cold users are nodes of the encoder's graph, "
+            "with all that they did: pretrain with split.rule cold_user and the task's seed and shares, or set "
+            "transfer.allow_overlap true where two logs only share ids"
         )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from pydantic import ValidationError
 
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.encoder.user_encoder import build_encoder
@@ -43,6 +44,17 @@ def test_cold_users_are_never_trained_on_and_warm_ones_are(corpus, make_encoder,
         few, most = trained_on(corpus, task, 0.2), trained_on(corpus, task)
         assert set(few) < set(most) and all(few[user] == most[user] for user in few)
         assert len(few) == pytest.approx(0.2 * len(most), abs=1)
+
+
+def test_of_cold_users_so_many_first_interactions_are_known(corpus, make_encoder, recipe):
+    whole, few = (make_task(corpus, make_encoder(), recipe, "cold", max_known=known) for known in (None, 3))
+    for part in ("valid", "test"):
+        all_known, known = whole._histories[part], few._histories[part]
+        assert known.users_U.tolist() == all_known.users_U.tolist()
+        assert known.lengths_U.tolist() == np.minimum(all_known.lengths_U, 3).tolist() and known.lengths_U.max() == 3
+    assert trained_on(corpus, few) == trained_on(corpus, whole) and few.data(1.0) != whole.data(1.0)
+    with pytest.raises(ValidationError, match=r"transfer.task.max_known 3 is for users who are new"):
+        NextItemTaskConfig(max_known=3)
 
 
 def circles():

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ray_userrep.corpus.graph import UserItemGraph
 from ray_userrep.corpus.splits import NONE, TRAIN, resolve
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.corpus import ColdItemConfig
@@ -12,6 +13,7 @@ from ray_userrep.recipe.transfer import AttributeTaskConfig
 from ray_userrep.transfer.tasks.overlap import (
     Pretrained,
     read_pretrained,
+    refuse_nodes,
     refuse_overlap,
     refuse_read,
     refuse_seen_items,
@@ -91,3 +93,10 @@ def test_what_the_encoder_reads_of_users_is_no_task():
     refuse_read(["gender", "age"], ("country",))
     with pytest.raises(UserError, match=r"transfer\.task age: the encoder reads it of each user \(encoder\.profile\)"):
         refuse_read(["gender", "age"], ("country", "age"))
+
+
+def test_cold_users_are_no_nodes_of_the_graph_that_an_encoder_looks_into():
+    graph = UserItemGraph.of(np.array([3, 5, 5]), np.array([0, 0, 1]), 2)
+    refuse_nodes("next item", np.array([4, 6]), graph)
+    with pytest.raises(UserError, match=r"transfer.task next item: 1 of the 2 cold users are nodes of .*cold_user"):
+        refuse_nodes("next item", np.array([4, 5]), graph)
