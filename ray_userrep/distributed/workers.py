@@ -28,6 +28,7 @@ from ray_userrep.distributed.connection import here, refuse_unshared
 from ray_userrep.distributed.gauges import TrainingGauges, show_quarantined
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.feed.stream import buckets_held
+from ray_userrep.generative.fit import fit_text
 from ray_userrep.prepare.devices import HIDDEN
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import TrainConfig
@@ -99,15 +100,17 @@ def _worker(job: dict[str, Any]) -> None:
     recipe = Recipe.model_validate_json(job["recipe"])
     device = ray.train.torch.get_device()
     try:
-        fit(
+        given = (
             recipe,
             _corpus(job),
             job["run"],
-            make_engine=lambda model: zero.ZeroEngine(model, recipe.train, device),
-            on_record=job["queue"].put,
-            build_context=lambda: zero.partitioned_init(recipe.train),
-            unshard=zero.unsharded,
+            lambda model: zero.ZeroEngine(model, recipe.train, device),
+            job["queue"].put,
         )
+        if recipe.generates:
+            fit_text(*given)
+        else:
+            fit(*given, build_context=lambda: zero.partitioned_init(recipe.train), unshard=zero.unsharded)
     except UserError as error:  # others may wait for this worker: raising ends them
         job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
         raise

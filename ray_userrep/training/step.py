@@ -14,13 +14,11 @@ from typing import Any, Generic, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import TypeVar
 
 from ray_userrep.encoder.items.content import encoded_once
-from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.feed.plan import Position
-from ray_userrep.objectives.base import Draws, Gather, Objective, identity_gather
+from ray_userrep.objectives.base import Draws, Gather, Model, Objective, identity_gather
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.cached import CachedRows, Kept
 from ray_userrep.training.rows import RowAdam, clip_factor, row_tables
@@ -38,9 +36,6 @@ class Trainable(Protocol):
     def parameters_by_kind(self) -> dict[str, int]: ...
 
     def save_pretrained(self, save_directory: str | Path, *, state_dict: dict[str, Tensor] | None) -> None: ...
-
-
-Model = TypeVar("Model", bound=nn.Module, default=UserEncoder)
 
 
 def is_frozen(encoder: nn.Module) -> bool:

@@ -43,6 +43,7 @@ def run_continual(recipe: Recipe) -> Result:
 
     Returns the result. It is stored before its page is drawn.
     """
+    recipe.require_encoder("continual")
     _refuse_unused(recipe)
     recipe, run_uri = runs.named_run(recipe)
     began = time.monotonic()

@@ -9,6 +9,7 @@ from ray_userrep.report.results import Result
 
 def run_plan(recipe: Recipe, config: PlanConfig) -> Result:
     """Plan a recipe on hardware; nothing is read or trained."""
+    recipe.require_encoder("plan")
     found = plan_capacity(recipe, config)
     result = {"job": "plan", "recipe": recipe.model_dump(mode="json"), "plan": config.model_dump()} | found
     print(capacity_table(found))

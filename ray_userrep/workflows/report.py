@@ -2,12 +2,13 @@
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.report.pages import continual, data, pretrain, scaling, transfer
+from ray_userrep.report.pages import continual, data, pretrain, scaling, text, transfer
 from ray_userrep.report.results import as_stored, load_result
 
 _DRAW = {
     "prepare": data.draw,
     "pretrain": pretrain.draw,
+    "pretrain text": text.draw,
     "evaluate": pretrain.draw,
     "transfer": transfer.draw,
     "continual": continual.draw,

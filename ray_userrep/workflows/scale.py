@@ -63,6 +63,7 @@ def run_scale(recipe: Recipe, config: ScaleConfig) -> Result:
     Raises:
         UserError: the folder holds another study, or a point of this one is refused or fails.
     """
+    recipe.require_encoder("scale")
     recipe = fixed(recipe, config)
     folder = storage.kept(recipe.run) if recipe.run else runs.default_run_uri(recipe)
     began = time.monotonic()

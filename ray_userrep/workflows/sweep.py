@@ -57,6 +57,7 @@ def run_sweep(recipe: Recipe, config: SweepConfig) -> Result:
         UserError: the grid names what cannot be tried, a run's folder holds another, or a run failed (the others are
             finished first).
     """
+    recipe.require_encoder("sweep")
     folder = storage.kept(recipe.run) if recipe.run else runs.default_run_uri(recipe)
     points = sweep_points(recipe, config, folder)
     connect()

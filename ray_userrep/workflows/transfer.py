@@ -62,6 +62,7 @@ def run_transfer(recipe: Recipe) -> Result:
 
     Returns the result. It is stored before its page is drawn.
     """
+    recipe.require_encoder("transfer")
     _refuse_one_domain(recipe)
     recipe, run_uri = runs.named_run(recipe)
     began = time.monotonic()
