@@ -96,7 +96,7 @@ def sized(name: str, arm: str, data: str, sizes: dict[str, Any]) -> Recipe:
         "train.max_steps": sizes["steps"],
         "train.epochs": 1000.0,  # the steps are what ends it
         "train.eval_every": 1000.0,
-        "train.checkpoint_every": 1000.0 / 5,
+        "train.checkpoint_every": 0.5,
         "train.patience": None,
         "train.learning_rate": 3e-3,
         "train.cpus_per_worker": 1,

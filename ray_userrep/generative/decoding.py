@@ -90,10 +90,10 @@ def generate(
     order = np.argsort(np.diff(prompts.offsets_R1), kind="stable")
     found: dict[int, list[list[int]]] = {}
     step = max(1, _BATCH_BEAMS // num_answers)
-    search: Any = model.generate  # transformers types it for a protocol that its own models do not meet
+    searching: Any = model  # transformers types `generate` for a protocol that its own models do not meet
     for rows in (order[first : first + step] for first in range(0, len(order), step)):
         with torch.inference_mode():
-            tokens: Tensor = search(
+            tokens: Tensor = searching.generate(
                 **inputs(model, _batch(prompts, rows).to(model.device)),
                 num_beams=num_answers,
                 num_return_sequences=num_answers,

@@ -13,7 +13,7 @@ from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.evaluation.histories import Sequences, sequences_of
 from ray_userrep.feed.stream import buckets_held
-from ray_userrep.generative.lexicon import NAME, Lexicon
+from ray_userrep.generative.lexicon import LEXICON, Lexicon
 from ray_userrep.generative.likelihood import TextLikelihood
 from ray_userrep.generative.model import TextModel, build_text_model
 from ray_userrep.generative.rows import TextCorpus, WholeRows, Writer
@@ -40,7 +40,7 @@ def fit_text(
 
     The run's lexicon must have been learned before.
     """
-    lexicon = Lexicon.load(storage.join(run_uri, NAME))
+    lexicon = Lexicon.load(storage.join(run_uri, LEXICON))
     split = resolve(recipe.split, corpus, recipe.stream.user_share)
     writer = Writer(lexicon, recipe.generative, recipe.stream, recipe.seed)
     texts = TextCorpus(corpus, split, writer, recipe.generative, buckets_held(recipe.stream))

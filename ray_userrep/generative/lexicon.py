@@ -21,14 +21,14 @@ from ray_userrep.corpus.splits import Split
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError
 from ray_userrep.generative.explanations import learn_features
-from ray_userrep.generative.prompts import of_families, refuse_lacking
+from ray_userrep.generative.prompts import of_families, refuse_unfillable
 from ray_userrep.generative.subjects import TEXTS, Subjects, learned
 from ray_userrep.generative.tokens import Vocabulary, learn_vocabulary, refuse_ambiguous, with_whole
 from ray_userrep.generative.wording import refuse_unmeasurable
 from ray_userrep.recipe.generative import GenerativeConfig
 from ray_userrep.recipe.recipe import Recipe
 
-NAME = "text"  # the folder in a run
+LEXICON = "text"  # the folder in a run
 _TOKENIZER, _NUMBERS, _FACTS = "tokenizer.json", "numbers.parquet", "facts.json"
 _SHUFFLED = 61  # what a draw is for
 _LEARNED_TEXTS = 200_000  # of which a vocabulary is learned; more of them change it little
@@ -61,7 +61,7 @@ class Lexicon(NamedTuple):
         return Lexicon(Vocabulary(tokenizer), number_V, facts["features"], facts["ratings"])
 
 
-def refuse_unfit(recipe: Recipe, corpus: Corpus) -> None:
+def refuse_unanswerable(recipe: Recipe, corpus: Corpus) -> None:
     """Check that a log has what the recipe's families ask for, before any work.
 
     Raises:
@@ -69,7 +69,7 @@ def refuse_unfit(recipe: Recipe, corpus: Corpus) -> None:
             texts are measured by is not installed.
     """
     config, manifest = recipe.generative, corpus.manifest
-    refuse_lacking(of_families(config.families), manifest.side_columns, manifest.source_uri)
+    refuse_unfillable(of_families(config.families), manifest.side_columns, manifest.source_uri)
     if {"review", "explanation"} & {*config.families}:
         refuse_unmeasurable()
     if config.beams > manifest.num_items:

@@ -65,7 +65,7 @@ def of_families(families: Sequence[Family]) -> list[Prompt]:
     return [prompt for prompt in PROMPTS if prompt.family in families]
 
 
-def refuse_lacking(prompts: Sequence[Prompt], columns: Sequence[str], log: str) -> None:
+def refuse_unfillable(prompts: Sequence[Prompt], columns: Sequence[str], log: str) -> None:
     """Refuse prompts that a log has not the fields of.
 
     Raises:

@@ -8,7 +8,7 @@ from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.summary import corpus_counts, corpus_facts
 from ray_userrep.evaluation.simple import measure_simple
 from ray_userrep.generative.fit import load_text_model
-from ray_userrep.generative.lexicon import NAME, Lexicon
+from ray_userrep.generative.lexicon import LEXICON, Lexicon
 from ray_userrep.generative.measure import measure_text
 from ray_userrep.recipe.recipe import Recipe
 
@@ -18,7 +18,7 @@ JOB = "pretrain text"
 def text_result(recipe: Recipe, corpus: Corpus, run_uri: str, device: Any) -> dict[str, Any]:
     """Measure a run's model on a device, beside the simple methods that encoders are measured beside."""
     split = resolve(recipe.split, corpus)
-    model, lexicon = load_text_model(run_uri), Lexicon.load(storage.join(run_uri, NAME))
+    model, lexicon = load_text_model(run_uri), Lexicon.load(storage.join(run_uri, LEXICON))
     found = measure_text(recipe, corpus, split, model.to(device), lexicon)
     if recipe.evaluation.baselines and found["baselines"]["item"]:
         found["baselines"]["item"] |= measure_simple(corpus, split, recipe.evaluation).figures

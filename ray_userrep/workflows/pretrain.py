@@ -15,8 +15,7 @@ from ray_userrep.encoder.card import CARD, model_card
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.histories import refuse_unmeasured
 from ray_userrep.generative.fit import MODEL
-from ray_userrep.generative.lexicon import NAME as LEXICON
-from ray_userrep.generative.lexicon import learn_lexicon, refuse_unfit
+from ray_userrep.generative.lexicon import LEXICON, learn_lexicon, refuse_unanswerable
 from ray_userrep.generative.result import text_result
 from ray_userrep.prepare.devices import with_gpu
 from ray_userrep.recipe.recipe import Recipe
@@ -51,7 +50,7 @@ def run_pretrain(recipe: Recipe) -> Result:
     split = resolve(recipe.split, corpus, recipe.stream.user_share)
     refuse_unmeasured(corpus, split, recipe.split.rule)
     if recipe.generates:
-        refuse_unfit(recipe, corpus)
+        refuse_unanswerable(recipe, corpus)
     else:
         refuse_lacking(recipe, corpus, split)
     with runs.running(recipe, run_uri):

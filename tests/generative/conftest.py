@@ -10,7 +10,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
-from ray_userrep.generative.lexicon import NAME, learn_lexicon
+from ray_userrep.generative.lexicon import LEXICON, learn_lexicon
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.recipe import Recipe
 from tests.training.conftest import small_recipe, write_corpus
@@ -60,7 +60,7 @@ def small_text(**changes: object) -> Recipe:
 def learn(recipe: Recipe, corpus: Corpus, run: Path | str):
     """The lexicon of a run, learned or read."""
     split = resolve(recipe.split, corpus, recipe.stream.user_share)
-    return learn_lexicon(recipe, corpus, split, storage.join(str(run), NAME))
+    return learn_lexicon(recipe, corpus, split, storage.join(str(run), LEXICON))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import open_corpus
 from ray_userrep.generative.fit import fit_text, load_text_model
-from ray_userrep.generative.lexicon import NAME, Lexicon
+from ray_userrep.generative.lexicon import LEXICON, Lexicon
 from ray_userrep.generative.measure import measure_text, measured_prompts
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.bare import BareEngine
@@ -68,12 +68,13 @@ def test_a_run_that_was_stopped_inside_an_epoch_goes_on_bit_for_bit(reviews, tmp
 
 def test_a_small_one_learns_ratings_texts_and_next_items(reviews, tmp_path):
     recipe = small_text(**{
-        "train.max_steps": 50, "train.learning_rate": 1e-2, "generative.families": ("rating", "sequential", "review"),
+        "evaluation.max_users": 12, "generative.unconstrained": 5, "train.max_steps": 50,
+        "train.learning_rate": 1e-2, "generative.families": ("rating", "sequential", "review"),
     })  # fmt: skip
     fit_bare(recipe, reviews, tmp_path)
     judged = [r["log likelihood"] for r in read_records(str(tmp_path)) if r["kind"] == "validation"]
     assert judged[-1] > judged[0] or len(judged) == 1
-    model, lexicon = load_text_model(str(tmp_path)), Lexicon.load(storage.join(str(tmp_path), NAME))
+    model, lexicon = load_text_model(str(tmp_path)), Lexicon.load(storage.join(str(tmp_path), LEXICON))
     found = measure_text(recipe, reviews, resolve(recipe.split, reviews), model, lexicon)
     assert set(found["prompts"]) == {prompt.name for prompt in measured_prompts(recipe)}
     for one in found["prompts"].values():

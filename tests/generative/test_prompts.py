@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from ray_userrep.errors import UserError
-from ray_userrep.generative.prompts import PROMPTS, of_families, refuse_lacking
+from ray_userrep.generative.prompts import PROMPTS, of_families, refuse_unfillable
 from ray_userrep.recipe.generative import Family
 
 COLUMNS = ["rating", "review", "summary"]
@@ -28,7 +28,7 @@ def test_each_kind_of_answer_is_asked_for_in_wordings_seen_and_unseen():
     ],
 )
 def test_a_prompt_whose_field_the_log_has_not_is_refused_by_name(family, lost, told):
-    refuse_lacking(of_families([family]), COLUMNS, "log")
+    refuse_unfillable(of_families([family]), COLUMNS, "log")
     with pytest.raises(UserError, match=told):
-        refuse_lacking(of_families([family]), [one for one in COLUMNS if one != lost], "log")
-    refuse_lacking(of_families(["sequential", "direct"]), [], "log")
+        refuse_unfillable(of_families([family]), [one for one in COLUMNS if one != lost], "log")
+    refuse_unfillable(of_families(["sequential", "direct"]), [], "log")
