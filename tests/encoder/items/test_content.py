@@ -232,7 +232,9 @@ def test_what_cannot_be_made_is_refused(bert):
     deeper = LanguageItemsConfig(model=str(bert[0]), trained_layers=4, **TINY)
     with pytest.raises(UserError, match=r"trained_layers 4: .* has 3 layers"):
         build_encoder(EncoderConfig(width=16, items=deeper), catalogue(), 8)
-    with pytest.raises(ValueError, match=r"encoder\.items\.kind image .*objective\.softmax\.kind must be sampled or in_batch"):
+    with pytest.raises(
+        ValueError, match=r"encoder\.items\.kind image .*objective\.softmax\.kind must be sampled or in_batch"
+    ):
         Recipe(name="full", encoder=EncoderConfig(items=ImageItemsConfig()))
     with pytest.raises(ValueError, match="names image twice"):
         ByModalityItemsConfig(parts=[ImageItemsConfig(), ImageItemsConfig()])
