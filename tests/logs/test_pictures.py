@@ -8,8 +8,10 @@ import pyarrow as pa
 import pytest
 
 from ray_userrep.errors import UserError
+from ray_userrep.logs.listing import image_files, log_files
 from ray_userrep.logs.numbers import told
 from ray_userrep.logs.pictures import named_pictures, usable_pictures, with_pictures
+from ray_userrep.recipe.logs import LogsConfig
 from tests.pictures import drawn
 
 FILES = {"3.png": drawn(3), "1.jpg": drawn(1, "JPEG"), "notes.txt": b"no picture"}
@@ -63,6 +65,15 @@ def test_what_cannot_be_used_is_left_out_counted_and_named():
     assert "2 values cannot be read as pictures, as item b: 0 bytes; item c" in told("image of items", lost)
     links = pa.table({"item_id": ["a"], "image": ["https://a.b/c.jpg"]})
     assert usable_pictures(links) == (links, None)
+
+
+def test_pictures_in_the_folder_of_the_log_are_no_part_of_it(tmp_path):
+    placed("tar", tmp_path)
+    (tmp_path / "clicks.csv").write_text("user_id,item_id,timestamp\n1,1,1\n")
+    config = LogsConfig(uri=str(tmp_path), images=str(tmp_path / "pictures.tar"))
+    _, files = log_files(config)
+    assert [file.uri.rsplit("/", 1)[-1] for file in files] == ["clicks.csv"]
+    assert [file.uri.rsplit("/", 1)[-1] for file in image_files(config)] == ["pictures.tar"]
 
 
 def test_a_place_without_pictures_is_refused(tmp_path):
