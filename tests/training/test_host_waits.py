@@ -19,6 +19,7 @@ from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.training.bare import BareEngine
+from ray_userrep.training.content import with_content
 from ray_userrep.training.step import TrainModel, prepare_micros, train_step
 from tests.recipes.test_systems import NUM_ITEMS, SYSTEMS, table, walks
 
@@ -70,7 +71,7 @@ def test_a_step_asks_the_device_for_nothing(table, name):
     objective = build_objective(recipe.objective, config, data)
     engine = BareEngine(TrainModel(encoder, objective, recipe.train), recipe.train, torch.device("cpu"))
     for step in range(2):  # what is made once may be copied once
-        micros = prepare_micros(objective, [walks()], Draws(0, step, 0), 0)
+        micros = with_content(encoder, prepare_micros(objective, [walks()], Draws(0, step, 0), 0))
         with waits() as found:
             train_step(engine, micros, 1e-3)
     assert found == KNOWN.get(name, set())
