@@ -52,9 +52,9 @@ class PixelTower(Tower):
         return {"pixels": torch.from_numpy(np.stack(pixels) if pixels else _no_pixels(self._pixels))}
 
     def forward(self, content: Content) -> Tensor:
-        pixels_N3SS = content["pixels"]
-        mean, deviation = (pixels_N3SS.new_tensor(x, dtype=torch.float32)[:, None, None] for x in _SCALE)
-        x = ((pixels_N3SS / 255 - mean) / deviation).to(self.head.bias)
+        channels = zip(content["pixels"].unbind(1), MEAN_RGB, DEVIATION_RGB, strict=True)
+        x = torch.stack([(of_one / 255 - mean) / deviation for of_one, mean, deviation in channels], 1)
+        x = x.to(self.head.bias)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = F.relu(norm(convolution(x)))
         vectors_ND: Tensor = self.head(x.mean((2, 3)))
@@ -70,9 +70,6 @@ class _Decoded:
 
     def __reduce__(self) -> tuple[type["_Decoded"], tuple[pa.LargeBinaryArray, int, int]]:
         return _Decoded, self._given  # what is decoded stays where it is
-
-
-_SCALE = (MEAN_RGB, DEVIATION_RGB)
 
 
 def _no_pixels(size: int) -> NDArray[np.uint8]:
