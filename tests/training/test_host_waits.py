@@ -1,8 +1,8 @@
 """What would make the host wait for a GPU in a step: found here without one, by the operators that a step calls.
 
 Operators whose result has as many rows as its data says are counted on the host, and so is a value that Python asks
-for; a constant that is made anew is copied from it. Two places are for CPUs alone: attention works out its layout on the
-host, which the kernel on GPUs does without, and it is checked that all items were read ahead.
+for; a constant that is made anew is copied from it. Two places are for CPUs alone: attention works out its layout on
+the host, which the kernel on GPUs does without, and it is checked that all items were read ahead.
 """
 
 import traceback
