@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ray_userrep.errors import UserError
 from ray_userrep.planner import ladder
 from ray_userrep.planner.accounting import backbone_parameters
+from ray_userrep.recipe.encoder import GNNConfig
 from ray_userrep.recipe.objective import ContrastiveConfig
 from ray_userrep.recipe.recipe import Recipe
 
@@ -90,3 +91,8 @@ def test_items_learn_at_a_rate_of_their_own_that_no_size_changes():
     own, batch = RECIPE.train.model_copy(update={"item_learning_rate": 0.02}), RECIPE.stream.batch_tokens
     assert ladder.item_learning_rate(RECIPE, batch) == RECIPE.train.learning_rate
     assert ladder.item_learning_rate(RECIPE.model_copy(update={"train": own}), batch // 4) == pytest.approx(0.01)
+
+
+def test_a_graph_network_has_no_sizes():
+    with pytest.raises(UserError, match=r"encoder\.backbone\.kind gnn has two hops at any size"):
+        ladder.shape_of(GNNConfig(), 3, 100_000)
