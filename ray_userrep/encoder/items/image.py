@@ -199,7 +199,8 @@ class _Convolution(nn.Module):
         self._stride, self._groups, self._padding = stride, groups, _padding(kernel, stride)
         weight, norm = names
         shape = (channels, in_channels, kernel, kernel)
-        self.weight = nn.Parameter(torch.empty(shape) if start is None else start[weight].clone())
+        # The file has some with channels last, which checkpoints cannot lay out as one row of numbers.
+        self.weight = nn.Parameter(torch.empty(shape) if start is None else start[weight].contiguous())
         scale, shift = (torch.ones(channels), torch.zeros(channels)) if start is None else _affine(norm, start)
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)

@@ -113,6 +113,7 @@ def test_blocks_are_those_of_efficientnet_lite0(trained):
     found.square().sum().backward()
     for name, weight in tower.named_parameters():
         assert weight.grad is not None and weight.grad.abs().max() > 0, name
+    assert all(weight.is_contiguous() for weight in tower.state_dict().values())  # as checkpoints have them
     assert len(tower.blocks) == trained and not any("scale" in name for name, _ in tower.named_parameters())
 
 
