@@ -1,6 +1,6 @@
 """P5 on next items and reviews: is more learned than counting, and what do whole words and the trie change?
 
-    python benchmarks/p5.py --data ../shared/data [--runs runs/p5] [--only toys] [--steps 300] [--users 1000]
+    python benchmarks/p5.py --data ../shared/data [--runs runs/p5] [--only toys] [--steps 450] [--users 1000]
 
 Toys (P5's own cut): sequential and direct prompts, seen and unseen, with shuffled numbers, numbers in the order of
 first appearance, a token an item, and shuffled numbers without whole-word embeddings; counting on and the usual simple
@@ -26,7 +26,7 @@ from ray_userrep.recipes.p5 import p5
 from ray_userrep.report.pages.text import printed
 from ray_userrep.training.runs import environment
 
-SIZES: dict[str, Any] = {"steps": 300, "share": 0.3, "users": 1000}
+SIZES: dict[str, Any] = {"steps": 450, "share": 0.3, "users": 1000}
 ITEMS, REVIEWS = ("sequential", "direct"), ("rating", "review", "explanation")
 REVIEW_FIELDS = {"stream.max_len": 160, "generative.vocabulary": 4096}
 

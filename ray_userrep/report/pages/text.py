@@ -1,7 +1,7 @@
 """The page of a model of text: what it answered to prompts that it was trained on and to others, and beside what."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ray_userrep import storage
 from ray_userrep.recipe.recipe import Recipe
@@ -15,6 +15,8 @@ _SHOWN = {
     "text": ("bleu-2", "bleu-4", "rouge1", "rougeL"),
     "verdict": ("accuracy",),
 }
+_HEADLINES = {"item": ("ndcg@10", 1), "rating": ("rmse", -1)}
+Rows = Mapping[str, Mapping[str, Mapping[str, float]]]
 _NOTES = {
     "item": "Held-out items, searched for among all items. Counting on takes the number after the highest one seen and "
     "learns nothing: what it gets under the model's own numbers is no merit of a model.",
@@ -46,18 +48,27 @@ def printed(result: Result) -> str:
 
 
 def verdict(result: Result) -> str:
-    """Whether next items are ranked better than without a model, in a sentence."""
-    ours = {name: one for name, one in result["prompts"].items() if one["kind"] == "item" and one["metrics"]}
-    simple = result["baselines"]["item"]
-    if not ours or not simple:
-        return "No items were asked for."
-    of = lambda metrics: float(metrics["ndcg@10"]["mean"])  # noqa: E731
-    best = max(ours, key=lambda name: of(ours[name]["metrics"]))
-    other = max(simple, key=lambda name: of(simple[name]))
-    mine, theirs = of(ours[best]["metrics"]), of(simple[other])
-    word = "above" if mine > theirs else "below" if mine < theirs else "level with"
-    told = f"NDCG@10 of the best prompt ({best}) is {mine:.4f}, {word} that of the best simple method"
-    return f"{told} ({other}), {theirs:.4f}."
+    """Whether the best prompt does better than the best that needs no model, in a sentence a kind of answer."""
+    told = []
+    for kind, (metric, sign) in _HEADLINES.items():
+        ours = {name: one["metrics"] for name, one in result["prompts"].items() if one["kind"] == kind}
+        simple = result["baselines"].get(kind, {})
+        if any(ours.values()) and simple:
+            told.append(_compared({name: one for name, one in ours.items() if one}, simple, metric, sign))
+    return " ".join(told) or "Texts are measured by overlap alone: nothing stands beside them."
+
+
+def _compared(ours: Rows, simple: Rows, metric: str, sign: int) -> str:
+    (best, mine), (other, theirs) = (_best(rows, metric, sign) for rows in (ours, simple))
+    word = "better than" if sign * mine > sign * theirs else "worse than" if mine != theirs else "as good as"
+    name = metric.upper()
+    told = f"By means, {name} of the best prompt ({best}) is {mine:.4f}"
+    return f"{told}, {word} the best without a model ({other}), {theirs:.4f}."
+
+
+def _best(rows: Rows, metric: str, sign: int) -> tuple[str, float]:
+    name = max(rows, key=lambda one: sign * rows[one][metric]["mean"])
+    return name, rows[name][metric]["mean"]
 
 
 def _kinds(result: Result) -> list[str]:
