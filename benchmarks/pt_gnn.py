@@ -1,7 +1,7 @@
 """PT-GNN: what pretraining, the meta-aggregator and the sampler add for new users of whom three interactions are known.
 
     python benchmarks/pt_gnn.py --data ../shared/data [--runs runs/pt_gnn] [--only ml-1m] [--rows sage] [--seeds 1]
-        [--epochs 10] [--fit-epochs 6] [--interactions 50]
+        [--epochs 5] [--fit-epochs 4] [--interactions 40]
 
 ML-1M, of each user the newest interactions, and Last.fm of HetRec, whose users and artists have five interactions at
 least and whose order is drawn by a hash. A fifth of the users test and a tenth validate; nothing of them is trained on.
@@ -59,9 +59,9 @@ def main() -> None:
     arguments.add_argument("--only", default="", help="logs whose name starts so")
     arguments.add_argument("--rows", default="", help="forms of the network whose name starts so")
     arguments.add_argument("--seeds", type=int, default=1, help="pretrainings, each with fits of its own")
-    arguments.add_argument("--epochs", type=float, default=10.0, help="passes over the log in pretraining")
-    arguments.add_argument("--fit-epochs", type=float, default=6.0, help="passes over the log of a fit")
-    arguments.add_argument("--interactions", type=int, default=50, help="newest interactions of a user that are kept")
+    arguments.add_argument("--epochs", type=float, default=5.0, help="passes over the log in pretraining")
+    arguments.add_argument("--fit-epochs", type=float, default=4.0, help="passes over the log of a fit")
+    arguments.add_argument("--interactions", type=int, default=40, help="newest interactions of a user that are kept")
     options = arguments.parse_args()
     found: dict[str, Any] = {}
     for log in (log for log in LOGS if log.startswith(options.only)):
@@ -147,10 +147,8 @@ def fitted(
     options: argparse.Namespace,
 ) -> NDArray[Any]:
     """The ranks of the test users' items after fine-tuning."""
-    recipe, own = (
-        sized(fields, seed, options),
-        storage.join(place, f"{name.replace(', ', '-')}-{seed}-{options.epochs:g}"),
-    )
+    recipe = sized(fields, seed, options)
+    own = storage.join(place, f"{name.replace(', ', '-')}-{seed}-{options.epochs:g}")
     if not storage.exists(storage.join(own, "encoder", "config.json")):
         fit(recipe, corpus, own, engine(recipe), lambda record: None)
     encoder, _ = over_items(UserEncoder.from_pretrained(own), corpus.items(), seed)
