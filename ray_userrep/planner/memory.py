@@ -107,8 +107,8 @@ def activations(encoder: EncoderConfig, tokens: float, is_half: bool, on_gpu: bo
     masks = 2 * mask * width if backbone.dropout else 0
     gates = 2 * (2 * element + (_BF16 if is_half else 0)) * width if backbone.gated else 0
     ffn = element * (width + _ffn(backbone, width))
-    # Without a fused kernel, which CPUs lack, an RMS norm also keeps what it has normed.
-    norm = _FP32 * (width + 2 if backbone.norm == "layer" else width + 1 if on_gpu else 2 * width + 1)
+    # On CPUs an RMS norm works its scale out again.
+    norm = _FP32 * (width + 2 if backbone.norm == "layer" else width + 1 if on_gpu else width)
     layer = 2 * norm + attention + masks + gates + ffn
     entry = (1 if on_gpu else _FP32) * width if encoder.dropout else 0
     entry += _INDEX * (1 + 2 * (not jagged) + (backbone.positions == "learned"))

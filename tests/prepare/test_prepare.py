@@ -321,7 +321,9 @@ def test_lost_numbers_are_counted_and_tables_of_other_ids_are_told_of(tmp_path, 
     assert "warning   the table of users" not in printed
     lost = manifest.unread["price"]
     assert lost.count == 20 and lost.examples[0] == f"{log}/log.csv row 0: '0,50'"
-    assert manifest.unread["price of items"].model_dump() == {"count": 1, "examples": ["table of items: 'free'"]}
+    assert manifest.unread["price of items"].model_dump() == {
+        "count": 1, "examples": ["table of items: 'free'"], "wanted": "numbers",
+    }  # fmt: skip
     assert f"warning   price: 20 values cannot be read as numbers, as {lost.examples[0]}" in printed
 
 
