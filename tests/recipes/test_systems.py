@@ -1,62 +1,27 @@
 """The systems' recipes, made small: each trains on a log that has what it asks for."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
 from ray_userrep import recipes
-from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.evaluation.baselines import Popularity
 from ray_userrep.evaluation.histories import read_histories, read_train
 from ray_userrep.evaluation.metrics import ndcg
 from ray_userrep.evaluation.ranking import ranks
-from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.runs import read_records
 from ray_userrep.training.step import TrainModel, prepare_micros, train_step
-from tests.pictures import pictures, states
 from tests.ranks import fit_bare
+from tests.recipes.conftest import NUM_ITEMS, SYSTEMS, walks
 from tests.training.conftest import NUM_ITEMS as NUM_WALKED
 from tests.training.conftest import write_corpus
 
-NUM_ITEMS, WIDTH = 30, 16
-SYSTEMS = (
-    "unisrec", "shopperbert", "clue_icdm", "clue_naver", "userbert", "uaf", "cbit", "universal", "dupn", "two_towers",
-    "userbert_rakuten", "transrec",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def table() -> ItemTable:
-    vectors = np.random.default_rng(0).normal(size=NUM_ITEMS * 6).astype(np.float32)
-    columns = {
-        "item_id": np.arange(NUM_ITEMS),
-        "count": np.ones(NUM_ITEMS, np.int64),
-        "category": [f"c{i % 4}|d{i % 3}" for i in range(NUM_ITEMS)],
-        "price": np.arange(NUM_ITEMS, dtype=np.float64),
-        "text": [f"thing {i % 7} no {i}" for i in range(NUM_ITEMS)],
-        "text_states": states([i if i % 3 else None for i in range(NUM_ITEMS)], 384),
-        "image": pictures([i if i % 4 else None for i in range(NUM_ITEMS)]),
-        "text_vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors), 6),
-        "reworded_vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors * np.float32(0.9)), 6),
-    }
-    return ItemTable(pa.table(columns))
-
-
-def walks() -> Batch:
-    """Users who walk through the items in small steps, in two domains by turns."""
-    rng = np.random.default_rng(1)
-    lengths = rng.integers(6, 12, 40)
-    batch = Batch.of([(rng.integers(NUM_ITEMS) + np.cumsum(rng.integers(1, 3, n))) % NUM_ITEMS for n in lengths])
-    batch.side[TIMESTAMPS] = torch.arange(batch.num_tokens) * 10**11
-    batch.side["domain"] = 1 + torch.arange(batch.num_tokens) % 2
-    batch.side["price"] = batch.values_T.double()
-    return batch
+WIDTH = 16
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

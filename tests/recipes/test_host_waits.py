@@ -21,9 +21,8 @@ from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.content import with_content
 from ray_userrep.training.step import TrainModel, prepare_micros, train_step
-from tests.recipes.test_systems import NUM_ITEMS, SYSTEMS, table, walks
+from tests.recipes.conftest import NUM_ITEMS, SYSTEMS, walks
 
-__all__ = ["table"]  # a fixture
 WAITING = ("_local_scalar_dense", "nonzero", "unique", "masked_select", "bincount", "aten.equal", "lift_fresh")
 CPU_ONLY = {"encoder/backbones/attention.py": "", "encoder/items/content.py": "_local_scalar_dense"}
 KNOWN = {
