@@ -77,7 +77,8 @@ def test_a_weight_counts_a_user_so_often(seed, num_classes, num_users):
     times[:, :2] += 1
     for metric, right, said in ((auc, truth, scores), (accuracy, truth, scores), (r2, values, guesses)):
         repeated = [metric(right.repeat(row), said.repeat(row, axis=0)) for row in times]
-        assert metric.weighted(right, said, times.astype(float)) == pytest.approx(repeated)
+        # Where all that is left of a draw are nearly equal values, a share of their variance loses digits.
+        assert metric.weighted(right, said, times.astype(float)) == pytest.approx(repeated, rel=1e-4)
 
 
 def test_of_many_values_the_explained_share_weighs_them_by_their_variance():
