@@ -8,12 +8,11 @@ methods beside them, and how many answers are no item without the trie. Gift Car
 summaries and explanations (features of explanations are a stand-in: frequent words). A tiny T5 from scratch on a share
 of the users, meant for about 40 core minutes in all; `--steps`, `--share` and `--users` make it smaller. Runs that are
 done are found again. With other sizes than the defaults, figures stay in the folder of the runs; else they go to
-benchmarks/results/p5.json.
+benchmarks/results/p5_LOG.json.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,16 +73,15 @@ def main() -> None:
     options = arguments.parse_args()
     sizes = {name: getattr(options, name) for name in SIZES}
     runs = storage.absolute(options.runs)
-    found: dict[str, Any] = {}
+    kept = RESULTS if sizes == SIZES else Path(runs)
     for name, study in STUDIES.items():
         if name.startswith(options.only):
             place = storage.join(runs, name)
             data = storage.absolute(storage.join(options.data, study.folder))
-            found[name] = {arm: measured(place, arm, sized(name, arm, data, sizes)) for arm in study.arms}
-    report = {"environment": environment(False), "sizes": sizes, "logs": found}
-    kept = RESULTS if sizes == SIZES and not options.only else Path(runs)
-    (kept / "p5.json").write_text(json.dumps(report, indent=1) + "\n")
-    print("\n".join(lines(found)))
+            found = {arm: measured(place, arm, sized(name, arm, data, sizes)) for arm in study.arms}
+            report = {"environment": environment(False), "sizes": sizes, "arms": found}
+            (kept / f"p5_{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+            print("\n".join(f"\n{name}, {arm}\n{printed(result)}" for arm, result in found.items()))
 
 
 def sized(name: str, arm: str, data: str, sizes: dict[str, Any]) -> Recipe:
@@ -117,13 +115,6 @@ def measured(place: str, arm: str, recipe: Recipe) -> dict[str, Any]:
     result = storage.read_json(storage.join(run, "result.json"))
     kept = ("prompts", "baselines", "invalid", "counts", "parameters", "timings", "split_fingerprint")
     return {"recipe": {"name": arm}, **{name: result[name] for name in kept}}
-
-
-def lines(found: dict[str, Any]) -> Iterator[str]:
-    """The figures of every arm, a line a prompt."""
-    for log, arms in found.items():
-        for arm, result in arms.items():
-            yield f"\n{log}, {arm}\n{printed(result)}"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ ML-1M, of each user the newest interactions, and Last.fm of HetRec, whose users 
 least and whose order is drawn by a hash. A fifth of the users test and a tenth validate; nothing of them is trained on.
 Each form of the network is pretrained on the others, and then fine-tuned for next items beside the same network from
 first weights; the whole catalogue is ranked but for what is known. Simple methods stand beside. Users are dealt out
-once, each seed has a pretraining of its own. What is done is only read; numbers go to benchmarks/results/pt_gnn.json.
+once, each seed has a pretraining of its own. What is done is only read; numbers go to
+benchmarks/results/pt_gnn_LOG.json.
 """
 
 import argparse
@@ -63,16 +64,15 @@ def main() -> None:
     arguments.add_argument("--fit-epochs", type=float, default=4.0, help="passes over the log of a fit")
     arguments.add_argument("--interactions", type=int, default=40, help="newest interactions of a user that are kept")
     options = arguments.parse_args()
-    found: dict[str, Any] = {}
     for log in (log for log in LOGS if log.startswith(options.only)):
         place = storage.join(storage.absolute(options.runs), f"{log}-{options.interactions}")
         corpus = prepared(Path(storage.absolute(options.data)) / log, place, options.interactions)
         rows = {name: fields for name, fields in ROWS.items() if name.startswith(options.rows)}
-        found[log] = measured(corpus, place, rows, options)
-    RESULTS.mkdir(exist_ok=True)
-    report = {"environment": environment(), "options": vars(options) | {"data": "", "runs": ""}, "logs": found}
-    (RESULTS / "pt_gnn.json").write_text(json.dumps(report, indent=1) + "\n")
-    print("\n".join(lines(found)))
+        found = measured(corpus, place, rows, options)
+        asked = {name: value for name, value in vars(options).items() if name not in ("data", "runs", "only")}
+        report = {"environment": environment(False), "options": asked, "found": found}
+        (RESULTS / f"pt_gnn_{log}.json").write_text(json.dumps(report, indent=1) + "\n")
+        print("\n".join(lines(log, found)))
 
 
 def prepared(data: Path, place: str, interactions: int) -> Corpus:
@@ -160,17 +160,16 @@ def engine(recipe: Recipe) -> EngineFactory:
     return lambda model: BareEngine(model, recipe.train, torch.device("cpu"))
 
 
-def lines(found: dict[str, Any]) -> Iterator[str]:
+def lines(log: str, found: dict[str, Any]) -> Iterator[str]:
     """A Markdown table of NDCG@10, and of what pretraining adds."""
-    yield from ("| log | system | unpretrained | pretrained | gain, 95 % interval |", "|---|---|---|---|---|")
-    for log, of_log in found.items():
-        for name, one in of_log["simple"].items():
-            yield f"| {log} | {name} | {one[MEASURE]['mean']:.4f} | | |"
-        for name, row in of_log["rows"].items():
-            scratch, full = (row[arm][MEASURE]["mean"] for arm in ARMS)
-            gain = row["gain"]
-            mean, low, high = (f"{gain[part]:.4f}" for part in ("mean", "low", "high"))
-            yield f"| {log} | {name} | {scratch:.4f} | {full:.4f} | {mean} ({low} to {high}) |"
+    yield from (f"| on {log} | unpretrained | pretrained | gain, 95 % interval |", "|---|---|---|---|")
+    for name, one in found["simple"].items():
+        yield f"| {name} | {one[MEASURE]['mean']:.4f} | | |"
+    for name, row in found["rows"].items():
+        scratch, full = (row[arm][MEASURE]["mean"] for arm in ARMS)
+        gain = row["gain"]
+        mean, low, high = (f"{gain[part]:.4f}" for part in ("mean", "low", "high"))
+        yield f"| {name} | {scratch:.4f} | {full:.4f} | {mean} ({low} to {high}) |"
 
 
 if __name__ == "__main__":

@@ -54,14 +54,12 @@ def main() -> None:
     sources = pretrain(data, runs, options.source_steps)
     write_targets(data, runs)
     is_whole = (options.source_steps, options.target_steps) == (SOURCE_STEPS, TARGET_STEPS)
-    found: dict[str, Any] = {"environment": environment(False), "steps": [options.source_steps, options.target_steps]}
+    told = {"environment": environment(False), "steps": [options.source_steps, options.target_steps]}
     for way in WAYS:
         if way.startswith(options.only):
-            found[way] = figures(transfer(runs, way, sources, options.target_steps))
-    text = json.dumps(found, indent=1)
-    kept = RESULTS if is_whole and not options.only else Path(runs)
-    (kept / "transrec.json").write_text(text + "\n")
-    print(text)
+            text = json.dumps(told | figures(transfer(runs, way, sources, options.target_steps)), indent=1)
+            ((RESULTS if is_whole else Path(runs)) / f"transrec_{way}.json").write_text(text + "\n")
+            print(text)
 
 
 def pretrain(data: str, runs: str, steps: int) -> dict[str, str]:
