@@ -66,12 +66,24 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
         run_config=_run_config(recipe, run_uri, {} if use_gpu else HIDDEN),
     )
     show_quarantined(corpus.uri, corpus.manifest.quarantined)
+    if told := slow_precision(recipe.train, use_gpu):
+        print(f"note      {told}", flush=True)
     with records_shown(queue, [on_record, TrainingGauges(run_uri)]) as refused:
         failure = _failure_of(trainer)
     if refused:
         raise refused[0]
     if failure is not None:
         raise failure
+
+
+def slow_precision(config: TrainConfig, use_gpu: bool) -> str | None:
+    """What to say of a precision that may cost time rather than save it, if anything."""
+    if config.precision == "fp32" or use_gpu:
+        return None
+    return (
+        "train.precision bf16 without a GPU is often slower than fp32, as gradients of attention are: compare the "
+        "interactions/s of a few steps of each"
+    )
 
 
 def _failure_of(trainer: TorchTrainer) -> TrainingFailedError | None:

@@ -3,7 +3,7 @@
 import pytest
 from ray.util.queue import Queue
 
-from ray_userrep.distributed.workers import cpus_per_worker, fit_distributed, records_shown
+from ray_userrep.distributed.workers import cpus_per_worker, fit_distributed, records_shown, slow_precision
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.train import TrainConfig
 
@@ -21,6 +21,12 @@ def test_what_no_node_has_is_refused_unless_nodes_are_still_to_come():
     with pytest.raises(UserError, match=r"train\.cpus_per_worker is 6, but no node has more than 4 cores"):
         cpus_per_worker(config, [4, 4])
     assert cpus_per_worker(config, [0]) == cpus_per_worker(config, [0, 4]) == 6
+
+
+def test_half_precision_on_cpu_is_said_to_be_slow_and_on_gpu_is_not():
+    bf16, fp32 = TrainConfig(precision="bf16"), TrainConfig()
+    assert "bf16 without a GPU" in str(slow_precision(bf16, False))
+    assert slow_precision(bf16, True) is None and slow_precision(fp32, False) is None
 
 
 @pytest.mark.system
