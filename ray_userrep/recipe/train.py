@@ -40,7 +40,7 @@ class ZeroConfig(Settings):
         return self
 
 
-TrackerKind = Literal["wandb"]
+TrackerKind = Literal["wandb", "mlflow"]
 
 
 class TrainConfig(Settings):
@@ -103,7 +103,9 @@ class TrainConfig(Settings):
     checkpoint_every: float = Field(1.0, gt=0, description="epochs between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that are kept; older ones are deleted")
     trackers: tuple[TrackerKind, ...] = Field(
-        (), description="services that get the figures of a pretraining beside the run folder; wandb: Weights & Biases"
+        (),
+        description="services that get the figures of a pretraining beside the run folder; wandb: Weights & Biases, "
+        "mlflow: MLflow",
     )
 
     @property

@@ -1,6 +1,6 @@
 """What a tracking service is told of a run: its recipe and figures, how it ended, and that it is the same one resumed.
 
-The service's package is stood in for by one that keeps what it is given: the real one is a large extra.
+The services' packages are stood in for by ones that keep what they are given: the real ones are large extras.
 """
 
 import shutil
@@ -99,3 +99,54 @@ def test_a_package_that_is_not_there_and_a_service_that_refuses_are_one_line(mon
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=refused))
     with pytest.raises(UserError, match=r"train\.trackers wandb cannot begin a run: no API key log in first"):
         fit_bare(tracked, corpus, tmp_path / "run")
+
+
+class Client:
+    """What MLflow's client does, of one experiment."""
+
+    def __init__(self):
+        self.runs, self.logged, self.ended, self.recipe = {}, [], [], None
+
+    def get_experiment_by_name(self, name):
+        return None
+
+    def create_experiment(self, name):
+        return f"experiment {name}"
+
+    def search_runs(self, experiments, wanted, max_results):
+        found = [
+            run for run, tags in self.runs.items() if f"tags.`ray_userrep.run` = '{tags['ray_userrep.run']}'" == wanted
+        ]
+        return [SimpleNamespace(info=SimpleNamespace(run_id=run)) for run in found]
+
+    def create_run(self, experiment, tags):
+        self.runs[f"run {len(self.runs)}"] = tags
+        return SimpleNamespace(info=SimpleNamespace(run_id=f"run {len(self.runs) - 1}"))
+
+    def update_run(self, run, status):
+        self.ended.append((run, status))
+
+    def log_dict(self, run, values, file):
+        self.recipe = values
+
+    def log_batch(self, run, metrics):
+        self.logged += [(run, *metric) for metric in metrics]
+
+    def set_terminated(self, run, status):
+        self.ended.append((run, status))
+
+
+def test_mlflow_is_told_the_same_under_names_that_it_takes(monkeypatch, corpus, recipe, tmp_path):
+    client = Client()
+    entities = SimpleNamespace(Metric=lambda name, value, time, step: (name, value, step))
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=lambda: client, entities=entities))
+    chosen = recipe(**{"train.trackers": ("mlflow",), "train.epochs": float(NUM_EPOCHS)})
+    fit_bare(chosen, corpus, tmp_path / "run")
+    records = [one for one in read_records(str(tmp_path / "run")) if one["kind"] == "validation"]
+    told = [tuple(rest) for _, name, *rest in client.logged if name == "validation/ndcg_at_10"]
+    assert told == [(one["ndcg@10"], one["step"]) for one in records] and len(told) == NUM_EPOCHS
+    assert client.recipe == chosen.model_dump(mode="json")
+    shutil.rmtree(sorted((tmp_path / "run" / "checkpoints").iterdir())[-1])
+    fit_bare(chosen, corpus, tmp_path / "run")
+    assert [tags["mlflow.runName"] for tags in client.runs.values()] == ["run"]
+    assert client.ended == [("run 0", "FINISHED"), ("run 0", "RUNNING"), ("run 0", "FINISHED")]
