@@ -7,6 +7,7 @@ one. How many would be none is counted apart, without the trie. Users are those 
 Shapes: R rows, K answers of each, V items.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, assert_never
 
 import numpy as np
@@ -24,8 +25,8 @@ from ray_userrep.generative.lexicon import Lexicon, first_seen, rating_texts
 from ray_userrep.generative.model import TextModel
 from ray_userrep.generative.prompts import Prompt, of_families
 from ray_userrep.generative.rows import Writer
-from ray_userrep.generative.simple import MISSED, counting_ranks, item_means
-from ray_userrep.generative.subjects import Subjects, held_out, joined
+from ray_userrep.generative.simple import MISSED, commonest_text, counting_ranks, item_means, trained_ratings
+from ray_userrep.generative.subjects import Subjects, held_out, joined, learned
 from ray_userrep.generative.tokens import Vocabulary
 from ray_userrep.generative.wording import bleu, rouge
 from ray_userrep.recipe.evaluation import EvaluationConfig
@@ -114,11 +115,32 @@ class TextMeasure:
         return {f"counting on, numbers {name}": summary(found, self._evaluation) for name, found in ranks.items()}
 
     def simple_ratings(self) -> dict[str, Figures]:
-        """What the mean rating of each item tells of the ratings."""
+        """What the mean rating of each item tells of the ratings, and the commonest rating of all."""
         known = np.flatnonzero(~np.isnan(self._subjects.rating_R))
-        means_V = item_means(self._corpus, self._split)
-        told_R = means_V[self._subjects.item_R[known]]
-        return {"item mean": self._errors(self._subjects.rating_R[known], told_R)} if len(known) else {}
+        items_N, ratings_N = trained_ratings(self._corpus, self._split)
+        if not len(known) or not len(ratings_N):
+            return {}
+        truth_R, items_R = self._subjects.rating_R[known], self._subjects.item_R[known]
+        values, counts = np.unique(ratings_N, return_counts=True)
+        told = {
+            "item mean": item_means(items_N, ratings_N, self._corpus.manifest.num_items)[items_R],
+            "commonest rating": np.full(len(known), values[counts.argmax()]),
+        }
+        return {name: self._errors(truth_R, told_R) for name, told_R in told.items()}
+
+    def simple_texts(self, prompts: Sequence[Prompt]) -> dict[str, Figures]:
+        """What one text for everybody tells: the commonest that is trained on, for each kind of text asked for."""
+        found = {}
+        for prompt in {one.answer: one for one in reversed(prompts) if kind_of(one) == "text"}.values():
+            rows, _, answers = self._writer.written(prompt, self._subjects)
+            if len(rows):
+                told = commonest_text(self._trained_answers(prompt))
+                found[f"commonest {prompt.answer}"] = self._overlap(answers.to_pylist(), [told] * len(rows))
+        return found
+
+    def _trained_answers(self, prompt: Prompt) -> Iterator[pa.Array]:
+        for number in self._corpus.buckets():
+            yield self._writer.written(prompt, learned(self._corpus, self._split, number, self._config.max_history))[2]
 
     def _ranking(self, rows: NDArray[np.int64], sources: pa.Array) -> Figures:
         target_R = self._subjects.item_R[rows]
@@ -154,7 +176,9 @@ class TextMeasure:
     def _text(self, sources: pa.Array, answers: pa.Array) -> Figures:
         free = generate(self._model, self._writer.source(sources), 1, self._config.max_target)
         written = self._lexicon.vocabulary.decode([answers[0] for answers in free])
-        truth = answers.to_pylist()
+        return self._overlap(answers.to_pylist(), written)
+
+    def _overlap(self, truth: list[str], written: list[str]) -> Figures:
         scores = {name: self._mean(score_R) for name, score_R in rouge(truth, written).items()}
         return scores | {f"bleu-{order}": {"mean": bleu(truth, written, order)} for order in _BLEU_ORDERS}
 
@@ -184,7 +208,11 @@ def measure_text(recipe: Recipe, corpus: Corpus, split: Split, model: TextModel,
         "prompts": found,
         "metrics": metrics,
         "invalid": {family: measure.invalid(prompt) for family, prompt in counted.items()},
-        "baselines": {"item": measure.simple() if asked else {}, "rating": measure.simple_ratings() if rates else {}},
+        "baselines": {
+            "item": measure.simple() if asked else {},
+            "rating": measure.simple_ratings() if rates else {},
+            "text": measure.simple_texts(prompts),
+        },
         "test_users": measure.histories.num_users,
     }
 

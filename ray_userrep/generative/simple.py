@@ -1,9 +1,13 @@
-"""What needs no model of text, to stand beside it: counting on from the highest number seen, and means of ratings.
+"""What needs no model of text, to stand beside it: counting on, means of ratings, and one answer for everybody.
 
 Shapes: R targets, V items, N interactions.
 """
 
+from collections import Counter
+from collections.abc import Iterable
+
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_userrep.corpus.splits import Split
@@ -25,13 +29,24 @@ def counting_ranks(histories: Histories, number_V: NDArray[np.int64]) -> NDArray
     return np.where(number_V[histories.targets_U] == highest_R + 1, 1, MISSED)
 
 
-def item_means(corpus: Corpus, split: Split) -> NDArray[np.float64]:
-    """The mean rating of each item over what is trained on, that of all where it has none, `[V]`."""
-    sums_V, counts_V = np.zeros(corpus.manifest.num_items), np.zeros(corpus.manifest.num_items)
-    for number in corpus.buckets():
-        one = learned(corpus, split, number, 1)
-        known = ~np.isnan(one.rating_R)
-        sums_V += np.bincount(one.item_R[known], one.rating_R[known], minlength=len(sums_V))
-        counts_V += np.bincount(one.item_R[known], minlength=len(counts_V))
-    mean = sums_V.sum() / max(1.0, counts_V.sum())
+def trained_ratings(corpus: Corpus, split: Split) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The items and the ratings that are trained on, `[N]` both."""
+    parts = [learned(corpus, split, number, 1) for number in corpus.buckets()]
+    known = [~np.isnan(one.rating_R) for one in parts]
+    items = [one.item_R[there] for one, there in zip(parts, known, strict=True)]
+    ratings = [one.rating_R[there] for one, there in zip(parts, known, strict=True)]
+    return np.concatenate([np.zeros(0, np.int64), *items]), np.concatenate([np.zeros(0), *ratings])
+
+
+def item_means(items_N: NDArray[np.int64], ratings_N: NDArray[np.float64], num_items: int) -> NDArray[np.float64]:
+    """The mean rating of each item, that of all where it has none, `[V]`."""
+    sums_V = np.bincount(items_N, ratings_N, minlength=num_items)
+    counts_V = np.bincount(items_N, minlength=num_items)
+    mean = ratings_N.sum() / max(1, len(ratings_N))
     return np.where(counts_V > 0, sums_V / np.maximum(counts_V, 1), mean)
+
+
+def commonest_text(texts: Iterable[pa.Array]) -> str:
+    """The text that is there most often, of equally common ones the first in their order; empty where there is none."""
+    counts = Counter(text for some in texts for text in some.to_pylist())
+    return min(counts, key=lambda text: (-counts[text], text), default="")

@@ -80,7 +80,9 @@ def test_a_small_one_learns_ratings_texts_and_next_items(reviews, tmp_path):
     for one in found["prompts"].values():
         assert one["rows"] == found["test_users"] and one["metrics"]
     assert set(found["baselines"]["item"]) == {"counting on, numbers own", "counting on, numbers first seen"}
-    assert found["baselines"]["rating"]["item mean"]["rmse"]["mean"] < 1e-6  # items are rated by their number alone
+    ratings = found["baselines"]["rating"]
+    assert ratings["item mean"]["rmse"]["mean"] < 1e-6  # items are rated by their number alone
+    assert ratings["commonest rating"]["mae"]["mean"] > 0.5
     assert found["invalid"]["sequential"]["with the trie"] == 0
     assert found["prompts"]["rating-1"]["metrics"]["rmse"]["mean"] < 3
     assert found["prompts"]["review-1"]["metrics"]["rouge1"]["mean"] > 30  # "a … one" is half of every summary

@@ -1,11 +1,12 @@
 """Counting on and means of ratings, against loops; what each numbering gives away."""
 
 import numpy as np
+import pyarrow as pa
 
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.generative.lexicon import first_seen, shuffled
-from ray_userrep.generative.simple import counting_ranks, item_means
+from ray_userrep.generative.simple import commonest_text, counting_ranks, item_means, trained_ratings
 from tests.generative.conftest import small_text
 from tests.generative.test_subjects import by_hand
 
@@ -26,5 +27,11 @@ def test_first_seen_numbers_follow_the_corpus(reviews):
 
 
 def test_means_are_of_what_is_trained_on(reviews):
-    means_V = item_means(reviews, resolve(small_text().split, reviews))
-    np.testing.assert_allclose(means_V, 1.0 + np.arange(60) % 5)
+    items_N, ratings_N = trained_ratings(reviews, resolve(small_text().split, reviews))
+    np.testing.assert_allclose(item_means(items_N, ratings_N, 60), 1.0 + np.arange(60) % 5)
+    np.testing.assert_allclose(item_means(items_N[:1], ratings_N[:1], 60), ratings_N[0])  # the others have none
+
+
+def test_the_commonest_text_is_that_of_all_parts():
+    assert commonest_text([pa.array(["b", "a"]), pa.array(["a", "c"]), pa.array([], pa.string())]) == "a"
+    assert commonest_text([pa.array(["b", "a"])]) == "a" and commonest_text([]) == ""

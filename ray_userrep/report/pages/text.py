@@ -21,8 +21,8 @@ _NOTES = {
     "item": "Held-out items, searched for among all items. Counting on takes the number after the highest one seen and "
     "learns nothing: what it gets under the model's own numbers is no merit of a model.",
     "rating": "Errors of the likeliest of the ratings that occur; every answer counts. Smaller is better.",
-    "text": "Overlap with what was written, in percent. Explanations are a stand-in: a frequent word of the reviews, "
-    "and the first sentence with it.",
+    "text": "Overlap with what was written, in percent, beside one text for everybody. Explanations are a stand-in: a "
+    "frequent word of the reviews, and the first sentence with it.",
     "verdict": "Share of right answers to whether an item is the user's; half of those asked about are drawn.",
 }
 
@@ -55,7 +55,7 @@ def verdict(result: Result) -> str:
         simple = result["baselines"].get(kind, {})
         if any(ours.values()) and simple:
             told.append(_compared({name: one for name, one in ours.items() if one}, simple, metric, sign))
-    return " ".join(told) or "Texts are measured by overlap alone: nothing stands beside them."
+    return " ".join(told) or "Texts are measured by overlap, beside the commonest one of each kind."
 
 
 def _compared(ours: Rows, simple: Rows, metric: str, sign: int) -> str:

@@ -48,4 +48,4 @@ def test_a_line_says_whether_its_prompt_was_trained_on():
         ["sequential-1", "seen"], ["popularity", "no"], ["rating-4", "unseen"], ["item", "mean"],
     ]  # fmt: skip
     nothing = {"prompts": {}, "baselines": {"item": {}, "rating": {}}, "invalid": {}}
-    assert "nothing stands beside them" in verdict(nothing)
+    assert "beside the commonest one" in verdict(nothing)
