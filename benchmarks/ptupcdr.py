@@ -84,7 +84,18 @@ def measured(runs: str, source: str, target: str, share: float, seed: int, epoch
         asked = ("--transfer.task.test_share", f"{share:g}", "--transfer.task.seed", str(seed))
         fits = ("--transfer.num_seeds", "1", "--transfer.epochs", f"{epochs:g}", "--transfer.encoder", pretrained)
         job("transfer", *common, "--run", place, "--transfer.corpus", corpus_uri(runs, target), *asked, *fits)
-    return dict(storage.read_json(storage.join(place, "result.json"))["tasks"])
+    return kept(storage.read_json(storage.join(place, "result.json"))["tasks"])
+
+
+def kept(tasks: dict[str, Any]) -> dict[str, Any]:
+    """What is stored of a run: the figures of every system, with intervals."""
+    return {
+        name: {
+            "users": task["users"],
+            "shares": {share: {"metrics": one["metrics"]} for share, one in task["shares"].items()},
+        }
+        for name, task in tasks.items()
+    }
 
 
 def measured_legacy(runs: str, source: str, target: str, share: float) -> dict[str, Any]:
