@@ -63,7 +63,7 @@ def _ahead(scores_BV: Tensor, target_B: Tensor) -> Tensor:
         found_BV = buffer_BV[:, : block_BV.shape[1]]  # as numbers: booleans are four times as slow to make and to sum
         ahead_B += torch.gt(block_BV, score_B1, out=found_BV).sum(1).long()
         tied_B += torch.eq(block_BV, score_B1, out=found_BV).sum(1).long()
-    (rows,) = tied_B.nonzero(as_tuple=True)  # few, if any
+    (rows,) = tied_B.nonzero(as_tuple=True)  # of an encoder few, if any
     items_V = torch.arange(scores_BV.shape[1], device=scores_BV.device)
     for row in rows.tolist():
         ahead_B[row] += ((scores_BV[row] == score_B1[row]) & (items_V < target_B[row])).sum()
