@@ -22,7 +22,7 @@ Scorer = Callable[[Histories], Tensor]  # scores of all items for each user, [B,
 
 # Users are scored together until their scores fill a cache, but so many at least that the item vectors, which are read
 # once for all of them, cost less than the products.
-_CHUNK_SCORES, _LEAST_USERS, _MOST_SCORES = 2**22, 64, 2**27
+_CHUNK_SCORES, _LEAST_USERS, _MOST_SCORES = 2**22, 128, 2**27
 _BLOCK_SCORES = 2**20
 
 
