@@ -156,12 +156,7 @@ def _objective(
             return towers, 0.0, 2 * _TRAINED * drawn**2 * encoder.width
         case HistoryConfig(hide=hide):
             seen_B = _newest(lengths_B, lookahead - objective.lookahead())
-            kept_B = np.maximum(1, np.rint(seen_B * (1 - hide)).astype(np.int64))
-            width = encoder.bag_width if encoder.readout == "bag" else encoder.width
-            scores = 2 * _TRAINED * float(len(lengths_B)) * catalogue.num_items * (width + 1)
-            if encoder.readout == "bag":
-                return 0.0, 0.0, scores
-            return _items(encoder, catalogue, float(kept_B.sum())), _read(encoder, kept_B), scores
+            return _history(encoder, hide, catalogue, seen_B)
         case NextFieldsConfig(fields=fields):
             shown_B = lengths_B - 1
             rows = float(shown_B.sum())
@@ -189,6 +184,15 @@ def _objective(
     backbone = sum(_rows(encoder, view) for view in views)
     looked_up, scores = _softmax(softmax, encoder.width, catalogue, targets)
     return _items(encoder, catalogue, rows) + _items(encoder, catalogue, looked_up), backbone, scores + heads
+
+
+def _history(encoder: EncoderConfig, hide: float, catalogue: Catalogue, seen_B: Lengths) -> tuple[float, float, float]:
+    kept_B = np.maximum(1, np.rint(seen_B * (1 - hide)).astype(np.int64))
+    width = encoder.bag_width if encoder.readout == "bag" else encoder.width
+    scores = 2 * _TRAINED * float(len(seen_B)) * catalogue.num_items * (width + 1)
+    if encoder.readout == "bag":
+        return 0.0, 0.0, scores
+    return _items(encoder, catalogue, float(kept_B.sum())), _read(encoder, kept_B), scores
 
 
 def _contrastive(

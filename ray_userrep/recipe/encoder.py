@@ -396,13 +396,8 @@ class EncoderConfig(Settings):
 
     def content_parts(self) -> list[LanguageItemsConfig | ImageItemsConfig]:
         """The parts that are made anew from texts and pictures as weights change."""
-        match self.items:
-            case ByModalityItemsConfig(parts=parts):
-                return [*parts]
-            case LanguageItemsConfig() | ImageItemsConfig():
-                return [self.items]
-            case _:
-                return []
+        parts = self.items.parts if isinstance(self.items, ByModalityItemsConfig) else [self.items]
+        return [part for part in parts if isinstance(part, LanguageItemsConfig | ImageItemsConfig)]
 
     def feature_items(self) -> FeatureItemsConfig | None:
         """The part that is made from columns, where there is one."""

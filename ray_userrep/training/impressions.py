@@ -37,10 +37,11 @@ def read_impressions(config: ImpressionsConfig, corpus: Corpus) -> Impressions:
             f"{_FIELD}.table: {uri} has no column {missing}; it has {', '.join(table.column_names)}: say which one it "
             f'is, as in {_FIELD}.columns \'{{"{missing}": "{table.column_names[0]}"}}\''
         )
+    catalogue = corpus.items()
     users = convert_ids(table["user_id"], corpus.user_type, "user_id", uri)
-    items = convert_ids(table["item_id"], corpus.items().ids.type, "item_id", uri)
+    items = convert_ids(table["item_id"], catalogue.ids.type, "item_id", uri)
     times = parse_timestamps(table["timestamp"], config.timestamp_unit, (ISO,), "timestamp", uri)
-    item_E = corpus.items().index_of(items)
+    item_E = catalogue.index_of(items)
     is_read_E = pc.and_(users.is_valid(), times.is_valid()).to_numpy()
     is_used_E = is_read_E & (item_E >= 0)
     _tell(len(table), int((~is_read_E).sum()), int(is_used_E.sum()), uri)

@@ -156,10 +156,11 @@ def content_items(model: nn.Module) -> ContentItems | None:
 @contextmanager
 def encoded_once(model: nn.Module, read: Content) -> Iterator[None]:
     """Encode what was read ahead for a batch once, for all that is asked inside; nothing where nothing was."""
-    embedder = content_items(model)
-    if embedder is None or _DISTINCT not in read:
+    if _DISTINCT not in read:
         yield
         return
+    embedder = content_items(model)
+    assert embedder is not None, "who else would have read ahead"
     with embedder.once(read):
         yield
 
