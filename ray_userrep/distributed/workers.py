@@ -32,7 +32,7 @@ from ray_userrep.generative.fit import fit_text
 from ray_userrep.prepare.devices import HIDDEN
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import TrainConfig
-from ray_userrep.training.callbacks import Sink
+from ray_userrep.training.callbacks import Sink, tell_all
 from ray_userrep.training.fit import fit
 
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DivergedError": DivergedError}
@@ -68,7 +68,7 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
     show_quarantined(corpus.uri, corpus.manifest.quarantined)
     if told := slow_precision(recipe.train, use_gpu):
         print(f"note      {told}", flush=True)
-    with records_shown(queue, [on_record, TrainingGauges(run_uri)]) as refused:
+    with records_shown(queue, {"the console": on_record, "Ray's metrics": TrainingGauges(run_uri)}) as refused:
         failure = _failure_of(trainer)
     if refused:
         raise refused[0]
@@ -140,24 +140,16 @@ def _corpus(job: dict[str, Any]) -> Corpus:
 
 
 @contextmanager
-def records_shown(queue: Queue, sinks: Sequence[Sink]) -> Iterator[list[UserError]]:
-    """Hand the workers' records to the sinks as they come; refusals are collected.
-
-    A sink that fails is told of once and left out: the run folder has all records.
-    """
-    refused, listening = list[UserError](), list(sinks)
+def records_shown(queue: Queue, sinks: dict[str, Sink]) -> Iterator[list[UserError]]:
+    """Hand the workers' records to the sinks, by name, as they come; refusals are collected."""
+    refused, listening = list[UserError](), dict(sinks)
 
     def drain() -> None:
         while (record := queue.get()) is not None:
             if record["kind"] == "error":
                 refused.append(_ERRORS[record["type"]](record["message"]))
-                continue
-            for sink in list(listening):
-                try:
-                    sink(record)
-                except Exception as error:  # whatever it is, the records after it are wanted by the others
-                    listening.remove(sink)
-                    print(f"warning   progress is no longer shown in full, the run folder has it: {error}", flush=True)
+            else:
+                tell_all(listening, record)
 
     thread = threading.Thread(target=drain, daemon=True, name="records")
     thread.start()

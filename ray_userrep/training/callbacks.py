@@ -7,7 +7,7 @@ Shapes: S steps since the last record, P parts of the objective.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,8 +19,19 @@ from ray_userrep.training.loop import Callback, Loop
 
 Record = dict[str, Any]
 Sink = Callable[[Record], None]
+AnySink = TypeVar("AnySink", bound=Sink)
 
 _DIVERGED = 1.5  # times the first losses
+
+
+def tell_all(sinks: dict[Any, AnySink], record: Record) -> None:
+    """Give a record to every sink, by name; one that fails is told of and left out from then on."""
+    for name, sink in list(sinks.items()):
+        try:
+            sink(record)
+        except Exception as error:  # whatever it is, the run folder has all records, and training goes on
+            del sinks[name]
+            print(f"warning   {name} takes no more figures, the run folder has them all: {error}", flush=True)
 
 
 class Log(Callback):

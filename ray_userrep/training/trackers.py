@@ -17,7 +17,7 @@ from typing import assert_never
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import TrackerKind
-from ray_userrep.training.callbacks import Record, Sink
+from ray_userrep.training.callbacks import Record, Sink, tell_all
 from ray_userrep.training.records import figures
 
 
@@ -100,12 +100,7 @@ def tracked(recipe: Recipe, run_uri: str, on_record: Sink, is_first: bool) -> It
 
     def record_all(record: Record) -> None:
         on_record(record)
-        for kind in list(trackers):
-            try:
-                trackers[kind](record)
-            except Exception as error:
-                del trackers[kind]
-                print(f"warning   {kind} takes no more figures, the run folder has them all: {error}", flush=True)
+        tell_all(trackers, record)
 
     try:
         yield record_all

@@ -48,7 +48,7 @@ def test_a_sink_that_fails_is_told_of_once_and_the_others_go_on(ray_session, cap
         raise RuntimeError("the screen is gone")
 
     queue = Queue(actor_options={"num_cpus": 0})
-    with records_shown(queue, [failing, seen.append]) as refused:
+    with records_shown(queue, {"the screen": failing, "a list": seen.append}) as refused:
         for step in range(3):
             queue.put({"kind": "train", "step": step})
     assert (len(failed), [record["step"] for record in seen], refused) == (1, [0, 1, 2], [])
