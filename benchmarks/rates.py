@@ -60,7 +60,7 @@ def systems() -> Mapping[str, tuple[str, Recipe]]:
         "two_towers": ("amazon-2014-Beauty", arms("beauty", 1.0, None)["correlated, uniform"]),
         "dupn": (invoices.log, recipe_of(invoices, LSTMS["gates"], 1.0, 1)),
         "userbert_rakuten": (bundled.log, userbert_rakuten.recipe_of(bundled, "both, profile", 1.0, 0)),
-        "uprec": ("yelp-hin", sized(LOGS["yelp-hin"], LOGS["yelp-hin"], 1.0, 0)),
+        "uprec": ("yelp-hin", sized(LOGS["yelp-hin"], 1.0, 0)),
     }
 
 
