@@ -1,14 +1,12 @@
 """Benchmarks that are jobs of the project: run as anyone would run them, and what is kept of them."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ray_userrep import storage
+from ray_userrep.cli import main
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -16,9 +14,8 @@ IMAGES = ROOT / "docs" / "images"
 
 
 def job(name: str, *options: str) -> None:
-    """One of the project's jobs, in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, ROOT / "jobs" / f"{name}.py", *options], check=True, env=environment)
+    """One of the project's jobs, in this process: a study of many short ones starts Ray and imports once."""
+    main([name, *options])
 
 
 def keep(name: str, run_uri: str, more: dict[str, Any], places: Mapping[str, str]) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from ray_userrep.distributed.connection import here, refuse_unshared
 from ray_userrep.distributed.gauges import TrainingGauges, show_quarantined
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.feed.stream import buckets_held
-from ray_userrep.generative.fit import fit_text
 from ray_userrep.prepare.devices import HIDDEN
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import TrainConfig
@@ -120,6 +119,8 @@ def _worker(job: dict[str, Any]) -> None:
             job["queue"].put,
         )
         if recipe.generates:
+            from ray_userrep.generative.fit import fit_text  # seconds of imports that encoders do not need
+
             fit_text(*given)
         else:
             fit(*given, build_context=lambda: zero.partitioned_init(recipe.train), unshard=zero.unsharded)

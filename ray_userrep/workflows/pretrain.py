@@ -14,13 +14,8 @@ from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.encoder.card import CARD, model_card
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.histories import refuse_unmeasured
-from ray_userrep.generative.fit import MODEL
-from ray_userrep.generative.lexicon import LEXICON, learn_lexicon, refuse_unanswerable
-from ray_userrep.generative.result import text_result
-from ray_userrep.prepare.devices import with_gpu
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
-from ray_userrep.report.pages import text as text_page
 from ray_userrep.report.results import RESULT, Result, load_result
 from ray_userrep.training import runs
 from ray_userrep.training.console import Console
@@ -50,16 +45,18 @@ def run_pretrain(recipe: Recipe) -> Result:
     split = resolve(recipe.split, corpus, recipe.stream.user_share)
     refuse_unmeasured(corpus, split, recipe.split.rule)
     if recipe.generates:
-        refuse_unanswerable(recipe, corpus)
+        from ray_userrep.workflows import pretrain_text  # seconds of imports that encoders do not need
+
+        pretrain_text.refuse(recipe, corpus)
     else:
         refuse_lacking(recipe, corpus, split)
     with runs.running(recipe, run_uri):
         remember(corpus, run_uri)
         with timed(timings, "train"), Console() as console:
             if recipe.generates:
-                learn_lexicon(recipe, corpus, split, storage.join(run_uri, LEXICON))
+                pretrain_text.learn(recipe, corpus, split, run_uri)
             fit_distributed(recipe, corpus, run_uri, console)
-        finished = _finish_text if recipe.generates else _finish_encoder
+        finished = pretrain_text.finish if recipe.generates else _finish_encoder
         told = list(finished(recipe, corpus, run_uri, timings, began))
     print("\n".join(told))
     return load_result(run_uri)
@@ -74,25 +71,13 @@ def _finish_encoder(
         result = measure(recipe, corpus, encoder, run_uri, job="pretrain")
     result = finish(run_uri, encoder, result | spent(began), timings)
     yield page.printed(result)
-    yield from _places(run_uri, timings, "encoder")
+    yield from places(run_uri, timings, "encoder")
     yield f"report    {page.draw(run_uri)}"
     yield from _next_steps(recipe, run_uri)
 
 
-def _finish_text(
-    recipe: Recipe, corpus: Corpus, run_uri: str, timings: dict[str, float], began: float
-) -> Iterator[str]:
-    """Measure the model of text and store its result; gives what is printed of it."""
-    with timed(timings, "evaluate"):
-        result = with_gpu(recipe.train.use_gpu, text_result, recipe, corpus, run_uri)
-    result |= {"run": run_uri, "timings": timings} | spent(began)
-    store_result(run_uri, result)
-    yield text_page.printed(result)
-    yield from _places(run_uri, timings, MODEL)
-    yield f"report    {text_page.draw(run_uri)}"
-
-
-def _places(run_uri: str, timings: dict[str, float], made: str) -> Iterator[str]:
+def places(run_uri: str, timings: dict[str, float], made: str) -> Iterator[str]:
+    """How long each part took, and where the result and what was made are."""
     yield "time      " + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items())
     yield f"result    {storage.join(run_uri, RESULT)}"
     yield f"{made:9s} {storage.join(run_uri, made)}"
