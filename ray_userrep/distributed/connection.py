@@ -19,6 +19,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 
+_is_own = False
+
 
 def connect() -> None:
     """Join the cluster named by the environment or running here, else start Ray here; a second call does nothing.
@@ -26,6 +28,7 @@ def connect() -> None:
     `RAY_ADDRESS=local` starts one whatever runs. One that is started here listens on 127.0.0.1 alone, and asks for a
     token of its own, as Ray does since 2.60.
     """
+    global _is_own
     if ray.is_initialized():
         return
     # Object-store look-alikes refuse the checksums that newer S3 clients add; workers inherit the driver's choice.
@@ -35,11 +38,17 @@ def connect() -> None:
     with _on_loopback() if address == "local" else nullcontext():
         # A dashboard is only worth its start-up time on a cluster that stays.
         ray.init(address=address, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    _is_own = address == "local"
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)  # Ray puts its own there, which ends without a word
     ray.data.DataContext.get_current().enable_progress_bars = False
     # A stage says in one line what it did; a task's error comes out as itself.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+def is_own_ray() -> bool:
+    """Whether the Ray that this process is connected to was started here, for this process alone."""
+    return _is_own and ray.is_initialized()
 
 
 @contextmanager

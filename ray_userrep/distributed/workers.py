@@ -44,7 +44,7 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
         UserError: the run cannot be shared by the cluster's nodes, or training was refused or diverged.
     """
     refuse_unshared(run_uri, "run", "--run")
-    use_gpu = _use_gpu(recipe)
+    use_gpu = uses_gpu(recipe.train)
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here()})
     trainer = TorchTrainer(
         _worker,
@@ -54,25 +54,30 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
             "reader": _reader(recipe, corpus),
             "run": run_uri,
             "queue": queue,
-            "threads": _cpus_per_worker(recipe),
+            "threads": num_threads(recipe.train),
         },
         scaling_config=ScalingConfig(
             num_workers=_num_workers(recipe),
             use_gpu=use_gpu,
-            resources_per_worker={"CPU": _cpus_per_worker(recipe)} | ({"GPU": 1} if use_gpu else {}),
+            resources_per_worker={"CPU": num_threads(recipe.train)} | ({"GPU": 1} if use_gpu else {}),
         ),
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         run_config=_run_config(recipe, run_uri, {} if use_gpu else HIDDEN),
     )
-    show_quarantined(corpus.uri, corpus.manifest.quarantined)
-    if told := slow_precision(recipe.train, use_gpu):
-        print(f"note      {told}", flush=True)
+    say_first(recipe, corpus, use_gpu)
     with records_shown(queue, {"the console": on_record, "Ray's metrics": TrainingGauges(run_uri)}) as refused:
         failure = _failure_of(trainer)
     if refused:
         raise refused[0]
     if failure is not None:
         raise failure
+
+
+def say_first(recipe: Recipe, corpus: Corpus, use_gpu: bool) -> None:
+    """Show what the corpus rejected, and say what may cost time."""
+    show_quarantined(corpus.uri, corpus.manifest.quarantined)
+    if told := slow_precision(recipe.train, use_gpu):
+        print(f"note      {told}", flush=True)
 
 
 def slow_precision(config: TrainConfig, use_gpu: bool) -> str | None:
@@ -179,9 +184,10 @@ def _num_workers(recipe: Recipe) -> int | tuple[int, int]:
     return most if fewest is None or fewest == most else (fewest, most)
 
 
-def _cpus_per_worker(recipe: Recipe) -> int:
+def num_threads(config: TrainConfig) -> int:
+    """Cores of a worker on the nodes that there are now."""
     nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    return cpus_per_worker(recipe.train, nodes)
+    return cpus_per_worker(config, nodes)
 
 
 def cpus_per_worker(config: TrainConfig, cores_of_nodes: Sequence[int]) -> int:
@@ -203,7 +209,8 @@ def _places(cores: int, cores_of_nodes: Sequence[int]) -> int:
     return sum(of_node // cores for of_node in cores_of_nodes)
 
 
-def _use_gpu(recipe: Recipe) -> bool:
-    if recipe.train.use_gpu is not None:
-        return recipe.train.use_gpu
-    return ray.cluster_resources().get("GPU", 0) >= recipe.train.num_workers
+def uses_gpu(config: TrainConfig) -> bool:
+    """Whether each worker has a GPU: as asked for, else if there are enough of them."""
+    if config.use_gpu is not None:
+        return config.use_gpu
+    return ray.cluster_resources().get("GPU", 0) >= config.num_workers

@@ -88,7 +88,12 @@ class TrainConfig(Settings):
         None,
         description="one GPU a worker, a fit and a measurement; none: when the cluster has enough of them; false: none",
     )
-    max_failures: int = Field(3, ge=0, description="worker failures survived by restarting from the last checkpoint")
+    max_failures: int = Field(
+        3,
+        ge=0,
+        description="worker failures survived by restarting from the last checkpoint; a job that trains by itself goes "
+        "on with the same command",
+    )
 
     log_every: int = Field(20, ge=1, description="steps between progress lines")
     eval_every: float = Field(1.0, gt=0, description="epochs between validations")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
+from ray_userrep.distributed.alone import fit_alone, trains_alone
 from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.utilisation import spent
 from ray_userrep.distributed.workers import fit_distributed
@@ -55,7 +56,8 @@ def run_pretrain(recipe: Recipe) -> Result:
         with timed(timings, "train"), Console() as console:
             if recipe.generates:
                 pretrain_text.learn(recipe, corpus, split, run_uri)
-            fit_distributed(recipe, corpus, run_uri, console)
+            train = fit_alone if trains_alone(recipe) else fit_distributed
+            train(recipe, corpus, run_uri, console)
         finished = pretrain_text.finish if recipe.generates else _finish_encoder
         told = list(finished(recipe, corpus, run_uri, timings, began))
     print("\n".join(told))

@@ -1,0 +1,35 @@
+"""A job that trains by itself: only where nothing else is asked for, with the losses of a worker group."""
+
+import pytest
+import torch
+
+from ray_userrep.distributed import alone
+from ray_userrep.distributed.alone import fit_alone, trains_alone
+from ray_userrep.distributed.workers import fit_distributed
+from tests.ranks import losses
+
+
+@pytest.mark.parametrize(
+    ("is_own", "changes", "is_alone"),
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"train.num_workers": 2}, False),
+        (True, {"train.zero.stage": 1}, False),
+        (True, {"train.use_gpu": True}, False),
+    ],
+)
+def test_a_job_trains_by_itself_only_where_nothing_else_is_asked_for(
+    ray_session, recipe, monkeypatch, is_own, changes, is_alone
+):
+    monkeypatch.setattr(alone, "is_own_ray", lambda: is_own)
+    assert trains_alone(recipe(**changes)) == is_alone
+
+
+@pytest.mark.system
+def test_it_trains_as_a_worker_does_and_leaves_torch_as_it_was(ray_session, corpus, recipe, tmp_path):
+    chosen, threads = recipe(**{"train.cpus_per_worker": 1, "train.max_steps": 6}), torch.get_num_threads()
+    fit_alone(chosen, corpus, str(tmp_path / "alone"), lambda record: None)
+    assert torch.get_num_threads() == threads
+    fit_distributed(chosen, corpus, str(tmp_path / "worker"), lambda record: None)
+    assert losses(tmp_path / "alone") == pytest.approx(losses(tmp_path / "worker"), rel=1e-6)
