@@ -101,7 +101,8 @@ def over_time(place: Path, options: argparse.Namespace) -> Row:
 
 
 def shared(corpus: Path, run: Path) -> list[str]:
-    return ["--corpus", str(corpus), "--run", str(run), "--train.epochs", "1000"]
+    """Of all pretrainings; a stage of ZeRO asks for a worker, whose memory is then apart from the driver's."""
+    return ["--corpus", str(corpus), "--run", str(run), "--train.epochs", "1000", "--train.zero.stage", "1"]
 
 
 def watched(job: str, *options: str) -> list[Sample]:
