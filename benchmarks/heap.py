@@ -42,14 +42,15 @@ def main() -> None:
     arguments.add_argument("--one", nargs=3, metavar=("NAME", "WAY", "CORPUS"), help="one measurement, in this process")
     options = arguments.parse_args()
     if options.one:
-        print(json.dumps(one(*options.one, options.data, options.steps)))
+        print(json.dumps(one(*options.one, data=options.data, steps=options.steps)))
     else:
         compare(options)
 
 
 def compare(options: argparse.Namespace) -> None:
     """Every recipe both ways, in turn, each in a process of its own."""
-    load, found = os.getloadavg()[0], {name: {way: [] for way in WAYS} for name in NAMES}
+    load = os.getloadavg()[0]
+    found: dict[str, dict[str, list[dict[str, float]]]] = {name: {way: [] for way in WAYS} for name in NAMES}
     with tempfile.TemporaryDirectory() as corpus:
         connect()
         open_or_prepare(recipe_of(NAMES[0], options.data, corpus, options.steps))
@@ -72,7 +73,7 @@ def compare(options: argparse.Namespace) -> None:
         print(f"{name:24s} {before:6.1f} ms a step, {after:6.1f} ms where it is kept, {after / before:.2f}")
 
 
-def one(name: str, way: str, corpus: str, data: Path, steps: int) -> dict[str, float]:
+def one(name: str, way: str, corpus: str, *, data: Path, steps: int) -> dict[str, float]:
     """A step (ms), and the most memory (MiB)."""
     torch.set_num_threads(1)
     if way == "kept":
