@@ -72,7 +72,7 @@ def sized(parts: tuple[str, ...], epochs: float, seed: int) -> Recipe:
     raw["corpus"]["k_core"] = {"users": 5, "items": 5}
     raw["train"] |= {"epochs": epochs, "patience": 3, "learning_rate": 3e-3, "cpus_per_worker": 1}
     raw["transfer"] |= {"epochs": epochs, "patience": 3, "num_seeds": 1}
-    raw["evaluation"] |= {"baselines": seed == 0, "max_users": 5000}
+    raw["evaluation"] |= {"baselines": False, "max_users": 5000}
     return Recipe.model_validate(raw)
 
 
@@ -87,7 +87,7 @@ def measured(data: str, place: str, row: str, parts: tuple[str, ...], epochs: fl
         job("pretrain", *common, "--run", pretrained)
     if not storage.exists(storage.join(tuned, "result.json")):
         asked = ("--transfer.encoder", pretrained, "--transfer.arms", json.dumps(arms), *FINE_TUNED)
-        job("transfer", *common, "--run", tuned, *asked)
+        job("transfer", *common, "--run", tuned, *asked, "--evaluation.baselines", json.dumps(row == ALL and seed == 0))
     return dict(storage.read_json(storage.join(tuned, "result.json"))["tasks"])
 
 
