@@ -3,8 +3,8 @@
     python benchmarks/dupn.py --data ../shared/data [--runs runs/dupn] [--only ml-1m] [--epochs 20] [--seeds 3]
 
 Online Retail: next item, price, gap and hour are pretrained on together, the country is held out. ML-1M: next item,
-genre, rating, gap, gender and age, with the labels of test users hidden; the occupation is held out. Each is pretrained
-anew for each seed by the project's own transfer job, once with each LSTM; runs that are done are only read. Figures go
+genre, rating, gap, gender and age, with the labels of test users hidden; the occupation is held out; of each user the
+newest 50 interactions. Each is pretrained anew for each seed by the project's own transfer job, once with each LSTM; runs that are done are only read. Figures go
 to benchmarks/results/dupn_LOG.json.
 """
 
@@ -49,7 +49,11 @@ STUDIES = {
     "ml-1m": Study(
         "ml-1m/ml-1m",
         "occupation",
-        {"encoder": MOVIES, "objective": {"kind": "weighted", "parts": TASKS}},
+        {
+            "encoder": MOVIES,
+            "objective": {"kind": "weighted", "parts": TASKS},
+            "corpus": {"max_user_interactions": 50},
+        },
         ("--logs.columns", '{"event": "rating"}'),
     ),
 }
@@ -98,6 +102,7 @@ def measured(name: str, lstm: str, data: str, runs: str, epochs: float, seeds: i
 def recipe_of(study: Study, lstm: LSTMConfig, epochs: float, seeds: int) -> Recipe:
     """The recipe with one LSTM, for a log's own tasks."""
     raw = dupn().model_dump()
+    raw["corpus"] |= study.recipe.get("corpus", {})
     raw["encoder"] |= study.recipe.get("encoder", {}) | {"backbone": lstm.model_dump()}
     raw["objective"] = study.recipe.get("objective", raw["objective"])
     raw["train"] |= {"epochs": epochs, "cpus_per_worker": 1}

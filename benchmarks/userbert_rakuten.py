@@ -27,7 +27,6 @@ from ray_userrep.training.runs import environment
 
 MAX_LEN, SHORT, WIDTH = 200, 32, 64
 ARMS = ("scratch", "frozen_mlp", "full")
-SHARES = (0.1, 1.0)
 BOTH = "both"
 
 
@@ -148,7 +147,7 @@ def with_task(recipe: Recipe, asked: dict[str, Any], row: str) -> Recipe:
     """The recipe of a transfer to a task; simple methods are the same for all rows and seeds."""
     raw: dict[str, Any] = recipe.model_dump()
     raw["transfer"] |= {
-        "task": asked, "arms": ARMS, "label_shares": SHARES, "epochs": recipe.train.epochs, "num_seeds": 1,
+        "task": asked, "arms": ARMS, "epochs": recipe.train.epochs, "num_seeds": 1,
         "readouts": ("own", "whole"), "keep": None,
     }  # fmt: skip
     raw["evaluation"] |= {"baselines": row == BOTH and recipe.seed == 0}
