@@ -4,8 +4,8 @@
 
 Online Retail: next item, price, gap and hour are pretrained on together, the country is held out. ML-1M: next item,
 genre, rating, gap, gender and age, with the labels of test users hidden; the occupation is held out; of each user the
-newest 50 interactions. Each is pretrained anew for each seed by the project's own transfer job, once with each LSTM; runs that are done are only read. Figures go
-to benchmarks/results/dupn_LOG.json.
+newest 50 interactions. Each is pretrained anew for each seed by the project's own transfer job, once with each LSTM;
+runs that are done are only read. Figures go to benchmarks/results/dupn_LOG.json.
 """
 
 import argparse
