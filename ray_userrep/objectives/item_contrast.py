@@ -22,6 +22,7 @@ from ray_userrep.encoder.items.features import feature_items
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, identity_gather
+from ray_userrep.objectives.rivals import rival_cross_entropy
 from ray_userrep.objectives.sampled import TableSampler
 
 _ITEM_DRAW, _MASK_DRAW = 60, 64  # of the first column, and those after for the others
@@ -69,11 +70,11 @@ class ItemContrast(Objective):
         items_N, hidden_NF, embedder = view.labels[_ITEMS], view.labels.get(_HIDDEN), feature_items(encoder.items)
         first_ND = F.normalize(embedder(items_N, hidden_NF).float(), dim=-1)
         second_ND = F.normalize(embedder(items_N, None if hidden_NF is None else ~hidden_NF).float(), dim=-1)
-        second_GD, begin = gather(second_ND)
+        second_GD, _ = gather(second_ND)
         items_G, _ = gather(items_N)
         is_filler_G, _ = gather(torch.full_like(items_N, view.weight == 0))
-        own_N = begin + torch.arange(len(items_N), device=items_N.device)
-        is_other_NG = (items_N[:, None] != items_G) & (is_filler_G == 0)
-        logits_NG = first_ND @ second_GD.T / self._temperature
-        logits_NG = logits_NG.masked_fill(~is_other_NG.scatter(1, own_N[:, None], True), float("-inf"))
-        return LossSum((F.cross_entropy(logits_NG, own_N, reduction="sum") * view.weight)[None])
+        offset_G = torch.zeros(len(items_G), device=items_G.device).masked_fill(is_filler_G != 0, float("-inf"))
+        first_ND = first_ND / self._temperature
+        truth_N = (first_ND * second_ND).sum(1)
+        loss = rival_cross_entropy(truth_N, first_ND, second_GD, items_N, items_G, offset_G)
+        return LossSum((loss * view.weight)[None])

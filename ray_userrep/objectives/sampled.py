@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws, Gather, identity_gather
+from ray_userrep.objectives.rivals import rival_cross_entropy
 from ray_userrep.objectives.softmax import ItemSoftmax
 
 _TABLE_DRAW, _BATCH_DRAW = 12, 13
@@ -114,13 +115,20 @@ class _Sampled(ItemSoftmax):
     def forward(
         self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
     ) -> Tensor:
-        negatives_K = view.labels[NEGATIVES]
+        negatives_K, log_expected_K = view.labels[NEGATIVES], view.labels[LOG_EXPECTED]
         positive_T = (states_TD.float() * encoder.items(targets_T).float()).sum(-1)
-        negative_TK = (states_TD @ encoder.items(negatives_K).T).float()
-        return self.loss(positive_T, negative_TK, targets_T[:, None] == negatives_K, view.labels[LOG_EXPECTED])
+        return self.loss(positive_T, states_TD, encoder.items(negatives_K), targets_T, negatives_K, log_expected_K)
 
     @abstractmethod
-    def loss(self, positive_T: Tensor, negative_TK: Tensor, is_hit_TK: Tensor, log_expected_K: Tensor) -> Tensor:
+    def loss(
+        self,
+        positive_T: Tensor,
+        states_TD: Tensor,
+        negative_KD: Tensor,
+        targets_T: Tensor,
+        negatives_K: Tensor,
+        log_expected_K: Tensor,
+    ) -> Tensor:
         """Summed over tokens, float32."""
 
 
@@ -132,10 +140,16 @@ class SampledSoftmax(_Sampled):
     cross-entropy as K grows.
     """
 
-    def loss(self, positive_T: Tensor, negative_TK: Tensor, is_hit_TK: Tensor, log_expected_K: Tensor) -> Tensor:
-        negative_TK = (negative_TK - log_expected_K).masked_fill(is_hit_TK, float("-inf"))
-        logits = torch.cat([positive_T[:, None], negative_TK], 1)
-        return F.cross_entropy(logits, torch.zeros_like(positive_T, dtype=torch.long), reduction="sum")
+    def loss(
+        self,
+        positive_T: Tensor,
+        states_TD: Tensor,
+        negative_KD: Tensor,
+        targets_T: Tensor,
+        negatives_K: Tensor,
+        log_expected_K: Tensor,
+    ) -> Tensor:
+        return rival_cross_entropy(positive_T, states_TD, negative_KD, targets_T, negatives_K, -log_expected_K)
 
 
 class BinaryCrossEntropy(_Sampled):
@@ -149,8 +163,17 @@ class BinaryCrossEntropy(_Sampled):
         super().__init__(sampler, num_negatives)
         self._beta = beta
 
-    def loss(self, positive_T: Tensor, negative_TK: Tensor, is_hit_TK: Tensor, log_expected_K: Tensor) -> Tensor:
-        per_negative_TK = F.softplus(negative_TK).masked_fill(is_hit_TK, 0.0)
+    def loss(
+        self,
+        positive_T: Tensor,
+        states_TD: Tensor,
+        negative_KD: Tensor,
+        targets_T: Tensor,
+        negatives_K: Tensor,
+        log_expected_K: Tensor,
+    ) -> Tensor:
+        is_hit_TK = targets_T[:, None] == negatives_K
+        per_negative_TK = F.softplus((states_TD @ negative_KD.T).float()).masked_fill(is_hit_TK, 0.0)
         return self._beta * F.softplus(-positive_T).sum() + per_negative_TK.sum()
 
 

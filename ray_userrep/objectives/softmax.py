@@ -83,7 +83,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, states_TD: Tensor, table_VD: Tensor, targets_T: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         need_states, need_table, _ = ctx.needs_input_grad
-        dtype = _product_dtype(states_TD)
+        dtype = product_dtype(states_TD)
         states_TD, table_VD = states_TD.to(dtype), table_VD.to(dtype)
         grad_states_TD = torch.empty_like(states_TD) if need_states else None
         grad_table_VD = torch.zeros_like(table_VD, dtype=torch.float32) if need_table else None
@@ -103,19 +103,19 @@ def _sum_loss(
 ) -> Tensor:
     """The summed loss; fills in the gradients that are wanted."""
     loss = states_TD.new_zeros((), dtype=torch.float32)
-    chunk = max(_CHUNK_TOKENS, _CHUNK_LOGITS[states_TD.device.type] // len(table_VD))
+    chunk = chunk_length(table_VD)
     buffer_CV = states_TD.new_empty(min(chunk, len(states_TD)), len(table_VD), dtype=torch.float32)
     for first in range(0, len(states_TD), chunk):
         here = slice(first, first + chunk)
         h_CD = states_TD[here]
-        logits_CV = _product_into(buffer_CV[: len(h_CD)], h_CD, table_VD.T)
+        logits_CV = product_into(buffer_CV[: len(h_CD)], h_CD, table_VD.T)
         loss_here, total_C1 = _errors_in_place(logits_CV, targets_T[here, None])
         loss += loss_here
         error_CV = logits_CV.to(states_TD.dtype)
         if grad_states_TD is not None:
             torch.mm(error_CV, table_VD, out=grad_states_TD[here]).div_(total_C1)
         if grad_table_VD is not None:
-            _add_product(grad_table_VD, error_CV.T, (h_CD / total_C1).to(states_TD.dtype))
+            add_product(grad_table_VD, error_CV.T, (h_CD / total_C1).to(states_TD.dtype))
     return loss
 
 
@@ -131,16 +131,24 @@ def _errors_in_place(logits_CV: Tensor, target_C1: Tensor) -> tuple[Tensor, Tens
     return (total_C1.log() - own_C1).sum(), total_C1
 
 
-def _product_dtype(x: Tensor) -> torch.dtype:
+def chunk_length(table_VD: Tensor) -> int:
+    """How many states are scored together against a table."""
+    return max(_CHUNK_TOKENS, _CHUNK_LOGITS[table_VD.device.type] // max(1, len(table_VD)))
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """What products are made in: the type that autocast asks for, else that of what is given."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
-def _product_into(out: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def product_into(out: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """The product of two matrices, in a buffer that may be of another type."""
     return torch.mm(a, b, out=out) if a.dtype == out.dtype else out.copy_(a @ b)
 
 
-def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add the product of two matrices to a total that may be of another type."""
     if a.dtype == total.dtype:
         total.addmm_(a, b)
     else:
