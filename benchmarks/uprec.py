@@ -67,7 +67,8 @@ def sized(parts: tuple[str, ...], epochs: float, seed: int) -> Recipe:
     raw |= {"seed": seed}
     by_kind = {part["objective"]["kind"]: part for part in raw["objective"]["parts"]}
     weights = {HIDDEN: LEFT_OUT} | dict.fromkeys(parts, 1.0)
-    raw["objective"]["parts"] = [by_kind[kind] | {"weight": weight} for kind, weight in weights.items()]
+    losses = [by_kind[kind] | {"weight": weight} for kind, weight in weights.items()]
+    raw["objective"] = losses[0]["objective"] if len(losses) == 1 else {"kind": "weighted", "parts": losses}
     raw["stream"] |= {"batch_tokens": 2048}
     raw["corpus"]["k_core"] = {"users": 5, "items": 5}
     raw["train"] |= {"epochs": epochs, "patience": 3, "learning_rate": 3e-3, "cpus_per_worker": 1}
