@@ -4,10 +4,11 @@
         [--epochs 8]
 
 Amazon Beauty with nine columns, and a log whose columns come in four pairs that tell the same: what one view hides the
-other tells all the same, unless both of a pair are hidden; there the contrast weighs as much as the main loss. Recipe `two_towers` without the contrast, and with it by
-masking (none, random, correlated) and by how items are drawn (evenly, as in the log); `sasrec` beside it. Five seeds;
-NDCG@10 overall and on the tail of the catalogue, differences paired over users and seeds. A run that is there is not
-made again. `--max-steps` cuts training short, to try the script: its figures stay in the folder of the runs.
+other tells all the same, unless both of a pair are hidden; there the contrast weighs as much as the main loss. Recipe
+`two_towers` without the contrast, and with it by masking (none, random, correlated) and by how items are drawn (evenly,
+as in the log); `sasrec` beside it. NDCG@10 overall and on the tail of the catalogue, differences paired over users and
+seeds. A run that is there is not made again. `--max-steps` cuts training short, to try the script: its figures stay in
+the folder of the runs.
 """
 
 import argparse
