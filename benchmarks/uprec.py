@@ -28,7 +28,7 @@ LEFT_OUT = 1e-9
 ALL = "all"
 FINE_TUNED = (
     "--transfer.task.kind", "next_item", "--objective.kind", "autoencoding", "--objective.last_rate", "1",
-    "--transfer.learning_rates", "[0.001, 0.003]",
+    "--objective.predict_from", "readout", "--transfer.learning_rates", "[0.001, 0.003]",
 )  # fmt: skip
 
 
