@@ -26,7 +26,7 @@ from ray_userrep.corpus.store import open_corpus
 from ray_userrep.distributed.connection import connect
 from ray_userrep.recipe.fields import with_values
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.training.heap import keep_freed_memory
+from ray_userrep.training import loop
 from ray_userrep.training.runs import environment
 from ray_userrep.workflows.prepare import open_or_prepare
 
@@ -76,8 +76,8 @@ def compare(options: argparse.Namespace) -> None:
 def one(name: str, way: str, corpus: str, *, data: Path, steps: int) -> dict[str, float]:
     """A step (ms), and the most memory (MiB)."""
     torch.set_num_threads(1)
-    if way == "kept":
-        keep_freed_memory()
+    if way == "given back":
+        loop.keep_freed_memory = lambda: None
     rates = bare(recipe_of(name, data, corpus, steps), open_corpus(corpus))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"step_ms": rates["step_ms"], "peak_mib": peak}

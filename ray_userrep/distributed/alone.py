@@ -19,7 +19,6 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.callbacks import Record, Sink, tell_all
 from ray_userrep.training.fit import fit
-from ray_userrep.training.heap import keep_freed_memory
 from ray_userrep.training.step import TrainModel
 
 
@@ -44,7 +43,6 @@ def fit_alone(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sink) -> 
     def engine(model: TrainModel[Any]) -> BareEngine:
         return BareEngine(model, recipe.train, torch.device("cpu"))
 
-    keep_freed_memory()
     with _threads(num_threads(recipe.train)):
         if recipe.generates:
             from ray_userrep.generative.fit import fit_text  # seconds of imports that encoders do not need

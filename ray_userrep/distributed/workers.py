@@ -33,7 +33,6 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.callbacks import Sink, tell_all
 from ray_userrep.training.fit import fit
-from ray_userrep.training.heap import keep_freed_memory
 
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DivergedError": DivergedError}
 
@@ -115,8 +114,6 @@ def _worker(job: dict[str, Any]) -> None:
     zero.quiet()
     torch.set_num_threads(job["threads"])
     recipe = Recipe.model_validate_json(job["recipe"])
-    if not recipe.train.zero.init:  # such a worker is started with another heap
-        keep_freed_memory()
     device = ray.train.torch.get_device()
     try:
         given = (
