@@ -1,8 +1,9 @@
 """What is freed stays with the process, for the next tensor.
 
-glibc gives large blocks back to the system at once, and asking for them again costs a fault a page: a fifth to a third
-of a step whose losses compare everything of a batch with everything. Kept, a process stays as large as it once was,
-which is what a worker needs for the next step anyway. Other libraries of C have no such switch, and are left alone.
+glibc gives large blocks back to the system at once, and asking for them again costs a fault a page: some percent of a
+step (`benchmarks/heap.py`), a quarter where tensors as large as the square of a batch are made anew. Kept, a process
+stays as large as it once was, which is what a worker needs for the next step anyway. Other libraries of C have no such
+switch, and are left alone.
 """
 
 import ctypes
