@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import TARGET_USERS, Gather, identity_gather
-from ray_userrep.objectives.rivals import rival_cross_entropy
+from ray_userrep.objectives.rivals import batch_cross_entropy
 from ray_userrep.objectives.softmax import ItemSoftmax
 
 
@@ -63,13 +63,11 @@ class InBatchSoftmax(ItemSoftmax):
         self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
     ) -> Tensor:
         items_TD = encoder.items(targets_T)
+        if self._num_hard is None:
+            return batch_cross_entropy(states_TD, items_TD, targets_T, view.weight == 0, gather)
         items_GD, begin = gather(items_TD)
         targets_G, _ = gather(targets_T)
         is_filler_G, _ = gather(torch.full_like(targets_T, view.weight == 0))
-        if self._num_hard is None:
-            offset_G = torch.zeros(len(targets_G), device=targets_G.device).masked_fill(is_filler_G != 0, float("-inf"))
-            truth_T = (states_TD.float() * items_TD.float()).sum(1)
-            return rival_cross_entropy(truth_T, states_TD, items_GD, targets_T, targets_G, offset_G)
         users_T, own_T = view.labels[TARGET_USERS], begin + torch.arange(len(targets_T), device=targets_T.device)
         logits_TG = (states_TD @ items_GD.T).float()
         is_negative_TG = (targets_T[:, None] != targets_G) & (is_filler_G == 0)

@@ -22,7 +22,7 @@ from ray_userrep.encoder.items.features import feature_items
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws, Gather, LossSum, Objective, identity_gather
-from ray_userrep.objectives.rivals import rival_cross_entropy
+from ray_userrep.objectives.rivals import batch_cross_entropy
 from ray_userrep.objectives.sampled import TableSampler
 
 _ITEM_DRAW, _MASK_DRAW = 60, 64  # of the first column, and those after for the others
@@ -70,11 +70,5 @@ class ItemContrast(Objective):
         items_N, hidden_NF, embedder = view.labels[_ITEMS], view.labels.get(_HIDDEN), feature_items(encoder.items)
         first_ND = F.normalize(embedder(items_N, hidden_NF).float(), dim=-1)
         second_ND = F.normalize(embedder(items_N, None if hidden_NF is None else ~hidden_NF).float(), dim=-1)
-        second_GD, _ = gather(second_ND)
-        items_G, _ = gather(items_N)
-        is_filler_G, _ = gather(torch.full_like(items_N, view.weight == 0))
-        offset_G = torch.zeros(len(items_G), device=items_G.device).masked_fill(is_filler_G != 0, float("-inf"))
-        first_ND = first_ND / self._temperature
-        truth_N = (first_ND * second_ND).sum(1)
-        loss = rival_cross_entropy(truth_N, first_ND, second_GD, items_N, items_G, offset_G)
+        loss = batch_cross_entropy(first_ND / self._temperature, second_ND, items_N, view.weight == 0, gather)
         return LossSum((loss * view.weight)[None])

@@ -10,6 +10,7 @@ Shapes: T states, K rivals, D width, C states of a chunk.
 import torch
 from torch import Tensor
 
+from ray_userrep.objectives.base import Gather
 from ray_userrep.objectives.softmax import add_product, chunk_length, product_dtype, product_into
 
 
@@ -22,6 +23,19 @@ def rival_cross_entropy(
     the truth and the rivals.
     """
     return _RivalCrossEntropy.apply(positive_T.float(), states_TD, rivals_KD, key_T, key_K, offset_K.float())
+
+
+def batch_cross_entropy(states_TD: Tensor, truth_TD: Tensor, key_T: Tensor, is_filler: bool, gather: Gather) -> Tensor:
+    """Summed cross-entropy of each state's truth among those of all ranks that have another key, float32.
+
+    `is_filler` says that this rank's are none, and only keep the ranks in step.
+    """
+    truth_KD, _ = gather(truth_TD)
+    key_K, _ = gather(key_T)
+    is_filler_K, _ = gather(torch.full_like(key_T, is_filler))
+    offset_K = torch.zeros(len(key_K), device=key_K.device).masked_fill(is_filler_K != 0, float("-inf"))
+    positive_T = (states_TD.float() * truth_TD.float()).sum(1)
+    return rival_cross_entropy(positive_T, states_TD, truth_KD, key_T, key_K, offset_K)
 
 
 class _RivalCrossEntropy(torch.autograd.Function):

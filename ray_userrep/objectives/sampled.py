@@ -9,6 +9,7 @@ Shapes: T tokens (targets), V items, D width, K negatives.
 """
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -102,6 +103,14 @@ class MixedSampler(Sampler):
 NEGATIVES, LOG_EXPECTED = "negatives", "log_expected"
 
 
+class Drawn(NamedTuple):
+    """The negatives, their vectors, and the log of how often each is expected among the draws."""
+
+    ids_K: Tensor
+    vectors_KD: Tensor
+    log_expected_K: Tensor
+
+
 class _Sampled(ItemSoftmax):
     def __init__(self, sampler: Sampler, num_negatives: int) -> None:
         super().__init__()
@@ -115,20 +124,13 @@ class _Sampled(ItemSoftmax):
     def forward(
         self, states_TD: Tensor, targets_T: Tensor, encoder: UserEncoder, view: Batch, gather: Gather = identity_gather
     ) -> Tensor:
-        negatives_K, log_expected_K = view.labels[NEGATIVES], view.labels[LOG_EXPECTED]
+        negatives_K = view.labels[NEGATIVES]
         positive_T = (states_TD.float() * encoder.items(targets_T).float()).sum(-1)
-        return self.loss(positive_T, states_TD, encoder.items(negatives_K), targets_T, negatives_K, log_expected_K)
+        drawn = Drawn(negatives_K, encoder.items(negatives_K), view.labels[LOG_EXPECTED])
+        return self.loss(positive_T, states_TD, targets_T, drawn)
 
     @abstractmethod
-    def loss(
-        self,
-        positive_T: Tensor,
-        states_TD: Tensor,
-        negative_KD: Tensor,
-        targets_T: Tensor,
-        negatives_K: Tensor,
-        log_expected_K: Tensor,
-    ) -> Tensor:
+    def loss(self, positive_T: Tensor, states_TD: Tensor, targets_T: Tensor, drawn: Drawn) -> Tensor:
         """Summed over tokens, float32."""
 
 
@@ -140,16 +142,10 @@ class SampledSoftmax(_Sampled):
     cross-entropy as K grows.
     """
 
-    def loss(
-        self,
-        positive_T: Tensor,
-        states_TD: Tensor,
-        negative_KD: Tensor,
-        targets_T: Tensor,
-        negatives_K: Tensor,
-        log_expected_K: Tensor,
-    ) -> Tensor:
-        return rival_cross_entropy(positive_T, states_TD, negative_KD, targets_T, negatives_K, -log_expected_K)
+    def loss(self, positive_T: Tensor, states_TD: Tensor, targets_T: Tensor, drawn: Drawn) -> Tensor:
+        return rival_cross_entropy(
+            positive_T, states_TD, drawn.vectors_KD, targets_T, drawn.ids_K, -drawn.log_expected_K
+        )
 
 
 class BinaryCrossEntropy(_Sampled):
@@ -163,17 +159,9 @@ class BinaryCrossEntropy(_Sampled):
         super().__init__(sampler, num_negatives)
         self._beta = beta
 
-    def loss(
-        self,
-        positive_T: Tensor,
-        states_TD: Tensor,
-        negative_KD: Tensor,
-        targets_T: Tensor,
-        negatives_K: Tensor,
-        log_expected_K: Tensor,
-    ) -> Tensor:
-        is_hit_TK = targets_T[:, None] == negatives_K
-        per_negative_TK = F.softplus((states_TD @ negative_KD.T).float()).masked_fill(is_hit_TK, 0.0)
+    def loss(self, positive_T: Tensor, states_TD: Tensor, targets_T: Tensor, drawn: Drawn) -> Tensor:
+        is_hit_TK = targets_T[:, None] == drawn.ids_K
+        per_negative_TK = F.softplus((states_TD @ drawn.vectors_KD.T).float()).masked_fill(is_hit_TK, 0.0)
         return self._beta * F.softplus(-positive_T).sum() + per_negative_TK.sum()
 
 
