@@ -3,7 +3,6 @@
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
@@ -17,7 +16,7 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.histories import refuse_unmeasured
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
-from ray_userrep.report.results import RESULT, Result, load_result
+from ray_userrep.report.results import Result, load_result
 from ray_userrep.training import runs
 from ray_userrep.training.console import Console
 from ray_userrep.training.fit import load_encoder, refuse_lacking
@@ -26,6 +25,7 @@ from ray_userrep.training.trackers import refuse_uninstalled
 from ray_userrep.training.warm_start import encoder_uri
 from ray_userrep.workflows.evaluate import measure
 from ray_userrep.workflows.prepare import open_or_prepare
+from ray_userrep.workflows.timings import places, timed
 
 _CORPUS = "corpus.json"
 
@@ -78,13 +78,6 @@ def _finish_encoder(
     yield from _next_steps(recipe, run_uri)
 
 
-def places(run_uri: str, timings: dict[str, float], made: str) -> Iterator[str]:
-    """How long each part took, and where the result and what was made are."""
-    yield "time      " + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items())
-    yield f"result    {storage.join(run_uri, RESULT)}"
-    yield f"{made:9s} {storage.join(run_uri, made)}"
-
-
 def with_start(recipe: Recipe) -> Recipe:
     """The recipe with the whole place of the encoder that it starts from: workers have directories of their own."""
     if recipe.train.warm_start is None:
@@ -123,11 +116,3 @@ def corpus_of(recipe: Recipe, run_uri: str) -> Corpus:
 def remember(corpus: Corpus, run_uri: str) -> None:
     """Write down which version of which corpus a run is of."""
     storage.write_json(storage.join(run_uri, _CORPUS), {"uri": corpus.uri, "version": corpus.manifest.version})
-
-
-@contextmanager
-def timed(timings: dict[str, float], name: str) -> Iterator[None]:
-    """How long the block took, by name."""
-    began = time.perf_counter()
-    yield
-    timings[name] = time.perf_counter() - began

@@ -16,7 +16,7 @@ from ray_userrep.prepare.devices import with_gpu
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import text as page
 from ray_userrep.training.stored import store_result
-from ray_userrep.workflows.pretrain import places, timed
+from ray_userrep.workflows.timings import places, timed
 
 
 def refuse(recipe: Recipe, corpus: Corpus) -> None:

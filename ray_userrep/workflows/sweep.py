@@ -36,7 +36,8 @@ from ray_userrep.training.fit import fit, load_encoder, refuse_lacking
 from ray_userrep.training.trackers import refuse_uninstalled
 from ray_userrep.workflows.compare import compare_table
 from ray_userrep.workflows.evaluate import measure_on
-from ray_userrep.workflows.pretrain import corpus_of, finish, remember, timed, with_start
+from ray_userrep.workflows.pretrain import corpus_of, finish, remember, with_start
+from ray_userrep.workflows.timings import timed
 
 _BASELINES, _TABLE = "baselines.json", "compare.csv"
 _OF_ALL = ("logs", "corpus", "split", "evaluation", "seed", "run", "name")  # what runs that are compared share

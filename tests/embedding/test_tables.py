@@ -92,7 +92,10 @@ def test_only_the_users_that_are_asked_for():
     some = only(bucket, pa.array([11, 2, 99]))
     assert some.user_ids.to_pylist() == [2, 11]
     expected = vectors_table(encoder(), bucket, 0, 16, "float32").take([2, 11])
-    assert vectors_table(encoder(), some, 0, 16, "float32").equals(expected)
+    found = vectors_table(encoder(), some, 0, 16, "float32")
+    assert found.drop_columns("vector").equals(expected.drop_columns("vector"))
+    for vector, as_in_all in zip(found["vector"].to_pylist(), expected["vector"].to_pylist(), strict=True):
+        assert vector == pytest.approx(as_in_all, abs=1e-6)  # products of other shapes add up in another order
 
 
 def test_numbers_of_half_the_size_are_the_nearest():
