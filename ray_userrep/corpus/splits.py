@@ -99,7 +99,14 @@ class Split(NamedTuple):
 
     def train_lengths(self, corpus: Corpus, number: int) -> NDArray[np.int64]:
         """How much of each user of a bucket is trained on; sequences are read only where items are held out."""
-        return self.training(corpus.outline(number) if self.part_V is None else corpus.bucket(number))[1]
+        return self.training(self._outline(corpus, number))[1]
+
+    def num_asked(self, corpus: Corpus, number: int, part: SplitPart) -> int:
+        """How many users of a bucket have a target; sequences are read only where items are held out."""
+        return int((_targets(self.positions(self._outline(corpus, number)), part) != NONE).sum())
+
+    def _outline(self, corpus: Corpus, number: int) -> Bucket:
+        return corpus.outline(number) if self.part_V is None else corpus.bucket(number)
 
     def learned(self, bucket: Bucket, before: SplitPart) -> Bucket:
         """The interactions that may be learned from before a part's targets."""
@@ -114,7 +121,7 @@ class Split(NamedTuple):
     def targets(self, bucket: Bucket, part: SplitPart) -> tuple[Bucket, NDArray[np.int64]]:
         """A part's targets, `[W]` item indices, each with what its user did before it as a user of its own."""
         cut = self.positions(bucket)
-        first_U = cut.valid_U if part == "valid" else cut.test_U
+        first_U = _targets(cut, part)
         row_W = np.repeat(np.flatnonzero(first_U != NONE), cut.num_targets)
         place_W = first_U[row_W] + np.tile(np.arange(cut.num_targets), len(row_W) // cut.num_targets)
         return self.heads(bucket, row_W, place_W), bucket.items_N[bucket.offsets_U1[row_W] + place_W]
@@ -134,6 +141,10 @@ class Split(NamedTuple):
             exclude_seen,
         ]
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _targets(cut: CutPositions, part: SplitPart) -> NDArray[np.int64]:
+    return cut.valid_U if part == "valid" else cut.test_U
 
 
 def resolve(config: SplitConfig, corpus: Corpus, user_share: float = 1.0) -> Split:

@@ -1,13 +1,15 @@
 """What is evaluated on, read out of a corpus: jagged sequences, and histories with the item that came next.
 
 Users are held in memory as flat arrays; `max_users` bounds them, chosen by hash, so that every run and every worker
-takes the same ones. Buckets are read one after the other, and of each only the users who may still be chosen are kept:
-memory is that of the sample and a bucket, whatever the log. The price is that all of the log is read for a sample.
+takes the same ones. Buckets are read until the sample is full: time and memory are those of the sample and a bucket,
+whatever the log, where the number of buckets is a power of two (`corpus.sampling`). Of how many users it is a sample is
+counted from what says how long sequences are, without reading them.
 
 Shapes: U users, N interactions of all of them.
 """
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -15,16 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ray_userrep.corpus.jagged import ranges
+from ray_userrep.corpus.sampling import follow_one_another, in_order, order_keys
 from ray_userrep.corpus.splits import Split, SplitPart
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.errors import UserError
+
+_EVERYBODY = sys.maxsize
 
 
 @dataclass(frozen=True)
 class Sequences:
     """Users' interactions end to end: item indices, times (us) and side columns, oldest first.
 
-    `users_U` are stable hashes; `chosen_from` says of how many users these are a sample, None where they are all.
+    `users_U` are stable hashes.
     """
 
     items_N: NDArray[np.int64]
@@ -32,7 +37,6 @@ class Sequences:
     offsets_U1: NDArray[np.int64]
     users_U: NDArray[np.int64]
     side_N: dict[str, NDArray[np.generic]] = field(default_factory=dict, kw_only=True)
-    chosen_from: int | None = field(default=None, kw_only=True)
 
     @property
     def num_users(self) -> int:
@@ -53,65 +57,77 @@ class Sequences:
             items_N=self.items_N[kept], times_N=self.times_N[kept], offsets_U1=offsets, side_N=side, **per_user
         )
 
-    def at_most(self, max_users: int | None) -> Self:
-        """The users of the smallest hashes, so many of them."""
-        users = np.unique(self.users_U.view(np.uint64))
-        if max_users is None or len(users) <= max_users:
-            return self
-        return self.take(np.flatnonzero(self.users_U.view(np.uint64) <= users[max_users - 1]))
+    def at_most(self, max_users: int) -> Self:
+        """The first users of the order that samples are taken in, so many of them."""
+        key_U = order_keys(self.users_U)
+        keys = np.unique(key_U)
+        return self if len(keys) <= max_users else self.take(np.flatnonzero(key_U <= keys[max_users - 1]))
 
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
         """Users of several parts, end to end."""
         lengths = np.concatenate([part.lengths_U for part in parts])
-        names = [f.name for f in fields(cls) if f.name not in ("offsets_U1", "side_N", "chosen_from")]
+        names = [f.name for f in fields(cls) if f.name[-2:] in ("_U", "_N") and f.name != "side_N"]
         columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         filled = [part for part in parts if part.num_users] or parts[:1]
         side = {name: np.concatenate([part.side_N[name] for part in filled]) for name in filled[0].side_N}
         return cls(offsets_U1=np.concatenate([[0], np.cumsum(lengths)]), side_N=side, **columns)
 
     @classmethod
-    def sample(cls, parts: Iterable[Self], max_users: int | None) -> Self:
-        """The users of the smallest hashes of all parts; a user is in one part, twice as many are held at most."""
-        held: list[Self] = []
-        num_held = num_users = 0
-        highest = np.uint64(2**64 - 1)
-        for part in parts:
-            num_users += len(np.unique(part.users_U))
-            held.append(part.take(np.flatnonzero(part.users_U.view(np.uint64) <= highest)))
-            num_held += len(np.unique(held[-1].users_U))
-            if max_users is not None and num_held > 2 * max_users:
-                held, num_held = [cls.concat(held).at_most(max_users)], max_users
-                highest = held[0].users_U.view(np.uint64).max()
-        found = cls.concat(held).at_most(max_users)
-        return found if max_users is None or num_users <= max_users else replace(found, chosen_from=num_users)
+    def sample(cls, read: Callable[[int], Self], num_buckets: int, max_users: int | None) -> Self:
+        """At most so many of the users of all buckets, each in one of them; twice as many and a bucket are held."""
+        limit = _EVERYBODY if max_users is None else max_users
+        held: dict[int, Self] = {}
+        num_held, highest = 0, np.uint64(2**64 - 1)
+        for bucket in in_order(num_buckets):
+            part = read(bucket)
+            held[bucket] = part.take(np.flatnonzero(order_keys(part.users_U) <= highest))
+            num_held += len(np.unique(held[bucket].users_U))
+            if num_held >= limit and follow_one_another(num_buckets):
+                break
+            if num_held > 2 * limit:
+                held, num_held = {bucket: cls.concat(list(held.values())).at_most(limit)}, limit
+                highest = order_keys(held[bucket].users_U).max()
+        return cls.concat([held[bucket] for bucket in sorted(held)]).at_most(limit)
 
 
 @dataclass(frozen=True)
 class Histories(Sequences):
-    """What each user did before the item to be predicted, and that item."""
+    """What each user did before the item to be predicted, and that item.
+
+    `chosen_from` says of how many users these are a sample, None where they are all.
+    """
 
     targets_U: NDArray[np.int64]
+    chosen_from: int | None = field(default=None, kw_only=True)
 
 
 def read_histories(
     corpus: Corpus, split: Split, part: SplitPart, max_users: int | None, side: Sequence[str] = ()
 ) -> Histories:
     """The targets of this part of the split, each with everything known before it; a user may have several."""
-    return Histories.sample((_histories(bucket, split, part) for bucket in _buckets(corpus, side)), max_users)
+
+    def read(number: int) -> Histories:
+        return _histories(corpus.bucket(number, side), split, part)
+
+    found = Histories.sample(read, corpus.manifest.num_buckets, max_users)
+    if max_users is None or len(np.unique(found.users_U)) < max_users:
+        return found
+    num_users = sum(split.num_asked(corpus, number, part) for number in corpus.buckets())
+    return replace(found, chosen_from=num_users) if num_users > max_users else found
 
 
 _PURPOSES: dict[SplitPart, str] = {"valid": "validate on", "test": "test on"}
 
 
 def refuse_unmeasured(corpus: Corpus, split: Split, rule: str, parts: Sequence[SplitPart] = ("valid", "test")) -> None:
-    """Refuse a split that leaves a part without users; buckets are read up to the first that has one.
+    """Refuse a split that leaves a part without users; buckets are looked at up to the first that has one.
 
     Raises:
         UserError: it does; the message names the split's rule.
     """
     for part in parts:
-        if not any(len(split.targets(corpus.bucket(number), part)[1]) for number in corpus.buckets()):
+        if not any(split.num_asked(corpus, number, part) for number in corpus.buckets()):
             raise UserError(
                 f"no user of {corpus.uri} has an interaction to {_PURPOSES[part]}: split.rule {rule} needs more"
             )
@@ -129,8 +145,7 @@ def read_train(
 
     Users with fewer than the `least` of them are left out.
     """
-    learned = (sequences_of(split.learned(bucket, before)) for bucket in _buckets(corpus, side))
-    return Sequences.sample((users.take(np.flatnonzero(users.lengths_U >= least)) for users in learned), max_users)
+    return _sample(corpus, lambda bucket: split.learned(bucket, before), side, max_users, least)
 
 
 def read_known(
@@ -140,12 +155,17 @@ def read_known(
 
     Users with fewer than the `least` of them are left out.
     """
-    known = (sequences_of(split.known(bucket)) for bucket in _buckets(corpus, side))
-    return Sequences.sample((users.take(np.flatnonzero(users.lengths_U >= least)) for users in known), max_users)
+    return _sample(corpus, split.known, side, max_users, least)
 
 
-def _buckets(corpus: Corpus, side: Sequence[str]) -> Iterable[Bucket]:
-    return (corpus.bucket(number, side) for number in corpus.buckets())
+def _sample(
+    corpus: Corpus, seen: Callable[[Bucket], Bucket], side: Sequence[str], max_users: int | None, least: int
+) -> Sequences:
+    def read(number: int) -> Sequences:
+        users = sequences_of(seen(corpus.bucket(number, side)))
+        return users.take(np.flatnonzero(users.lengths_U >= least))
+
+    return Sequences.sample(read, corpus.manifest.num_buckets, max_users)
 
 
 def _histories(bucket: Bucket, split: Split, part: SplitPart) -> Histories:

@@ -67,8 +67,11 @@ def read_unseen(
         raise UserError(
             f"split.rule {split.config.rule}: this loss needs users who are never trained on: --split.rule cold_user"
         )
-    buckets = (corpus.bucket(number, side_columns) for number in corpus.buckets())
-    users = Sequences.sample((_held_out(bucket, split) for bucket in buckets), max_users)
+
+    def read(number: int) -> Sequences:
+        return _held_out(corpus.bucket(number, side_columns), split)
+
+    users = Sequences.sample(read, corpus.manifest.num_buckets, max_users)
     if not users.num_users:
         raise UserError(f"no user of {corpus.uri} is held out for validation: raise split.valid_share")
     return users

@@ -10,6 +10,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from ray_userrep.corpus.sampling import order_keys
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
@@ -78,8 +79,8 @@ def _some(corpus: Corpus, encoder: UserEncoder) -> tuple[list[Any], Sequences]:
     histories: list[Sequences] = []
     for number in corpus.buckets():
         bucket = corpus.bucket(number, encoder.side_columns)
-        share = -(-_MAP_USERS // corpus.manifest.num_buckets)
-        rows = np.flatnonzero(bucket.lengths_U >= 5)[: min(share, _MAP_USERS - len(ids))]
+        told = np.flatnonzero(bucket.lengths_U >= 5)
+        rows = told[np.argsort(order_keys(bucket.user_hash_U[told]))[: _MAP_USERS - len(ids)]]
         ids += bucket.user_ids.take(rows).to_pylist()
         histories.append(sequences_of(bucket).take(rows))
         if len(ids) == _MAP_USERS:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ray_userrep import storage
+from ray_userrep.corpus.sampling import ORDER
 from ray_userrep.corpus.splits import Split
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.evaluation.baselines import tuned_baselines
@@ -38,7 +39,7 @@ def measure_simple(corpus: Corpus, split: Split, config: EvaluationConfig) -> Si
 
 def measured_once(corpus: Corpus, split: Split, config: EvaluationConfig, uri: str) -> Simple:
     """What is stored at a place of the same split and the same way to measure; measured and stored where nothing is."""
-    of = [split.fingerprint(corpus.manifest, config.exclude_seen), config.model_dump(mode="json")]
+    of = [split.fingerprint(corpus.manifest, config.exclude_seen), config.model_dump(mode="json"), ORDER]
     if storage.exists(uri) and (stored := storage.read_object(uri))["of"] == of:
         ranks = {name: np.array(ranks_U, np.int64) for name, ranks_U in stored["ranks"].items()}
         return Simple(stored["figures"], stored["best"], ranks)

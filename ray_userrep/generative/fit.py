@@ -47,7 +47,11 @@ def fit_text(
     torch.manual_seed(recipe.seed)
     model = build_text_model(recipe.generative, recipe.stream, lexicon.vocabulary)
     engine = make_engine(TrainModel(model, TextLikelihood(), recipe.train))
-    valid = Sequences.sample((sequences_of(texts.held_out("valid", number)) for number in corpus.buckets()), _VALIDATED)
+
+    def held_out(number: int) -> Sequences:
+        return sequences_of(texts.held_out("valid", number))
+
+    valid = Sequences.sample(held_out, corpus.manifest.num_buckets, _VALIDATED)
     goal = Goal(
         cut=WholeRows(),
         data=split.fingerprint(corpus.manifest, False),

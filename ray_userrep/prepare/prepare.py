@@ -88,8 +88,12 @@ class _Useless(UserError):
 
 
 def num_buckets_of(num_bytes: int) -> int:
-    """How many buckets suit a log of this size: their memory is bounded, and slices do not become tiny."""
-    return min(max(-(-num_bytes // _BYTES_PER_BUCKET), _MIN_BUCKETS), _MAX_BUCKETS)
+    """How many buckets suit a log of this size: their memory is bounded, and slices do not become tiny.
+
+    A power of two, so that a sample of the users lies in few of them.
+    """
+    wanted = -(-num_bytes // _BYTES_PER_BUCKET)
+    return min(max(1 << (max(wanted, 1) - 1).bit_length(), _MIN_BUCKETS), _MAX_BUCKETS)
 
 
 def _key(logs: Logs, config: CorpusConfig) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pytest
 
 from ray_userrep import storage
+from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
+from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
 from ray_userrep.evaluation.baselines import tuned_baselines
@@ -16,7 +18,7 @@ from ray_userrep.evaluation.histories import Sequences, read_histories, read_kno
 from ray_userrep.recipe.corpus import GlobalTimeConfig, LeaveOneOutConfig
 from ray_userrep.recipe.evaluation import EvaluationConfig
 
-NUM_USERS, NUM_ITEMS, NUM_BUCKETS = 40, 30, 3
+NUM_USERS, NUM_ITEMS = 40, 30
 DAY = 86_400_000_000
 
 
@@ -25,15 +27,22 @@ def sequence(user: int) -> list[int]:
     return [(7 * user + 5 * place) % (NUM_ITEMS // 6) * 6 + place for place in range(user % 7)]
 
 
+HASHES = hash_ids(pa.array(range(NUM_USERS)))
+
+
 def hash_of(user: int) -> int:
-    return (user * 0x9E3779B97F4A7C15) % 2**64 - 2**63
+    return int(HASHES[user])
 
 
-@pytest.fixture
-def corpus(tmp_path) -> Corpus:
-    files = []
-    for bucket in range(NUM_BUCKETS):
-        users = range(bucket, NUM_USERS, NUM_BUCKETS)
+def backwards(hash_: int) -> int:
+    return int(f"{hash_ % 2**64:064b}"[::-1], 2)
+
+
+@pytest.fixture(params=[3, 4])
+def corpus(tmp_path, request) -> Corpus:
+    files, num_buckets = [], request.param
+    for bucket in range(num_buckets):
+        users = np.flatnonzero(bucket_of(HASHES, num_buckets) == bucket).tolist()
         rows = [sequence(user) for user in users]
         columns = {
             "user_id": pa.array(users, pa.int64()),
@@ -42,14 +51,13 @@ def corpus(tmp_path) -> Corpus:
             "timestamps": pa.array([[place * DAY for place in range(len(row))] for row in rows], pa.list_(pa.int64())),
         }
         path = f"sequences/bucket={bucket:05d}/part-0.parquet"
-        storage.write_parquet(f"{tmp_path}/{path}", pa.table(columns))
-        size = sum(map(len, rows))
-        files.append(SequenceFile(bucket=bucket, path=path, num_users=len(rows), num_interactions=size))
+        sums, size = write_sequences(str(tmp_path), path, pa.table(columns)), sum(map(len, rows))
+        files.append(SequenceFile(bucket=bucket, path=path, num_users=len(rows), num_interactions=size, **sums))
     lengths = [len(sequence(user)) for user in range(NUM_USERS)]
     per_day = {f"1970-01-{day + 1:02d}": sum(length > day for length in lengths) for day in range(6)}
     manifest = Manifest(
         version=1, created="", source_uri="", reader="", source_fingerprint="", content_fingerprint="",
-        num_buckets=NUM_BUCKETS, num_users=NUM_USERS, num_items=NUM_ITEMS, num_ties=0, num_duplicates=0,
+        num_buckets=num_buckets, num_users=NUM_USERS, num_items=NUM_ITEMS, num_ties=0, num_duplicates=0,
         num_interactions=sum(f.num_interactions for f in files), quarantined={}, side_columns=[], quarantine=[],
         interactions_per_day=per_day, items="", users=None, sequences=files, sources="",
     )  # fmt: skip
@@ -107,25 +115,33 @@ def test_what_is_read_of_a_sample_is_what_reading_everybody_would_have_kept(corp
         (read_histories(corpus, split, "test", None), read_histories(corpus, split, "test", size)),
         (read_known(corpus, split, least=1), read_known(corpus, split, max_users=size, least=1)),
     ):
-        kept = np.argsort(every.users_U.view(np.uint64))[:size]
+        kept = np.argsort([backwards(int(user)) for user in every.users_U])[:size]
         assert by_user(some) == by_user(every.take(np.sort(kept)))
         assert some.users_U.tolist() == every.users_U[np.sort(kept)].tolist()
-        assert some.chosen_from == (every.num_users if every.num_users > size else None)
 
 
-def test_a_sample_takes_the_memory_of_its_users_and_a_part():
-    rng, size, column = np.random.default_rng(0), 10_000, np.arange(10_001)
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_sample_knows_of_how_many_users_it_is_one(corpus, part):
+    split = resolve(LeaveOneOutConfig(), corpus)
+    every = read_histories(corpus, split, part, None).num_users
+    found = {size: read_histories(corpus, split, part, size).chosen_from for size in (1, every - 1, every, every + 1)}
+    assert found == {1: every, every - 1: every, every: None, every + 1: None}
 
-    def parts():
-        for _ in range(100):
-            users = rng.integers(-(2**63), 2**63 - 1, size)
-            yield Sequences(column[:-1].copy(), column[:-1].copy(), column.copy(), users)
+
+@pytest.mark.parametrize(("num_buckets", "num_read"), [(100, 100), (128, 1)])
+def test_a_sample_takes_the_memory_of_its_users_and_a_part_and_reads_no_more_than_it_needs(num_buckets, num_read):
+    rng, size, column, read = np.random.default_rng(0), 10_000, np.arange(10_001), []
+
+    def users_of(bucket: int) -> Sequences:
+        read.append(bucket)
+        users = rng.integers(-(2**63) // num_buckets + 1, 2**63 // num_buckets - 1, size) * num_buckets + bucket
+        return Sequences(column[:-1].copy(), column[:-1].copy(), column.copy(), users)
 
     tracemalloc.start()
-    few = Sequences.sample(parts(), size // 10)
+    few = Sequences.sample(users_of, num_buckets, size // 10)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert few.num_users == size // 10 and few.chosen_from == 100 * size
+    assert few.num_users == size // 10 and len(read) == num_read
     assert peak < 10 * 8 * 4 * size  # of a hundred such parts
 
 
