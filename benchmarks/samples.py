@@ -1,6 +1,6 @@
 """What a sample of users costs to read, where buckets follow one another in the order it is taken in and where not.
 
-    python benchmarks/samples.py [--interactions 5000000] [--buckets 256] [--users 1000 10000] [--repeats 3]
+    python benchmarks/samples.py [--interactions 32000000] [--buckets 16] [--users 1000 10000] [--repeats 3]
 
 The same random sequences are written to two local corpora, one of a power of two of buckets and one of a bucket less,
 whose samples are found by reading all of them. Validation histories are read in turn, several times over; medians
@@ -41,8 +41,8 @@ class Counted(Corpus):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--interactions", type=int, default=5_000_000)
-    parser.add_argument("--buckets", type=int, default=256)
+    parser.add_argument("--interactions", type=int, default=32_000_000)
+    parser.add_argument("--buckets", type=int, default=16)
     parser.add_argument("--users", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--scratch", help="folder for the corpora; empty: the system's")

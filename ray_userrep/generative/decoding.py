@@ -9,6 +9,7 @@ Shapes: R prompts, K answers of each, V names.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -42,13 +43,13 @@ class Trie:
     """All names as tokens, the end of each among them."""
 
     def __init__(self, names: Sequence[Sequence[int]]) -> None:
-        self._order = sorted(range(len(names)), key=lambda name: list(names[name]))
-        self._place = {name: place for place, name in enumerate(self._order)}
+        order = sorted(range(len(names)), key=lambda name: list(names[name]))
+        self._place = {name: place for place, name in enumerate(order)}
+        self._sorted = [tuple(names[name]) for name in order]
         self._of = {tuple(tokens): name for name, tokens in enumerate(names)}
         self.longest = max(map(len, names))
         self._branches: dict[tuple[int, ...], _Branch] = {}
-        for place, name in enumerate(self._order):
-            tokens = tuple(names[name])
+        for place, tokens in enumerate(self._sorted):
             for length in range(len(tokens) + 1):
                 low, _, leads = self._branches.get(tokens[:length], _Branch(place, place, {}))
                 if length < len(tokens):
@@ -64,15 +65,23 @@ class Trie:
         closed = [sorted(self._place[name] for name in names) for names in left_out]
 
         def after(row: int, tokens: Tensor) -> list[int]:
-            branch = self._branches.get(tuple(tokens.tolist()[1:]))  # the first starts every answer
-            open_ = [] if branch is None else [t for t, to in branch.next.items() if self._is_open(to, closed[row])]
+            prefix = tuple(tokens.tolist()[1:])  # the first starts every answer
+            branch = self._branches.get(prefix)
+            open_ = [] if branch is None else self._open(branch, len(prefix), closed[row])
             return open_ or [pad]  # an answer that has ended, or a beam that has nowhere to go
 
         return after
 
-    def _is_open(self, prefix: tuple[int, ...], closed: list[int]) -> bool:
+    def _open(self, branch: _Branch, depth: int, closed: list[int]) -> list[int]:
+        """The next tokens below a branch that lead to a name which is not left out; few are, of many."""
+        inside = closed[bisect_left(closed, branch.low) : bisect_left(closed, branch.high)]
+        counts = Counter(self._sorted[place][depth] for place in inside if len(self._sorted[place]) > depth)
+        shut = {token for token, count in counts.items() if count == self._size(branch.next[token])}
+        return [token for token in branch.next if token not in shut] if shut else list(branch.next)
+
+    def _size(self, prefix: tuple[int, ...]) -> int:
         low, high, _ = self._branches[prefix]
-        return bisect_left(closed, high) - bisect_left(closed, low) < high - low
+        return high - low
 
 
 def generate(

@@ -59,9 +59,10 @@ def test_a_search_as_wide_as_the_names_ranks_them_by_likelihood(model):
         ids, words = (torch.from_numpy(column[low:high])[None] for column in (given.ids_N, given.words_N))
         scores = []
         for name in names:
-            logits = model(
-                inputs_embeds=model.embedded(ids, words), decoder_input_ids=torch.tensor([[0, *name[:-1]]])
-            ).logits
+            with torch.inference_mode():
+                logits = model(
+                    inputs_embeds=model.embedded(ids, words), decoder_input_ids=torch.tensor([[0, *name[:-1]]])
+                ).logits
             scores.append(float(logits[0].log_softmax(1)[torch.arange(len(name)), torch.tensor(name)].sum()))
         assert row.tolist() == np.argsort(-np.array(scores), kind="stable").tolist()
 
