@@ -34,8 +34,11 @@ class Given(NamedTuple):
         return self.config
 
 
+Run = Callable[[Given], object]
+
+
 class Job(NamedTuple):
-    """A job: what it is for, what runs it, and what it takes.
+    """A job: what it is for, what imports that which runs it, and what it takes; `on_ray` says whether it needs Ray.
 
     `own` are options that it cannot do without; `place` is what is named without an option, once or `several` times.
     `short` are names of fields that are plain words only here. `flags` are options that take no value, and set the
@@ -45,7 +48,7 @@ class Job(NamedTuple):
 
     name: str
     doc: str
-    run: Callable[[Given], object]
+    load: Callable[[], Run]
     own: tuple[str, ...] = ()
     place: str | None = None
     several: bool = False
@@ -54,6 +57,7 @@ class Job(NamedTuple):
     prefix: str = ""
     has_recipe: bool = True
     short: Mapping[str, str] = {}
+    on_ray: bool = True
 
     def takes(self, option: str) -> bool:
         """Whether an option is a field of the config; beside a recipe, one without a prefix has its own names alone."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ray_userrep import __version__
-from ray_userrep.cli import JOBS
+from ray_userrep.jobs import JOBS
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,7 +20,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 STOPPED = """
 import os, signal, sys, time
-from ray_userrep import cli, command
+from ray_userrep import cli, command, jobs
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training import runs
 
@@ -34,7 +34,7 @@ def run(given):
             raise KeyboardInterrupt from None  # as a wait inside Ray does
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
-cli.JOBS = (command.Job("pretrain", "", run),)
+jobs.JOBS = (command.Job("pretrain", "", lambda: run, on_ray=False),)
 cli.main(["pretrain", "--seed", "3"])
 """
 

@@ -3,9 +3,9 @@
 import pytest
 
 from ray_userrep import recipes, storage
-from ray_userrep.cli import JOBS, job_named
 from ray_userrep.command import load, parse, read
 from ray_userrep.errors import UserError
+from ray_userrep.jobs import JOBS, job_named
 from ray_userrep.recipe.embedding import RecommendConfig
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.objective import SampledSoftmaxConfig

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "ray_userrep"
 ROOMS = [
     "errors", "recipe", "recipes", "storage", "logs", "corpus", "prepare", "feed", "encoder", "objectives",
     "evaluation", "training", "generative", "transfer", "planner", "scaling", "distributed", "embedding", "endpoint",
-    "report", "workflows", "command", "usage", "log_lines", "cli", "library",
+    "report", "workflows", "command", "usage", "log_lines", "jobs", "cli", "library",
 ]  # fmt: skip
 RAY = {"logs", "prepare", "distributed", "embedding", "endpoint", "workflows"}
 DEEPSPEED = {"distributed"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ray_userrep.cli import JOBS, job_named
+from ray_userrep.jobs import JOBS, job_named
 from ray_userrep.recipe.fields import ALIASES, fields
 from ray_userrep.usage import help_text
 

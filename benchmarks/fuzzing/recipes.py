@@ -8,8 +8,8 @@ from typing import Any
 from fuzzing.mutations import BYTES, ODD, swap_value
 from fuzzing.outcomes import FINE, OTHER
 from ray_userrep import recipes
-from ray_userrep.cli import JOBS
 from ray_userrep.command import Job, read
+from ray_userrep.jobs import JOBS
 from ray_userrep.recipe.fields import ALIASES, fields, validated
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.words import choices

@@ -8,9 +8,11 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TypeVar
 
 import ray
 from ray._private import ray_constants
@@ -19,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 
+Loaded = TypeVar("Loaded")
 _is_own = False
 
 
@@ -44,6 +47,17 @@ def connect() -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False
     # A stage says in one line what it did; a task's error comes out as itself.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+
+
+def connected_meanwhile(load: Callable[[], Loaded]) -> Loaded:
+    """What `load` gives, which a thread imports while this one connects: to start Ray is to wait for its processes.
+
+    Not the other way round: what a thread has started the system ends with the thread.
+    """
+    with ThreadPoolExecutor(1, "imports") as thread:
+        loaded = thread.submit(load)
+        connect()
+        return loaded.result()
 
 
 def is_own_ray() -> bool:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ray_userrep.cli import job_named
 from ray_userrep.command import read
+from ray_userrep.jobs import job_named
 
 CLUSTER = Path(__file__).parents[2] / "cluster"
 GUIDE = (CLUSTER / "README.md").read_text()

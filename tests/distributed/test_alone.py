@@ -1,5 +1,7 @@
 """A job that trains by itself: only where nothing else is asked for, with the losses of a worker group."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -33,3 +35,15 @@ def test_it_trains_as_a_worker_does_and_leaves_torch_as_it_was(ray_session, corp
     assert torch.get_num_threads() == threads
     fit_distributed(chosen, corpus, str(tmp_path / "worker"), lambda record: None)
     assert losses(tmp_path / "alone") == pytest.approx(losses(tmp_path / "worker"), rel=1e-6)
+
+
+@pytest.mark.system
+def test_a_run_that_was_begun_alone_goes_on_with_workers(ray_session, corpus, recipe, tmp_path):
+    few, more = {"train.cpus_per_worker": 1, "train.max_steps": 4}, {"train.cpus_per_worker": 1, "train.max_steps": 8}
+    fit_alone(recipe(**few), corpus, str(tmp_path / "alone"), lambda record: None)
+    shutil.copytree(tmp_path / "alone", tmp_path / "moved")
+    fit_alone(recipe(**more), corpus, str(tmp_path / "alone"), lambda record: None)
+    partitioned = recipe(**more, **{"train.num_workers": 2, "train.zero.stage": 2})
+    fit_distributed(partitioned, corpus, str(tmp_path / "moved"), lambda record: None)
+    expected = losses(tmp_path / "alone")
+    assert len(expected) == 8 and losses(tmp_path / "moved") == pytest.approx(expected, rel=1e-5)

@@ -4,12 +4,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import ray
 
-from ray_userrep.distributed.connection import refuse_unshared, running_here
+from ray_userrep.distributed.connection import connected_meanwhile, refuse_unshared, running_here
 from ray_userrep.errors import UserError
 
 
@@ -87,3 +88,13 @@ def test_a_ray_that_a_job_starts_listens_here_alone():
     environment = os.environ | {"RAY_ADDRESS": "local"}
     run = subprocess.run([sys.executable, "-c", LISTENERS], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "['127.0.0.1']"
+
+
+def test_a_job_s_imports_are_loaded_by_a_thread_while_ray_starts(ray_session):
+    assert connected_meanwhile(threading.current_thread) is not threading.current_thread()
+    with pytest.raises(UserError, match="nothing to load"):
+        connected_meanwhile(_refused)
+
+
+def _refused() -> None:
+    raise UserError("nothing to load")

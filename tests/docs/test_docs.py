@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ray_userrep.cli import JOBS, job_named
 from ray_userrep.command import read
+from ray_userrep.jobs import JOBS, job_named
 from ray_userrep.recipe.fields import fields
 from ray_userrep.scaling.__main__ import _parser as scaling_parser
 

@@ -79,8 +79,8 @@ def test_what_cannot_be_tried_is_refused_before_any_work(grid, told):
 
 
 def test_from_the_command_line():
-    from ray_userrep.cli import JOBS, job_named
     from ray_userrep.command import read
+    from ray_userrep.jobs import JOBS, job_named
 
     words = ["--recipe", "sasrec", "--seeds", "0,2", "--grid", json.dumps(RATES)]
     given = read(job_named("sweep"), words, JOBS).config_as(SweepConfig)
