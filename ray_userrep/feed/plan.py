@@ -9,9 +9,9 @@ means as often as planned. A window's turn comes round evenly, so that epochs to
 Shapes: U users of a bucket, W windows, D domains.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -67,6 +67,32 @@ class Lengths(Protocol):
     def __getitem__(self, bucket: int, /) -> NDArray[np.int64]: ...
 
 
+class Ranks(Protocol):
+    """Those that make the same plan together: each counts its share of the buckets, and all get the sums."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def world(self) -> int: ...
+
+    def total(self, counts: Sequence[int]) -> list[int]: ...
+
+
+class _Alone(NamedTuple):
+    """A plan's only maker."""
+
+    rank: int = 0
+    world: int = 1
+
+    def total(self, counts: Sequence[int]) -> list[int]:
+        """The counts as they are."""
+        return list(counts)
+
+
+ALONE: Ranks = _Alone()
+
+
 class MicroBatch(NamedTuple):
     """What one worker puts through one forward pass; weight 0.0 marks a filler that only keeps the ranks in step."""
 
@@ -79,7 +105,8 @@ class BatchPlan:
     """All epochs of a run.
 
     `lookahead` is how many items a window carries beyond its inputs (1 where the next item is predicted); `num_users`
-    have more. `num_tokens` and `num_batches` are those of an epoch, on average where domains are mixed.
+    have more. `num_tokens` and `num_batches` are those of an epoch, on average where domains are mixed; `ranks` count
+    them together and make equal plans.
     """
 
     train_lengths: Lengths
@@ -87,6 +114,7 @@ class BatchPlan:
     lookahead: int
     seed: int
     domains: Domains | None = None
+    ranks: Ranks = ALONE
     num_users: int = field(init=False)
     num_tokens: int = field(init=False)
     num_batches: int = field(init=False)
@@ -98,9 +126,9 @@ class BatchPlan:
                 f"stream.batch_tokens {self.config.batch_tokens} is smaller than stream.max_len {self.config.max_len}: "
                 "a global batch must hold at least one window"
             )
-        buckets = (self.train_lengths[bucket] for bucket in range(len(self.train_lengths)))
-        found = [((bucket_U > self.lookahead).sum(), self._targets_per_epoch(bucket_U).sum()) for bucket_U in buckets]
-        users, tokens = (sum(map(int, column)) for column in zip(*found, strict=True))
+        users, tokens = self.ranks.total(
+            self._counts(range(self.ranks.rank, len(self.train_lengths), self.ranks.world))
+        )
         if tokens == 0:
             raise UserError("nothing to train on: no user has two interactions before the split's held-out ones")
         object.__setattr__(self, "num_users", users)
@@ -108,6 +136,15 @@ class BatchPlan:
         object.__setattr__(self, "num_batches", self._num_batches(tokens))
         if self.domains is not None and self.config.domain_temperature != 1:
             object.__setattr__(self, "rate_D", self._rates())
+
+    def _counts(self, buckets: Iterable[int]) -> list[int]:
+        """How many users of these buckets are trained on, and how many targets of theirs an epoch has."""
+        users = tokens = 0
+        for bucket in buckets:
+            lengths_U = self.train_lengths[bucket]
+            users += int((lengths_U > self.lookahead).sum())
+            tokens += int(self._targets_per_epoch(lengths_U).sum())
+        return [users, tokens]
 
     def _num_batches(self, tokens: int) -> int:
         # Rounded down, so that a batch is never smaller than batch_tokens and therefore never empty.
@@ -171,9 +208,9 @@ class BatchPlan:
         """Buckets in the epoch's order, so many at a time as are shuffled together."""
         buckets = np.arange(len(self.train_lengths))
         order = np.argsort(draws.bits(_BUCKET_ORDER, self.seed, epoch, buckets), kind="stable")
-        filled = [b for b in buckets[order] if (self.train_lengths[b] > self.lookahead).any()]
-        for low in range(0, len(filled), self.config.shuffle_buckets):
-            yield np.array(filled[low : low + self.config.shuffle_buckets])
+        filled = (b for b in buckets[order] if (self.train_lengths[b] > self.lookahead).any())
+        while group := list(islice(filled, self.config.shuffle_buckets)):
+            yield np.array(group)
 
     def _group_windows(self, group: NDArray[np.int64], epoch: int) -> Windows:
         windows = Windows.concat([self._bucket_windows(int(bucket), epoch) for bucket in group])

@@ -24,7 +24,7 @@ from ray_userrep.corpus.splits import Cut, Split
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import START, TIMESTAMPS, Batch
-from ray_userrep.feed.plan import BatchPlan, MicroBatch, Position, rank_slice
+from ray_userrep.feed.plan import ALONE, BatchPlan, MicroBatch, Position, Ranks, rank_slice
 from ray_userrep.feed.windows import DOMAIN_COLUMN, collect_domains, domain_codes
 from ray_userrep.recipe.corpus import StreamConfig
 
@@ -40,7 +40,9 @@ class Step(NamedTuple, Generic[Prepared]):
     targets_D: NDArray[np.int64]  # of the global batch, by domain
 
 
-def make_plan(corpus: Corpus, cut: Cut, config: StreamConfig, lookahead: int, seed: int) -> BatchPlan:
+def make_plan(
+    corpus: Corpus, cut: Cut, config: StreamConfig, lookahead: int, seed: int, ranks: Ranks = ALONE
+) -> BatchPlan:
     """The plan of what windows are cut from; lengths are read as they are needed, domains of every interaction once.
 
     Raises:
@@ -54,12 +56,12 @@ def make_plan(corpus: Corpus, cut: Cut, config: StreamConfig, lookahead: int, se
         )
     lengths = _TrainLengths(corpus, cut, config.shuffle_buckets)
     if len(names) < 2:
-        return BatchPlan(lengths, config, lookahead, seed)
+        return BatchPlan(lengths, config, lookahead, seed, ranks=ranks)
     found = []
     for number in corpus.buckets():
         bucket, lengths_U = cut.training(corpus.bucket(number, [DOMAIN_COLUMN]))
         found.append((domain_codes(names, bucket, lengths_U), lengths_U))
-    return BatchPlan(lengths, config, lookahead, seed, collect_domains(names, found))
+    return BatchPlan(lengths, config, lookahead, seed, collect_domains(names, found), ranks)
 
 
 class _TrainLengths:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ray_userrep.planner import memory
+from ray_userrep.planner import footprint, memory
 from ray_userrep.planner.accounting import Catalogue, backbone_parameters, training_cost
 from ray_userrep.planner.ladder import settings, shape_of
 from ray_userrep.planner.memory import Memory
@@ -75,6 +75,7 @@ def plan_capacity(recipe: Recipe, config: PlanConfig) -> dict[str, Any]:
         "gpus": _world(config),
         "ways": ways,
         "data": _data(recipe, config),
+        "corpus": footprint.told(recipe, config),
         "assumptions": assumptions(recipe, config),
     }
 
@@ -217,4 +218,11 @@ def capacity_table(told: dict[str, Any]) -> str:
         f"data        {data['bytes'] / 1e12:,.2f} TB, prepared in {data['prepare_core_hours']:,.0f} core hours, read "
         f"at {data['read_bytes_per_second'] / 1e6:,.1f} MB/s while training"
     )
+    corpus = told["corpus"]
+    lines.append(
+        f"corpus      {corpus['num_buckets']:,} buckets of {corpus['interactions']:,.0f} interactions; a node holds "
+        f"{corpus['node'] / 1e9:,.2f} GB of them, plans in {corpus['plan_seconds']:,.0f} s; a pass is read in "
+        f"{corpus['pass_seconds'] / 3600:,.2f} core hours"
+    )
+    lines += [f"limit       {line}" for line in corpus["advice"]]
     return "\n".join([*lines, *(f"assumes     {line}" for line in told["assumptions"])])

@@ -37,10 +37,7 @@ from ray_userrep.prepare.side_tables import (
 )
 from ray_userrep.prepare.stages import PEAK, Build, Report, StageProgress, begin, plain_errors, run_tasks
 from ray_userrep.prepare.vocabulary import Counted, Vocabulary, count_range, cuts, number_items, write_items
-from ray_userrep.recipe.corpus import CorpusConfig
-
-_BYTES_PER_BUCKET = 16 * 2**20  # of the log: 0.3 to 3 million rows, by its format
-_MIN_BUCKETS, _MAX_BUCKETS = 8, 4096
+from ray_userrep.recipe.corpus import CorpusConfig, num_buckets_of
 
 
 def prepare(logs: Logs, config: CorpusConfig, uri: str) -> Manifest:
@@ -85,15 +82,6 @@ def prepare(logs: Logs, config: CorpusConfig, uri: str) -> Manifest:
 
 class _Useless(UserError):
     """A log of which no corpus can be made, however often that is tried."""
-
-
-def num_buckets_of(num_bytes: int) -> int:
-    """How many buckets suit a log of this size: their memory is bounded, and slices do not become tiny.
-
-    A power of two, so that a sample of the users lies in few of them.
-    """
-    wanted = -(-num_bytes // _BYTES_PER_BUCKET)
-    return min(max(1 << (max(wanted, 1) - 1).bit_length(), _MIN_BUCKETS), _MAX_BUCKETS)
 
 
 def _key(logs: Logs, config: CorpusConfig) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from pydantic import Field
 
 from ray_userrep.recipe.settings import Settings
 
+_BYTES_PER_BUCKET = 16 * 2**20  # of the log: 0.3 to 3 million rows, by its format
+_MIN_BUCKETS, _MAX_BUCKETS = 8, 4096
+
 
 class KCoreConfig(Settings):
     """The least interactions of a user and of an item, counted among those that are left; 1: all are kept."""
@@ -35,6 +38,15 @@ class CorpusConfig(Settings):
     )
     version: int | None = Field(None, ge=1, description="an older version to open; none: the newest")
     k_core: KCoreConfig = Field(default_factory=KCoreConfig)
+
+
+def num_buckets_of(num_bytes: int) -> int:
+    """How many buckets suit a log of this size: their memory is bounded, and slices do not become tiny.
+
+    A power of two, so that a sample of the users lies in few of them.
+    """
+    wanted = -(-num_bytes // _BYTES_PER_BUCKET)
+    return min(max(1 << (max(wanted, 1) - 1).bit_length(), _MIN_BUCKETS), _MAX_BUCKETS)
 
 
 class TextConfig(Settings):

@@ -26,3 +26,7 @@ class PlanConfig(Settings):
     text_width: int = Field(384, ge=0, description="width of item text vectors, where items are made from text")
     bytes_per_interaction: float = Field(16.0, gt=0, description="of the corpus, uncompressed: item and time")
     prepare_rate: float = Field(180_000.0, gt=0, description="interactions/s that a CPU core prepares")
+    outline_rate: float = Field(
+        50_000_000.0, gt=0, description="interactions/s of which a core reads how long sequences are, before it plans"
+    )
+    decode_rate: float = Field(15_000_000.0, gt=0, description="interactions/s that a core reads from the corpus")

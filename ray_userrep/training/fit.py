@@ -47,7 +47,7 @@ from ray_userrep.training.impressions import read_impressions
 from ray_userrep.training.labels import read_labels
 from ray_userrep.training.loop import Loop, TrainState
 from ray_userrep.training.oracle import graph_of, read_oracle
-from ray_userrep.training.ranks import told
+from ray_userrep.training.ranks import Together, told
 from ray_userrep.training.records import MetricsFile, TensorBoard
 from ray_userrep.training.society import read_society
 from ray_userrep.training.step import Engine, Micros, Trainable, TrainModel, draws_at, prepare_micros
@@ -111,7 +111,7 @@ def fit(
 def train(recipe: Recipe, corpus: Corpus, run_uri: str, engine: Engine, goal: Goal, on_record: Sink) -> TrainState:
     """Train an engine's model towards a goal, resuming from the run's newest checkpoint."""
     objective = engine.model.objective
-    plan = make_plan(corpus, goal.cut, recipe.stream, objective.lookahead, recipe.seed)
+    plan = make_plan(corpus, goal.cut, recipe.stream, objective.lookahead, recipe.seed, Together(engine))
     checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints, goal.data)
     state = checkpoints.load_latest(engine) or TrainState()
     with _Records(run_uri, state.step, on_record if engine.rank == 0 else None) as records:

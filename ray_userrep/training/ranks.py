@@ -1,11 +1,11 @@
-"""What one rank finds out and all act upon.
+"""What one rank finds out and all act upon, and what each counts for all.
 
 Ranks that each looked for themselves might see a store at different moments and part ways; then every one waits for
 the others for ever. So rank 0 looks, and its answer or refusal is everybody's.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,19 @@ def told(engine: Engine, find: Callable[[], Any]) -> Any:
     if "refused" in heard:
         raise UserError(heard["refused"])
     return heard["found"]
+
+
+class Together:
+    """The ranks of an engine, as those that plan together see each other."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.rank, self.world = engine.rank, engine.world
+        self._engine = engine
+
+    def total(self, counts: Sequence[int]) -> list[int]:
+        """The sums of each rank's counts; all ranks have to ask."""
+        found: list[int] = self._engine.sum(torch.tensor(counts, device=self._engine.device)).tolist()
+        return found
 
 
 def _answer(find: Callable[[], Any]) -> bytes:

@@ -1,6 +1,7 @@
 """The plan against slow, obvious versions and the properties that training leans on."""
 
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.errors import UserError
-from ray_userrep.feed.plan import BatchPlan, GlobalBatch, Position, batch_of, rank_slice
+from ray_userrep.feed.plan import ALONE, BatchPlan, GlobalBatch, Position, batch_of, rank_slice
 from ray_userrep.feed.windows import Windows
 from ray_userrep.recipe.corpus import StreamConfig
 
@@ -18,9 +19,33 @@ lengths_of_buckets = st.lists(st.lists(st.integers(0, 40), max_size=12), min_siz
 )
 
 
-def make_plan(buckets, lookahead=1, seed=0, **config):
+def make_plan(buckets, lookahead=1, seed=0, ranks=ALONE, **config):
     config = {"max_len": 8, "batch_tokens": 16, **config}
-    return BatchPlan([np.array(b, np.int64) for b in buckets], StreamConfig(**config), lookahead, seed)
+    return BatchPlan([np.array(b, np.int64) for b in buckets], StreamConfig(**config), lookahead, seed, ranks=ranks)
+
+
+class Rank(NamedTuple):
+    """One of several that plan together; what the others have counted is known."""
+
+    rank: int
+    world: int
+    counted: list[list[int]]
+
+    def total(self, counts):
+        self.counted.append(list(counts))
+        return [sum(column) for column in zip(*self.counted, strict=True)]
+
+
+class Read(list):
+    """Lengths of buckets, and which were asked for."""
+
+    def __init__(self, lengths):
+        super().__init__(np.array(b, np.int64) for b in lengths)
+        self.asked = []
+
+    def __getitem__(self, bucket):
+        self.asked.append(int(bucket))
+        return super().__getitem__(bucket)
 
 
 def targets(plan, epoch):
@@ -43,6 +68,27 @@ def test_tiles_train_every_interaction_exactly_once(buckets, lookahead, epoch):
         for position in range(lookahead, n)
     )
     assert targets(plan, epoch) == expected
+
+
+@given(lengths_of_buckets, st.integers(1, 4))
+@settings(deadline=None)
+def test_ranks_that_count_their_shares_make_the_plan_of_one(buckets, world):
+    alone, counted = make_plan(buckets), []
+    for rank in range(world - 1):
+        own = [n for bucket in buckets[rank::world] for n in bucket if n > 1]
+        counted.append([len(own), sum(n - 1 for n in own)])
+    last = make_plan(buckets, ranks=Rank(world - 1, world, counted))
+    assert (last.num_users, last.num_tokens, last.num_batches) == (alone.num_users, alone.num_tokens, alone.num_batches)
+    assert targets(last, 0) == targets(alone, 0)
+
+
+def test_a_plan_reads_only_the_share_of_its_rank_and_then_the_group_at_hand():
+    lengths = Read([[9] * 5] * 20)
+    plan = BatchPlan(lengths, StreamConfig(max_len=8, batch_tokens=16, shuffle_buckets=2), 1, 0, ranks=Rank(1, 4, []))
+    assert lengths.asked == [1, 5, 9, 13, 17]
+    lengths.asked.clear()
+    next(plan.batches(Position()))
+    assert len(set(lengths.asked)) <= 4
 
 
 @given(lengths_of_buckets, st.sampled_from(["tile", "last", "random"]), st.integers(1, 3))

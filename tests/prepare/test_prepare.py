@@ -24,7 +24,7 @@ from ray_userrep.prepare import prepare as module
 from ray_userrep.prepare.prepare import prepare
 from ray_userrep.prepare.side_tables import refuse_unmet
 from ray_userrep.prepare.stages import Build
-from ray_userrep.recipe.corpus import CorpusConfig
+from ray_userrep.recipe.corpus import CorpusConfig, num_buckets_of
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
@@ -272,7 +272,7 @@ def test_only_the_newest_of_a_user_are_kept_and_the_others_are_counted(tmp_path)
 
 
 def test_buckets_are_chosen_by_the_size_of_the_log(tmp_path):
-    assert [module.num_buckets_of(num_bytes) for num_bytes in (0, 10**8, 10**9, 2**30, 10**12)] == [8, 8, 64, 64, 4096]
+    assert [num_buckets_of(num_bytes) for num_bytes in (0, 10**8, 10**9, 2**30, 10**12)] == [8, 8, 64, 64, 4096]
     logs = logs_of(EVENTS)._replace(files=[FileEntry("log", 10 * 2**24)])
     assert prepare(logs, CorpusConfig(), str(tmp_path)).num_buckets == 16
     assert prepare(logs, CorpusConfig(), str(tmp_path)).version == 1
