@@ -28,6 +28,7 @@ from ray_userrep.distributed.connection import here, refuse_unshared
 from ray_userrep.distributed.gauges import TrainingGauges, show_quarantined
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.feed.stream import buckets_held
+from ray_userrep.planner.room import tight
 from ray_userrep.prepare.devices import HIDDEN
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import TrainConfig
@@ -74,10 +75,25 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
 
 
 def say_first(recipe: Recipe, corpus: Corpus, use_gpu: bool) -> None:
-    """Show what the corpus rejected, and say what may cost time."""
+    """Show what the corpus rejected, and say what may cost time or not fit.
+
+    Raises:
+        UserError: there is no room for the model.
+    """
     show_quarantined(corpus.uri, corpus.manifest.quarantined)
-    if told := slow_precision(recipe.train, use_gpu):
+    no_room = None if use_gpu or recipe.generates else _room(recipe, corpus)
+    for told in filter(None, [slow_precision(recipe.train, use_gpu), no_room]):
         print(f"note      {told}", flush=True)
+
+
+def _room(recipe: Recipe, corpus: Corpus) -> str | None:
+    """What is said of a model on the largest of the nodes that there are; one without cores brings others later."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
+    if not nodes:
+        return None
+    largest = max(node.get("memory", 0) + node.get("object_store_memory", 0) for node in nodes)
+    beside = -(-recipe.train.num_workers // len(nodes))
+    return tight(recipe, corpus.manifest.num_items, largest, beside)
 
 
 def slow_precision(config: TrainConfig, use_gpu: bool) -> str | None:
