@@ -8,6 +8,8 @@ Shapes: T tokens, B users, V items, D width, F numbers of a user vector, E of a 
 
 import io
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,7 @@ class UserEncoder(Serving):
         self._item_table: ItemTable | None = None
         self._around: Neighbourhoods | None = None
         self._told: Told | None = None
+        self._made: dict[int, tuple[Tensor, Tensor]] | None = None
         appended = parts.readout in APPENDED
         items = build_items(parts.items, config.num_items, parts.width, config.text_width, table)
         self.items = UnitItems(items) if parts.unit_items else items
@@ -143,6 +146,22 @@ class UserEncoder(Serving):
 
     def states_apart(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What `states` gives, and the states of the attributes of each window's user, `[B, A, D]`."""
+        if self._made is None:
+            return self._states_apart(batch)
+        if batch.num_tokens not in self._made:
+            self._made[batch.num_tokens] = self._states_apart(batch)
+        return self._made[batch.num_tokens]
+
+    @contextmanager
+    def states_once(self) -> Iterator[None]:
+        """Inside, states are made once for as many tokens: of the same windows, with a token at the end or without."""
+        self._made = {}
+        try:
+            yield
+        finally:
+            self._made = None
+
+    def _states_apart(self, batch: Batch) -> tuple[Tensor, Tensor]:
         longest = self.max_len + (self.readout in APPENDED)
         assert batch.max_len <= longest, f"a window of {batch.max_len} for an encoder of {longest}"
         none_BAD = torch.zeros(batch.num_users, 0, self.width, device=batch.values_T.device)

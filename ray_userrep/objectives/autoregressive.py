@@ -29,6 +29,7 @@ class Autoregressive(Objective):
 
     parts: tuple[str, ...] = ("next_item",)
     lookahead = 1
+    shows = "all but the newest"
 
     def __init__(
         self, softmax: ItemSoftmax, horizon: int = 1, shown: ShownItems | None = None, shown_weight: float = 1.0

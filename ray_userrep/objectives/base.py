@@ -8,7 +8,7 @@ Shapes: P parts of the objective.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Generic, NamedTuple
+from typing import Generic, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -79,7 +79,8 @@ class Objective(nn.Module, ABC, Generic[Model]):
     """A pretraining loss; it owns its heads, never the encoder, which is a user encoder where nothing else is said.
 
     `weights` says how much each part's mean counts in the loss; `lookahead` is how many items a window carries beyond
-    what the encoder is shown; one that `looks_across` windows has a loss that depends on what it gathers.
+    what the encoder is shown; one that `looks_across` windows has a loss that depends on what it gathers. Objectives
+    of one view that show the encoder the same say which: all of a window but its newest item, or all of it.
     """
 
     parts: tuple[str, ...]
@@ -88,6 +89,7 @@ class Objective(nn.Module, ABC, Generic[Model]):
     side_columns: tuple[str, ...] = ()
     lookahead: int = 0
     looks_across: bool = False
+    shows: Literal["all but the newest", "all"] | None = None
     dropped_heads: tuple[str, ...] = ()  # what it would predict as well if the log had it
 
     @abstractmethod

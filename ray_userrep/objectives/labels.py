@@ -66,6 +66,8 @@ class Labels(Objective):
     Values have a Huber loss: what shops know of users has long tails, such as how much they spent.
     """
 
+    shows = "all"
+
     def __init__(self, known: Mapping[str, KnownLabels], width: int) -> None:
         super().__init__()
         self.heads = nn.ModuleList(LabelHead(one, width, value_loss=F.huber_loss) for one in known.values())

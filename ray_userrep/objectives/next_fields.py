@@ -24,6 +24,7 @@ class NextFields(Objective):
     """The negative log-likelihood of fields of each next interaction; each field is a part with a count of its own."""
 
     lookahead = 1
+    shows = "all but the newest"
 
     def __init__(self, heads: Sequence[SideHead]) -> None:
         super().__init__()

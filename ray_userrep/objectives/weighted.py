@@ -1,6 +1,10 @@
-"""Several objectives at once over the same windows; each part is normalised by its own count, then weighted."""
+"""Several objectives at once over the same windows; each part is normalised by its own count, then weighted.
+
+Those that show the encoder the same share its states, and with them what dropout has drawn: one pass for all of them.
+"""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 
@@ -35,8 +39,19 @@ class Weighted(Objective):
         return torch.cat([one.counts(own) for one, own in zip(self._all(), self._split(views), strict=True)])
 
     def forward(self, encoder: UserEncoder, views: list[Batch], gather: Gather = identity_gather) -> LossSum:
-        pairs = zip(self._all(), self._split(views), strict=True)
-        return LossSum(torch.cat([one(encoder, own, gather).sums_P for one, own in pairs]))
+        objectives, own = self._all(), self._split(views)
+        sums: dict[int, Tensor] = {}
+        for together in self._alike():
+            with encoder.states_once() if len(together) > 1 else nullcontext():
+                sums |= {number: objectives[number](encoder, own[number], gather).sums_P for number in together}
+        return LossSum(torch.cat([sums[number] for number in range(len(objectives))]))
+
+    def _alike(self) -> list[list[int]]:
+        """The places of objectives that show the encoder the same; others are by themselves."""
+        groups: dict[object, list[int]] = {}
+        for number, one in enumerate(self._all()):
+            groups.setdefault(one.shows or number, []).append(number)
+        return list(groups.values())
 
     def _all(self) -> list[Objective]:
         return [one for one in self.objectives if isinstance(one, Objective)]
