@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,8 +106,8 @@ def shared(corpus: Path, run: Path) -> list[str]:
     return ["--corpus", str(corpus), "--run", str(run), "--train.epochs", "1000", "--train.zero.stage", "1"]
 
 
-def watched(job: str, *options: str) -> list[Sample]:
-    """A job in a process of its own, with a Ray of its own, sampled until it ends."""
+def watched(job: str, *options: str, until: Callable[[], bool] = lambda: False) -> list[Sample]:
+    """A job in a process of its own, with a Ray of its own, sampled until it ends or what is waited for is there."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "RAY_ADDRESS": "local"}
     process = subprocess.Popen([sys.executable, ROOT / "jobs" / f"{job}.py", *options], env=env)
     began, samples = time.perf_counter(), list[Sample]()
@@ -117,6 +118,10 @@ def watched(job: str, *options: str) -> list[Sample]:
             memory[kind] += pss(pid)
             descriptors[kind] += num_open(pid)
         samples.append(Sample(time.perf_counter() - began, memory, descriptors))
+        if until():
+            process.terminate()
+            process.wait()
+            return samples
         time.sleep(SECONDS)
     if process.returncode:
         raise SystemExit(f"{job} failed with {process.returncode}")

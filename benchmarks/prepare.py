@@ -28,7 +28,7 @@ from preparers.job import Job
 from preparers.log import write_log
 from preparers.memory import Sampled, tree
 
-from ray_userrep.prepare.prepare import num_buckets_of
+from ray_userrep.recipe.corpus import num_buckets_of
 from ray_userrep.training.runs import environment
 
 HERE = Path(__file__).parent

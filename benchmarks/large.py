@@ -1,0 +1,71 @@
+"""A log as large as the disk takes: how it is prepared, and how soon a pretraining on it takes its first steps.
+
+    python benchmarks/large.py --scratch FOLDER [--interactions 1000000000] [--workers 1]
+
+The log is that of benchmarks/prepare.py: a fiftieth as many users, a twentieth as many items. Its preparation, and a
+pretraining by `sasrec` with hashed items and sampled negatives on workers of one core, are processes that are watched;
+the pretraining is ended when it has told of its first steps. On disk are needed about 75 bytes an interaction: log,
+rows and sequences that are staged, corpus. Figures go to benchmarks/results/large.json; log and corpus stay in the
+folder, and are not made again.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from memory import Sample, peaks, watched
+from preparers.log import write_log
+from running import RESULTS
+
+from ray_userrep.corpus.store import open_corpus
+from ray_userrep.training.runs import environment
+
+COLUMNS = '{"user_id": "user", "item_id": "item", "timestamp": "time"}'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--interactions", type=int, default=1_000_000_000)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--scratch", type=Path, required=True, help="folder for log, corpus and runs")
+    options = parser.parse_args()
+    log, corpus = options.scratch / "log", options.scratch / "corpus"
+    found: dict[str, Any] = {"environment": environment(False), "interactions": options.interactions}
+    found["log_bytes"] = write_log(log, options.interactions, "int")
+    kept = options.scratch / "prepared.json"
+    if not kept.exists():
+        load = os.getloadavg()[0]
+        columns = ("--logs.columns", COLUMNS, "--logs.timestamp_unit", "us")
+        samples = watched("prepare", "--logs", str(log), "--corpus", str(corpus), *columns)
+        kept.write_text(json.dumps(told(samples) | {"load": load}))
+    manifest = open_corpus(str(corpus)).manifest
+    found["corpus"] = {"users": manifest.num_users, "items": manifest.num_items, "buckets": manifest.num_buckets}
+    found["prepare"] = json.loads(kept.read_text())
+    found["prepare"]["interactions_per_second"] = manifest.num_interactions / found["prepare"]["seconds"]
+    found["start"] = told(started(corpus, options.scratch / f"run-{time.time_ns()}", options.workers))
+    (RESULTS / "large.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+def started(corpus: Path, run: Path, workers: int) -> list[Sample]:
+    """A pretraining up to the record of its first steps."""
+    records = run / "metrics.jsonl"
+
+    def is_told() -> bool:
+        return records.exists() and '"kind": "train"' in records.read_text()
+
+    of = ["--recipe", "sasrec", "--encoder.items.kind", "hashed", "--objective.softmax.kind", "sampled"]
+    on = ["--train.num_workers", str(workers), "--train.cpus_per_worker", "1", "--train.zero.stage", "1"]
+    return watched("pretrain", "--corpus", str(corpus), "--run", str(run), *of, *on, until=is_told)
+
+
+def told(samples: list[Sample]) -> dict[str, Any]:
+    """Seconds until the end, and peaks of memory (MiB)."""
+    return {"seconds": samples[-1].seconds, "peak_mib": peaks(samples)}
+
+
+if __name__ == "__main__":
+    main()
