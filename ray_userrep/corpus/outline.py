@@ -59,9 +59,8 @@ def read_outline(uri: str, files: Sequence[SequenceFile]) -> Outline:
     tables = [read_checked(storage.join(uri, outline_path(file.path)), file.outline) for file in files]
     rows = pa.concat_tables(tables).combine_chunks()
     users = rows["user_id"].combine_chunks()
-    ids, rank_R = (
-        ranked(users) if len(files) > 1 else (users, np.arange(len(users)))
-    )  # one file has each once, in order
+    # One file has each user once, in order.
+    ids, rank_R = ranked(users) if len(files) > 1 else (users, np.arange(len(users)))
     days = rows["days"].combine_chunks()
     counts_D, num_days_R = rows["counts"].combine_chunks().flatten().to_numpy(), days.value_lengths().to_numpy()
     by_user_R = np.argsort(rank_R, kind="stable")

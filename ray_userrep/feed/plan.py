@@ -126,9 +126,8 @@ class BatchPlan:
                 f"stream.batch_tokens {self.config.batch_tokens} is smaller than stream.max_len {self.config.max_len}: "
                 "a global batch must hold at least one window"
             )
-        users, tokens = self.ranks.total(
-            self._counts(range(self.ranks.rank, len(self.train_lengths), self.ranks.world))
-        )
+        share = range(self.ranks.rank, len(self.train_lengths), self.ranks.world)
+        users, tokens = self.ranks.total(self._counts(share))
         if tokens == 0:
             raise UserError("nothing to train on: no user has two interactions before the split's held-out ones")
         object.__setattr__(self, "num_users", users)
