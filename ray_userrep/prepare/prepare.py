@@ -115,6 +115,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
     parts = build.stage("partition", lambda: _partition(logs, key["num_buckets"], build.uri))
     tell_future(parts["days"], datetime.now(UTC).date().isoformat())
     buckets = build.stage("sort", lambda: _sort(parts, key, build.uri))["reports"]
+    storage.delete(storage.join(build.uri, "staging", "rows"))  # the largest of what is staged
     unread = joined([logs.unread, {name: Unread(**lost) for name, lost in parts["unread"].items()}])
     print("".join(f"warning   {told(name, lost)}\n" for name, lost in unread.items()), end="", flush=True)
     vocabulary = _vocabulary(build, buckets)

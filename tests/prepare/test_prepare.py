@@ -234,6 +234,8 @@ def test_a_rerun_continues_after_the_stages_that_were_finished(tmp_path, monkeyp
         assert newest_version(str(tmp_path)) == 1
         told = [line.split()[1] for line in capsys.readouterr().out.splitlines() if "was finished before" in line]
         assert told == names[:finished]
+        kept = {path.parent.name for path in Path(tmp_path).glob("data/*/staging/*/*")}
+        assert ("rows" in kept) == (stage == "sort")  # the largest part is given back once it is sorted
     unread = ray.data.from_arrow(block(EVENTS, 0)).map_batches(lambda batch: 1 / 0)  # the log is not read again
     logs = logs_of(EVENTS, fingerprint="g")._replace(interactions=unread)
     manifest = prepare(logs, CONFIG, str(tmp_path))
