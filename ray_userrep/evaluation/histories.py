@@ -2,15 +2,14 @@
 
 Users are held in memory as flat arrays; `max_users` bounds them, chosen by hash, so that every run and every worker
 takes the same ones. Buckets are read until the sample is full: time and memory are those of the sample and a bucket,
-whatever the log, where the number of buckets is a power of two (`corpus.sampling`). Of how many users it is a sample is
-counted from what says how long sequences are, without reading them.
+whatever the log, where the number of buckets is a power of two (`corpus.sampling`).
 
 Shapes: U users, N interactions of all of them.
 """
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -93,13 +92,9 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Histories(Sequences):
-    """What each user did before the item to be predicted, and that item.
-
-    `chosen_from` says of how many users these are a sample, None where they are all.
-    """
+    """What each user did before the item to be predicted, and that item."""
 
     targets_U: NDArray[np.int64]
-    chosen_from: int | None = field(default=None, kw_only=True)
 
 
 def read_histories(
@@ -110,11 +105,12 @@ def read_histories(
     def read(number: int) -> Histories:
         return _histories(corpus.bucket(number, side), split, part)
 
-    found = Histories.sample(read, corpus.manifest.num_buckets, max_users)
-    if max_users is None or len(np.unique(found.users_U)) < max_users:
-        return found
-    num_users = sum(split.num_asked(corpus, number, part) for number in corpus.buckets())
-    return replace(found, chosen_from=num_users) if num_users > max_users else found
+    return Histories.sample(read, corpus.manifest.num_buckets, max_users)
+
+
+def num_asked(corpus: Corpus, split: Split, part: SplitPart) -> int:
+    """Of how many users `read_histories` makes a sample; every bucket is looked at, without its sequences."""
+    return sum(split.num_asked(corpus, number, part) for number in corpus.buckets())
 
 
 _PURPOSES: dict[SplitPart, str] = {"valid": "validate on", "test": "test on"}

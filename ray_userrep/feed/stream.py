@@ -29,6 +29,7 @@ from ray_userrep.feed.windows import DOMAIN_COLUMN, collect_domains, domain_code
 from ray_userrep.recipe.corpus import StreamConfig
 
 Prepared = TypeVar("Prepared")
+_COUNTED = 2**24  # interactions, at least
 
 
 class Step(NamedTuple, Generic[Prepared]):
@@ -84,12 +85,18 @@ def buckets_held(config: StreamConfig) -> int:
 
 
 def train_counts(corpus: Corpus, split: Split) -> NDArray[np.int64]:
-    """How often each item occurs among the interactions trained on, `[V]`."""
-    counts = np.zeros(corpus.manifest.num_items, np.int64)
+    """How often each item occurs among the interactions trained on, `[V]`.
+
+    Many interactions are counted at once: each time costs as much as the catalogue is long.
+    """
+    counts, pending, size = np.zeros(corpus.manifest.num_items, np.int64), list[NDArray[np.int64]](), 0
     for number in corpus.buckets():
         bucket, lengths_U = split.training(corpus.bucket(number))
-        kept = ranges(bucket.offsets_U1[:-1], lengths_U)
-        counts += np.bincount(bucket.items_N[kept], minlength=len(counts))
+        pending.append(bucket.items_N[ranges(bucket.offsets_U1[:-1], lengths_U)])
+        size += len(pending[-1])
+        if size >= _COUNTED or number == corpus.buckets()[-1]:
+            counts += np.bincount(np.concatenate(pending), minlength=len(counts))
+            pending, size = [], 0
     return counts
 
 

@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from ray_userrep import storage
-from ray_userrep.corpus.splits import resolve
+from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.summary import corpus_counts, corpus_facts
 from ray_userrep.distributed.connection import connect
@@ -19,7 +19,7 @@ from ray_userrep.embedding.catalogue import on_corpus
 from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
-from ray_userrep.evaluation.histories import Histories, read_histories
+from ray_userrep.evaluation.histories import Histories, num_asked, read_histories
 from ray_userrep.evaluation.kept import Ranks, write_ranks
 from ray_userrep.evaluation.portrait import map_of_users, nearest_items
 from ray_userrep.evaluation.profile import measure_profile
@@ -116,7 +116,7 @@ def measure_on(
         "user_map": map_of_users(corpus, encoder),
         "corpus": corpus_facts(corpus),
         "counts": corpus_counts(corpus) | {"test_users": len(np.unique(test.users_U))},
-        "samples": _samples(test, manifest.num_users, config),
+        "samples": _samples(corpus, split, test, config),
     }
     systems = kept = {"encoder": ours}
     if config.baselines:
@@ -131,11 +131,11 @@ def measure_on(
     return result
 
 
-def _samples(test: Histories, num_users: int, config: EvaluationConfig) -> dict[str, dict[str, int]]:
+def _samples(corpus: Corpus, split: Split, test: Histories, config: EvaluationConfig) -> dict[str, dict[str, int]]:
     """Of how many users what is measured are samples, and how large these are; only where not all were taken."""
-    found = {}
-    if test.chosen_from is not None:
-        found["ranked"] = {"users": len(np.unique(test.users_U)), "of": test.chosen_from}
+    found, num_users, ranked = {}, corpus.manifest.num_users, len(np.unique(test.users_U))
+    if ranked == config.max_users and (of := num_asked(corpus, split, "test")) > ranked:
+        found["ranked"] = {"users": ranked, "of": of}
     if config.fitted_users is not None and config.fitted_users < num_users:
         found["fitted"] = {"users": config.fitted_users, "of": num_users}
     if most_users(config) < num_users:
