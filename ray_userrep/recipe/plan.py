@@ -25,7 +25,7 @@ class PlanConfig(Settings):
     items: int = Field(10_000_000, ge=1, description="of the log")
     text_width: int = Field(384, ge=0, description="width of item text vectors, where items are made from text")
     bytes_per_interaction: float = Field(16.0, gt=0, description="of the corpus, uncompressed: item and time")
-    prepare_rate: float = Field(180_000.0, gt=0, description="interactions/s that a CPU core prepares")
+    prepare_rate: float = Field(500_000.0, gt=0, description="interactions/s that a CPU core prepares")
     outline_rate: float = Field(
         50_000_000.0, gt=0, description="interactions/s of which a core reads how long sequences are, before it plans"
     )
