@@ -49,6 +49,10 @@ class CutPositions(NamedTuple):
     learned_U: NDArray[np.int64]
     num_targets: int = 1  # so many interactions in a row are targets, from the positions on
 
+    def targets(self, part: SplitPart) -> NDArray[np.int64]:
+        """Where each user's first target of a part is, `NONE` where there is none."""
+        return self.valid_U if part == "valid" else self.test_U
+
 
 class Cut(Protocol):
     """What windows are cut from: a split, or a part of its users."""
@@ -103,7 +107,7 @@ class Split(NamedTuple):
 
     def num_asked(self, corpus: Corpus, number: int, part: SplitPart) -> int:
         """How many users of a bucket have a target; sequences are read only where items are held out."""
-        return int((_targets(self.positions(self._outline(corpus, number)), part) != NONE).sum())
+        return int((self.positions(self._outline(corpus, number)).targets(part) != NONE).sum())
 
     def _outline(self, corpus: Corpus, number: int) -> Bucket:
         return corpus.outline(number) if self.part_V is None else corpus.bucket(number)
@@ -121,7 +125,7 @@ class Split(NamedTuple):
     def targets(self, bucket: Bucket, part: SplitPart) -> tuple[Bucket, NDArray[np.int64]]:
         """A part's targets, `[W]` item indices, each with what its user did before it as a user of its own."""
         cut = self.positions(bucket)
-        first_U = _targets(cut, part)
+        first_U = cut.targets(part)
         row_W = np.repeat(np.flatnonzero(first_U != NONE), cut.num_targets)
         place_W = first_U[row_W] + np.tile(np.arange(cut.num_targets), len(row_W) // cut.num_targets)
         return self.heads(bucket, row_W, place_W), bucket.items_N[bucket.offsets_U1[row_W] + place_W]
@@ -141,10 +145,6 @@ class Split(NamedTuple):
             exclude_seen,
         ]
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _targets(cut: CutPositions, part: SplitPart) -> NDArray[np.int64]:
-    return cut.valid_U if part == "valid" else cut.test_U
 
 
 def resolve(config: SplitConfig, corpus: Corpus, user_share: float = 1.0) -> Split:

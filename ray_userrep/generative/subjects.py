@@ -64,7 +64,7 @@ def held_out(corpus: Corpus, split: Split, part: SplitPart, number: int, max_his
     """What of a bucket is predicted, each with everything before it."""
     bucket, texts = _read(corpus, number)
     cut = split.positions(bucket)
-    first_U = cut.valid_U if part == "valid" else cut.test_U
+    first_U = cut.targets(part)
     user_R = np.flatnonzero(first_U != NONE)
     place_R = bucket.offsets_U1[user_R] + first_U[user_R]
     history = _histories(bucket.items_N, place_R, first_U[user_R], max_history)
