@@ -7,7 +7,6 @@ whatever the log, where the number of buckets is a power of two (`corpus.samplin
 Shapes: U users, N interactions of all of them.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -20,8 +19,6 @@ from ray_userrep.corpus.sampling import follow_one_another, in_order, order_keys
 from ray_userrep.corpus.splits import Split, SplitPart
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.errors import UserError
-
-_EVERYBODY = sys.maxsize
 
 
 @dataclass(frozen=True)
@@ -75,19 +72,20 @@ class Sequences:
     @classmethod
     def sample(cls, read: Callable[[int], Self], num_buckets: int, max_users: int | None) -> Self:
         """At most so many of the users of all buckets, each in one of them; twice as many and a bucket are held."""
-        limit = _EVERYBODY if max_users is None else max_users
+        if max_users is None:
+            return cls.concat([read(bucket) for bucket in range(num_buckets)])
         held: dict[int, Self] = {}
         num_held, highest = 0, np.uint64(2**64 - 1)
         for bucket in in_order(num_buckets):
             part = read(bucket)
             held[bucket] = part.take(np.flatnonzero(order_keys(part.users_U) <= highest))
             num_held += len(np.unique(held[bucket].users_U))
-            if num_held >= limit and follow_one_another(num_buckets):
+            if num_held >= max_users and follow_one_another(num_buckets):
                 break
-            if num_held > 2 * limit:
-                held, num_held = {bucket: cls.concat(list(held.values())).at_most(limit)}, limit
+            if num_held > 2 * max_users:
+                held, num_held = {bucket: cls.concat(list(held.values())).at_most(max_users)}, max_users
                 highest = order_keys(held[bucket].users_U).max()
-        return cls.concat([held[bucket] for bucket in sorted(held)]).at_most(limit)
+        return cls.concat([held[bucket] for bucket in sorted(held)]).at_most(max_users)
 
 
 @dataclass(frozen=True)
