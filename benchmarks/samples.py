@@ -13,19 +13,17 @@ import os
 import statistics
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from feed import write_corpus
+from running import RESULTS
 
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.recipe.corpus import LeaveOneOutConfig
 from ray_userrep.training.runs import environment
-
-RESULTS = Path(__file__).parent / "results"
 
 
 class Counted(Corpus):

@@ -72,7 +72,7 @@ def plan_capacity(recipe: Recipe, config: PlanConfig) -> dict[str, Any]:
             "backbone": backbone_parameters(encoder.backbone, encoder.width, recipe.stream.max_len),
             "embedding": memory.item_parameters(encoder, _catalogue(config)),
         },
-        "gpus": _world(config),
+        "gpus": config.world,
         "ways": ways,
         "data": _data(recipe, config),
         "corpus": footprint.told(recipe, config),
@@ -85,7 +85,7 @@ def _way(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[str, Any]
     seconds = step_seconds(recipe, config, zero)
     steps = config.interactions * recipe.train.epochs / recipe.stream.batch_tokens
     hours = steps * sum(seconds.values()) / 3600
-    cost = None if config.usd_per_gpu_hour is None else hours * _world(config) * config.usd_per_gpu_hour
+    cost = None if config.usd_per_gpu_hour is None else hours * config.world * config.usd_per_gpu_hour
     return {
         "memory": held._asdict() | {"states": held.states, "total": held.total},
         "fits": _fits(held, config),
@@ -104,7 +104,7 @@ def memory_of(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> Memory:
     parameters = backbone + memory.item_parameters(encoder, catalogue)
     tokens = step_load(recipe, config).tokens
     copies = 2.0 * backbone if half else 0.0  # autocast's bf16 weights, kept until the backward pass is done
-    return memory.model_states(parameters, zero, _world(config))._replace(
+    return memory.model_states(parameters, zero, config.world)._replace(
         activations=memory.activations(encoder, tokens, half) + copies,
         softmax=memory.softmax_bytes(recipe.objective, encoder, catalogue, tokens, recipe.stream.batch_tokens),
     )
@@ -112,7 +112,7 @@ def memory_of(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> Memory:
 
 def step_load(recipe: Recipe, config: PlanConfig) -> StepLoad:
     """One optimiser step: windows are taken as full."""
-    stream, world = recipe.stream, _world(config)
+    stream, world = recipe.stream, config.world
     mine = max(stream.max_len, stream.batch_tokens / world)
     micros = max(1, int(np.ceil(mine / stream.micro_tokens)))
     windows = [stream.max_len + 1] * max(1, round(mine / micros / stream.max_len))
@@ -130,7 +130,7 @@ def step_seconds(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[s
 
     Volumes as in Rajbhandari et al. 2020, section 7; the slowest link on the way counts.
     """
-    gpu, step, world = GPUS[config.gpu], step_load(recipe, config), _world(config)
+    gpu, step, world = GPUS[config.gpu], step_load(recipe, config), config.world
     peak = gpu.bf16 if recipe.train.precision == "bf16" else gpu.fp32
     parameters = backbone_parameters(recipe.encoder.backbone, recipe.encoder.width, recipe.stream.max_len)
     parameters += memory.item_parameters(recipe.encoder, _catalogue(config))
@@ -192,10 +192,6 @@ def _fits(held: Memory, config: PlanConfig) -> bool:
 
 def _catalogue(config: PlanConfig) -> Catalogue:
     return Catalogue(config.items, config.text_width)
-
-
-def _world(config: PlanConfig) -> int:
-    return config.gpus_per_node * config.nodes
 
 
 def capacity_table(told: dict[str, Any]) -> str:

@@ -35,15 +35,15 @@ class Footprint(NamedTuple):
     pass_seconds: float
 
 
-def footprint(recipe: Recipe, config: PlanConfig, num_side: int = 0) -> Footprint:
-    """That of a log whose sequences have so many columns beside items and times."""
+def footprint(recipe: Recipe, config: PlanConfig) -> Footprint:
+    """That of a log whose sequences have items and times alone."""
     num_bytes = round(config.interactions * config.bytes_per_interaction)
     num_buckets = recipe.corpus.num_buckets or num_buckets_of(num_bytes)
     interactions, users = config.interactions / num_buckets, config.users / num_buckets
-    bucket = _NUMBER * ((2 + num_side) * interactions + 3 * users)
+    bucket = _NUMBER * (2 * interactions + 3 * users)
     group = min(num_buckets, recipe.stream.shuffle_buckets)
     windows = users * ceil(config.interactions / config.users / recipe.stream.max_len)
-    is_shared = config.nodes * config.gpus_per_node > 1
+    is_shared = config.world > 1
     held = min(num_buckets, buckets_held(recipe.stream) + is_shared * recipe.stream.shuffle_buckets)
     planned = group * (_WINDOW * windows + _NUMBER * users)
     return Footprint(
@@ -54,7 +54,7 @@ def footprint(recipe: Recipe, config: PlanConfig, num_side: int = 0) -> Footprin
         node=held * bucket + config.gpus_per_node * planned,
         manifest=float(_FILE * num_buckets),
         items=2.0 * _NUMBER * config.items,
-        plan_seconds=config.interactions / config.outline_rate / (config.nodes * config.gpus_per_node),
+        plan_seconds=config.interactions / config.outline_rate / config.world,
         pass_seconds=config.interactions / config.decode_rate,
     )
 

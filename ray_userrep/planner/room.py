@@ -61,7 +61,10 @@ def tight(recipe: Recipe, num_items: int, node_bytes: float, workers: int) -> st
 
 
 def _tables(config: ItemsConfig, num_items: int, width: int) -> tuple[int, int]:
-    """Numbers of the tables that grow with the catalogue or are as large: trained whole, and by rows."""
+    """Numbers of the tables that grow with the catalogue or are as large: trained whole, and by rows.
+
+    No embedder is made for it, as `memory.item_parameters` does: that reads weights of packages, and texts' widths.
+    """
     match config:
         case IdItemsConfig():
             return num_items * width, 0

@@ -30,3 +30,8 @@ class PlanConfig(Settings):
         50_000_000.0, gt=0, description="interactions/s of which a core reads how long sequences are, before it plans"
     )
     decode_rate: float = Field(15_000_000.0, gt=0, description="interactions/s that a core reads from the corpus")
+
+    @property
+    def world(self) -> int:
+        """GPUs of the cluster, each a worker's."""
+        return self.gpus_per_node * self.nodes
