@@ -35,6 +35,7 @@ from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.callbacks import Sink, tell_all
 from ray_userrep.training.fit import fit
 
+_HALF_ON_CPU = {("avx512_bf16", True), ("amx_bf16", True), ("bf16", True)}  # of Intel, AMD and Arm
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DivergedError": DivergedError}
 
 
@@ -98,11 +99,11 @@ def _room(recipe: Recipe, corpus: Corpus) -> str | None:
 
 def slow_precision(config: TrainConfig, use_gpu: bool) -> str | None:
     """What to say of a precision that may cost time rather than save it, if anything."""
-    if config.precision == "fp32" or use_gpu:
+    if config.precision == "fp32" or use_gpu or _HALF_ON_CPU & torch.cpu.get_capabilities().items():
         return None
     return (
-        "train.precision bf16 without a GPU is often slower than fp32, as gradients of attention are: compare the "
-        "interactions/s of a few steps of each"
+        "train.precision bf16 is slower than fp32 on processors without instructions for it (avx512_bf16), such as this "
+        "one: compare the interactions/s of a few steps of each"
     )
 
 

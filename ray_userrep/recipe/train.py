@@ -64,7 +64,9 @@ class TrainConfig(Settings):
     clip_norm: float = Field(1.0, gt=0, description="bound of the global gradient norm")
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
     precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="of forward and backward passes; weights and optimiser states are fp32"
+        "fp32",
+        description="of forward and backward passes; weights and optimiser states are fp32. bf16 is faster on GPUs, and on "
+        "processors with instructions for it (avx512_bf16)",
     )
     zero: ZeroConfig = Field(default_factory=ZeroConfig)
 

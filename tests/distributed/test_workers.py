@@ -1,6 +1,7 @@
 """A group of workers as one: it ends together, and asks for what a node can give."""
 
 import pytest
+import torch
 from ray.util.queue import Queue
 
 from ray_userrep.distributed.workers import cpus_per_worker, fit_distributed, records_shown, slow_precision
@@ -23,9 +24,12 @@ def test_what_no_node_has_is_refused_unless_nodes_are_still_to_come():
     assert cpus_per_worker(config, [0]) == cpus_per_worker(config, [0, 4]) == 6
 
 
-def test_half_precision_on_cpu_is_said_to_be_slow_and_on_gpu_is_not():
+def test_half_precision_is_said_to_be_slow_on_a_processor_that_lacks_it_alone(monkeypatch):
     bf16, fp32 = TrainConfig(precision="bf16"), TrainConfig()
-    assert "bf16 without a GPU" in str(slow_precision(bf16, False))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, "avx512_bf16": False})
+    assert "avx512_bf16" in str(slow_precision(bf16, False))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": "EPYC", "avx512_bf16": True})
+    assert slow_precision(bf16, False) is None
     assert slow_precision(bf16, True) is None and slow_precision(fp32, False) is None
 
 

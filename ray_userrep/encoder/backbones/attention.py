@@ -4,9 +4,14 @@ On CPU, and in fp32 on GPU, windows are put into groups of near-equal length, ea
 longest and given to the fused SDPA kernel; nothing outside attention ever sees a padded place. On GPU in half
 precision the varlen kernel takes the jagged layout as it is. The layout is worked out once a batch, for all layers.
 
+On CPU the groups are one autograd step, in fp32 whatever the precision: its kernel's gradient is four times slower in
+half. The copy of q, k and v that groups are made of is turned in place, and its gradient goes back token by token
+instead of being added up; the price is that two of torch's own operators are called by their names.
+
 Shapes: T tokens, B windows, H heads, E head width, G windows of a group, S longest of a group, P places (G·S, summed).
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ray_userrep.encoder.backbones.padded import padded
+from ray_userrep.encoder.backbones.rotary import rotate, turn_
 from ray_userrep.feed.batch import Batch
 
 _PADDED_SHARE = 1 / 8
@@ -38,15 +44,17 @@ class AttentionLayout(NamedTuple):
     groups: list[WindowGroup] | None
     source_P: Tensor  # token of each place; padding repeats its window's last token
     place_T: Tensor  # place of each token
+    padding: Tensor  # the places that are padding
 
 
 def attention_layout(offsets_B1: Tensor, max_len: int, causal: bool, varlen: bool) -> AttentionLayout:
     """Work out a batch's layout; the varlen kernel needs no groups, and no copy of the offsets to the host."""
     if varlen:
-        return AttentionLayout(offsets_B1, max_len, causal, None, offsets_B1, offsets_B1)
+        return AttentionLayout(offsets_B1, max_len, causal, None, offsets_B1, offsets_B1, offsets_B1)
     offsets = offsets_B1.cpu().numpy().astype(np.int64)
     lengths, device = np.diff(offsets), offsets_B1.device
-    sources, places, groups, before = [np.zeros(0, np.int64)], np.empty(offsets[-1], np.int64), [], 0
+    sources, paddings, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], np.empty(offsets[-1], np.int64)
+    groups, before = [], 0
     for rows in _near_equal(lengths):
         longest = int(lengths[rows].max())
         place_S = np.arange(longest)
@@ -58,9 +66,10 @@ def attention_layout(offsets_B1: Tensor, max_len: int, causal: bool, varlen: boo
         visible = torch.from_numpy(valid_GS[:, None, None, :]).to(device) if masked else None
         groups.append(WindowGroup(len(rows), longest, visible))
         sources.append(source_GS.reshape(-1))
+        paddings.append(before + np.flatnonzero(~valid_GS))
         before += source_GS.size
-    source_P = torch.from_numpy(np.concatenate(sources)).to(device)
-    return AttentionLayout(offsets_B1, max_len, causal, groups, source_P, torch.from_numpy(places).to(device))
+    copied = (torch.from_numpy(x).to(device) for x in (np.concatenate(sources), places, np.concatenate(paddings)))
+    return AttentionLayout(offsets_B1, max_len, causal, groups, *copied)
 
 
 def layout_of(batch: Batch, causal: bool, varlen: bool) -> AttentionLayout:
@@ -69,7 +78,8 @@ def layout_of(batch: Batch, causal: bool, varlen: bool) -> AttentionLayout:
         return attention_layout(batch.offsets_B1, batch.max_len, causal, varlen)
     source_BS, is_there_BS, place_T = padded(batch)
     group = WindowGroup(source_BS.shape[0], batch.max_len, None if causal else is_there_BS[:, None, None])
-    return AttentionLayout(batch.offsets_B1, batch.max_len, causal, [group], source_BS.flatten(), place_T)
+    padding = place_T[:0]  # no gradients are asked for
+    return AttentionLayout(batch.offsets_B1, batch.max_len, causal, [group], source_BS.flatten(), place_T, padding)
 
 
 def has_varlen(x: Tensor, head_width: int) -> bool:
@@ -78,18 +88,83 @@ def has_varlen(x: Tensor, head_width: int) -> bool:
     return x.is_cuda and half and head_width % 8 == 0
 
 
-def attend(qkv_T3HE: Tensor, layout: AttentionLayout) -> Tensor:
-    """Scaled dot-product attention inside each window, `[T, H, E]`."""
-    if layout.groups is None:
-        return _varlen(qkv_T3HE, layout)
+def attend(qkv_T3HE: Tensor, layout: AttentionLayout, turn_TF2: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention inside each window, `[T, H, E]`; q and k are turned by their positions first."""
+    if qkv_T3HE.device.type == "cpu" and layout.groups is not None and not torch.compiler.is_exporting():
+        attended: Tensor = _Grouped.apply(qkv_T3HE, layout, turn_TF2)
+        return attended
+    if turn_TF2 is not None:
+        qkv_T3HE = rotate(qkv_T3HE, turn_TF2)
+    return _varlen(qkv_T3HE, layout) if layout.groups is None else _grouped(qkv_T3HE, layout)
+
+
+def _grouped(qkv_T3HE: Tensor, layout: AttentionLayout) -> Tensor:
     qkv_P3HE = qkv_T3HE.index_select(0, layout.source_P)
-    sizes = [group.num_windows * group.longest for group in layout.groups]
     outs = [qkv_P3HE[:0, 0]]  # so that a batch of empty windows has something to join
-    for group, part in zip(layout.groups, qkv_P3HE.split(sizes), strict=True):
-        q, k, v = part.unflatten(0, (group.num_windows, group.longest)).permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=group.visible, is_causal=layout.causal)
-        outs.append(out.transpose(1, 2).flatten(0, 1))
+    for group, part_3GHSE in _parts(qkv_P3HE, layout):
+        q, k, v = part_3GHSE
+        out_GHSE = F.scaled_dot_product_attention(q, k, v, attn_mask=group.visible, is_causal=layout.causal)
+        outs.append(out_GHSE.transpose(1, 2).flatten(0, 1))
     return torch.cat(outs).index_select(0, layout.place_T)
+
+
+def _parts(x_P3HE: Tensor, layout: AttentionLayout) -> Iterator[tuple[WindowGroup, Tensor]]:
+    """Each group's places, `[3, G, H, S, E]`, seen where they lie."""
+    groups = layout.groups or []
+    sizes = [group.num_windows * group.longest for group in groups]
+    for group, part in zip(groups, x_P3HE.split(sizes), strict=True):
+        yield group, part.unflatten(0, (group.num_windows, group.longest)).permute(2, 0, 3, 1, 4)
+
+
+class _Grouped(torch.autograd.Function):
+    """The groups on CPU; equal to `_grouped` after `rotate`."""
+
+    @staticmethod
+    def forward(ctx, qkv_T3HE: Tensor, layout: AttentionLayout, turn_TF2: Tensor | None) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.layout, ctx.dtype = layout, qkv_T3HE.dtype
+        qkv_P3HE = _at_least_fp32(qkv_T3HE.index_select(0, layout.source_P))
+        turn_PF2 = None if turn_TF2 is None else turn_TF2.index_select(0, layout.source_P)
+        if turn_PF2 is not None:
+            turn_(qkv_P3HE[:, :2], turn_PF2)
+        outs, kept = [qkv_P3HE[:0, 0]], []
+        for group, part_3GHSE in _parts(qkv_P3HE, layout):
+            kept += _FLASH(*part_3GHSE, 0.0, layout.causal, attn_mask=_mask(group, qkv_P3HE))
+            outs.append(kept[-2].transpose(1, 2).flatten(0, 1))
+        ctx.save_for_backward(qkv_P3HE, turn_PF2, *kept)
+        return torch.cat(outs).index_select(0, layout.place_T).to(ctx.dtype)
+
+    @staticmethod
+    def backward(ctx, grad_THE: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def]
+        qkv_P3HE, turn_PF2, *kept = ctx.saved_tensors
+        layout: AttentionLayout = ctx.layout
+        grad_PHE = _at_least_fp32(grad_THE.index_select(0, layout.source_P)).index_fill_(0, layout.padding, 0.0)
+        grads_P3HE = torch.empty_like(qkv_P3HE)
+        parts = zip(
+            _parts(qkv_P3HE, layout), _parts(grads_P3HE, layout), _parts(grad_PHE[:, None], layout), strict=True
+        )
+        for number, ((group, part_3GHSE), (_, grads_3GHSE), (_, grad_1GHSE)) in enumerate(parts):
+            out, log_total, mask = kept[2 * number], kept[2 * number + 1], _mask(group, qkv_P3HE)
+            found = _FLASH_BACKWARD(grad_1GHSE[0], *part_3GHSE, out, log_total, 0.0, layout.causal, attn_mask=mask)
+            for into, of in zip(grads_3GHSE, found, strict=True):
+                into.copy_(of)
+        if turn_PF2 is not None:
+            turn_(grads_P3HE[:, :2], turn_PF2, back=True)
+        return grads_P3HE.index_select(0, layout.place_T).to(ctx.dtype), None, None
+
+
+_FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+def _at_least_fp32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
+def _mask(group: WindowGroup, like: Tensor) -> Tensor | None:
+    """What is added to the scores of a group of which some places are hidden, `[G, 1, 1, S]`."""
+    if group.visible is None:
+        return None
+    return like.new_zeros(group.visible.shape).masked_fill_(~group.visible, float("-inf"))
 
 
 def _varlen(qkv_T3HE: Tensor, layout: AttentionLayout) -> Tensor:

@@ -226,4 +226,4 @@ def _all_alike(is_there_NS: Tensor) -> AttentionLayout:
     group = WindowGroup(num_nodes, number, visible_NS[:, None, None])
     offsets_N1 = torch.arange(num_nodes + 1, dtype=torch.int32, device=is_there_NS.device) * number
     place_T = torch.arange(num_nodes * number, device=is_there_NS.device)
-    return AttentionLayout(offsets_N1, number, False, [group], place_T, place_T)
+    return AttentionLayout(offsets_N1, number, False, [group], place_T, place_T, place_T[:0])

@@ -1,10 +1,9 @@
 """The pre-norm Transformer backbone on jagged input.
 
 Pre-norm stays trainable at any depth. Rotary positions depend on distances only, so that a window cut out of a long
-history reads the same wherever it was cut; their tables are made in `forward`, which costs little and leaves no
-buffer to rebuild when weights are loaded.
+history reads the same wherever it was cut.
 
-Shapes: T tokens, D width, H heads, E head width, F hidden width of the feed-forward.
+Shapes: T tokens, D width, H heads, E head width, F hidden width of the feed-forward, or pairs of a head.
 """
 
 import torch
@@ -13,11 +12,10 @@ from torch.nn import functional as F
 
 from ray_userrep.encoder.backbones.attention import AttentionLayout, attend, has_varlen, layout_of
 from ray_userrep.encoder.backbones.base import Backbone
+from ray_userrep.encoder.backbones.rotary import rotary_turn
 from ray_userrep.encoder.layers import Dropout, Linear, Norm, ZeroLinear
 from ray_userrep.feed.batch import Batch
 from ray_userrep.recipe.encoder import TransformerConfig
-
-_ROTARY_BASE = 10_000.0
 
 
 class Transformer(Backbone):
@@ -36,11 +34,11 @@ class Transformer(Backbone):
         layout = layout_of(batch, self.causal, has_varlen(x_TD, self.head_width))
         position_T = batch.positions()
         if self.positions is None:
-            turn = rotary_turn(position_T, self.head_width)
+            turn_TF2 = rotary_turn(position_T, self.head_width)
         else:
-            x_TD, turn = x_TD + self.positions(position_T), None
+            x_TD, turn_TF2 = x_TD + self.positions(position_T), None
         for block in self.blocks:
-            x_TD = block(x_TD, layout, turn)
+            x_TD = block(x_TD, layout, turn_TF2)
         return self.norm(x_TD)
 
 
@@ -68,8 +66,9 @@ class TransformerBlock(nn.Module):
         self.ffn_gate = Linear(width, width) if config.gated else None
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x_TD: Tensor, layout: AttentionLayout, turn: Tensor | None) -> Tensor:
-        x_TD = x_TD + self._gated(x_TD, self.attention(self.attention_norm(x_TD), layout, turn), self.attention_gate)
+    def forward(self, x_TD: Tensor, layout: AttentionLayout, turn_TF2: Tensor | None) -> Tensor:
+        attended_TD = self.attention(self.attention_norm(x_TD), layout, turn_TF2)
+        x_TD = x_TD + self._gated(x_TD, attended_TD, self.attention_gate)
         return x_TD + self._gated(x_TD, self.ffn(self.ffn_norm(x_TD)), self.ffn_gate)
 
     def _gated(self, x_TD: Tensor, branch_TD: Tensor, gate: nn.Module | None) -> Tensor:
@@ -86,11 +85,9 @@ class Attention(nn.Module):
         self.qkv = Linear(width, 3 * width)
         self.out = ZeroLinear(width, width)
 
-    def forward(self, x_TD: Tensor, layout: AttentionLayout, turn: Tensor | None) -> Tensor:
+    def forward(self, x_TD: Tensor, layout: AttentionLayout, turn_TF2: Tensor | None) -> Tensor:
         qkv_T3HE = self.qkv(x_TD).unflatten(-1, (3, self.num_heads, -1))
-        if turn is not None:
-            qkv_T3HE = rotate(qkv_T3HE, turn)
-        return self.out(attend(qkv_T3HE, layout).flatten(1))
+        return self.out(attend(qkv_T3HE, layout, turn_TF2).flatten(1))
 
 
 class SwiGLU(nn.Module):
@@ -117,20 +114,3 @@ class GELU(nn.Module):
 
     def forward(self, x_TD: Tensor) -> Tensor:
         return self.down(F.gelu(self.up(x_TD)))
-
-
-def rotary_turn(position_T: Tensor, head_width: int) -> Tensor:
-    """What rotary positions multiply pairs of q, k and v by, complex, `[T, 3, 1, E/2]` (Su et al. 2021, RoFormer).
-
-    Values are multiplied by one: cheaper than to take them out and put them back.
-    """
-    exponent = torch.arange(0, head_width, 2, device=position_T.device) / head_width
-    angle = position_T[:, None].float() * _ROTARY_BASE**-exponent
-    turn = torch.polar(torch.ones_like(angle), angle)
-    return torch.stack([turn, turn, torch.ones_like(turn)], 1)[:, :, None]
-
-
-def rotate(qkv_T3HE: Tensor, turn: Tensor) -> Tensor:
-    """Turn each pair of neighbouring coordinates in its plane."""
-    pairs = torch.view_as_complex(qkv_T3HE.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * turn).flatten(-2).to(qkv_T3HE.dtype)

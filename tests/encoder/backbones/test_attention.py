@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_userrep.encoder.backbones.attention import attend, attention_layout, has_varlen
+from ray_userrep.encoder.backbones.attention import _grouped, attend, attention_layout, has_varlen
+from ray_userrep.encoder.backbones.rotary import rotary_turn, rotate
 
 HEADS, WIDTH = 2, 6
 
@@ -44,6 +45,33 @@ def test_jagged_attention_is_plain_attention_of_each_window(lengths, causal, see
     (expected_gradient,) = torch.autograd.grad(expected.square().sum(), alone)
     torch.testing.assert_close(out, expected)
     torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("is_turned", [True, False])
+def test_one_step_on_cpu_is_turning_and_attending_one_after_the_other(causal, is_turned):
+    torch.manual_seed(0)
+    lengths = [5, 1, 64, 0, 33, 30, 31]
+    offsets, num_tokens = offsets_of(lengths), sum(lengths)
+    turn = rotary_turn(torch.cat([torch.arange(length) for length in lengths]), 16) if is_turned else None
+    layout = attention_layout(offsets, max(lengths), causal, varlen=False)
+    qkv = torch.randn(num_tokens, 3, 2, 16, requires_grad=True)
+    grad = torch.randn(num_tokens, 2, 16)
+    outs = attend(qkv, layout, turn), _grouped(qkv if turn is None else rotate(qkv, turn), layout)
+    torch.testing.assert_close(*outs, rtol=0, atol=1e-6)
+    gradients = [torch.autograd.grad(out, qkv, grad)[0] for out in outs]
+    torch.testing.assert_close(*gradients, rtol=0, atol=3e-6)
+
+
+def test_in_half_precision_only_what_goes_in_and_comes_out_is_rounded():
+    torch.manual_seed(0)
+    offsets, qkv = offsets_of([9, 70]), torch.randn(79, 3, 2, 16).bfloat16().requires_grad_()
+    layout = attention_layout(offsets, 70, causal=True, varlen=False)
+    half, exact = attend(qkv, layout), attend(exact_qkv := qkv.detach().float().requires_grad_(), layout)
+    assert torch.equal(half, exact.bfloat16())
+    grad = torch.randn(79, 2, 16).bfloat16()
+    (gradient,), (expected,) = torch.autograd.grad(half, qkv, grad), torch.autograd.grad(exact, exact_qkv, grad.float())
+    assert torch.equal(gradient, expected.bfloat16())
 
 
 @settings(deadline=None)

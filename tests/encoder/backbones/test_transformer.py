@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_userrep.encoder.backbones.transformer import rotary_turn, rotate
 from ray_userrep.encoder.user_encoder import UserEncoder, UserEncoderConfig
 from ray_userrep.feed.batch import Batch
 
@@ -124,20 +123,6 @@ def _encoder_of_hypothesis() -> UserEncoder:
         for parameter in encoder.parameters():
             parameter.normal_(std=0.3)
     return encoder
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 500), st.integers(0, 500), st.integers(0, 500))
-def test_rotary_products_depend_on_distance_only(first, second, shift):
-    torch.manual_seed(0)
-    qkv = torch.randn(2, 3, 1, 8)
-
-    def product(positions):
-        turned = rotate(qkv, rotary_turn(torch.tensor(positions), 8))
-        assert torch.equal(turned[:, 2], qkv[:, 2])
-        return (turned[0, 0] * turned[1, 1]).sum()
-
-    torch.testing.assert_close(product([first, second]), product([first + shift, second + shift]), rtol=1e-3, atol=1e-3)
 
 
 def test_half_precision_stays_near(make_encoder):
