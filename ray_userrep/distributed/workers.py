@@ -102,8 +102,8 @@ def slow_precision(config: TrainConfig, use_gpu: bool) -> str | None:
     if config.precision == "fp32" or use_gpu or _HALF_ON_CPU & torch.cpu.get_capabilities().items():
         return None
     return (
-        "train.precision bf16 is slower than fp32 on processors without instructions for it (avx512_bf16), such as this "
-        "one: compare the interactions/s of a few steps of each"
+        "train.precision bf16 is slower than fp32 on processors without instructions for it (avx512_bf16), as this one "
+        "is: compare the interactions/s of a few steps of each"
     )
 
 

@@ -65,8 +65,8 @@ class TrainConfig(Settings):
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
     precision: Literal["fp32", "bf16"] = Field(
         "fp32",
-        description="of forward and backward passes; weights and optimiser states are fp32. bf16 is faster on GPUs, and on "
-        "processors with instructions for it (avx512_bf16)",
+        description="of forward and backward passes; weights and optimiser states are fp32. bf16 is faster on GPUs, "
+        "and on processors with instructions for it (avx512_bf16)",
     )
     zero: ZeroConfig = Field(default_factory=ZeroConfig)
 
