@@ -47,7 +47,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        places = {"logs.uri": str(options.data / LOG), "corpus.uri": f"{folder}/corpus"}
+        places = {"logs.uri": str(options.data / LOG), "corpus.uri": f"{folder}/corpus", "train.log_every": 10}
         base = with_values(sasrec(), places)
         connect()
         corpus = open_or_prepare(base)

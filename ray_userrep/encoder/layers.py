@@ -16,6 +16,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
+from ray_userrep.encoder import device
+
 _WITHOUT_NOISE: ContextVar[bool] = ContextVar("without_noise", default=False)
 
 
@@ -61,7 +63,7 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.rate == 0 or not in_training(self):
             return x
-        if x.device.type != "cpu":
+        if device.on_gpu(x):
             return nn.functional.dropout(x, self.rate)
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
         kept = bits[: x.numel()].view(x.shape) >= round(self.rate * 2**16) - 2**15
@@ -79,7 +81,7 @@ class Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.bias is not None:
             return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, eps=_EPS)
-        if torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype == self.weight.dtype:
+        if torch.is_grad_enabled() and not device.on_gpu(x) and x.dtype == self.weight.dtype:
             normed: Tensor = _RMSNorm.apply(x, self.weight)
             return normed
         return nn.functional.rms_norm(x, self.weight.shape, self.weight, eps=_EPS)

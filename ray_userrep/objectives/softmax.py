@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ray_userrep.encoder import device
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.base import Draws, Gather, identity_gather
 
 # About what stays in a CPU's caches while it is turned from logits into gradients; a GPU wants large products.
-_CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**26}
+_CHUNK_LOGITS, _CHUNK_LOGITS_ON_GPU = 2**21, 2**26
 _CHUNK_TOKENS = 64  # fewer would read the item table from memory for too little work
 
 
@@ -133,7 +134,8 @@ def _errors_in_place(logits_CV: Tensor, target_C1: Tensor) -> tuple[Tensor, Tens
 
 def chunk_length(table_VD: Tensor) -> int:
     """How many states are scored together against a table."""
-    return max(_CHUNK_TOKENS, _CHUNK_LOGITS[table_VD.device.type] // max(1, len(table_VD)))
+    logits = _CHUNK_LOGITS_ON_GPU if device.on_gpu(table_VD) else _CHUNK_LOGITS
+    return max(_CHUNK_TOKENS, logits // max(1, len(table_VD)))
 
 
 def product_dtype(x: Tensor) -> torch.dtype:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ray_userrep.encoder import device
 from ray_userrep.encoder.backbones.padded import padded
 from ray_userrep.encoder.backbones.rotary import rotate, turn_
 from ray_userrep.feed.batch import Batch
@@ -52,7 +53,7 @@ def attention_layout(offsets_B1: Tensor, max_len: int, causal: bool, varlen: boo
     if varlen:
         return AttentionLayout(offsets_B1, max_len, causal, None, offsets_B1, offsets_B1, offsets_B1)
     offsets = offsets_B1.cpu().numpy().astype(np.int64)
-    lengths, device = np.diff(offsets), offsets_B1.device
+    lengths, place = np.diff(offsets), offsets_B1.device
     sources, paddings, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], np.empty(offsets[-1], np.int64)
     groups, before = [], 0
     for rows in _near_equal(lengths):
@@ -63,12 +64,12 @@ def attention_layout(offsets_B1: Tensor, max_len: int, causal: bool, varlen: boo
         places[source_GS[valid_GS]] = before + np.flatnonzero(valid_GS)
         # A causal query never reaches the padding on its right: only bidirectional attention needs a mask.
         masked = not causal and not valid_GS.all()
-        visible = torch.from_numpy(valid_GS[:, None, None, :]).to(device) if masked else None
+        visible = torch.from_numpy(valid_GS[:, None, None, :]).to(place) if masked else None
         groups.append(WindowGroup(len(rows), longest, visible))
         sources.append(source_GS.reshape(-1))
         paddings.append(before + np.flatnonzero(~valid_GS))
         before += source_GS.size
-    copied = (torch.from_numpy(x).to(device) for x in (np.concatenate(sources), places, np.concatenate(paddings)))
+    copied = (torch.from_numpy(x).to(place) for x in (np.concatenate(sources), places, np.concatenate(paddings)))
     return AttentionLayout(offsets_B1, max_len, causal, groups, *copied)
 
 
@@ -85,12 +86,12 @@ def layout_of(batch: Batch, causal: bool, varlen: bool) -> AttentionLayout:
 def has_varlen(x: Tensor, head_width: int) -> bool:
     """Whether the varlen kernel takes this input: half precision on GPU, heads a multiple of eight wide."""
     half = x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type)
-    return x.is_cuda and half and head_width % 8 == 0
+    return device.on_gpu(x) and half and head_width % 8 == 0
 
 
 def attend(qkv_T3HE: Tensor, layout: AttentionLayout, turn_TF2: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention inside each window, `[T, H, E]`; q and k are turned by their positions first."""
-    if qkv_T3HE.device.type == "cpu" and layout.groups is not None and not torch.compiler.is_exporting():
+    if not device.on_gpu(qkv_T3HE) and layout.groups is not None and not torch.compiler.is_exporting():
         attended: Tensor = _Grouped.apply(qkv_T3HE, layout, turn_TF2)
         return attended
     if turn_TF2 is not None:
