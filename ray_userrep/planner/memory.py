@@ -103,7 +103,8 @@ def activations(encoder: EncoderConfig, tokens: float, is_half: bool, on_gpu: bo
     element = _BF16 if is_half else _FP32
     jagged = is_half and on_gpu
     mask = 1 if on_gpu else element
-    attention = element * (1 + 3 + (1 if jagged else 2)) * width + _FP32 * backbone.num_heads
+    inside = (_BF16 if jagged else _FP32) * (3 + 1 - jagged) * width  # q, k, v, and what comes of them at each place
+    attention = 2 * element * width + inside + _FP32 * backbone.num_heads
     masks = 2 * mask * width if backbone.dropout else 0
     gates = 2 * (2 * element + (_BF16 if is_half else 0)) * width if backbone.gated else 0
     ffn = element * (width + _ffn(backbone, width))
@@ -112,7 +113,7 @@ def activations(encoder: EncoderConfig, tokens: float, is_half: bool, on_gpu: bo
     layer = 2 * norm + attention + masks + gates + ffn
     entry = (1 if on_gpu else _FP32) * width if encoder.dropout else 0
     entry += _INDEX * (1 + 2 * (not jagged) + (backbone.positions == "learned"))
-    turn = 12 * (width // backbone.num_heads) if backbone.positions == "rotary" else 0
+    turn = _FP32 * (width // backbone.num_heads) if backbone.positions == "rotary" else 0
     return float(tokens * (backbone.num_layers * layer + norm + entry + turn))
 
 

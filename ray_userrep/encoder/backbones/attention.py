@@ -26,6 +26,7 @@ from ray_userrep.encoder.backbones.rotary import rotate, turn_
 from ray_userrep.feed.batch import Batch
 
 _PADDED_SHARE = 1 / 8
+_WIDEST = 256  # head that the varlen kernel takes
 
 
 class WindowGroup(NamedTuple):
@@ -46,6 +47,10 @@ class AttentionLayout(NamedTuple):
     source_P: Tensor  # token of each place; padding repeats its window's last token
     place_T: Tensor  # place of each token
     padding: Tensor  # the places that are padding
+
+    def at_places(self, x_T: Tensor) -> Tensor:
+        """What is known of tokens, row for row as attention works: at each place, or as it is where it is jagged."""
+        return x_T if self.groups is None else x_T.index_select(0, self.source_P)
 
 
 def attention_layout(offsets_B1: Tensor, max_len: int, causal: bool, varlen: bool) -> AttentionLayout:
@@ -84,23 +89,25 @@ def layout_of(batch: Batch, causal: bool, varlen: bool) -> AttentionLayout:
 
 
 def has_varlen(x: Tensor, head_width: int) -> bool:
-    """Whether the varlen kernel takes this input: half precision on GPU, heads a multiple of eight wide."""
+    """Whether the varlen kernel takes this: half precision on GPU, heads a multiple of eight wide, and not too wide."""
     half = x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type)
-    return device.on_gpu(x) and half and head_width % 8 == 0
+    return device.on_gpu(x) and half and head_width % 8 == 0 and head_width <= _WIDEST
 
 
-def attend(qkv_T3HE: Tensor, layout: AttentionLayout, turn_TF2: Tensor | None = None) -> Tensor:
-    """Scaled dot-product attention inside each window, `[T, H, E]`; q and k are turned by their positions first."""
-    if not device.on_gpu(qkv_T3HE) and layout.groups is not None and not torch.compiler.is_exporting():
-        attended: Tensor = _Grouped.apply(qkv_T3HE, layout, turn_TF2)
-        return attended
-    if turn_TF2 is not None:
-        qkv_T3HE = rotate(qkv_T3HE, turn_TF2)
-    return _varlen(qkv_T3HE, layout) if layout.groups is None else _grouped(qkv_T3HE, layout)
+def attend(qkv_T3HE: Tensor, layout: AttentionLayout, turn_PF2: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention inside each window, `[T, H, E]`; q and k are turned first, by a turn a place."""
+    if layout.groups is None:
+        return _varlen(qkv_T3HE if turn_PF2 is None else rotate(qkv_T3HE, turn_PF2), layout)
+    if device.on_gpu(qkv_T3HE) or torch.compiler.is_exporting():
+        return _grouped(qkv_T3HE, layout, turn_PF2)
+    attended: Tensor = _Grouped.apply(qkv_T3HE, layout, turn_PF2)
+    return attended
 
 
-def _grouped(qkv_T3HE: Tensor, layout: AttentionLayout) -> Tensor:
-    qkv_P3HE = qkv_T3HE.index_select(0, layout.source_P)
+def _grouped(qkv_T3HE: Tensor, layout: AttentionLayout, turn_PF2: Tensor | None) -> Tensor:
+    qkv_P3HE = layout.at_places(qkv_T3HE)
+    if turn_PF2 is not None:
+        qkv_P3HE = rotate(qkv_P3HE, turn_PF2)
     outs = [qkv_P3HE[:0, 0]]  # so that a batch of empty windows has something to join
     for group, part_3GHSE in _parts(qkv_P3HE, layout):
         q, k, v = part_3GHSE
@@ -118,13 +125,12 @@ def _parts(x_P3HE: Tensor, layout: AttentionLayout) -> Iterator[tuple[WindowGrou
 
 
 class _Grouped(torch.autograd.Function):
-    """The groups on CPU; equal to `_grouped` after `rotate`."""
+    """The groups on CPU; equal to `_grouped`."""
 
     @staticmethod
-    def forward(ctx, qkv_T3HE: Tensor, layout: AttentionLayout, turn_TF2: Tensor | None) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx, qkv_T3HE: Tensor, layout: AttentionLayout, turn_PF2: Tensor | None) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.layout, ctx.dtype = layout, qkv_T3HE.dtype
-        qkv_P3HE = _at_least_fp32(qkv_T3HE.index_select(0, layout.source_P))
-        turn_PF2 = None if turn_TF2 is None else turn_TF2.index_select(0, layout.source_P)
+        qkv_P3HE = _at_least_fp32(layout.at_places(qkv_T3HE))
         if turn_PF2 is not None:
             turn_(qkv_P3HE[:, :2], turn_PF2)
         outs, kept = [qkv_P3HE[:0, 0]], []
@@ -138,7 +144,7 @@ class _Grouped(torch.autograd.Function):
     def backward(ctx, grad_THE: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def]
         qkv_P3HE, turn_PF2, *kept = ctx.saved_tensors
         layout: AttentionLayout = ctx.layout
-        grad_PHE = _at_least_fp32(grad_THE.index_select(0, layout.source_P)).index_fill_(0, layout.padding, 0.0)
+        grad_PHE = _at_least_fp32(layout.at_places(grad_THE)).index_fill_(0, layout.padding, 0.0)
         grads_P3HE = torch.empty_like(qkv_P3HE)
         parts = zip(
             _parts(qkv_P3HE, layout), _parts(grads_P3HE, layout), _parts(grad_PHE[:, None], layout), strict=True

@@ -3,7 +3,8 @@
 Pre-norm stays trainable at any depth. Rotary positions depend on distances only, so that a window cut out of a long
 history reads the same wherever it was cut.
 
-Shapes: T tokens, D width, H heads, E head width, F hidden width of the feed-forward, or pairs of a head.
+Shapes: T tokens, D width, H heads, E head width, F hidden width of the feed-forward or pairs of a
+head, P places that attention works on.
 """
 
 import torch
@@ -34,11 +35,11 @@ class Transformer(Backbone):
         layout = layout_of(batch, self.causal, has_varlen(x_TD, self.head_width))
         position_T = batch.positions()
         if self.positions is None:
-            turn_TF2 = rotary_turn(position_T, self.head_width)
+            turn_PF2 = rotary_turn(layout.at_places(position_T), self.head_width)
         else:
-            x_TD, turn_TF2 = x_TD + self.positions(position_T), None
+            x_TD, turn_PF2 = x_TD + self.positions(position_T), None
         for block in self.blocks:
-            x_TD = block(x_TD, layout, turn_TF2)
+            x_TD = block(x_TD, layout, turn_PF2)
         return self.norm(x_TD)
 
 
@@ -66,8 +67,8 @@ class TransformerBlock(nn.Module):
         self.ffn_gate = Linear(width, width) if config.gated else None
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x_TD: Tensor, layout: AttentionLayout, turn_TF2: Tensor | None) -> Tensor:
-        attended_TD = self.attention(self.attention_norm(x_TD), layout, turn_TF2)
+    def forward(self, x_TD: Tensor, layout: AttentionLayout, turn_PF2: Tensor | None) -> Tensor:
+        attended_TD = self.attention(self.attention_norm(x_TD), layout, turn_PF2)
         x_TD = x_TD + self._gated(x_TD, attended_TD, self.attention_gate)
         return x_TD + self._gated(x_TD, self.ffn(self.ffn_norm(x_TD)), self.ffn_gate)
 
@@ -85,9 +86,9 @@ class Attention(nn.Module):
         self.qkv = Linear(width, 3 * width)
         self.out = ZeroLinear(width, width)
 
-    def forward(self, x_TD: Tensor, layout: AttentionLayout, turn_TF2: Tensor | None) -> Tensor:
+    def forward(self, x_TD: Tensor, layout: AttentionLayout, turn_PF2: Tensor | None) -> Tensor:
         qkv_T3HE = self.qkv(x_TD).unflatten(-1, (3, self.num_heads, -1))
-        return self.out(attend(qkv_T3HE, layout, turn_TF2).flatten(1))
+        return self.out(attend(qkv_T3HE, layout, turn_PF2).flatten(1))
 
 
 class SwiGLU(nn.Module):

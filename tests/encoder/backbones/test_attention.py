@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_userrep.encoder.backbones.attention import _grouped, attend, attention_layout, has_varlen
-from ray_userrep.encoder.backbones.rotary import rotary_turn, rotate
+from ray_userrep.encoder.backbones.rotary import rotary_turn
+from tests.gpu_kernels import as_on_gpu
 
 HEADS, WIDTH = 2, 6
 
@@ -53,11 +54,12 @@ def test_one_step_on_cpu_is_turning_and_attending_one_after_the_other(causal, is
     torch.manual_seed(0)
     lengths = [5, 1, 64, 0, 33, 30, 31]
     offsets, num_tokens = offsets_of(lengths), sum(lengths)
-    turn = rotary_turn(torch.cat([torch.arange(length) for length in lengths]), 16) if is_turned else None
     layout = attention_layout(offsets, max(lengths), causal, varlen=False)
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    turn = rotary_turn(layout.at_places(positions), 16) if is_turned else None
     qkv = torch.randn(num_tokens, 3, 2, 16, requires_grad=True)
     grad = torch.randn(num_tokens, 2, 16)
-    outs = attend(qkv, layout, turn), _grouped(qkv if turn is None else rotate(qkv, turn), layout)
+    outs = attend(qkv, layout, turn), _grouped(qkv, layout, turn)
     torch.testing.assert_close(*outs, rtol=0, atol=1e-6)
     gradients = [torch.autograd.grad(out, qkv, grad)[0] for out in outs]
     torch.testing.assert_close(*gradients, rtol=0, atol=3e-6)
@@ -99,3 +101,17 @@ def test_the_varlen_kernel_agrees_with_the_groups(causal):
 
 def test_the_varlen_kernel_is_left_alone_on_cpu():
     assert not has_varlen(torch.zeros(1, dtype=torch.bfloat16), 64)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_what_the_varlen_kernel_is_given_is_what_the_groups_are(causal):
+    torch.manual_seed(0)
+    lengths = [5, 1, 64, 0, 33]
+    offsets, qkv = offsets_of(lengths), torch.randn(sum(lengths), 3, 2, 16).bfloat16().requires_grad_()
+    jagged, grouped = (attention_layout(offsets, 64, causal, varlen) for varlen in (True, False))
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    with as_on_gpu():
+        assert has_varlen(qkv, 16) and not has_varlen(qkv, 512) and not has_varlen(qkv, 12)
+        out = attend(qkv, jagged, rotary_turn(positions, 16))
+    expected = attend(qkv, grouped, rotary_turn(grouped.at_places(positions), 16))
+    torch.testing.assert_close(out, expected, rtol=2e-2, atol=2e-2)
