@@ -118,10 +118,10 @@ def activations(encoder: EncoderConfig, tokens: float, is_half: bool, on_gpu: bo
 
 
 def _ffn(backbone: TransformerConfig, width: int) -> int:
-    """Elements a token that the feed-forward keeps: both halves, the activation and their product, or two of GELU's."""
+    """Elements a token that the feed-forward keeps: both halves and their gated product, or two of GELU's."""
     if backbone.ffn == "swiglu":
         with torch.device("meta"):
-            return 4 * SwiGLU(width, backbone.ffn_mult).down.in_features
+            return 3 * SwiGLU(width, backbone.ffn_mult).down.in_features
     return 2 * round(width * backbone.ffn_mult)
 
 

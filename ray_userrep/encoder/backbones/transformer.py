@@ -4,7 +4,7 @@ Pre-norm stays trainable at any depth. Rotary positions depend on distances only
 history reads the same wherever it was cut.
 
 Shapes: T tokens, D width, H heads, E head width, F hidden width of the feed-forward or pairs of a
-head, P places that attention works on.
+head, P places that attention works on, G both halves of a gated feed-forward (2F).
 """
 
 import torch
@@ -101,8 +101,27 @@ class SwiGLU(nn.Module):
         self.down = ZeroLinear(hidden, width)
 
     def forward(self, x_TD: Tensor) -> Tensor:
-        gate_TF, value_TF = self.up(x_TD).chunk(2, -1)
-        return self.down(F.silu(gate_TF) * value_TF)
+        return self.down(_Gate.apply(self.up(x_TD)))
+
+
+class _Gate(torch.autograd.Function):
+    """silu(gate) * value of what is both, `[T, 2F]`: it alone is kept, and its gradient is written where it belongs."""
+
+    @staticmethod
+    def forward(ctx, up_TG: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(up_TG)
+        gate_TF, value_TF = up_TG.chunk(2, -1)
+        return F.silu(gate_TF).mul_(value_TF)
+
+    @staticmethod
+    def backward(ctx, grad_TF: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        (up_TG,) = ctx.saved_tensors
+        gate_TF, value_TF = up_TG.chunk(2, -1)
+        grad_TG = torch.empty_like(up_TG)
+        grad_gate_TF, grad_value_TF = grad_TG.chunk(2, -1)
+        torch.mul(grad_TF, F.silu(gate_TF), out=grad_value_TF)
+        torch.ops.aten.silu_backward.grad_input(grad_TF * value_TF, gate_TF, grad_input=grad_gate_TF)
+        return grad_TG
 
 
 class GELU(nn.Module):
