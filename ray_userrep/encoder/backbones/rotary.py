@@ -35,7 +35,8 @@ class _Rotate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_T3HE: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
-        return _rotated(grad_T3HE, *ctx.saved_tensors, -1), None
+        (turn_TF2,) = ctx.saved_tensors
+        return _rotated(grad_T3HE, turn_TF2, -1), None
 
 
 def _rotated(qkv_T3HE: Tensor, turn_TF2: Tensor, direction: int) -> Tensor:
