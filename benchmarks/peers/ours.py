@@ -209,7 +209,7 @@ class Profile(Observer):
         for part, kinds in _PARTS.items():
             for module in model.modules():
                 if isinstance(module, kinds):
-                    _mark(module, part)
+                    mark(module, part)
 
     def on_step(self, targets: int) -> None:
         self._steps += 1
@@ -229,7 +229,7 @@ class Profile(Observer):
         return {"step_ms": {name: seconds / _OBSERVED_STEPS * 1e3 for name, seconds in parts.items()}}
 
 
-def _mark(module: nn.Module, part: str) -> None:
+def mark(module: nn.Module, part: str) -> None:
     """A range around the module's forward and around its backward."""
     open_ranges: list[record_function] = []
 
