@@ -40,11 +40,13 @@ class AttentionLayout(NamedTuple):
     place_T: Tensor  # place of each token
 
 
-def attention_layout(offsets_B1: Tensor, max_len: int, causal: bool, varlen: bool) -> AttentionLayout:
-    """Work out a batch's layout; the varlen kernel needs no groups, and no copy of the offsets to the host."""
+def attention_layout(
+    offsets_B1: Tensor, max_len: int, causal: bool, varlen: bool, host_B1: NDArray[np.int32] | None = None
+) -> AttentionLayout:
+    """Work out a batch's layout; the varlen kernel needs no groups, and no offsets on the host (`host_B1`)."""
     if varlen:
         return AttentionLayout(offsets_B1, max_len, causal, None, offsets_B1, offsets_B1)
-    offsets = offsets_B1.cpu().numpy().astype(np.int64)
+    offsets = (offsets_B1.cpu().numpy() if host_B1 is None else host_B1).astype(np.int64)
     lengths, device = np.diff(offsets), offsets_B1.device
     sources, places, groups, before = [np.zeros(0, np.int64)], np.empty(offsets[-1], np.int64), [], 0
     for rows in _near_equal(lengths):
@@ -55,18 +57,20 @@ def attention_layout(offsets_B1: Tensor, max_len: int, causal: bool, varlen: boo
         places[source_GS[valid_GS]] = before + np.flatnonzero(valid_GS)
         # A causal query never reaches the padding on its right: only bidirectional attention needs a mask.
         masked = not causal and not valid_GS.all()
-        visible = torch.from_numpy(valid_GS[:, None, None, :]).to(device) if masked else None
+        visible = torch.from_numpy(valid_GS[:, None, None, :]).to(device, non_blocking=True) if masked else None
         groups.append(WindowGroup(len(rows), longest, visible))
         sources.append(source_GS.reshape(-1))
         before += source_GS.size
-    source_P = torch.from_numpy(np.concatenate(sources)).to(device)
-    return AttentionLayout(offsets_B1, max_len, causal, groups, source_P, torch.from_numpy(places).to(device))
+    source_P = torch.from_numpy(np.concatenate(sources)).to(device, non_blocking=True)
+    place_T = torch.from_numpy(places).to(device, non_blocking=True)
+    return AttentionLayout(offsets_B1, max_len, causal, groups, source_P, place_T)
 
 
 def layout_of(batch: Batch, causal: bool, varlen: bool) -> AttentionLayout:
     """A batch's layout; in a graph that is exported, one that does for all of them."""
     if not torch.compiler.is_exporting():
-        return attention_layout(batch.offsets_B1, batch.max_len, causal, varlen)
+        host_B1 = None if varlen else batch.bounds()
+        return attention_layout(batch.offsets_B1, batch.max_len, causal, varlen, host_B1)
     source_BS, is_there_BS, place_T = padded(batch)
     group = WindowGroup(source_BS.shape[0], batch.max_len, None if causal else is_there_BS[:, None, None])
     return AttentionLayout(batch.offsets_B1, batch.max_len, causal, [group], source_BS.flatten(), place_T)
