@@ -119,8 +119,7 @@ def append_token(batch: Batch, value: int) -> Batch:
     def longer(column_T: Tensor, filling: Tensor | float) -> Tensor:
         out = column_T.new_empty(num_tokens)
         out[old] = column_T
-        out[ends] = torch.as_tensor(filling, dtype=column_T.dtype, device=column_T.device)
-        return out
+        return out.index_copy(0, ends, filling) if isinstance(filling, Tensor) else out.index_fill(0, ends, filling)
 
     newest = (batch.offsets_B1[1:] - 1)[grown].long()
     side = {}

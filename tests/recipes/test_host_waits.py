@@ -15,9 +15,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ray_userrep import recipes
+from ray_userrep.encoder.readout import append_token
 from ray_userrep.encoder.user_encoder import build_encoder
+from ray_userrep.feed.batch import CLS
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.ahead import read_ahead
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.step import TrainModel, prepare_micros, train_step
@@ -26,7 +29,8 @@ from tests.recipes.conftest import NUM_ITEMS, SYSTEMS, walks
 WAITING = ("_local_scalar_dense", "nonzero", "unique", "masked_select", "bincount", "aten.equal", "lift_fresh")
 ASKING = {torch.Tensor.cpu: "cpu", torch.Tensor.tolist: "tolist"}
 ON_HOST = {  # what is no waiting, by where it is
-    # Layouts are made on the host and copied: on CPUs, and in fp32, where the kernel of GPUs is not to be had.
+    # Layouts are made on the host and copied, and those of read texts ask for bounds: on CPUs, and on GPUs in fp32 and
+    # for HSTU, where the kernel that does without is not to be had.
     "encoder/backbones/attention.py": ("lift_fresh", "cpu"),
     "encoder/backbones/gru.py": ("lift_fresh", "_local_scalar_dense"),  # sizes of a packing never leave the host
 }
@@ -74,16 +78,35 @@ def waits() -> Iterator[set[str]]:
         yield found
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_step_asks_the_device_for_nothing(table, name):
-    recipe = recipes.recipe(name)
+def found_in_steps(table, recipe) -> set[str]:
+    """What waits in the second of two steps: what is made once may be copied once."""
     config = recipe.encoder.model_copy(update={"width": 16})
     encoder = build_encoder(config, table, 12, recipe.objective.hides_items())
     data = ObjectiveData(table, ("domain",), lambda: np.ones(NUM_ITEMS, np.int64))
     objective = build_objective(recipe.objective, config, data)
     engine = BareEngine(TrainModel(encoder, objective, recipe.train), recipe.train, torch.device("cpu"))
-    for step in range(2):  # what is made once may be copied once
+    for step in range(2):
         micros = read_ahead(encoder, prepare_micros(objective, [walks()], Draws(0, step, 0), 0))
         with waits() as found:
             train_step(engine, micros, 1e-3)
+    return found
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_step_asks_the_device_for_nothing(table, name):
+    assert not found_in_steps(table, recipes.recipe(name))
+
+
+def test_a_token_is_put_behind_windows_that_are_on_a_device_already():
+    batch = walks().to("cpu")
+    with waits() as found:
+        append_token(batch, CLS)
     assert not found
+
+
+def test_row_tables_wait_where_they_are_updated(table):
+    """Which rows were learned about is told by the gradients of all ranks, of which the host knows nothing."""
+    raw = recipes.recipe("gru4rec").model_dump()
+    raw["encoder"]["items"] = {"kind": "rows"}
+    found = found_in_steps(table, Recipe.model_validate(raw))
+    assert found == {"aten._unique2.default", "aten.index.Tensor"}
