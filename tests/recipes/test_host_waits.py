@@ -92,6 +92,12 @@ def found_in_steps(table, recipe) -> set[str]:
     return found
 
 
+def with_items(name: str, kind: str) -> Recipe:
+    raw = recipes.recipe(name).model_dump()
+    raw["encoder"]["items"] = {"kind": kind}
+    return Recipe.model_validate(raw)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_step_asks_the_device_for_nothing(table, name):
     assert not found_in_steps(table, recipes.recipe(name))
@@ -106,7 +112,11 @@ def test_a_token_is_put_behind_windows_that_are_on_a_device_already():
 
 def test_row_tables_wait_where_they_are_updated(table):
     """Which rows were learned about is told by the gradients of all ranks, of which the host knows nothing."""
-    raw = recipes.recipe("gru4rec").model_dump()
-    raw["encoder"]["items"] = {"kind": "rows"}
-    found = found_in_steps(table, Recipe.model_validate(raw))
-    assert found == {"aten._unique2.default", "aten.index.Tensor"}
+    assert found_in_steps(table, with_items("gru4rec", "rows")) == {"aten._unique2.default", "aten.index.Tensor"}
+
+
+def test_words_wait_where_targets_and_negatives_are_encoded_and_not_for_windows_and_catalogues(table):
+    """Texts are found ahead by windows: each call encodes its own, with dropout of its own."""
+    assert not found_in_steps(table, with_items("sasrec", "words"))
+    found = found_in_steps(table, with_items("gru4rec", "words"))
+    assert found == {"aten._unique2.default", "aten.index.Tensor", "cpu"}

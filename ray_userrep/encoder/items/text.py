@@ -9,7 +9,8 @@
   encoder, as in CLUE (Shin et al., AAAI 2023). What words mean is learned from logs, where text vectors keep what a
   language model knew. Words are hashed into a fixed number of rows instead of cut by a tokenizer: nothing is fitted,
   and two words now and then share a row. Each distinct item is encoded once a call. Those of windows trained on are
-  found where these are read; of other items asked for, such as negatives, the host waits for the device to learn it.
+  found where these are read; which others are asked for, as targets or negatives, the host waits for the device to
+  learn.
 
 Shapes: V items, D width, E width of text vectors, F hidden width, G experts, U distinct items, L words of a text at
 most, T words of all of them.
@@ -153,10 +154,11 @@ class WordItems(ItemEmbedder, WorksAhead):
         self.transformer = Transformer(layers, width, config.max_words)
         self.norm = Norm(width, "rms")
         self._of_batch: Batch | None = None  # the texts of the windows whose items are asked for
+        self._all: Batch | None = None  # those of the catalogue, once asked for
 
     def forward(self, ids: Tensor | None) -> Tensor:
         if ids is None:
-            return self._encoded(self._texts(self._words.on(self.words.device)))
+            return self._encoded(self._catalogue())
         texts = self._of_batch or self._distinct(ids, self._words.on(self.words.device))
         assert self._of_batch is None or texts.labels[_PLACE].shape == ids.shape, "the texts of other windows"
         return self._encoded(texts)[texts.labels[_PLACE]]
@@ -185,6 +187,13 @@ class WordItems(ItemEmbedder, WorksAhead):
             raise UserError("encoder.items.kind words needs texts: the item table has none")
         self._host_words_VL = hashed_lists(words_of(pa.array(texts, pa.string())), self._num_rows, self._max_words)
         self._words = ItemFeatures(self._host_words_VL)
+        self._all = None
+
+    def _catalogue(self) -> Batch:
+        if self._all is None or self._all.values_T.device != self.words.device:
+            with torch.inference_mode(False):  # kept for passes with gradients as well
+                self._all = self._texts(self._host_words_VL).to(self.words.device)
+        return self._all
 
     def _distinct(self, ids: Tensor, words_VL: Tensor) -> Batch:
         distinct_U, place = torch.unique(ids, return_inverse=True)
