@@ -1,6 +1,6 @@
 """The kernels of GPUs on a processor: what decides between them is turned, and the jagged attention is done plainly."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -13,11 +13,11 @@ from ray_userrep.encoder import device
 
 
 @contextmanager
-def as_on_gpu() -> Iterator[None]:
-    """Tensors are given the kernels of GPUs, wherever they are."""
+def as_on_gpu(varlen: Callable[..., Tensor] | None = None) -> Iterator[None]:
+    """Tensors are given the kernels of GPUs, wherever they are; the jagged attention may be another one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(device, "on_gpu", lambda x: True)
-        patch.setattr("torch.nn.attention.varlen.varlen_attn", plain_varlen)
+        patch.setattr("torch.nn.attention.varlen.varlen_attn", varlen or plain_varlen)
         yield
 
 

@@ -10,6 +10,7 @@ Shapes: T tokens, B windows, A attributes, K rows without profile, R with it, D 
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -85,7 +86,15 @@ def behind_profile(rows: Rows, profile_BAD: Tensor) -> tuple[Rows, Tensor]:
     if TIMESTAMPS in windows.side:
         times_K1 = F.pad(windows.side[TIMESTAMPS], (0, 1))
         side[TIMESTAMPS] = grown(times_K1[:-1], times_K1[windows.offsets_B1[:-1].long()])
+    added = num_attributes * np.arange(num_users + 1, dtype=np.int32)
+    host_B1 = None if windows.host_B1 is None else windows.host_B1 + added
     grown_windows = replace(
-        windows, values_T=values_R, offsets_B1=offsets_B1, max_len=windows.max_len + num_attributes, side=side
+        windows,
+        values_T=values_R,
+        offsets_B1=offsets_B1,
+        max_len=windows.max_len + num_attributes,
+        side=side,
+        host_B1=host_B1,
+        ahead={},
     )
     return Rows(x_RD, grown_windows, place_K[rows.row_T]), place_BA

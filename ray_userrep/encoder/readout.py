@@ -9,6 +9,7 @@ Shapes: T tokens, B windows, D width.
 from dataclasses import replace
 from typing import assert_never
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -118,21 +119,30 @@ def append_token(batch: Batch, value: int) -> Batch:
     def longer(column_T: Tensor, filling: Tensor | float) -> Tensor:
         out = column_T.new_empty(num_tokens)
         out[old] = column_T
-        out[ends] = torch.as_tensor(filling, dtype=column_T.dtype, device=column_T.device)
-        return out
+        return out.index_copy(0, ends, filling) if isinstance(filling, Tensor) else out.index_fill(0, ends, filling)
 
     newest = (batch.offsets_B1[1:] - 1)[grown].long()
     side = {}
     for name, column_T in batch.side.items():
         unknown = float("nan") if column_T.is_floating_point() else 0
         side[name] = longer(column_T, column_T[newest] if name == TIMESTAMPS else unknown)
+    host_B1 = batch.host_B1
+    if host_B1 is not None:
+        host_B1 = host_B1 + np.cumsum(np.append(0, np.diff(host_B1) > 0), dtype=np.int32)
     return replace(
-        batch, values_T=longer(batch.values_T, value), offsets_B1=offsets_B1, max_len=batch.max_len + 1, side=side
+        batch,
+        values_T=longer(batch.values_T, value),
+        offsets_B1=offsets_B1,
+        max_len=batch.max_len + 1,
+        side=side,
+        host_B1=host_B1,
+        ahead={},
     )
 
 
 def _not_empty(batch: Batch) -> Tensor:
     """Which windows have anything; those of a graph that is exported all have, as how many is nothing it could know."""
-    if torch.compiler.is_exporting():
+    none_is_empty = batch.host_B1 is not None and (np.diff(batch.host_B1) > 0).all()
+    if none_is_empty or torch.compiler.is_exporting():
         return torch.arange(batch.offsets_B1.shape[0] - 1, device=batch.offsets_B1.device)
     return batch.lengths().nonzero()[:, 0]

@@ -46,6 +46,7 @@ from ray_userrep.encoder.hub import from_hub, to_hub
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.tables import RowItems
+from ray_userrep.encoder.items.text import texts_of
 from ray_userrep.encoder.layers import Dropout
 from ray_userrep.encoder.profile import Profile, behind_profile
 from ray_userrep.encoder.reading import reads
@@ -197,7 +198,8 @@ class UserEncoder(Serving):
         return self._around
 
     def _scaled_items(self, batch: Batch) -> Tensor:
-        return self._scaled(batch.values_T)
+        with texts_of(batch):
+            return self._scaled(batch.values_T)
 
     def _scaled(self, values: Tensor) -> Tensor:
         # Item vectors start with unit length, for the scores' sake; the residual stream wants unit variance.

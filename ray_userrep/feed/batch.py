@@ -1,12 +1,17 @@
 """The jagged batch that every room speaks: values end to end and offsets, never padded.
 
+What the host has to know of a batch that lies on a device travels with it, since asking would make the host wait:
+where windows begin, and what modules of a model made of it while it was on the host (`WorksAhead`).
+
 Shapes: B users (windows), T tokens of all windows together, B1 = B + 1.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 TIMESTAMPS = "timestamps"  # side column: microseconds since the epoch
@@ -21,7 +26,9 @@ class Batch:
 
     `values_T` int64 item indices, `offsets_B1` int32 window bounds, `users_B` int64 stable user hashes,
     `side` aligned token columns, `labels` aligned user columns, `max_len` the longest window (on the host, so that
-    no kernel launch waits for the device), `weight` 0.0 for a filler that only keeps the ranks in step.
+    no kernel launch waits for the device), `weight` 0.0 for a filler that only keeps the ranks in step. `host_B1` are
+    the bounds on the host, of a batch that may be on a device; `ahead` is what modules made of these windows: whoever
+    makes others of them leaves it out.
     """
 
     values_T: Tensor
@@ -31,6 +38,8 @@ class Batch:
     side: dict[str, Tensor] = field(default_factory=dict)
     labels: dict[str, Tensor] = field(default_factory=dict)
     weight: float = 1.0
+    host_B1: NDArray[np.int32] | None = None
+    ahead: dict["WorksAhead", "Batch"] = field(default_factory=dict)
 
     @property
     def num_users(self) -> int:
@@ -44,6 +53,14 @@ class Batch:
         """Window lengths, `[B]`."""
         return self.offsets_B1.diff()
 
+    def bounds(self) -> NDArray[np.int32]:
+        """`offsets_B1` on the host; a device is asked, and waited for, where nobody kept them."""
+        if self.host_B1 is None:
+            return self.offsets_B1.cpu().numpy()
+        is_on_host = self.offsets_B1.device.type == "cpu"
+        assert not is_on_host or np.array_equal(self.offsets_B1.numpy(), self.host_B1), "bounds of other windows"
+        return self.host_B1
+
     def per_token(self, values_B: Tensor) -> Tensor:
         """Each window's value at each of its tokens, `[T]`; the host is not asked how many those are."""
         return torch.repeat_interleave(values_B, self.lengths(), output_size=self.num_tokens)
@@ -53,7 +70,8 @@ class Batch:
         return torch.arange(self.num_tokens, device=self.values_T.device) - self.per_token(self.offsets_B1[:-1])
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on another device; copies do not block the host."""
+        """The same batch on another device; copies do not block the host, which keeps the bounds."""
+        is_on_host = self.offsets_B1.device.type == "cpu"
         move = lambda x: x.to(device, non_blocking=True)  # noqa: E731
         return replace(
             self,
@@ -62,6 +80,8 @@ class Batch:
             users_B=move(self.users_B),
             side={k: move(v) for k, v in self.side.items()},
             labels={k: move(v) for k, v in self.labels.items()},
+            host_B1=self.offsets_B1.numpy() if is_on_host else self.host_B1,
+            ahead={module: made.to(device) for module, made in self.ahead.items()},
         )
 
     @staticmethod
@@ -80,3 +100,11 @@ class Batch:
             max_len=int(lengths.max(initial=0)),
             labels={START: torch.zeros(len(sequences), dtype=torch.int64)},
         )
+
+
+class WorksAhead(ABC):
+    """A module of a model that makes something of a batch as long as it is on the host, in the thread that reads it."""
+
+    @abstractmethod
+    def ahead(self, batch: Batch) -> Batch:
+        """What the module would otherwise have to ask the device for, found by it in `batch.ahead`."""

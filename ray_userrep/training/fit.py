@@ -39,10 +39,10 @@ from ray_userrep.objectives.reconstruct import Oracle
 from ray_userrep.objectives.social import Society
 from ray_userrep.recipe.objective import ImpressionsConfig, SocialConfig
 from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.training.ahead import read_ahead
 from ray_userrep.training.best import has_best, keep_best, read_best
 from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
-from ray_userrep.training.content import with_content
 from ray_userrep.training.impressions import read_impressions
 from ray_userrep.training.labels import read_labels
 from ray_userrep.training.loop import Loop, TrainState
@@ -175,7 +175,7 @@ def _source(
 
     def prepared(micros: list[Batch], here: Position) -> Micros:
         prepared = prepare_micros(objective, micros, draws_at(recipe.seed, here), rank)
-        return with_content(engine.model.encoder, prepared)
+        return read_ahead(engine.model.encoder, prepared)
 
     return steps(plan, buckets, rank, engine.world, position, prepared)
 

@@ -50,9 +50,9 @@ def test_events_keep_apart_and_zero_stays_unknown():
 
 def test_a_token_put_at_the_end_comes_at_the_time_of_the_last_and_has_no_side():
     side = {TIMESTAMPS: torch.arange(5), "price": torch.rand(5), "event": torch.arange(1, 6)}
-    batch = append_token(replace(Batch.of([[7, 8], [], [9, 1, 2]]), side=side), MASK)
+    batch = append_token(replace(Batch.of([[7, 8], [], [9, 1, 2]]), side=side).to("cpu"), MASK)
     assert batch.values_T.tolist() == [7, 8, MASK, 9, 1, 2, MASK]
-    assert batch.offsets_B1.tolist() == [0, 3, 3, 7] and batch.max_len == 4
+    assert batch.offsets_B1.tolist() == batch.host_B1.tolist() == [0, 3, 3, 7] and batch.max_len == 4
     assert batch.side[TIMESTAMPS].tolist() == [0, 1, 1, 2, 3, 4, 4]
     assert batch.side["event"].tolist() == [1, 2, 0, 3, 4, 5, 0]
     assert batch.side["price"].isnan().tolist() == [False, False, True, False, False, False, True]

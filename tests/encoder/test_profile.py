@@ -44,7 +44,7 @@ def encoder_of(table, **fields) -> UserEncoder:
 
 
 def test_rows_of_a_profile_lie_before_each_window():
-    batch = batch_of()
+    batch = batch_of().to("cpu")
     x_TD, profile_BAD = torch.randn(batch.num_tokens, 3), torch.randn(4, 2, 3)
     rows, place_BA = behind_profile(single_rows(x_TD, batch), profile_BAD)
     expected, times, lengths = [], [], []
@@ -54,7 +54,8 @@ def test_rows_of_a_profile_lie_before_each_window():
         lengths.append(2 + high - low)
     assert torch.equal(rows.x_KD, torch.stack(expected)) and rows.windows.side[TIMESTAMPS].tolist() == times
     assert torch.equal(rows.x_KD[rows.row_T], x_TD) and torch.equal(rows.x_KD[place_BA], profile_BAD)
-    assert rows.windows.lengths().tolist() == lengths and rows.windows.max_len == 6
+    assert rows.windows.lengths().tolist() == np.diff(rows.windows.host_B1).tolist() == lengths
+    assert rows.windows.max_len == 6
 
 
 @torch.no_grad()

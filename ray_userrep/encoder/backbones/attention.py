@@ -53,11 +53,13 @@ class AttentionLayout(NamedTuple):
         return x_T if self.groups is None else x_T.index_select(0, self.source_P)
 
 
-def attention_layout(offsets_B1: Tensor, max_len: int, causal: bool, varlen: bool) -> AttentionLayout:
-    """Work out a batch's layout; the varlen kernel needs no groups, and no copy of the offsets to the host."""
+def attention_layout(
+    offsets_B1: Tensor, max_len: int, causal: bool, varlen: bool, host_B1: NDArray[np.int32] | None = None
+) -> AttentionLayout:
+    """Work out a batch's layout; the varlen kernel needs no groups, and no offsets on the host (`host_B1`)."""
     if varlen:
         return AttentionLayout(offsets_B1, max_len, causal, None, offsets_B1, offsets_B1, offsets_B1)
-    offsets = offsets_B1.cpu().numpy().astype(np.int64)
+    offsets = (offsets_B1.cpu().numpy() if host_B1 is None else host_B1).astype(np.int64)
     lengths, place = np.diff(offsets), offsets_B1.device
     sources, paddings, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], np.empty(offsets[-1], np.int64)
     groups, before = [], 0
@@ -69,19 +71,21 @@ def attention_layout(offsets_B1: Tensor, max_len: int, causal: bool, varlen: boo
         places[source_GS[valid_GS]] = before + np.flatnonzero(valid_GS)
         # A causal query never reaches the padding on its right: only bidirectional attention needs a mask.
         masked = not causal and not valid_GS.all()
-        visible = torch.from_numpy(valid_GS[:, None, None, :]).to(place) if masked else None
+        visible = torch.from_numpy(valid_GS[:, None, None, :]).to(place, non_blocking=True) if masked else None
         groups.append(WindowGroup(len(rows), longest, visible))
         sources.append(source_GS.reshape(-1))
         paddings.append(before + np.flatnonzero(~valid_GS))
         before += source_GS.size
-    copied = (torch.from_numpy(x).to(place) for x in (np.concatenate(sources), places, np.concatenate(paddings)))
+    made = (np.concatenate(sources), places, np.concatenate(paddings))
+    copied = (torch.from_numpy(x).to(place, non_blocking=True) for x in made)
     return AttentionLayout(offsets_B1, max_len, causal, groups, *copied)
 
 
 def layout_of(batch: Batch, causal: bool, varlen: bool) -> AttentionLayout:
     """A batch's layout; in a graph that is exported, one that does for all of them."""
     if not torch.compiler.is_exporting():
-        return attention_layout(batch.offsets_B1, batch.max_len, causal, varlen)
+        host_B1 = None if varlen else batch.bounds()
+        return attention_layout(batch.offsets_B1, batch.max_len, causal, varlen, host_B1)
     source_BS, is_there_BS, place_T = padded(batch)
     group = WindowGroup(source_BS.shape[0], batch.max_len, None if causal else is_there_BS[:, None, None])
     padding = place_T[:0]  # no gradients are asked for

@@ -3,7 +3,9 @@
 Shapes: T tokens, D width, B windows.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -35,7 +37,7 @@ class GRU(Backbone):
         packed_T, sizes_L = packing(batch)
         x_TD = x_TD[packed_T]
         for block in self.blocks:
-            x_TD = block(x_TD, sizes_L)
+            x_TD = block(x_TD, torch.from_numpy(sizes_L))
         out_TD = torch.empty_like(x_TD).index_copy(0, packed_T, x_TD)
         return self.norm(out_TD)
 
@@ -63,11 +65,13 @@ class GRUBlock(nn.Module):
         return x_TD + self.dropout(self.out(states_TD))
 
 
-def packing(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Tokens by place and then by falling length of their window, and how many windows reach each place."""
+def packing(batch: Batch) -> tuple[Tensor, NDArray[np.int64]]:
+    """Tokens by place and then by falling length of window; and on the host, how many windows reach each place."""
     lengths_B = batch.lengths()
     rank_B = torch.argsort(torch.argsort(-lengths_B, stable=True))
     place_T = batch.positions()
     rank_T = batch.per_token(rank_B)
     packed_T = torch.argsort(place_T.long() * len(lengths_B) + rank_T)
-    return packed_T, torch.bincount(place_T, minlength=1).cpu()
+    shortest_first = np.sort(np.diff(batch.bounds()))
+    place_L = np.arange(shortest_first[-1])
+    return packed_T, len(shortest_first) - np.searchsorted(shortest_first, place_L, side="right")

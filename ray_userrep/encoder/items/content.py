@@ -80,9 +80,9 @@ class ContentItems(ItemEmbedder):
     def forward(self, ids: Tensor | None) -> Tensor:
         if self._in_batch is not None and ids is not None:
             distinct_U, vectors_UD = self._in_batch
-            if distinct_U.device.type == "cpu":  # elsewhere it would wait for the device
-                assert torch.isin(ids, distinct_U).all(), "an item that was not read ahead"
-            return vectors_UD[torch.searchsorted(distinct_U, ids)]
+            place = torch.searchsorted(distinct_U, ids).clamp(max=len(distinct_U) - 1)
+            torch._assert_async((distinct_U[place] == ids).all(), "an item that was not read ahead")
+            return vectors_UD[place]
         if not self._learns():
             catalogue_VD = self._catalogue()
             return catalogue_VD if ids is None else catalogue_VD[ids]

@@ -8,12 +8,17 @@
 - `WordItems`: a small Transformer over the words, trained with everything else: the lower of two levels of text
   encoder, as in CLUE (Shin et al., AAAI 2023). What words mean is learned from logs, where text vectors keep what a
   language model knew. Words are hashed into a fixed number of rows instead of cut by a tokenizer: nothing is fitted,
-  and two words now and then share a row. Each distinct item of a batch is encoded once, for which the host waits for
-  the device once a call.
+  and two words now and then share a row. Each distinct item is encoded once a call. Those of windows trained on are
+  found where these are read; which others are asked for, as targets or negatives, the host waits for the device to
+  learn.
 
 Shapes: V items, D width, E width of text vectors, F hidden width, G experts, U distinct items, L words of a text at
 most, T words of all of them.
 """
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +33,7 @@ from ray_userrep.encoder.items.base import ItemEmbedder, ItemFeatures, hashed_li
 from ray_userrep.encoder.layers import Dropout, Norm, ZeroLinear, in_training
 from ray_userrep.encoder.readout import readout
 from ray_userrep.errors import UserError
-from ray_userrep.feed.batch import Batch
+from ray_userrep.feed.batch import Batch, WorksAhead
 from ray_userrep.recipe.encoder import TransformerConfig, WordItemsConfig
 
 
@@ -133,7 +138,10 @@ class WhitenedMoEItems(ItemEmbedder):
         self._vectors = text_features(table, "whitened_moe", self._text_width)
 
 
-class WordItems(ItemEmbedder):
+_PLACE = "place"  # label of texts: which of them is that of each item asked for
+
+
+class WordItems(ItemEmbedder, WorksAhead):
     """The mean of the states of a text's words, of about length one; an item without text is all zeros."""
 
     def __init__(self, config: WordItemsConfig, width: int) -> None:
@@ -145,13 +153,28 @@ class WordItems(ItemEmbedder):
         )
         self.transformer = Transformer(layers, width, config.max_words)
         self.norm = Norm(width, "rms")
+        self._of_batch: Batch | None = None  # the texts of the windows whose items are asked for
+        self._all: Batch | None = None  # those of the catalogue, once asked for
 
     def forward(self, ids: Tensor | None) -> Tensor:
-        words_VL = self._words.on(self.words.device)
         if ids is None:
-            return self._encoded(words_VL)
-        distinct_U, place = torch.unique(ids, return_inverse=True)
-        return self._encoded(words_VL[distinct_U])[place]
+            return self._encoded(self._catalogue())
+        texts = self._of_batch or self._distinct(ids, self._words.on(self.words.device))
+        assert self._of_batch is None or texts.labels[_PLACE].shape == ids.shape, "the texts of other windows"
+        return self._encoded(texts)[texts.labels[_PLACE]]
+
+    def ahead(self, batch: Batch) -> Batch:
+        """The texts of the items of windows, each distinct one once; hidden items count as the first."""
+        return self._distinct(batch.values_T.clamp(min=0), self._host_words_VL)
+
+    @contextmanager
+    def given(self, texts: Batch) -> Iterator[None]:
+        """Inside, the items asked for are those whose texts were found ahead."""
+        self._of_batch = texts
+        try:
+            yield
+        finally:
+            self._of_batch = None
 
     def attach(self, table: ItemTable) -> None:
         """Take the texts.
@@ -162,15 +185,37 @@ class WordItems(ItemEmbedder):
         texts = table.texts()
         if texts is None:
             raise UserError("encoder.items.kind words needs texts: the item table has none")
-        self._words = ItemFeatures(
-            hashed_lists(words_of(pa.array(texts, pa.string())), self._num_rows, self._max_words)
-        )
+        self._host_words_VL = hashed_lists(words_of(pa.array(texts, pa.string())), self._num_rows, self._max_words)
+        self._words = ItemFeatures(self._host_words_VL)
+        self._all = None
 
-    def _encoded(self, words_UL: Tensor) -> Tensor:
+    def _catalogue(self) -> Batch:
+        if self._all is None or self._all.values_T.device != self.words.device:
+            with torch.inference_mode(False):  # kept for passes with gradients as well
+                self._all = self._texts(self._host_words_VL).to(self.words.device)
+        return self._all
+
+    def _distinct(self, ids: Tensor, words_VL: Tensor) -> Batch:
+        distinct_U, place = torch.unique(ids, return_inverse=True)
+        return replace(self._texts(words_VL[distinct_U]), labels={_PLACE: place})
+
+    def _texts(self, words_UL: Tensor) -> Batch:
         known_UL = words_UL >= 0
         ends_U = known_UL.sum(1).cumsum(0)
         offsets_U1 = torch.cat([ends_U.new_zeros(1), ends_U]).int()
-        words_T = words_UL[known_UL]
-        batch = Batch(words_T, offsets_U1, torch.arange(len(words_UL), device=words_UL.device), self._max_words)
-        states_TD = self.transformer(self.words[words_T], batch)
-        return self.norm(readout(states_TD, offsets_U1, "mean")) * self.words.shape[1] ** -0.5
+        numbers_U = torch.arange(len(words_UL), device=words_UL.device)
+        return Batch(words_UL[known_UL], offsets_U1, numbers_U, self._max_words)
+
+    def _encoded(self, texts: Batch) -> Tensor:
+        states_TD = self.transformer(self.words[texts.values_T], texts)
+        return self.norm(readout(states_TD, texts.offsets_B1, "mean")) * self.words.shape[1] ** -0.5
+
+
+@contextmanager
+def texts_of(batch: Batch) -> Iterator[None]:
+    """Inside, items of words that are asked for are those of a batch, their texts found ahead where they were."""
+    with ExitStack() as stack:
+        for module, made in batch.ahead.items():
+            if isinstance(module, WordItems):
+                stack.enter_context(module.given(made))
+        yield

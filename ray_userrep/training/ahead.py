@@ -1,7 +1,9 @@
-"""Reading ahead the pictures and texts of a batch's items, in the thread that makes batches.
+"""What a model makes of a batch while it is on the host, in the thread that makes batches.
 
-They travel with the first view of a micro-batch to the device. Whatever an objective asks item vectors of is among what
-is shown, predicted and drawn as negatives: it is read here once an item, and encoded once.
+What later would make the host wait for the device is made here by the modules that need it (`WorksAhead`). Pictures and
+texts of a batch's items are read here as well, and travel with the first view of a micro-batch to the device. Whatever
+an objective asks item vectors of is among what is shown, predicted and drawn as negatives: it is read once an item, and
+encoded once.
 """
 
 from dataclasses import replace
@@ -10,13 +12,30 @@ import torch
 from torch import Tensor, nn
 
 from ray_userrep.encoder.items.content import content_items
+from ray_userrep.feed.batch import WorksAhead
 from ray_userrep.objectives.autoregressive import TARGETS
 from ray_userrep.objectives.impressions import SHOWN
 from ray_userrep.objectives.sampled import NEGATIVES
 from ray_userrep.training.step import Micros, Views
 
 
-def with_content(encoder: nn.Module, micros: Micros) -> Micros:
+def read_ahead(encoder: nn.Module, micros: Micros) -> Micros:
+    """The views with what the modules of a model want to have made of them."""
+    return _worked_on(encoder, _with_content(encoder, micros))
+
+
+def _worked_on(encoder: nn.Module, micros: Micros) -> Micros:
+    modules = [module for module in encoder.modules() if isinstance(module, WorksAhead)]
+    if not modules:
+        return micros
+    views = [
+        [replace(view, ahead={module: module.ahead(view) for module in modules}) for view in one]
+        for one in micros.views
+    ]
+    return micros._replace(views=views)
+
+
+def _with_content(encoder: nn.Module, micros: Micros) -> Micros:
     """The views with what their items' vectors are made from, where that is pictures and texts and anything trains."""
     embedder = content_items(encoder)
     if embedder is None or not any(parameter.requires_grad for parameter in embedder.parameters()):
