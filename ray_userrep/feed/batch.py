@@ -7,6 +7,7 @@ Shapes: B users (windows), T tokens of all windows together, B1 = B + 1.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -72,16 +73,22 @@ class Batch:
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device; copies do not block the host, which keeps the bounds."""
         is_on_host = self.offsets_B1.device.type == "cpu"
-        move = lambda x: x.to(device, non_blocking=True)  # noqa: E731
+        kept = replace(self, host_B1=self.offsets_B1.numpy()) if is_on_host else self
+        return kept._each(lambda x: x.to(device, non_blocking=True))
+
+    def pinned(self) -> "Batch":
+        """The same in memory from which a GPU copies while the host goes on; without a GPU there is none."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, moved: Callable[[Tensor], Tensor]) -> "Batch":
         return replace(
             self,
-            values_T=move(self.values_T),
-            offsets_B1=move(self.offsets_B1),
-            users_B=move(self.users_B),
-            side={k: move(v) for k, v in self.side.items()},
-            labels={k: move(v) for k, v in self.labels.items()},
-            host_B1=self.offsets_B1.numpy() if is_on_host else self.host_B1,
-            ahead={module: made.to(device) for module, made in self.ahead.items()},
+            values_T=moved(self.values_T),
+            offsets_B1=moved(self.offsets_B1),
+            users_B=moved(self.users_B),
+            side={name: moved(x) for name, x in self.side.items()},
+            labels={name: moved(x) for name, x in self.labels.items()},
+            ahead={module: made._each(moved) for module, made in self.ahead.items()},
         )
 
     @staticmethod

@@ -175,7 +175,8 @@ def _source(
 
     def prepared(micros: list[Batch], here: Position) -> Micros:
         prepared = prepare_micros(objective, micros, draws_at(recipe.seed, here), rank)
-        return read_ahead(engine.model.encoder, prepared)
+        ready = read_ahead(engine.model.encoder, prepared)
+        return ready.pinned() if engine.device.type == "cuda" else ready
 
     return steps(plan, buckets, rank, engine.world, position, prepared)
 

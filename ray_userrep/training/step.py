@@ -128,6 +128,11 @@ class Micros(NamedTuple):
     counts_P: Tensor
     seed: int
 
+    def pinned(self) -> "Micros":
+        """The same in memory from which a GPU copies while the host goes on."""
+        views = [[view.pinned() for view in one] for one in self.views]
+        return self._replace(views=views, counts_P=self.counts_P.pin_memory())
+
 
 def prepare_micros(objective: Objective[Any], micros: list[Batch], draws: Draws, rank: int) -> Micros:
     """Turn windows into what the objective trains on; pure data, done ahead by the reading thread."""
