@@ -39,7 +39,7 @@ from ray_userrep.objectives.reconstruct import Oracle
 from ray_userrep.objectives.social import Society
 from ray_userrep.recipe.objective import ImpressionsConfig, SocialConfig
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.training.best import has_best, keep_best, read_best
+from ray_userrep.training.best import has_best, keep_best_of_ranks, read_best
 from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.content import with_content
@@ -147,7 +147,7 @@ def _pretraining(recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, r
         data=split.fingerprint(corpus.manifest, False),
         metric=VECTOR if question is not None else RANKING if ranks else LIKELIHOOD,
         measure=measure,
-        keep_best=lambda: keep_weights(engine, run_uri),
+        keep_best=lambda: keep_best_of_ranks(engine, run_uri),
     )
 
 
@@ -231,7 +231,7 @@ def export(engine: Engine, run_uri: str, name: str = "encoder") -> None:
         UserError: they are not what was kept; on all ranks alike.
     """
     if not told(engine, lambda: has_best(run_uri)):
-        keep_weights(engine, run_uri)
+        keep_best_of_ranks(engine, run_uri)
     told(engine, lambda: _upload(engine.model.encoder, storage.join(run_uri, name), read_best(run_uri)))
 
 
@@ -270,13 +270,6 @@ def _upload(encoder: Trainable, uri: str, weights: dict[str, Tensor] | None = No
 def load_encoder(run_uri: str) -> UserEncoder:
     """The encoder that a run exported."""
     return UserEncoder.from_pretrained(storage.join(run_uri, "encoder"))
-
-
-def keep_weights(engine: Engine, run_uri: str) -> None:
-    """Keep the weights as they are, gathered from all ranks, as the run's best."""
-    weights = engine.encoder_state()
-    if weights is not None:
-        keep_best(run_uri, weights)
 
 
 class _Records:

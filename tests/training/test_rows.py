@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from ray_userrep.corpus.splits import resolve
-from ray_userrep.encoder.items.tables import RowItems
+from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.feed.batch import Batch
-from ray_userrep.objectives.base import Draws, identity_gather
+from ray_userrep.objectives.base import Draws
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import build_model
 from ray_userrep.training.rows import RowAdam, clip_factor
@@ -20,7 +20,7 @@ from tests.ranks import fit_bare, fit_on_ranks, losses
 
 
 def updated(optimizer, learning_rate):
-    optimizer.collect(1, identity_gather)
+    optimizer.collect(lambda x: x)
     optimizer.step(learning_rate, torch.ones(()))
 
 
@@ -86,22 +86,22 @@ def test_gradients_are_clipped_by_the_norm_of_all_as_with_a_dense_table(corpus, 
     rows, dense = (stepped(recipe, corpus, kind) for kind in ("rows", "id"))
     assert dense.norm > 10 * 0.05  # far above what it is clipped to
     torch.testing.assert_close(rows.norm, dense.norm)
-    first_VD = rows.model.row_optimizers[0].first_VD
+    first_SD = rows.model.row_optimizers[0].first_SD
     (dense_N,) = [part.values_N for part in dense.moments() if part.key == "exp_avg/encoder.items.weight"]
-    torch.testing.assert_close(first_VD, dense_N.view_as(first_VD))
+    torch.testing.assert_close(first_SD, dense_N.view_as(first_SD))
 
 
 def test_fillers_and_hidden_places_leave_rows_and_moments_alone(corpus, recipe):
     engine = stepped(recipe, corpus, "rows")
     optimizer, table = engine.model.row_optimizers[0], engine.model.encoder.items
-    learned_V = optimizer.first_VD.any(1)
+    learned_V = optimizer.first_SD.any(1)
     negatives = set(engine.model.objective.softmax.sample(Draws(0, 0, 0), torch.zeros(0))["negatives"].tolist())
     assert learned_V[30:].any() and set(learned_V[:30].nonzero()[:, 0].tolist()) <= negatives
-    assert torch.equal(learned_V, optimizer.second_VD.any(1))
-    before = table.weight.clone(), optimizer.first_VD.clone()
+    assert torch.equal(learned_V, optimizer.second_SD.any(1))
+    before = table.weight.clone(), optimizer.first_SD.clone()
     filler = replace(Batch.of([list(range(30, 36)), list(range(40, 46))]), weight=0.0)
     train_step(engine, prepare_micros(engine.model.objective, [filler], Draws(0, 0, 1), 0), 1e-3)
-    assert torch.equal(before[0], table.weight) and torch.equal(before[1], optimizer.first_VD)
+    assert torch.equal(before[0], table.weight) and torch.equal(before[1], optimizer.first_SD)
 
 
 def test_the_factor_is_that_of_torch():
