@@ -44,8 +44,11 @@ class Share(NamedTuple):
         return places * self.world + self.rank
 
 
+WHOLE = Share()
+
+
 def ranks(
-    scorer: Scorer, histories: Histories, num_items: int, exclude_seen: bool, share: Share = Share()
+    scorer: Scorer, histories: Histories, num_items: int, exclude_seen: bool, share: Share = WHOLE
 ) -> NDArray[np.int64]:
     """The rank of each user's target among all items, from 1, `[U]`.
 

@@ -129,7 +129,8 @@ def _looks_across(objective: ObjectiveConfig) -> bool:
 def step_seconds(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[str, float]:
     """Seconds of products and of communication: 2 passes of the parameters a step, 3 a micro-batch under stage 3.
 
-    Of what is trained by rows little is sent: it is left out. Volumes as in Rajbhandari et al. 2020, section 7; the slowest link on the way counts.
+    Of what is trained by rows little is sent: it is left out. Volumes as in Rajbhandari et al. 2020, section 7; the
+    slowest link on the way counts.
     """
     gpu, step, world = GPUS[config.gpu], step_load(recipe, config), config.world
     peak = gpu.bf16 if recipe.train.precision == "bf16" else gpu.fp32

@@ -179,12 +179,12 @@ def _read_manifest(uri: str) -> dict[str, Any]:
 def _files(engine: Engine) -> dict[str, list[Shard]]:
     """What this rank writes, and under which names."""
     place = f"{engine.rank:05d}-of-{engine.world:05d}"
-    rows = row_shards(engine.model)
+    # Each in a file of its own: of a file that is read all pages count as the process's until the last is copied.
+    rows = {f"rows{number}-{place}.safetensors": [part] for number, part in enumerate(row_shards(engine.model))}
     return {
         f"weights-{place}.safetensors": engine.weights(),
         f"moments-{place}.safetensors": engine.moments(),
-        **({f"rows-{place}.safetensors": rows} if rows else {}),
-    }
+    } | rows
 
 
 def _write(files: dict[str, list[Shard]], uri: str) -> dict[str, str]:

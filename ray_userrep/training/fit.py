@@ -261,6 +261,8 @@ def fit_kept(run_uri: str, corpus: Corpus, split: Split) -> None:
 
 
 def _upload(encoder: Trainable, uri: str, weights: dict[str, Tensor] | None = None) -> None:
+    if storage.is_local(uri):  # there it need not be written twice
+        return encoder.save_pretrained(storage.absolute(uri), state_dict=weights)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "encoder"
         encoder.save_pretrained(folder, state_dict=weights)

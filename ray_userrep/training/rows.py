@@ -1,9 +1,9 @@
 """Item tables whose gradients are rows (`RowItems`): updated beside the engine's optimiser, clipped with all the rest.
 
-Only rows that a step has learned about are exchanged and updated, each by the rank that holds it. Moments of other rows do not decay (as in torch's
-SparseAdam): an update costs what the batch holds, not what the catalogue does. A row that was read but got no gradient
-(under a hidden item, or by a filler that keeps ranks in step) counts as not read, so that results do not depend on how
-a batch was dealt out.
+Only rows that a step has learned about are exchanged and updated, each by the rank that holds it. Moments of other rows
+do not decay (as in torch's SparseAdam): an update costs what the batch holds, not what the catalogue does. A row that
+was read but got no gradient (under a hidden item, or by a filler that keeps ranks in step) counts as not read, so that
+results do not depend on how a batch was dealt out.
 
 Shapes: N rows with a gradient, R distinct ones, S rows that a rank holds, D width.
 """
@@ -21,7 +21,7 @@ _EPSILON, _CLIP_EPSILON = 1e-8, 1e-6
 
 
 class RowAdam(nn.Module):
-    """The moments of the rows that a rank holds of one table, kept beside the model so that checkpoints hold them and exports do not."""
+    """The moments of the rows that a rank holds of one table, kept beside the model: for checkpoints, not exports."""
 
     first_SD: Tensor
     second_SD: Tensor

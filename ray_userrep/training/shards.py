@@ -1,7 +1,7 @@
 """A training state as stretches of flat tensors: what each rank writes, and what any other number of ranks reads.
 
     weights-00000-of-00002.safetensors    rank 0's stretches of parameters and buffers
-    rows-00000-of-00002.safetensors       rank 0's rows of item tables that ranks hold between them, and their moments
+    rows0-00000-of-00002.safetensors …    rank 0's rows of an item table that ranks hold between them; then of its moments
     moments-00000-of-00002.safetensors    rank 0's stretches of what the optimiser knows
 
 A stored stretch says where it belongs in its whole tensor, not who held it: any number of workers, at any ZeRO stage,
@@ -146,7 +146,7 @@ def stretches(path: Path) -> dict[str, list[Stretch]]:
 
 
 def _copy(part: Shard, start: int, step: int, values_N: Tensor) -> int:
-    """Copy what a stored stretch and a part have in common, which is every so many elements of each; returns how many."""
+    """Copy what a stored stretch and a part have in common, every so many elements of each; returns how many."""
     low, apart = max(part.start, start), math.lcm(part.step, step)
     common = (at for at in range(low, low + apart) if (at - part.start) % part.step == (at - start) % step == 0)
     first = next(common, None)

@@ -1,8 +1,8 @@
 """How ranks that hold a table's rows between them ask each other for rows, and hand back what they learned of them.
 
-Row v is held by rank v mod W. Items are numbered by how often they occur, so that every rank holds as many popular ones;
-ranges would leave the first rank most of the work. An exchange is three collectives: how many rows go where, which, and
-the rows. All ranks have to take part, also those that ask for nothing.
+Row v is held by rank v mod W. Items are numbered by how often they occur, so that every rank holds as many popular
+ones; ranges would leave the first rank most of the work. An exchange is three collectives: how many rows go where,
+which, and the rows. All ranks have to take part, also those that ask for nothing.
 
 Shapes: W ranks, U distinct rows that a rank asks for, G rows that others ask it for, N rows.
 """
