@@ -5,9 +5,9 @@
 A log in which each item occurs at least once is prepared and pretrained on by `sasrec` with a table of rows, 64 numbers
 an item. It is stopped after its first checkpoint and goes on from that, so that all moments are in memory, also those
 of rows that no step has touched. Steps, a validation, the best weights, a checkpoint and the export follow each other,
-and the job is ended when the encoder is there: its files tell which of these is at work. Memory is the sum of proportional set sizes,
-sampled, by kind of process. On disk are needed about 1,600 bytes an item. Figures go to benchmarks/results/shards.json;
-log and corpus stay in the folder, runs are deleted.
+and the job is ended when the encoder is there: its files tell which of these is at work. Memory is the sum of
+proportional set sizes, sampled, by kind of process. On disk are needed about 1,600 bytes an item. Figures go to
+benchmarks/results/shards.json; log and corpus stay in the folder, runs are deleted.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """A training state as stretches of flat tensors: what each rank writes, and what any other number of ranks reads.
 
     weights-00000-of-00002.safetensors    rank 0's stretches of parameters and buffers
-    rows0-00000-of-00002.safetensors …    rank 0's rows of an item table that ranks hold between them; then of its moments
+    rows0-00000-of-00002.safetensors …    rank 0's rows of an item table, then of its moments
     moments-00000-of-00002.safetensors    rank 0's stretches of what the optimiser knows
 
 A stored stretch says where it belongs in its whole tensor, not who held it: any number of workers, at any ZeRO stage,
