@@ -24,6 +24,7 @@ from ray_userrep.corpus.store import BucketCache, Corpus
 from ray_userrep.encoder.bag import Moments, scaled_bag
 from ray_userrep.encoder.fields import refuse_missing
 from ray_userrep.encoder.histories import history_sums
+from ray_userrep.encoder.items.rows import row_tables
 from ray_userrep.encoder.profile import refuse_profile
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
@@ -115,8 +116,10 @@ def train(recipe: Recipe, corpus: Corpus, run_uri: str, engine: Engine, goal: Go
     checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints, goal.data)
     state = checkpoints.load_latest(engine) or TrainState()
     with _Records(run_uri, state.step, on_record if engine.rank == 0 else None) as records:
-        dropped = {"dropped_heads": list(objective.dropped_heads)} if objective.dropped_heads else {}
-        records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind() | dropped)
+        in_rows = sum(table.num_items * table.weight.shape[1] for table in row_tables(engine.model))
+        more: Record = {"dropped_heads": list(objective.dropped_heads)} if objective.dropped_heads else {}
+        more |= {"in_rows": in_rows} if in_rows else {}
+        records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind() | more)
         domains = plan.domains.names if plan.domains is not None else ()
         log = Log(objective.parts, objective.weights, plan.num_tokens / plan.num_batches, records, domains)
         validate = Validate(goal.measure, goal.metric, goal.keep_best, log, records, goal.sign)
