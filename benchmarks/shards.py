@@ -7,7 +7,7 @@ an item. It is stopped after its first checkpoint and goes on from that, so that
 of rows that no step has touched. Steps, a validation, the best weights, a checkpoint and the export follow each other,
 and the job is ended when the encoder is there: its files tell which of these is at work. Memory is the sum of
 proportional set sizes, sampled, by kind of process. On disk are needed about 1,600 bytes an item. Figures go to
-benchmarks/results/shards.json; log and corpus stay in the folder, runs are deleted.
+benchmarks/results/shards.json; log, corpus and figures stay in the folder and are not made again, runs are deleted.
 """
 
 import argparse
@@ -52,9 +52,11 @@ def main() -> None:
         found["prepare"] = peaks(watched("prepare", "--logs", str(log), "--corpus", str(corpus), *columns))
     found["table_mib"] = options.items * WIDTH * 4 / MIB
     for ranks in options.ranks:
-        run = options.scratch / f"run-{ranks}"
-        found[f"{ranks} ranks"] = trained(corpus, run, ranks, options) | {"load": os.getloadavg()[0]}
-        shutil.rmtree(run)
+        run, kept = options.scratch / f"run-{ranks}", options.scratch / f"ranks-{ranks}.json"
+        if not kept.exists():
+            kept.write_text(json.dumps(trained(corpus, run, ranks, options) | {"load": os.getloadavg()[0]}))
+            shutil.rmtree(run)
+        found[f"{ranks} ranks"] = json.loads(kept.read_text())
         print(json.dumps(found[f"{ranks} ranks"], indent=1), flush=True)
     (RESULTS / "shards.json").write_text(json.dumps(found, indent=1) + "\n")
 

@@ -67,23 +67,15 @@ def read_best(run_uri: str) -> dict[str, Tensor]:
         UserError: they are not what was written.
     """
     folder, weights, tables = _folder(run_uri), dict[str, Tensor](), dict[str, list[Stretch]]()
-    files = storage.read_object(storage.join(folder, _MANIFEST)).get("files")
-    known = {name: sha for name, sha in files.items() if _NAME.fullmatch(name)} if isinstance(files, dict) else {}
-    for name, sha in known.items():
-        with storage.unchanged(storage.join(folder, name), str(sha)) as path:
+    for name, sha in _files(folder).items():
+        with storage.unchanged(storage.join(folder, name), sha) as path:
             if path is None:
-                known = {}
-                break
-            if _ROWS in name:
-                for key, found in stretches(path).items():
-                    tables.setdefault(key, []).extend(found)
-            else:
+                raise _changed(folder)
+            if _ROWS not in name:
                 weights |= load_file(path)
-    if not known:
-        raise UserError(
-            f"{folder}: the best weights are missing or were changed after they were written: put them back, or train "
-            "again in another folder with --run"
-        )
+                continue
+            for key, found in stretches(path).items():
+                tables.setdefault(key, []).extend(found)
     return weights | {name: _whole(found) for name, found in tables.items()}
 
 
@@ -104,6 +96,21 @@ def _publish(folder: str, files: dict[str, str]) -> None:
     for entry in storage.list_files(folder, ".safetensors"):
         if entry.uri.rpartition("/")[2] not in files:
             storage.delete(entry.uri)
+
+
+def _files(folder: str) -> dict[str, str]:
+    """The files of the weights and their checksums, as the manifest says."""
+    files = storage.read_object(storage.join(folder, _MANIFEST)).get("files")
+    if not isinstance(files, dict) or not all(_NAME.fullmatch(name) for name in files):
+        raise _changed(folder)
+    return {name: str(sha) for name, sha in files.items()}
+
+
+def _changed(folder: str) -> UserError:
+    return UserError(
+        f"{folder}: the best weights are missing or were changed after they were written: put them back, or train "
+        "again in another folder with --run"
+    )
 
 
 def _of_all_ranks(engine: Engine, sha: str) -> list[str]:
