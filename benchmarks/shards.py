@@ -49,7 +49,7 @@ def main() -> None:
     write_log(log, options.items, options.interactions)
     if not corpus.exists():
         columns = ("--logs.columns", COLUMNS, "--logs.timestamp_unit", "us")
-        found["prepare"] = peaks(watched("prepare", "--logs", str(log), "--corpus", str(corpus), *columns))
+        watched("prepare", "--logs", str(log), "--corpus", str(corpus), *columns)
     found["table_mib"] = options.items * WIDTH * 4 / MIB
     for ranks in options.ranks:
         run, kept = options.scratch / f"run-{ranks}", options.scratch / f"ranks-{ranks}.json"
