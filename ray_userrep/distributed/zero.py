@@ -7,7 +7,8 @@ optimiser, of which a rank owns a range; 3 gives each rank an equal range of eve
 """
 
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import deepspeed
@@ -16,10 +17,13 @@ import torch.distributed as dist
 from deepspeed.runtime.utils import combine_grad_norm_groups
 from torch import Tensor, nn
 
+from ray_userrep.distributed.exchange import exchange_of_ranks
+from ray_userrep.encoder.items.exchange import dealt_out
+from ray_userrep.encoder.items.rows import row_tables
 from ray_userrep.objectives.base import Gather
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.bare import adamw
-from ray_userrep.training.rows import clip
+from ray_userrep.training.rows import clip, held_rows
 from ray_userrep.training.shards import (
     NOTHING,
     OptimizerShard,
@@ -69,6 +73,7 @@ class ZeroEngine:
     def __init__(self, model: TrainModel[Any], config: TrainConfig, device: torch.device) -> None:
         self.rank = dist.get_rank()
         self.world = dist.get_world_size()
+        assert all(table.exchange.world == self.world for table in row_tables(model)), "built in `partitioned_init`"
         self.device = device
         self._stage = config.zero.stage
         _init_deepspeed()
@@ -105,9 +110,10 @@ class ZeroEngine:
         dist.barrier()
 
     def encoder_state(self) -> dict[str, Tensor] | None:
-        """All encoder weights on rank 0, gathered one parameter at a time; None elsewhere."""
-        state: dict[str, Tensor] = {}
-        for name, value in self.model.encoder.state_dict(keep_vars=True).items():
+        """All encoder weights but tables of rows, on rank 0, gathered one parameter at a time; None elsewhere."""
+        state, rows = dict[str, Tensor](), held_rows(self.model.encoder)
+        weights = self.model.encoder.state_dict(keep_vars=True).items()
+        for name, value in ((name, value) for name, value in weights if name not in rows):
             gather = hasattr(value, "ds_id")
             with deepspeed.zero.GatheredParameters([value], enabled=gather):
                 if self.rank == 0:
@@ -148,12 +154,18 @@ def _init_deepspeed() -> None:
     deepspeed.init_distributed(dist_init_required=False, verbose=False)
 
 
-def partitioned_init(config: TrainConfig) -> Any:
-    """A context in which parameters are partitioned as they are built (`zero.init`), one module whole at a time."""
-    if config.zero.stage != 3 or not config.zero.init:
-        return nullcontext()
-    _init_deepspeed()
-    return deepspeed.zero.Init(config_dict_or_path=zero_config(config))
+@contextmanager
+def partitioned_init(config: TrainConfig) -> Iterator[None]:
+    """A context in which a model is built as one rank's share: of tables of rows always, of parameters by `zero.init`.
+
+    Parameters are partitioned as they are built, one module whole at a time; a table of rows is never whole.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(dealt_out(exchange_of_ranks()))
+        if config.zero.stage == 3 and config.zero.init:
+            _init_deepspeed()
+            stack.enter_context(deepspeed.zero.Init(config_dict_or_path=zero_config(config)))
+        yield
 
 
 def unsharded(value: Tensor) -> Any:

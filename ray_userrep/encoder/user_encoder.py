@@ -45,7 +45,7 @@ from ray_userrep.encoder.graph import Neighbourhoods
 from ray_userrep.encoder.hub import from_hub, to_hub
 from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
-from ray_userrep.encoder.items.tables import RowItems
+from ray_userrep.encoder.items.rows import row_tables
 from ray_userrep.encoder.items.text import texts_of
 from ray_userrep.encoder.layers import Dropout
 from ray_userrep.encoder.profile import Profile, behind_profile
@@ -465,8 +465,8 @@ class SpecialTokens(torch.nn.Module):
 
 def _count(module: torch.nn.Module) -> int:
     # A parameter that ZeRO-3 partitions is empty between uses and keeps its real size beside it.
-    tables = [child.weight for child in module.modules() if isinstance(child, RowItems)]
-    return sum(getattr(weight, "ds_numel", weight.numel()) for weight in [*module.parameters(), *tables])
+    weights = sum(getattr(weight, "ds_numel", weight.numel()) for weight in module.parameters())
+    return weights + sum(table.num_items * table.weight.shape[1] for table in row_tables(module))
 
 
 def build_encoder(

@@ -1,11 +1,13 @@
 """Full-catalogue ranks without the score matrix: users are scored a few at a time, by an encoder or a baseline.
 
-An encoder's score of an item is the product of what it ranks by (mostly the user's vector) and the item's vector.
+An encoder's score of an item is the product of what it ranks by (mostly the user's vector) and the item's vector. Where
+several processes hold the items between them, each scores its own for all users: how many come before a target adds up.
 
-Shapes: U users, B users of a chunk, V items, N interactions, D width.
+Shapes: U users, B users of a chunk, V items, S of them held here, N interactions, P pairs, D width.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Histories, Sequences
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 
-Scorer = Callable[[Histories], Tensor]  # scores of all items for each user, [B, V], which hold until it is called again
+Scorer = Callable[[Histories], Tensor]  # of the items held here for each user, [B, S], until it is called again
 
 # Users are scored together until their scores fill a cache, but so many at least that the item vectors, which are read
 # once for all of them, cost less than the products.
@@ -26,58 +28,90 @@ _CHUNK_SCORES, _LEAST_USERS, _MOST_SCORES = 2**22, 128, 2**27
 _BLOCK_SCORES = 2**20
 
 
-def ranks(scorer: Scorer, histories: Histories, num_items: int, exclude_seen: bool) -> NDArray[np.int64]:
+class Share(NamedTuple):
+    """Which items are scored here: every `world`-th from `rank` on; `total` adds up a tensor of each process."""
+
+    rank: int = 0
+    world: int = 1
+    total: Callable[[Tensor], Tensor] = lambda x: x
+
+    def holds(self, items: Tensor) -> Tensor:
+        """Whether items are among them."""
+        return items % self.world == self.rank
+
+    def items_of(self, places: Tensor) -> Tensor:
+        """The items at places among them."""
+        return places * self.world + self.rank
+
+
+WHOLE = Share()
+
+
+def ranks(
+    scorer: Scorer, histories: Histories, num_items: int, exclude_seen: bool, share: Share = WHOLE
+) -> NDArray[np.int64]:
     """The rank of each user's target among all items, from 1, `[U]`.
 
     Of equal scores the smaller item index comes first, so that ranks do not depend on an unstable sort. With
-    `exclude_seen`, items of the history do not compete; the target always does.
+    `exclude_seen`, items of the history do not compete; the target always does. All processes of a share have to ask,
+    for the same users.
 
     Raises:
         UserError: a score is not finite.
     """
-    chunk = max(1, _CHUNK_SCORES // num_items, min(_LEAST_USERS, _MOST_SCORES // num_items))
+    most = -(-num_items // share.world)
+    chunk = max(1, _CHUNK_SCORES // most, min(_LEAST_USERS, _MOST_SCORES // most))
     found = [np.zeros(0, np.int64)]
     for first in range(0, histories.num_users, chunk):
         part = histories.take(np.arange(first, min(first + chunk, histories.num_users)))
-        found.append(_ranks(scorer(part), part, exclude_seen))
+        found.append(_ranks(scorer(part), part, num_items, exclude_seen, share))
     return np.concatenate(found)
 
 
-def _ranks(scores_BV: Tensor, histories: Histories, exclude_seen: bool) -> NDArray[np.int64]:
-    target_B = torch.from_numpy(histories.targets_U).to(scores_BV.device)
-    ahead_B = _ahead(scores_BV, target_B)
+def _ranks(
+    scores_BS: Tensor, histories: Histories, num_items: int, exclude_seen: bool, share: Share
+) -> NDArray[np.int64]:
+    target_B = torch.from_numpy(histories.targets_U).to(scores_BS.device)
+    is_held_B = share.holds(target_B)
+    own_B = torch.zeros(len(target_B), dtype=scores_BS.dtype, device=scores_BS.device)
+    own_B[is_held_B] = scores_BS[is_held_B, target_B[is_held_B] // share.world]
+    own_B = share.total(own_B)
+    ahead_B = _ahead(scores_BS, target_B, own_B, share)
     if exclude_seen:
-        ahead_B -= _seen_ahead(scores_BV, target_B, histories)
-    return 1 + ahead_B.cpu().numpy().astype(np.int64)
+        ahead_B -= _seen_ahead(scores_BS, target_B, own_B, histories, num_items, share)
+    return 1 + share.total(ahead_B).cpu().numpy().astype(np.int64)
 
 
-def _ahead(scores_BV: Tensor, target_B: Tensor) -> Tensor:
+def _ahead(scores_BS: Tensor, target_B: Tensor, own_B: Tensor, share: Share) -> Tensor:
     """How many items come before each target, `[B]`; a block of items at a time, which stays in a cache."""
-    score_B1 = scores_BV.gather(1, target_B[:, None])
-    ahead_B, tied_B = torch.zeros_like(target_B), torch.full_like(target_B, -1)  # a target ties with itself
-    width = max(1, _BLOCK_SCORES // len(scores_BV))
-    buffer_BV = scores_BV.new_empty(len(scores_BV), min(width, scores_BV.shape[1]))
-    for block_BV in scores_BV.split(width, dim=1):
-        if not torch.isfinite(block_BV.sum()):
+    score_B1, ahead_B = own_B[:, None], torch.zeros_like(target_B)
+    tied_B = -share.holds(target_B).long()  # a target ties with itself
+    width = max(1, _BLOCK_SCORES // len(scores_BS))
+    buffer_BS = scores_BS.new_empty(len(scores_BS), min(width, scores_BS.shape[1]))
+    for block_BS in scores_BS.split(width, dim=1):
+        if not torch.isfinite(block_BS.sum()):
             raise UserError("a score is not finite: the model has diverged; train it again with a lower learning rate")
-        found_BV = buffer_BV[:, : block_BV.shape[1]]  # as numbers: booleans are four times as slow to make and to sum
-        ahead_B += torch.gt(block_BV, score_B1, out=found_BV).sum(1).long()
-        tied_B += torch.eq(block_BV, score_B1, out=found_BV).sum(1).long()
+        found_BS = buffer_BS[:, : block_BS.shape[1]]  # as numbers: booleans are four times as slow to make and to sum
+        ahead_B += torch.gt(block_BS, score_B1, out=found_BS).sum(1).long()
+        tied_B += torch.eq(block_BS, score_B1, out=found_BS).sum(1).long()
     (rows,) = tied_B.nonzero(as_tuple=True)  # of an encoder few, if any
-    items_V = torch.arange(scores_BV.shape[1], device=scores_BV.device)
+    items_S = share.items_of(torch.arange(scores_BS.shape[1], device=scores_BS.device))
     for row in rows.tolist():
-        ahead_B[row] += ((scores_BV[row] == score_B1[row]) & (items_V < target_B[row])).sum()
+        ahead_B[row] += ((scores_BS[row] == score_B1[row]) & (items_S < target_B[row])).sum()
     return ahead_B
 
 
-def _seen_ahead(scores_BV: Tensor, target_B: Tensor, histories: Histories) -> Tensor:
-    """How many of the items that come before each target are in its history, `[B]`."""
+def _seen_ahead(
+    scores_BS: Tensor, target_B: Tensor, own_B: Tensor, histories: Histories, num_items: int, share: Share
+) -> Tensor:
+    """How many of the items held here that come before each target are in its history, `[B]`."""
     user_N = np.repeat(np.arange(histories.num_users), histories.lengths_U)
-    pairs = np.unique(user_N * scores_BV.shape[1] + histories.items_N)
-    user_P, item_P = (torch.from_numpy(part).to(target_B.device) for part in np.divmod(pairs, scores_BV.shape[1]))
-    score_P, target_P = scores_BV[user_P, item_P], target_B[user_P]
-    own_P = scores_BV[user_P, target_P]
-    is_ahead_P = (score_P > own_P) | ((score_P == own_P) & (item_P < target_P))
+    pairs = np.unique(user_N * num_items + histories.items_N)
+    user_P, item_P = (torch.from_numpy(part).to(target_B.device) for part in np.divmod(pairs, num_items))
+    is_held_P = share.holds(item_P)
+    user_P, item_P = user_P[is_held_P], item_P[is_held_P]
+    score_P, own_P = scores_BS[user_P, item_P // share.world], own_B[user_P]
+    is_ahead_P = (score_P > own_P) | ((score_P == own_P) & (item_P < target_B[user_P]))
     return torch.zeros_like(target_B).index_add_(0, user_P, is_ahead_P.to(target_B.dtype))
 
 
@@ -96,13 +130,14 @@ def encoder_scorer(encoder: UserEncoder) -> Scorer:
     # stay when a gathered parameter is let go.
     with torch.no_grad():
         table_VD = encoder.items(None).detach().float()
+    return product_scorer(lambda histories: ranking_vectors(encoder, histories), table_VD)
 
-    def users_of(histories: Histories) -> Tensor:
-        batch = as_batch(newest(histories, encoder.max_len)).to(encoder.device)
-        with torch.no_grad():
-            return encoder.ranking(batch).float()
 
-    return product_scorer(users_of, table_VD)
+def ranking_vectors(encoder: UserEncoder, histories: Histories) -> Tensor:
+    """What scores the items as each user's next, `[B, D]`; gradients are not kept."""
+    batch = as_batch(newest(histories, encoder.max_len)).to(encoder.device)
+    with torch.no_grad():
+        return encoder.ranking(batch).float()
 
 
 def product_scorer(users_of: Callable[[Histories], Tensor], table_VD: Tensor) -> Scorer:

@@ -18,8 +18,9 @@ from ray_userrep.generative.likelihood import TextLikelihood
 from ray_userrep.generative.model import TextModel, build_text_model
 from ray_userrep.generative.rows import TextCorpus, WholeRows, Writer
 from ray_userrep.recipe.recipe import Recipe
+from ray_userrep.training.best import keep_best_of_ranks
 from ray_userrep.training.callbacks import Sink
-from ray_userrep.training.fit import EngineFactory, Goal, export, keep_weights, train
+from ray_userrep.training.fit import EngineFactory, Goal, export, train
 from ray_userrep.training.loop import TrainState
 from ray_userrep.training.step import TrainModel
 from ray_userrep.training.trackers import tracked
@@ -57,7 +58,7 @@ def fit_text(
         data=split.fingerprint(corpus.manifest, False),
         metric=LIKELIHOOD,
         measure=lambda: likelihood_metrics(engine, valid),
-        keep_best=lambda: keep_weights(engine, run_uri),
+        keep_best=lambda: keep_best_of_ranks(engine, run_uri),
     )
     with tracked(recipe, run_uri, on_record, engine.rank == 0) as record:
         state = train(recipe, texts, run_uri, engine, goal, record)

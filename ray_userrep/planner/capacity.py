@@ -101,10 +101,11 @@ def memory_of(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> Memory:
     """Bytes on each GPU."""
     encoder, catalogue, half = recipe.encoder, _catalogue(config), recipe.train.precision == "bf16"
     backbone = backbone_parameters(encoder.backbone, encoder.width, recipe.stream.max_len)
-    parameters = backbone + memory.item_parameters(encoder, catalogue)
+    rows = memory.row_numbers(encoder, catalogue)
+    parameters = backbone + memory.item_parameters(encoder, catalogue) - rows
     tokens = step_load(recipe, config).tokens
     copies = 2.0 * backbone if half else 0.0  # autocast's bf16 weights, kept until the backward pass is done
-    return memory.model_states(parameters, zero, config.world)._replace(
+    return memory.model_states(parameters, zero, config.world, rows)._replace(
         activations=memory.activations(encoder, tokens, half) + copies,
         softmax=memory.softmax_bytes(recipe.objective, encoder, catalogue, tokens, recipe.stream.batch_tokens),
     )
@@ -128,12 +129,14 @@ def _looks_across(objective: ObjectiveConfig) -> bool:
 def step_seconds(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[str, float]:
     """Seconds of products and of communication: 2 passes of the parameters a step, 3 a micro-batch under stage 3.
 
-    Volumes as in Rajbhandari et al. 2020, section 7; the slowest link on the way counts.
+    Of what is trained by rows little is sent: it is left out. Volumes as in Rajbhandari et al. 2020, section 7; the
+    slowest link on the way counts.
     """
     gpu, step, world = GPUS[config.gpu], step_load(recipe, config), config.world
     peak = gpu.bf16 if recipe.train.precision == "bf16" else gpu.fp32
     parameters = backbone_parameters(recipe.encoder.backbone, recipe.encoder.width, recipe.stream.max_len)
     parameters += memory.item_parameters(recipe.encoder, _catalogue(config))
+    parameters -= memory.row_numbers(recipe.encoder, _catalogue(config))
     passes = 3 * step.micros if zero.stage == 3 else 2 if zero.stage < 2 else 1 + step.micros
     network = config.network_gbps * 1e9 / 8 / config.gpus_per_node
     link = gpu.link if config.nodes == 1 else min(gpu.link, network)

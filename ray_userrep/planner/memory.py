@@ -13,10 +13,10 @@ import torch
 
 from ray_userrep.encoder.backbones.transformer import SwiGLU
 from ray_userrep.encoder.items.build import build_items
-from ray_userrep.encoder.items.tables import RowItems
+from ray_userrep.encoder.items.rows import row_tables
 from ray_userrep.errors import UserError
 from ray_userrep.planner.accounting import Catalogue
-from ray_userrep.recipe.encoder import EncoderConfig, TransformerConfig
+from ray_userrep.recipe.encoder import EncoderConfig, RowItemsConfig, TransformerConfig
 from ray_userrep.recipe.objective import (
     AutoregressiveConfig,
     FullSoftmaxConfig,
@@ -60,22 +60,30 @@ def item_parameters(encoder: EncoderConfig, catalogue: Catalogue) -> int:
     """Parameters of the item embedder, without making it."""
     with torch.device("meta"):
         items = build_items(encoder.items, catalogue.num_items, encoder.width, catalogue.text_width, None)
-    tables = [module.weight for module in items.modules() if isinstance(module, RowItems)]
+    tables = [table.weight for table in row_tables(items)]
     kept = min(encoder.bag_kept, encoder.bag_width)
     bag = catalogue.num_items * (encoder.bag_width + 1) + kept * encoder.bag_width if encoder.bag_width else 0
     return sum(weight.numel() for weight in [*items.parameters(), *tables]) + bag
 
 
-def model_states(num_parameters: float, zero: ZeroConfig, world: int) -> Memory:
+def row_numbers(encoder: EncoderConfig, catalogue: Catalogue) -> int:
+    """How many of the item embedder's are trained by rows."""
+    return catalogue.num_items * encoder.width if isinstance(encoder.items, RowItemsConfig) else 0
+
+
+def model_states(num_parameters: float, zero: ZeroConfig, world: int, in_rows: float = 0.0) -> Memory:
     """Bytes of parameters, gradients and optimiser states (ZeRO: Rajbhandari et al. 2020, section 5).
 
+    So many numbers more are trained by rows: a rank holds its share of them and of their moments, at every stage.
     Stages 1 to 3 update an fp32 copy of a rank's share, which DeepSpeed keeps also where the weights are fp32 already.
     Under stage 2 the gradient of a parameter that the border of a share cuts may be held whole beside: it is left out.
     """
-    share = num_parameters / world
+    share, rows = num_parameters / world, in_rows / world
     whole, part = _FP32 * num_parameters, _FP32 * share
+    held, moments = _FP32 * rows, _ADAM * rows
     if zero.stage == 0:
-        return Memory(whole, whole, _ADAM * num_parameters, 0, 0, _FP32 * min(num_parameters, _BUCKET))
+        optimizer = _ADAM * num_parameters + moments
+        return Memory(whole + held, whole, optimizer, 0, 0, _FP32 * min(num_parameters, _BUCKET))
     parameters = part if zero.stage == 3 else whole
     gradients = whole if zero.stage == 1 else part
     optimizer, host = part + _ADAM * share, 0.0
@@ -85,7 +93,7 @@ def model_states(num_parameters: float, zero: ZeroConfig, world: int) -> Memory:
     if zero.offload_parameters == "cpu":
         parameters, host = 0.0, host + part
     live = _FP32 * min(num_parameters, _LIVE) if zero.stage == 3 else 0
-    return Memory(parameters, gradients, optimizer, 0, 0, _FP32 * _BUCKET + live, host)
+    return Memory(parameters + held, gradients, optimizer + moments, 0, 0, _FP32 * _BUCKET + live, host)
 
 
 def activations(encoder: EncoderConfig, tokens: float, is_half: bool, on_gpu: bool = True) -> float:

@@ -29,8 +29,6 @@ from ray_userrep.recipe.encoder import (
 from ray_userrep.recipe.objective import AutoregressiveConfig
 from ray_userrep.recipe.recipe import Recipe
 
-_ROW = 12  # bytes a number of a table that is trained by rows: weight and moments, no gradient of the whole
-
 
 def tight(recipe: Recipe, num_items: int, node_bytes: float, workers: int) -> str | None:
     """What to say of a step that may not fit beside so many workers' models on a node, if anything.
@@ -42,14 +40,14 @@ def tight(recipe: Recipe, num_items: int, node_bytes: float, workers: int) -> st
     dense, rows = _tables(encoder.items, num_items, encoder.width)
     dense += num_items * (encoder.bag_width + 1) if encoder.bag_width else 0
     backbone = backbone_parameters(encoder.backbone, encoder.width, recipe.stream.max_len)
-    states = memory.model_states(dense + backbone, recipe.train.zero, recipe.train.num_workers)
-    model = workers * (states.states + states.host + _ROW * rows)
+    states = memory.model_states(dense + backbone, recipe.train.zero, recipe.train.num_workers, rows)
+    model = workers * (states.states + states.host)
     has = f"on a node that has {node_bytes / 1e9:,.1f} GB"
     if model > node_bytes:
         raise UserError(
             f"weights, gradients and Adam's moments of {dense + rows:,} numbers of items and {backbone:,} of the "
             f"backbone take {model / 1e9:,.1f} GB {has}: take encoder.items.kind hashed or rows, or a smaller "
-            "encoder.width; train.zero.stage 3 divides them over workers of several nodes"
+            "encoder.width; several nodes divide a table of rows between them, and train.zero.stage 3 all others"
         )
     step = model + workers * _step_bytes(recipe, num_items)
     if step <= node_bytes:

@@ -100,7 +100,7 @@ class ProjectedItemsConfig(Settings):
 
 
 class RowItemsConfig(Settings):
-    """One trained vector an item whose gradients are only the rows used; needs a sampled softmax."""
+    """One trained vector an item: a step moves those it uses, workers hold a share each; needs a sampled softmax."""
 
     kind: Literal["rows"] = "rows"
 

@@ -1,7 +1,7 @@
 """Everything that is read or written, at any URI: places, whole files, Parquet tables."""
 
 from ray_userrep.storage.archives import DAMAGE as ARCHIVE_DAMAGE
-from ray_userrep.storage.checksums import CHECKSUMS, changed, write_checksums
+from ray_userrep.storage.checksums import CHECKSUMS, changed, sha256, unchanged, write_checksums
 from ray_userrep.storage.documents import (
     append_local,
     json_bytes,
@@ -81,7 +81,9 @@ __all__ = [
     "read_version",
     "refuse_links_out",
     "refuse_newer",
+    "sha256",
     "sink",
+    "unchanged",
     "upload_dir",
     "user_errors",
     "worth_another",

@@ -317,6 +317,18 @@ def local_file(uri: str) -> Iterator[Path]:
 
 
 @contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """A path on this machine's disk that holds the file inside the block: its own, or that of a copy."""
+    if is_local(uri):
+        yield Path(absolute(uri))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "file"
+        _copy(uri, str(path))
+        yield path
+
+
+@contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """A hidden name in the same folder, gone when the block ends."""
     try:

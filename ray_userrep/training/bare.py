@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ray_userrep.objectives.base import Gather
 from ray_userrep.recipe.train import TrainConfig
-from ray_userrep.training.rows import clip
+from ray_userrep.training.rows import clip, held_rows
 from ray_userrep.training.shards import Shard, adam_parts, named_state, replicated_shards, replicated_weights
 from ray_userrep.training.step import TrainModel, Views
 
@@ -52,7 +52,8 @@ class BareEngine:
         return None
 
     def encoder_state(self) -> dict[str, Tensor]:
-        return {name: value.detach().cpu().clone() for name, value in self.model.encoder.state_dict().items()}
+        rows, state = held_rows(self.model.encoder), self.model.encoder.state_dict()
+        return {name: value.detach().cpu().clone() for name, value in state.items() if name not in rows}
 
     def weights(self) -> list[Shard]:
         return replicated_weights(named_state(self.model), self.rank, self.world)

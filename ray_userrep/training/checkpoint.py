@@ -8,7 +8,6 @@ is saved. Nothing in it depends on how many workers wrote it. Rank 0 says which 
 save the same step, as a lost one may for a moment after its successor has started, write the same bytes or other names.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,8 @@ from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.training.loop import TrainState
 from ray_userrep.training.ranks import told
-from ray_userrep.training.shards import Shard, named_state, restore, write
+from ray_userrep.training.rows import held_rows
+from ray_userrep.training.shards import Shard, named_state, restore, row_shards, write
 from ray_userrep.training.step import Engine
 
 _MANIFEST = "manifest.json"
@@ -124,23 +124,16 @@ class _Stored:
         self._checksums = dict(sorted(checksums.items()))
         self._damaged: set[str] = set()
 
-    def of(self, own_name: str) -> Iterator[bytes]:
+    def of(self, own_name: str) -> Iterator[Path]:
         """The files of one kind, from the place of this rank's own on: what it needs is likely to be there."""
         names = [name for name in self._checksums if name.split("-")[0] == own_name.split("-")[0]]
         first = sum(name < own_name for name in names)
         for name in names[first:] + names[:first]:
-            data = self._read(name)
-            if data is None:
-                self._damaged.add(name)
-            else:
-                yield data
-
-    def _read(self, name: str) -> bytes | None:
-        try:
-            data = storage.read_bytes(storage.join(self._uri, name))
-        except UserError:
-            return None
-        return data if hashlib.sha256(data).hexdigest() == self._checksums[name] else None
+            with storage.unchanged(storage.join(self._uri, name), self._checksums[name]) as path:
+                if path is None:
+                    self._damaged.add(name)
+                else:
+                    yield path
 
     def refuse_damaged(self, engine: Engine, complete: bool) -> None:
         """Refuse on every rank what any rank has found wrong."""
@@ -186,10 +179,12 @@ def _read_manifest(uri: str) -> dict[str, Any]:
 def _files(engine: Engine) -> dict[str, list[Shard]]:
     """What this rank writes, and under which names."""
     place = f"{engine.rank:05d}-of-{engine.world:05d}"
+    # Each in a file of its own: of a file that is read all pages count as the process's until the last is copied.
+    rows = {f"rows{number}-{place}.safetensors": [part] for number, part in enumerate(row_shards(engine.model))}
     return {
         f"weights-{place}.safetensors": engine.weights(),
         f"moments-{place}.safetensors": engine.moments(),
-    }
+    } | rows
 
 
 def _write(files: dict[str, list[Shard]], uri: str) -> dict[str, str]:
@@ -198,13 +193,8 @@ def _write(files: dict[str, list[Shard]], uri: str) -> dict[str, str]:
     for name, parts in files.items():
         with storage.local_file(storage.join(uri, name)) as path:
             write(parts, path)
-            sums[name] = _sha256(path)
+            sums[name] = storage.sha256(str(path))
     return sums
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sums_uri(uri: str, rank: int, world: int) -> str:
@@ -213,5 +203,6 @@ def _sums_uri(uri: str, rank: int, world: int) -> str:
 
 def _sizes(engine: Engine) -> dict[str, int]:
     """Elements of every weight and buffer, whole."""
-    state = named_state(engine.model)
-    return {name: int(getattr(tensor, "ds_numel", tensor.numel())) for name, tensor in state.items()}
+    state, rows = named_state(engine.model), held_rows(engine.model)
+    sizes = {name: int(getattr(tensor, "ds_numel", tensor.numel())) for name, tensor in state.items()}
+    return sizes | {name: held.table.num_items * held.rows_SD.shape[1] for name, held in rows.items()}

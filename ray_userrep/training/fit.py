@@ -24,6 +24,7 @@ from ray_userrep.corpus.store import BucketCache, Corpus
 from ray_userrep.encoder.bag import Moments, scaled_bag
 from ray_userrep.encoder.fields import refuse_missing
 from ray_userrep.encoder.histories import history_sums
+from ray_userrep.encoder.items.rows import row_tables
 from ray_userrep.encoder.profile import refuse_profile
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
@@ -40,7 +41,7 @@ from ray_userrep.objectives.social import Society
 from ray_userrep.recipe.objective import ImpressionsConfig, SocialConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.ahead import read_ahead
-from ray_userrep.training.best import has_best, keep_best, read_best
+from ray_userrep.training.best import has_best, keep_best_of_ranks, read_best
 from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.impressions import read_impressions
@@ -115,8 +116,10 @@ def train(recipe: Recipe, corpus: Corpus, run_uri: str, engine: Engine, goal: Go
     checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints, goal.data)
     state = checkpoints.load_latest(engine) or TrainState()
     with _Records(run_uri, state.step, on_record if engine.rank == 0 else None) as records:
-        dropped = {"dropped_heads": list(objective.dropped_heads)} if objective.dropped_heads else {}
-        records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind() | dropped)
+        in_rows = sum(table.num_items * table.weight.shape[1] for table in row_tables(engine.model))
+        more: Record = {"dropped_heads": list(objective.dropped_heads)} if objective.dropped_heads else {}
+        more |= {"in_rows": in_rows} if in_rows else {}
+        records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind() | more)
         domains = plan.domains.names if plan.domains is not None else ()
         log = Log(objective.parts, objective.weights, plan.num_tokens / plan.num_batches, records, domains)
         validate = Validate(goal.measure, goal.metric, goal.keep_best, log, records, goal.sign)
@@ -147,7 +150,7 @@ def _pretraining(recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, r
         data=split.fingerprint(corpus.manifest, False),
         metric=VECTOR if question is not None else RANKING if ranks else LIKELIHOOD,
         measure=measure,
-        keep_best=lambda: keep_weights(engine, run_uri),
+        keep_best=lambda: keep_best_of_ranks(engine, run_uri),
     )
 
 
@@ -232,7 +235,7 @@ def export(engine: Engine, run_uri: str, name: str = "encoder") -> None:
         UserError: they are not what was kept; on all ranks alike.
     """
     if not told(engine, lambda: has_best(run_uri)):
-        keep_weights(engine, run_uri)
+        keep_best_of_ranks(engine, run_uri)
     told(engine, lambda: _upload(engine.model.encoder, storage.join(run_uri, name), read_best(run_uri)))
 
 
@@ -262,6 +265,8 @@ def fit_kept(run_uri: str, corpus: Corpus, split: Split) -> None:
 
 
 def _upload(encoder: Trainable, uri: str, weights: dict[str, Tensor] | None = None) -> None:
+    if storage.is_local(uri):  # there it need not be written twice
+        return encoder.save_pretrained(storage.absolute(uri), state_dict=weights)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "encoder"
         encoder.save_pretrained(folder, state_dict=weights)
@@ -271,13 +276,6 @@ def _upload(encoder: Trainable, uri: str, weights: dict[str, Tensor] | None = No
 def load_encoder(run_uri: str) -> UserEncoder:
     """The encoder that a run exported."""
     return UserEncoder.from_pretrained(storage.join(run_uri, "encoder"))
-
-
-def keep_weights(engine: Engine, run_uri: str) -> None:
-    """Keep the weights as they are, gathered from all ranks, as the run's best."""
-    weights = engine.encoder_state()
-    if weights is not None:
-        keep_best(run_uri, weights)
 
 
 class _Records:

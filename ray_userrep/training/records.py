@@ -98,7 +98,7 @@ def figures(record: dict[str, Any]) -> dict[str, float]:
 def progress_line(record: dict[str, Any]) -> str:
     """One record as the line that a person reads."""
     if record["kind"] == "model":
-        line = _parameters_line(record["embedding"], record["backbone"])
+        line = _parameters_line(record["embedding"], record["backbone"], record.get("in_rows", 0))
         dropped = ", ".join(record.get("dropped_heads", []))
         return f"{line}\nwarning   this log has no {dropped}: objective.heads goes without" if dropped else line
     if record["kind"] == "epoch":
@@ -117,13 +117,14 @@ def progress_line(record: dict[str, Any]) -> str:
     )
 
 
-def _parameters_line(embedding: int, backbone: int) -> str:
-    line = f"parameters  embedding {embedding:,}  backbone {backbone:,}"
-    if embedding < _LARGE_TABLE or embedding < _DWARFS * backbone:
+def _parameters_line(embedding: int, backbone: int, in_rows: int) -> str:
+    line, exchanged = f"parameters  embedding {embedding:,}  backbone {backbone:,}", embedding - in_rows
+    if exchanged < _LARGE_TABLE or exchanged < _DWARFS * backbone:
         return line
     return (
-        f"{line}\nwarning   the item table is {embedding / max(1, backbone):.0f} times the backbone, and every worker "
-        "exchanges all of its gradient at every step: encoder.items.kind hashed or text makes it small"
+        f"{line}\nwarning   the item table is {exchanged / max(1, backbone):.0f} times the backbone, and every worker "
+        "exchanges all of its gradient at every step: encoder.items.kind hashed or text makes it small, rows exchanges "
+        "what a step uses"
     )
 
 

@@ -1,33 +1,50 @@
 """A training state as stretches of flat tensors: what each rank writes, and what any other number of ranks reads.
 
     weights-00000-of-00002.safetensors    rank 0's stretches of parameters and buffers
+    rows0-00000-of-00002.safetensors …    rank 0's rows of an item table, then of its moments
     moments-00000-of-00002.safetensors    rank 0's stretches of what the optimiser knows
 
 A stored stretch says where it belongs in its whole tensor, not who held it: any number of workers, at any ZeRO stage,
 takes what it needs. What all ranks hold whole is written a share each; the price is that all read every share.
+Files are mapped, not read: of a stretch only what is taken is brought to memory.
 
-Shapes: N elements of a stretch.
+Shapes: N elements of a stretch, numbers of a flat tensor or rows of a table.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load, save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from ray_userrep.training.rows import held_rows
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 NOTHING = slice(0, 0)
 
 
 class Shard(NamedTuple):
-    """A stretch of a flat tensor as a rank holds it: a view, read when saved and written when restored."""
+    """A stretch of a tensor as a rank holds it: a view, read when saved and written when restored.
+
+    It begins at an element and has every one, or of a table that is dealt out every `step`-th row.
+    """
 
     key: str
     start: int
     values_N: Tensor
     kept: slice  # the elements of it that this rank saves
+    step: int = 1
+
+
+class Stretch(NamedTuple):
+    """A stretch as it was stored: where it begins, every how many elements it has one, and these."""
+
+    start: int
+    step: int
+    values_N: Tensor
 
 
 class OptimizerShard(NamedTuple):
@@ -52,9 +69,18 @@ def share(num_elements: int, rank: int, world: int) -> slice:
 
 
 def named_state(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers; one with two names has the first, as in `named_parameters`."""
+    """Parameters and buffers, but what `row_shards` has; one with two names has the first, as in `named_parameters`."""
     distinct = {id(tensor): (name, tensor) for name, tensor in reversed(model.state_dict(keep_vars=True).items())}
-    return dict(reversed(distinct.values()))
+    rows = held_rows(model)
+    return {name: tensor for name, tensor in reversed(distinct.values()) if name not in rows}
+
+
+def row_shards(model: nn.Module) -> list[Shard]:
+    """The rows of item tables that this rank holds, and of their moments, by their names in the model's state."""
+    return [
+        Shard(name, held.table.exchange.rank, held.rows_SD, slice(0, len(held.rows_SD)), held.table.exchange.world)
+        for name, held in held_rows(model).items()
+    ]
 
 
 def replicated_weights(state: dict[str, Tensor], rank: int, world: int) -> list[Shard]:
@@ -92,35 +118,42 @@ def _adam_state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str
 
 def write(parts: Iterable[Shard], path: Path) -> None:
     """Write what this rank saves of its parts."""
-    kept = ((f"{p.key}@{p.start + p.kept.start}", p.values_N[p.kept].cpu()) for p in parts)
+    kept = ((f"{p.key}@{p.start + p.kept.start * p.step}+{p.step}", p.values_N[p.kept].cpu()) for p in parts)
     # Parameters of one flat tensor share their step count, and a file may hold no memory twice.
     save_file({name: v.clone() if len(v) == 1 else v for name, v in kept if len(v)}, path)
 
 
-def restore(parts: list[Shard], files: Iterable[bytes]) -> list[str]:
+def restore(parts: list[Shard], files: Iterable[Path]) -> list[str]:
     """Fill parts from files until nothing is missing; returns the keys of which something still is."""
     missing = [len(part.values_N) for part in parts]
-    for data in files:
-        stretches = _stretches(data)
+    for path in files:
+        found = stretches(path)
         for i, part in enumerate(parts):
-            missing[i] -= sum(_copy(part, start, values_N) for start, values_N in stretches.get(part.key, []))
+            missing[i] -= sum(_copy(part, *stretch) for stretch in found.get(part.key, []))
         if not any(missing):
             break
     return [part.key for part, count in zip(parts, missing, strict=True) if count]
 
 
-def _stretches(data: bytes) -> dict[str, list[tuple[int, Tensor]]]:
-    found: dict[str, list[tuple[int, Tensor]]] = {}
-    for name, values_N in load(data).items():
-        key, _, start = name.rpartition("@")
-        found.setdefault(key, []).append((int(start), values_N))
+def stretches(path: Path) -> dict[str, list[Stretch]]:
+    """What a file holds, by key."""
+    found: dict[str, list[Stretch]] = {}
+    for name, values_N in load_file(path).items():
+        key, _, place = name.rpartition("@")
+        start, _, step = place.partition("+")
+        found.setdefault(key, []).append(Stretch(int(start), int(step), values_N))
     return found
 
 
-def _copy(part: Shard, start: int, values_N: Tensor) -> int:
-    """Copy what a stored stretch and a part have in common; returns its length."""
-    low, high = max(part.start, start), min(part.start + len(part.values_N), start + len(values_N))
-    if low >= high:
+def _copy(part: Shard, start: int, step: int, values_N: Tensor) -> int:
+    """Copy what a stored stretch and a part have in common, every so many elements of each; returns how many."""
+    low, apart = max(part.start, start), math.lcm(part.step, step)
+    common = (at for at in range(low, low + apart) if (at - part.start) % part.step == (at - start) % step == 0)
+    first = next(common, None)
+    if first is None:
         return 0
-    part.values_N[low - part.start : high - part.start].copy_(values_N[low - start : high - start])
-    return high - low
+    own_N = part.values_N[(first - part.start) // part.step :: apart // part.step]
+    stored_N = values_N[(first - start) // step :: apart // step]
+    count = min(len(own_N), len(stored_N))
+    own_N[:count].copy_(stored_N[:count])
+    return count

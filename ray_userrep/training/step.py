@@ -8,7 +8,7 @@ A loss that looks across windows sees all of the global batch as well: over seve
 Shapes: P parts of the objective.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol
 
@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from ray_userrep.encoder.items.content import encoded_once
+from ray_userrep.encoder.items.rows import fetched_once, row_tables
 from ray_userrep.feed.batch import Batch
 from ray_userrep.feed.plan import Position
 from ray_userrep.objectives.base import Draws, Gather, Model, Objective, identity_gather
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.cached import CachedRows, Kept
-from ray_userrep.training.rows import RowAdam, clip_factor, row_tables
+from ray_userrep.training.rows import RowAdam, clip_factor
 from ray_userrep.training.shards import Shard
 
 Views = list[Batch]
@@ -68,14 +69,14 @@ class TrainModel(nn.Module, Generic[Model]):
 
     def forward(self, views: Views, counts_P: Tensor, gather: Gather = identity_gather) -> tuple[Tensor, Tensor]:
         """The normalised loss to differentiate, and the detached sum of each part, `[P]`."""
-        with encoded_once(self.encoder, views[0].labels):
+        with encoded_once(self.encoder, views[0].labels), fetched_once(self.encoder, views[0].labels):
             sums_P = self.objective(self.encoder, views, gather).sums_P
         return (sums_P / counts_P * self.weights_P).sum(), sums_P.detach()
 
-    def collect_rows(self, world: int) -> None:
+    def collect_rows(self, over_ranks: Callable[[Tensor], Tensor]) -> None:
         """Exchange what ranks have learned about the tables that are no parameters."""
         for optimizer in self._row_optimizers():
-            optimizer.collect(world, self.gather)
+            optimizer.collect(over_ranks)
 
     def row_norms(self) -> list[Tensor]:
         """The norm of each such table's gradient, once exchanged."""
@@ -110,7 +111,9 @@ class Engine(Protocol):
 
     def barrier(self) -> None: ...
 
-    def encoder_state(self) -> dict[str, Tensor] | None: ...
+    def encoder_state(self) -> dict[str, Tensor] | None:
+        """All encoder weights but tables of rows, on rank 0; None elsewhere."""
+        ...
 
     def weights(self) -> list[Shard]:
         """Parameters and buffers, as this rank holds them."""
@@ -152,7 +155,7 @@ def train_step(engine: Engine, micros: Micros, learning_rate: float) -> Tensor:
         loss_P = _learn_across(engine, micros, counts_P)
     else:
         loss_P = _learn(engine, micros, counts_P, [engine.model.gather] * len(micros.views))
-    engine.model.collect_rows(engine.world)
+    engine.model.collect_rows(engine.sum)
     gradient_norm = engine.step(learning_rate)
     engine.model.step_rows(learning_rate, gradient_norm)
     return loss_P + 0.0 * gradient_norm  # a step whose gradient is not finite has no finite loss either

@@ -1,23 +1,27 @@
 """What decides which weights are kept: how users of the validation are ranked for, what their losses are, or what their
 vectors tell.
 
-Every rank measures its share, and all get the same figures. Each makes equally many forward passes, some of them twice,
+Every rank measures its share of the users, or of the items where ranks hold these between them, and all get the same
+figures. Each makes equally many forward passes, some of them twice,
 since a rank with fewer would leave the others waiting for parameters that ZeRO-3 partitions.
 
-Shapes: P parts of the objective, B batches, U users, F numbers of a user vector.
+Shapes: P parts of the objective, B batches or users of a chunk, U users, S items that a rank holds, D width, F numbers
+of a user vector.
 """
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ray_userrep.encoder.bag import Moments, scaled_bag
 from ray_userrep.encoder.histories import by_length, history_sums, user_vectors
+from ray_userrep.encoder.items.rows import is_dealt_out
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.histories import Histories, Sequences
 from ray_userrep.evaluation.losses import num_batches, part_losses
 from ray_userrep.evaluation.metrics import per_user
-from ray_userrep.evaluation.ranking import encoder_scorer, ranks
+from ray_userrep.evaluation.ranking import Scorer, Share, encoder_scorer, product_scorer, ranking_vectors, ranks
 from ray_userrep.evaluation.universality import Question
 from ray_userrep.feed.batch import TIMESTAMPS
 from ray_userrep.recipe.evaluation import EvaluationConfig
@@ -29,13 +33,30 @@ _RUN_TOKENS = 16384
 
 def ranking_metrics(engine: Engine, histories: Histories, config: EvaluationConfig) -> dict[str, float]:
     """Mean HR@10 and NDCG@10 over all users."""
-    encoder = engine.model.encoder
+    encoder, names = engine.model.encoder, ("hr@10", RANKING)
+    asked = encoder.config.num_items, config.exclude_seen
+    if is_dealt_out(encoder):
+        share = Share(engine.rank, engine.world, engine.sum)
+        metrics = per_user(ranks(_scorer_of_held(engine), histories, *asked, share), (10,))
+        return {name: float(metrics[name].mean()) for name in names}
     place, once = _share(histories.num_users, engine)
-    found = ranks(encoder_scorer(encoder), histories.take(place), encoder.config.num_items, config.exclude_seen)
-    metrics = per_user(found, (10,))
-    names = ("hr@10", RANKING)
+    metrics = per_user(ranks(encoder_scorer(encoder), histories.take(place), *asked), (10,))
     sums = torch.tensor([metrics[name][once].sum() for name in names], device=engine.device, dtype=torch.float32)
     return dict(zip(names, (engine.sum(sums) / histories.num_users).tolist(), strict=True))
+
+
+def _scorer_of_held(engine: Engine) -> Scorer:
+    """Scores the items that this rank holds for all users, whose vectors the ranks make between them."""
+    encoder, world = engine.model.encoder, engine.world
+    with torch.no_grad():
+        table_SD = encoder.items.held().detach().float()
+
+    def users_of(histories: Histories) -> Tensor:
+        place, _ = _share(histories.num_users, engine)
+        vectors_BD, _ = engine.model.gather(ranking_vectors(encoder, histories.take(place)))
+        return vectors_BD.view(world, len(place), -1).transpose(0, 1).flatten(0, 1)[: histories.num_users]
+
+    return product_scorer(users_of, table_SD)
 
 
 def likelihood_metrics(engine: Engine, histories: Sequences) -> dict[str, float]:

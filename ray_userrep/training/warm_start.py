@@ -3,7 +3,7 @@
 Items are matched by their ids: those that the trained encoder knows take its rows, new ones keep the rows they were
 drawn. Everything else must be there with the same shape; the objective and the optimiser start afresh.
 
-Shapes: V items.
+Shapes: V items, S of them held by a rank.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,11 @@ from torch import Tensor
 
 from ray_userrep import storage
 from ray_userrep.encoder.items.base import ItemEmbedder
+from ray_userrep.encoder.items.exchange import ALONE
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.encoder import EncoderConfig
+from ray_userrep.training.rows import held_rows
 from ray_userrep.training.runs import differences
 
 Unshard = Callable[[Tensor], AbstractContextManager[object]]
@@ -37,11 +39,14 @@ def warm_start(encoder: UserEncoder, uri: str, unshard: Unshard) -> None:
     target = encoder.state_dict(keep_vars=True)
     _refuse_other(encoder, trained, {name: value for name, value in target.items() if name not in rows}, uri)
     index_V = torch.from_numpy(trained.item_table.index_of(encoder.item_table.ids))
-    known_V = index_V >= 0
+    held = held_rows(encoder)
     for name, value in target.items():
         with unshard(value), torch.no_grad():
             if name in rows:
-                value[known_V.to(value.device)] = source[name][index_V[known_V]].to(value)
+                here = held[name].table.exchange if name in held else ALONE
+                index_S = index_V[here.rank :: here.world]
+                known_S = index_S >= 0
+                value[known_S.to(value.device)] = source[name][index_S[known_S]].to(value)
             else:
                 value.copy_(source[name])
 

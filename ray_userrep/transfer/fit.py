@@ -17,7 +17,7 @@ from ray_userrep import storage
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.splits import SplitPart
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.encoder.items.tables import RowItems
+from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.objectives.base import Objective

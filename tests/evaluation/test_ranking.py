@@ -1,5 +1,8 @@
 """Ranks against a stable sort of every row, metrics against an independent library, an encoder's scores by raw ids."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import ir_measures
 import numpy as np
 import pyarrow as pa
@@ -15,7 +18,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation import ranking
 from ray_userrep.evaluation.histories import Histories
 from ray_userrep.evaluation.metrics import per_user
-from ray_userrep.evaluation.ranking import encoder_scorer, ranks
+from ray_userrep.evaluation.ranking import Share, encoder_scorer, ranks
 from ray_userrep.recipe.encoder import EncoderConfig
 
 NUM_ITEMS = 23
@@ -40,6 +43,30 @@ def test_ranks_are_those_of_a_stable_sort(random_histories, monkeypatch, exclude
     for user in range(32):
         seen = set(histories.items_N[histories.offsets_U1[user] : histories.offsets_U1[user + 1]])
         assert found[user] == slow_rank(table[user], histories.targets_U[user], seen, exclude_seen)
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+@pytest.mark.parametrize("levels", [3, 10**6])
+def test_ranks_over_items_that_several_hold_between_them_are_those_over_all(random_histories, exclude_seen, levels):
+    histories, world, barrier = random_histories(32, NUM_ITEMS), 3, Barrier(3)
+    table = torch.from_numpy(np.random.default_rng(1).integers(0, levels, (32, NUM_ITEMS)).astype(np.float32))
+    given = [torch.zeros(0)] * world
+
+    def found(rank):
+        def total(x):
+            given[rank] = x
+            barrier.wait()
+            summed = torch.stack(given).sum(0)
+            barrier.wait()
+            return summed
+
+        share = Share(rank, world, total)
+        return ranks(lambda part: table[:, rank::world], histories, NUM_ITEMS, exclude_seen, share)
+
+    with ThreadPoolExecutor(world) as pool:
+        of_ranks = list(pool.map(found, range(world)))
+    expected = ranks(lambda part: table, histories, NUM_ITEMS, exclude_seen)
+    assert all(np.array_equal(one, expected) for one in of_ranks)
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])

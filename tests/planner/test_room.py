@@ -44,6 +44,15 @@ def test_stage_3_divides_a_model_over_nodes():
     assert tight(Recipe.model_validate(raw), MANY, 8e9, 1) is None
 
 
+def test_workers_hold_a_table_of_rows_between_them():
+    raw = recipe_of(items={"kind": "rows"}).model_dump()
+    raw["train"] |= {"num_workers": 2}
+    recipe = Recipe.model_validate(raw)
+    assert tight(recipe, MANY, 4.5e9, 1) is None
+    with pytest.raises(UserError, match=r"take 7\.7 GB"):  # both on one node
+        tight(recipe, MANY, 4.5e9, 2)
+
+
 def test_a_step_that_may_not_fit_is_said_and_a_usual_one_is_not():
     assert tight(recipe_of(), 1000, 8e9, 1) is None and tight(two_towers(), 1000, 8e9, 1) is None
     raw = recipe_of().model_dump()

@@ -3,6 +3,7 @@
 import io
 
 from ray_userrep.training.console import Console
+from ray_userrep.training.records import progress_line
 
 TRAIN = {
     "kind": "train", "step": 20, "total_steps": 80, "epoch": 0.5, "loss": 2.5, "interactions_per_second": 1234.0,
@@ -27,6 +28,12 @@ def test_a_log_has_a_line_a_record():
     train, validation, _ = (" ".join(line.split()) for line in shown(io.StringIO()).splitlines())
     assert train == "step 20/80 25% loss 2.5000 1,234 interactions/s waiting for data 25% left 1:01"
     assert validation == "step 40 validation ndcg@10 0.1250 best so far"
+
+
+def test_a_large_table_is_warned_of_where_all_of_its_gradient_is_exchanged():
+    model = {"kind": "model", "step": 0, "embedding": 64 * 10**6, "backbone": 10**5}
+    assert "the item table is 640 times the backbone" in progress_line(model)
+    assert "warning" not in progress_line(model | {"in_rows": 64 * 10**6})
 
 
 def test_a_terminal_has_a_bar_and_a_line_a_validation():

@@ -29,6 +29,11 @@ class ItemEmbedder(nn.Module, ABC):
     def forward(self, ids: Tensor | None) -> Tensor:
         """Vectors of the given indices, `[..., D]`; of the whole catalogue for None, `[V, D]`."""
 
+    def held(self) -> Tensor:
+        """Vectors of the items that this rank holds of the catalogue, in its order; mostly all of them."""
+        vectors_VD: Tensor = self(None)
+        return vectors_VD
+
     def attach(self, table: ItemTable) -> None:
         """Take what is known of the items from their table."""
 
@@ -96,6 +101,9 @@ class UnitItems(ItemEmbedder):
 
     def forward(self, ids: Tensor | None) -> Tensor:
         return F.normalize(self.inner(ids), dim=-1)
+
+    def held(self) -> Tensor:
+        return F.normalize(self.inner.held(), dim=-1)
 
     def attach(self, table: ItemTable) -> None:
         self.inner.attach(table)

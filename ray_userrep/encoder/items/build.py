@@ -9,7 +9,8 @@ from ray_userrep.encoder.items import image, language
 from ray_userrep.encoder.items.base import ItemEmbedder, SumItems
 from ray_userrep.encoder.items.content import ContentItems, Tower
 from ray_userrep.encoder.items.features import FeatureItems
-from ray_userrep.encoder.items.tables import HashedItems, IdItems, ProjectedItems, RowItems, SideItems, start_from_text
+from ray_userrep.encoder.items.rows import RowItems
+from ray_userrep.encoder.items.tables import HashedItems, IdItems, ProjectedItems, SideItems, start_from_text
 from ray_userrep.encoder.items.text import TextItems, WhitenedMoEItems, WordItems
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.encoder import (

@@ -7,12 +7,11 @@
 - `HashedItems`: the sum of a few rows of one shared table. Two items share all of them with a chance of about
   (number of rows)^-hashes; what is saved in memory and exchanged gradients is paid with rows that serve many items
   (Svenstrup et al., NeurIPS 2017, without their importance weights).
-- `RowItems`: a vector an item whose gradient is only the rows that were used, for catalogues that ZeRO cannot move.
 - `SideItems`: categories and price, for items that have no history. Categories are hashed into a fixed number of rows,
   so that another catalogue needs no new table and two categories now and then share a row.
 
-Shapes: T tokens, V items, D width, E width of text vectors or of a narrow table, R rows, H hashes, N rows read, C
-categories of an item.
+Shapes: T tokens, V items, D width, E width of text vectors or of a narrow table, R rows, H hashes, C categories
+of an item.
 """
 
 import numpy as np
@@ -110,42 +109,6 @@ class HashedItems(ItemEmbedder):
         hashes_V = hash_ids(table.ids).view(np.uint64)
         salted_VH = splitmix64(hashes_V[:, None] ^ splitmix64(np.arange(self._num_hashes, dtype=np.uint64)))
         self._rows = ItemFeatures(torch.from_numpy((salted_VH % np.uint64(self._num_rows)).astype(np.int64)))
-
-
-class RowItems(ItemEmbedder):
-    """One trained vector an item; `take_gradients` hands over what a step learned about them."""
-
-    per_item = True
-    weight: Tensor
-
-    def __init__(self, num_items: int, width: int) -> None:
-        super().__init__()
-        self.register_buffer("weight", torch.randn(num_items, width) * width**-0.5)
-        self._read: list[tuple[Tensor, Tensor]] = []
-
-    def forward(self, ids: Tensor | None) -> Tensor:
-        if ids is None:
-            assert not (self.training and torch.is_grad_enabled()), "all rows at once are not trained on"
-            return self.weight
-        rows = self.weight[ids]
-        if self.training and torch.is_grad_enabled():
-            rows.requires_grad_()
-            self._read.append((ids, rows))
-        return rows
-
-    def take_gradients(self) -> tuple[Tensor, Tensor]:
-        """The rows read since the last call and their gradients, `[N]` and `[N, D]`; a row may come several times."""
-        read, self._read = [(ids, rows) for ids, rows in self._read if rows.grad is not None], []
-        width = self.weight.shape[1]
-        ids = [ids.flatten() for ids, _ in read] or [torch.empty(0, dtype=torch.long, device=self.weight.device)]
-        gradients = [rows.grad.reshape(-1, width) for _, rows in read if rows.grad is not None]
-        return torch.cat(ids), torch.cat(gradients or [self.weight.new_empty(0, width)])
-
-    def inherit(self, trained: ItemEmbedder, index_V: Tensor) -> None:
-        """Shared items keep their vectors, new ones get the mean vector."""
-        assert isinstance(trained, RowItems)
-        known = trained.weight[index_V.clamp(min=0)]
-        self.weight = torch.where(index_V[:, None] >= 0, known, trained.weight.mean(0))
 
 
 _MAX_CATEGORIES = 8

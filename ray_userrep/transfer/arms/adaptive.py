@@ -22,7 +22,7 @@ from ray_userrep.encoder.backbones.cnn import DilatedCNN
 from ray_userrep.encoder.backbones.hstu import HSTU
 from ray_userrep.encoder.backbones.mean import Mean
 from ray_userrep.encoder.backbones.transformer import Transformer
-from ray_userrep.encoder.items.tables import RowItems
+from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.layers import in_training
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError

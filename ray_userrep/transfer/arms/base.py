@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from ray_userrep.encoder.items.tables import RowItems
+from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
 from ray_userrep.objectives.base import Objective
