@@ -72,15 +72,14 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device; copies do not block the host, which keeps the bounds."""
-        is_on_host = self.offsets_B1.device.type == "cpu"
-        kept = replace(self, host_B1=self.offsets_B1.numpy()) if is_on_host else self
-        return kept._each(lambda x: x.to(device, non_blocking=True))
+        return self._each(lambda x: x.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
         """The same in memory from which a GPU copies while the host goes on; without a GPU there is none."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, moved: Callable[[Tensor], Tensor]) -> "Batch":
+        is_on_host = self.offsets_B1.device.type == "cpu"
         return replace(
             self,
             values_T=moved(self.values_T),
@@ -88,6 +87,7 @@ class Batch:
             users_B=moved(self.users_B),
             side={name: moved(x) for name, x in self.side.items()},
             labels={name: moved(x) for name, x in self.labels.items()},
+            host_B1=self.offsets_B1.numpy() if is_on_host else self.host_B1,
             ahead={module: made._each(moved) for module, made in self.ahead.items()},
         )
 
