@@ -28,7 +28,7 @@ from ray_userrep.distributed.connection import here, refuse_unshared
 from ray_userrep.distributed.gauges import TrainingGauges, show_quarantined
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.feed.stream import buckets_held
-from ray_userrep.planner.room import tight
+from ray_userrep.planner.room import Room, tight
 from ray_userrep.prepare.devices import HIDDEN
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import TrainConfig
@@ -94,7 +94,7 @@ def _room(recipe: Recipe, corpus: Corpus) -> str | None:
         return None
     largest = max(node.get("memory", 0) + node.get("object_store_memory", 0) for node in nodes)
     beside = -(-recipe.train.num_workers // len(nodes))
-    return tight(recipe, corpus.manifest.num_items, largest, beside)
+    return tight(recipe, corpus.manifest.num_items, Room(largest, beside))
 
 
 def slow_precision(config: TrainConfig, use_gpu: bool) -> str | None:
@@ -133,9 +133,12 @@ def _worker(job: dict[str, Any]) -> None:
     recipe = Recipe.model_validate_json(job["recipe"])
     device = ray.train.torch.get_device()
     try:
+        corpus = _corpus(job)
+        if device.type == "cuda":
+            _say_of_gpu(recipe, corpus, torch.cuda.get_device_properties(device).total_memory)
         given = (
             recipe,
-            _corpus(job),
+            corpus,
             job["run"],
             lambda model: zero.ZeroEngine(model, recipe.train, device),
             job["queue"].put,
@@ -149,6 +152,17 @@ def _worker(job: dict[str, Any]) -> None:
     except UserError as error:  # others may wait for this worker: raising ends them
         job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
         raise
+
+
+def _say_of_gpu(recipe: Recipe, corpus: Corpus, num_bytes: int) -> None:
+    """Say what may not fit on this worker's GPU, before its first step.
+
+    Raises:
+        UserError: there is no room for the model.
+    """
+    told = None if recipe.generates else tight(recipe, corpus.manifest.num_items, Room(num_bytes, is_gpu=True))
+    if told is not None and ray.train.get_context().get_world_rank() == 0:
+        print(f"note      {told}", flush=True)
 
 
 def _reader(recipe: Recipe, corpus: Corpus) -> BucketReader | None:

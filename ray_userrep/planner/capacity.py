@@ -41,6 +41,7 @@ GPUS: dict[GpuName, Gpu] = {
 _FP32 = 4
 _ACROSS = 7 / 3  # work of three passes forward and two backward over that of one each: cached gradients
 _SMALLEST, _LARGEST, _HALVINGS = 1e4, 1e12, 12
+_MOST_TOKENS = 26  # as a power of two
 WAYS = {
     "ZeRO-0": ZeroConfig(),
     "ZeRO-1": ZeroConfig(stage=1),
@@ -93,17 +94,18 @@ def _way(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[str, Any]
         "steps": steps,
         "hours": hours,
         "usd": cost,
+        "micro_tokens": most_tokens(recipe, config, zero),
         "largest_backbone": largest(recipe, config, zero),
     }
 
 
-def memory_of(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> Memory:
-    """Bytes on each GPU."""
+def memory_of(recipe: Recipe, config: PlanConfig, zero: ZeroConfig, tokens: float | None = None) -> Memory:
+    """Bytes on each GPU, with the recipe's micro-batches or those of so many interactions."""
     encoder, catalogue, half = recipe.encoder, _catalogue(config), recipe.train.precision == "bf16"
     backbone = backbone_parameters(encoder.backbone, encoder.width, recipe.stream.max_len)
     rows = memory.row_numbers(encoder, catalogue)
     parameters = backbone + memory.item_parameters(encoder, catalogue) - rows
-    tokens = step_load(recipe, config).tokens
+    tokens = tokens or step_load(recipe, config).tokens
     copies = 2.0 * backbone if half else 0.0  # autocast's bf16 weights, kept until the backward pass is done
     return memory.model_states(parameters, zero, config.world, rows)._replace(
         activations=memory.activations(encoder, tokens, half) + copies,
@@ -144,6 +146,12 @@ def step_seconds(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> dict[s
         "products": step.flops / world / (peak * config.mfu),
         "communication": passes * _FP32 * parameters * (world - 1) / world / link,
     }
+
+
+def most_tokens(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> int | None:
+    """The largest micro-batch that fits, a power of two; None where not even one window does."""
+    tokens = [2**power for power in range(_MOST_TOKENS) if 2**power >= recipe.stream.max_len]
+    return max((n for n in tokens if _fits(memory_of(recipe, config, zero, n), config)), default=None)
 
 
 def largest(recipe: Recipe, config: PlanConfig, zero: ZeroConfig) -> int | None:
@@ -205,13 +213,15 @@ def capacity_table(told: dict[str, Any]) -> str:
     for name, way in told["ways"].items():
         sizes = "".join(f"{way['memory'][column] / 1e9:>12.2f}" for column in head)
         lines.append(f"{name:<29}{sizes}  {'fits' if way['fits'] else 'DOES NOT FIT'}")
-    lines.append(f"{'':<29}{'step, s':>12}{'of it sent':>12}{'hours':>14}{'USD':>16}{'largest backbone':>20}")
+    lines.append(
+        f"{'':<29}{'step, s':>12}{'of it sent':>12}{'hours':>14}{'USD':>16}{'micro_tokens':>14}{'largest backbone':>20}"
+    )
     for name, way in told["ways"].items():
         seconds = sum(way["step_seconds"].values())
         usd = "–" if way["usd"] is None else f"{way['usd']:,.0f}"
-        most = "none" if way["largest_backbone"] is None else f"{way['largest_backbone']:,}"
+        most, micro = ("none" if way[n] is None else f"{way[n]:,}" for n in ("largest_backbone", "micro_tokens"))
         sent = way["step_seconds"]["communication"]
-        lines.append(f"{name:<29}{seconds:>12.4f}{sent:>12.4f}{way['hours']:>14,.1f}{usd:>16}{most:>20}")
+        lines.append(f"{name:<29}{seconds:>12.4f}{sent:>12.4f}{way['hours']:>14,.1f}{usd:>16}{micro:>14}{most:>20}")
     data = told["data"]
     lines.append(
         f"data        {data['bytes'] / 1e12:,.2f} TB, prepared in {data['prepare_core_hours']:,.0f} core hours, read "

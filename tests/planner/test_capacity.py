@@ -49,6 +49,15 @@ def test_the_largest_backbone_is_the_border_of_what_fits():
         assert not fits or total < bytes_free or told["ways"][name]["memory"]["host"] > 0
 
 
+def test_the_largest_micro_batch_is_the_border_of_what_fits():
+    config = PlanConfig(nodes=16)
+    for name, way in plan_capacity(RECIPE, config)["ways"].items():
+        most = way["micro_tokens"]
+        room = GPUS["h100"].memory * (1 - config.reserve)
+        assert memory_of(RECIPE, config, WAYS[name], most).total <= room
+        assert memory_of(RECIPE, config, WAYS[name], 2 * most).total > room
+
+
 def test_in_batch_negatives_of_several_micro_batches_cost_three_passes_and_the_logits_of_the_whole_batch():
     config = PlanConfig(gpus_per_node=2)
     raw = RECIPE.model_dump() | {"objective": {"kind": "autoregressive", "softmax": {"kind": "in_batch"}}}
