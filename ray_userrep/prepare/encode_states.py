@@ -23,6 +23,7 @@ from ray_userrep.corpus.states import STATES, Wanted, tell_bare, wanted_states
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.text import has_vectors, packaged_model, write_vectors
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import connect
 from ray_userrep.prepare.devices import device_of_task, gpus_asked
 from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.corpus import TextConfig
@@ -83,6 +84,7 @@ def _try(make: type["LanguageStates"] | type["ImageStates"], config: Any, conten
     Raises:
         UserError: they cannot be.
     """
+    connect()
     attempt = ray.remote(lambda: make(config, num_gpus).of([content]))
     try:
         ray.get(attempt.options(num_gpus=num_gpus).remote())

@@ -32,6 +32,7 @@ from ray_userrep.corpus.text import (
     write_vectors,
 )
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import connect
 from ray_userrep.prepare.devices import device_of_task, gpus_asked
 from ray_userrep.recipe.corpus import TextConfig
 
@@ -101,6 +102,7 @@ def _width(model: str, max_tokens: int, text: str, num_gpus: float) -> int:
     Raises:
         UserError: the model cannot be loaded or does not encode text.
     """
+    connect()
     attempt = ray.remote(lambda: TextEncoder(model, max_tokens, num_gpus).encode([text]).shape[1])
     try:
         return int(ray.get(attempt.options(num_gpus=num_gpus).remote()))

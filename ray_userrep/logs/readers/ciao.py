@@ -10,7 +10,6 @@ import io
 
 import numpy as np
 import pyarrow as pa
-import ray.data
 from scipy.io import loadmat
 
 from ray_userrep import storage
@@ -19,6 +18,7 @@ from ray_userrep.logs.canonical import ColumnMapping, canonicalise
 from ray_userrep.logs.dimensions import RELATED, keyed, related
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.hive import refuse_range
+from ray_userrep.logs.parts import whole
 from ray_userrep.logs.source import Tables
 from ray_userrep.logs.untimed import COLUMNS, joined, shuffled
 from ray_userrep.recipe.logs import LogsConfig
@@ -51,7 +51,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     mapping = ColumnMapping(COLUMNS | {"rating": "rating"}, kind, kind)
     categories = pa.table({"item_id": ratings["item"], "category": ratings["category"]})
     return Tables(
-        ray.data.from_arrow(canonicalise(raw, mapping, by_stem[_RATINGS].uri, 0)),
+        whole(canonicalise(raw, mapping, by_stem[_RATINGS].uri, 0)),
         keyed(joined(categories, "category"), "item_id", kind, by_stem[_RATINGS].uri),
         None,
         "row",
