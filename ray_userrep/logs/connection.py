@@ -18,6 +18,7 @@ from typing import TypeVar
 import ray
 from ray._private import ray_constants
 from ray._private.resource_and_label_spec import ResourceAndLabelSpec
+from ray._private.utils import get_num_cpus
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ray_userrep import storage
@@ -36,8 +37,7 @@ def connect() -> None:
     global _is_own
     if ray.is_initialized():
         return
-    # Object-store look-alikes refuse the checksums that newer S3 clients add; workers inherit the driver's choice.
-    os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    _suit_stores()
     address = _address()
     terminate = signal.getsignal(signal.SIGTERM)
     with _on_loopback() if address == "local" else nullcontext():
@@ -53,8 +53,14 @@ def connect() -> None:
 
 def join() -> None:
     """Join the cluster named by the environment or running here; where there is none, none is started."""
+    _suit_stores()
     if _address() != "local":
         connect()
+
+
+def _suit_stores() -> None:
+    # Object-store look-alikes refuse the checksums that newer S3 clients add; workers inherit the driver's choice.
+    os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
 
 
 def _address() -> str:
@@ -81,7 +87,8 @@ def nodes() -> list[dict[str, float]]:
     """What each node has, by Ray's names of it; of this machine, as Ray would count it, where none was joined."""
     if ray.is_initialized():
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    here: dict[str, float] = ResourceAndLabelSpec().resolve(is_head=True).to_resource_dict()
+    cores = int(get_num_cpus(override_docker_cpu_warning=True))  # of a container, where it may use only some
+    here: dict[str, float] = ResourceAndLabelSpec(num_cpus=cores).resolve(is_head=True).to_resource_dict()
     return [here]
 
 

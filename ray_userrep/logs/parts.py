@@ -6,14 +6,16 @@ No part is held whole. Tables that Ray Data has readers for come as its Dataset,
 import pickle
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 import ray
 from ray import cloudpickle
-from ray.data import Dataset, from_items
 
 from ray_userrep.logs.tasks import run
+
+if TYPE_CHECKING:
+    from ray.data import Dataset  # a job that is alone does without the time that it takes to import
 
 Read = Callable[[], Iterator[pa.Table]]
 Task = Callable[[pa.Table], pa.Table]
@@ -31,7 +33,7 @@ class Parts(NamedTuple):
         return Parts(self.reads + others.reads, self.schema)
 
 
-Interactions = Parts | Dataset
+Interactions: TypeAlias = "Parts | Dataset"
 
 
 def whole(table: pa.Table) -> Parts:
@@ -44,9 +46,9 @@ def schema_of(interactions: Interactions) -> pa.Schema:
     return interactions.schema if isinstance(interactions, Parts) else interactions.schema().base_schema
 
 
-def dataset_of(interactions: Interactions) -> Dataset:
+def dataset_of(interactions: Interactions) -> "Dataset":
     """The rows as Ray Data reads them, a task a part."""
-    if isinstance(interactions, Dataset):
+    if not isinstance(interactions, Parts):
         return interactions
 
     def read(batch: pa.Table) -> Iterator[pa.Table]:
@@ -54,7 +56,9 @@ def dataset_of(interactions: Interactions) -> Dataset:
             yield from pickle.loads(part)()
 
     parts = [{"part": cloudpickle.dumps(one)} for one in interactions.reads]  # a task is sent its own part only
-    return from_items(parts, override_num_blocks=len(parts)).map_batches(read, batch_size=1, batch_format="pyarrow")
+    return ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
+        read, batch_size=1, batch_format="pyarrow"
+    )
 
 
 def each(interactions: Interactions, task: Task, take: Take) -> None:

@@ -14,9 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-import ray.data
 from numpy.typing import NDArray
-from ray.data import ActorPoolStrategy
 from ray.exceptions import RayTaskError
 
 from ray_userrep.corpus.states import STATES, Wanted, tell_bare, wanted_states
@@ -69,7 +67,7 @@ def _states(wanted: Wanted, num_gpus: float) -> pa.LargeListArray:
         fn_constructor_args=(wanted.config, num_gpus),
         batch_size=_BATCH,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(min_size=1, max_size=max(1, num_actors)),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, num_actors)),
         num_gpus=num_gpus,
     )
     table = pa.concat_tables(made.iter_batches(batch_size=None, batch_format="pyarrow"))

@@ -10,7 +10,6 @@ import io
 
 import numpy as np
 import pyarrow as pa
-from scipy.io import loadmat
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
@@ -61,6 +60,8 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
 
 def _matrix(file: FileEntry, name: str, columns: tuple[str, ...]) -> pa.Table:
     """The first columns of a matrix of whole numbers."""
+    from scipy.io import loadmat  # every reader is asked whether a log is its own
+
     wrong = UserError(f"{file.uri} is not in Ciao's layout, a matrix `{name}` of {len(columns)} columns or more")
     with storage.open_stream(file.uri) as source:
         data = io.BytesIO(source.read())

@@ -4,7 +4,7 @@ What a table says of its items and users is not read. See `versioned` for types 
 """
 
 import pyarrow as pa
-import ray.data
+import ray
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.connection import connect

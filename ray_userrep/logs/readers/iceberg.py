@@ -8,7 +8,7 @@ import os
 import re
 
 import pyarrow as pa
-import ray.data
+import ray
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.connection import connect
