@@ -22,11 +22,11 @@ import torch
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
-from ray_userrep.distributed.connection import connect
 from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.evaluation.metrics import hit_rate, ndcg
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
 from ray_userrep.evaluation.statistics import mean_interval
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.fields import validated
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.esasrec import esasrec

@@ -18,7 +18,7 @@ from running import job, keep
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.distributed.connection import connect
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.corpus import CorpusConfig
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.recipe.recipe import Recipe

@@ -33,10 +33,10 @@ from running import RESULTS
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.distributed.connection import connect
 from ray_userrep.embedding.export import export_vectors
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.endpoint.deployment import application
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.embedding import EmbeddingConfig
 from ray_userrep.recipe.serve import ServeConfig

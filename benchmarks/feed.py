@@ -40,9 +40,9 @@ from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus, manifest_uri, open_corpus
 from ray_userrep.distributed.buckets import BucketReader, SharedCorpus, bucket_reader
-from ray_userrep.distributed.connection import connect
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.stream import Prefetch, Step, buckets_held, make_plan, steps
+from ray_userrep.logs.connection import connect
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.corpus import LeaveOneOutConfig
 from ray_userrep.recipe.recipe import Recipe

@@ -25,13 +25,13 @@ from objectives_page import write_page
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
-from ray_userrep.distributed.connection import connect
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.evaluation.histories import read_histories, read_train
 from ray_userrep.evaluation.profile import measure_attribute, measure_profile, read_attributes, simple_features
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
 from ray_userrep.evaluation.statistics import summary
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.fields import validated
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail

@@ -16,12 +16,12 @@ import numpy as np
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.distributed.connection import connect
 from ray_userrep.evaluation.baselines import tuned_baselines
 from ray_userrep.evaluation.histories import read_histories
 from ray_userrep.evaluation.metrics import ndcg
 from ray_userrep.evaluation.ranking import encoder_scorer, ranks
 from ray_userrep.evaluation.statistics import mean_interval, paired_difference, paired_p_value
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.fields import validated
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail

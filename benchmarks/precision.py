@@ -24,8 +24,8 @@ from running import RESULTS
 from throughput import bare, timed_recipe
 
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.distributed.connection import connect
 from ray_userrep.evaluation.statistics import mean_interval
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.fields import with_values
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.sasrec import sasrec

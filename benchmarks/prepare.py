@@ -6,7 +6,8 @@ All do the same on the same disk and cores: set aside the rows of no use, count 
 and write one row a user with items and times in the order of (time, row), in Parquet files by user hash. Each runs in a
 process of its own, peers in an environment of theirs, in turn, several times over; medians count, and the counts of all
 must agree. Memory is the sum of proportional set sizes over the process tree, sampled. Wall time is that of the whole
-process; for ours, the start of Ray is in it and told apart. The result goes to benchmarks/results/prepare.json.
+process. Ours is measured as a job that has joined no Ray, and on Rays of so many local nodes, whose start is in the
+wall time and told apart. The result goes to benchmarks/results/prepare.json.
 """
 
 import argparse
@@ -61,7 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--interactions", type=int, nargs="+", default=[20_000_000, 100_000_000])
     parser.add_argument("--ids", choices=("int", "string"), default="int")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
-    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2], help="local Ray nodes that share the cores")
+    parser.add_argument("--nodes", type=int, nargs="+", default=[0, 1, 2], help="of Ray here, for ours; 0: none")
     parser.add_argument("--repeats", type=int, nargs="+", default=[3, 1], help="of each size, the last for the rest")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--object-store-mib", type=int, default=1024, help="of all Ray nodes")
@@ -79,12 +80,12 @@ def told_options(options: argparse.Namespace) -> Row:
 
 def measured(options: argparse.Namespace, log: Path, num_bytes: int, python: str, repeats: int) -> dict[str, Row]:
     """All systems in turn, several times over; one that failed is not tried again."""
-    ways = [(name, 1) for name in options.systems if name != "ours"]
+    ways = [(name, 0) for name in options.systems if name != "ours"]
     ways = [("ours", nodes) for nodes in options.nodes if "ours" in options.systems] + ways
     seen: dict[str, list[Row]] = {}
     for _ in range(repeats):
         for system, nodes in ways:
-            name = system if nodes == 1 else f"{system}, {nodes} nodes"
+            name = system if nodes == 0 else f"{system}, Ray of {nodes}"
             runs = seen.setdefault(name, [])
             if not runs or runs[-1]["outcome"] == "ok":
                 job = Job(
@@ -93,7 +94,7 @@ def measured(options: argparse.Namespace, log: Path, num_bytes: int, python: str
                     buckets=num_buckets_of(num_bytes),
                     threads=options.threads,
                     nodes=nodes,
-                    object_store_bytes=options.object_store_mib * MIB // nodes,
+                    object_store_bytes=options.object_store_mib * MIB // max(nodes, 1),
                     memory_bytes=options.memory_mib * MIB,
                 )
                 runs.append(run(system, job, sys.executable if system == "ours" else python, options))
@@ -169,7 +170,7 @@ def line(row: Row) -> str:
 
 
 def table(interactions: int, rows: dict[str, Row]) -> str:
-    """Every system beside the fastest peer; ours also without the start and the end of its Ray."""
+    """Every system beside the fastest peer; ours on Ray also without its start and its end."""
     peers = [row["seconds"] for name, row in rows.items() if not name.startswith("ours") and row["outcome"] == "ok"]
     lines = [f"{interactions:,} interactions"]
     for name, row in rows.items():

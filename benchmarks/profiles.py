@@ -30,10 +30,10 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 import ray_userrep
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.distributed.connection import connect
 from ray_userrep.encoder.backbones.transformer import GELU, Attention, SwiGLU
 from ray_userrep.encoder.items.base import ItemEmbedder
 from ray_userrep.encoder.layers import Dropout, Norm
+from ray_userrep.logs.connection import connect
 from ray_userrep.objectives.softmax import ItemSoftmax
 from ray_userrep.recipe.fields import with_values
 from ray_userrep.recipe.recipe import Recipe

@@ -24,7 +24,7 @@ from throughput import bare, timed_recipe
 from two_towers import arms
 from uprec import LOGS, sized
 
-from ray_userrep.distributed.connection import connect
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.fields import with_values
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.sasrec import sasrec

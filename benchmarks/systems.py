@@ -31,11 +31,11 @@ from unisrec import smaller as unisrec
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.distributed.connection import connect
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.profile import read_vectors
 from ray_userrep.evaluation.simple_vectors import svd, tf_idf
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.corpus import CorpusConfig
 from ray_userrep.recipe.encoder import TEMPO_WIDTH
 from ray_userrep.recipe.logs import LogsConfig

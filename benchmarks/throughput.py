@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.distributed.connection import connect
 from ray_userrep.distributed.workers import fit_distributed
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail
 from ray_userrep.training.bare import BareEngine

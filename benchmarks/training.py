@@ -29,9 +29,9 @@ from peers.runs import BARE, RAY, SYSTEMS, Case, Row, Runner, measured, table
 
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.distributed.connection import connect
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_histories, read_train
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.fields import validated
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.sasrec import sasrec

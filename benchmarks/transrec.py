@@ -22,10 +22,10 @@ from running import RESULTS, job
 
 from ray_userrep import storage
 from ray_userrep.corpus.draws import hash_ids
-from ray_userrep.distributed.connection import connect
 from ray_userrep.evaluation.kept import read_ranks
 from ray_userrep.evaluation.metrics import hit_rate, mean_of, ndcg, user_means
 from ray_userrep.evaluation.statistics import estimate, paired
+from ray_userrep.logs.connection import connect
 from ray_userrep.logs.source import open_logs
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.recipe.recipe import Recipe

@@ -15,7 +15,7 @@ from running import job, keep
 from text_domains import write_log
 
 from ray_userrep import storage
-from ray_userrep.distributed.connection import connect
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.unisrec import unisrec
 

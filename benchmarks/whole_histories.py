@@ -34,13 +34,13 @@ from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.manifest import SequenceFile
 from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
-from ray_userrep.distributed.connection import connect
 from ray_userrep.embedding.export import export_vectors
 from ray_userrep.encoder.histories import user_vectors
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.evaluation.histories import Sequences
 from ray_userrep.evaluation.simple_vectors import tf_idf
 from ray_userrep.feed.batch import TIMESTAMPS
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.corpus import TextConfig
 from ray_userrep.recipe.embedding import EmbeddingConfig
 from ray_userrep.recipe.encoder import ReadoutKind

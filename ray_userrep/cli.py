@@ -1,6 +1,7 @@
 """`ray-userrep JOB …`: from the words of a command line to a job that runs, and how it ends.
 
-Where a job needs Ray it is started while the job's workflow is imported: both take seconds.
+A job that needs Ray has it started while its workflow is imported: both take seconds. Others only join one that is
+there, and start one when they see that they need it.
 """
 
 import shlex
@@ -14,6 +15,7 @@ from ray_userrep.command import Job, Run, read
 from ray_userrep.errors import UserError
 from ray_userrep.jobs import JOBS, job_named
 from ray_userrep.log_lines import as_asked
+from ray_userrep.recipe.recipe import Recipe
 
 _ABOUT = "Interaction logs in, a pretrained user encoder, its transfer to tasks, and user vectors out."
 # The extras that bring what the core lacks, where it is not `train`.
@@ -73,15 +75,15 @@ def _run(job: Job, words: Sequence[str]) -> None:
         print(usage.help_text(job, every="--help-all" in words))
     else:
         given = read(job, words, [other for other in JOBS if other is not job])
-        _loaded(job)(given)
+        _loaded(job, given.recipe)(given)
 
 
-def _loaded(job: Job) -> Run:
+def _loaded(job: Job, recipe: Recipe) -> Run:
     if not job.on_ray:
         return job.load()
-    from ray_userrep.distributed.connection import connected_meanwhile
+    from ray_userrep.logs.connection import connect, connected_meanwhile, join
 
-    return connected_meanwhile(job.load)
+    return connected_meanwhile(job.load, connect if job.starts_ray(recipe) else join)
 
 
 def _missing(job: str, error: ModuleNotFoundError) -> str:

@@ -38,12 +38,12 @@ Run = Callable[[Given], object]
 
 
 class Job(NamedTuple):
-    """A job: what it is for, what imports that which runs it, and what it takes; `on_ray` says whether it needs Ray.
+    """A job: what it is for, what imports that which runs it, and what it takes; `on_ray` says whether it may need Ray.
 
     `own` are options that it cannot do without; `place` is what is named without an option, once or `several` times.
     `short` are names of fields that are plain words only here. `flags` are options that take no value, and set the
     field of `config` that they name. `config` is a flat config of its own, whose fields are options that begin with
-    `prefix`; a job without a recipe takes no other fields.
+    `prefix`; a job without a recipe takes no other fields. `starts_ray` says of a recipe whether Ray is needed at once.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Job(NamedTuple):
     has_recipe: bool = True
     short: Mapping[str, str] = {}
     on_ray: bool = True
+    starts_ray: Callable[[Recipe], bool] = lambda recipe: True
 
     def takes(self, option: str) -> bool:
         """Whether an option is a field of the config; beside a recipe, one without a prefix has its own names alone."""

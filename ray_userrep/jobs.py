@@ -7,6 +7,7 @@ from ray_userrep.command import Job, Run, unknown_job
 from ray_userrep.recipe.embedding import IndexConfig, RecommendConfig
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.recipe.plan import PlanConfig
+from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig
 from ray_userrep.recipe.serve import ServeConfig
 from ray_userrep.recipe.sweep import SweepConfig
@@ -137,6 +138,12 @@ def _compare() -> Run:
     return lambda given: run_compare(given.places)
 
 
+def _trains_on_workers(recipe: Recipe) -> bool:
+    from ray_userrep.distributed.places import needs_workers
+
+    return needs_workers(recipe.train)
+
+
 JOBS = (
     Job(
         "prepare",
@@ -147,6 +154,7 @@ JOBS = (
         Rows that cannot be read are set aside with the reason. The corpus folder then has report.html: what was read,
         set aside and split, and how long the tails are.""",
         _prepare,
+        starts_ray=lambda recipe: False,
     ),
     Job(
         "pretrain",
@@ -157,6 +165,7 @@ JOBS = (
         Without arguments: the Online Retail log that comes with the package, end to end, in minutes. Naming the folder
         of an unfinished run resumes it.""",
         _pretrain,
+        starts_ray=_trains_on_workers,
     ),
     Job(
         "transfer",

@@ -143,8 +143,8 @@ def evaluate(encoder: UserEncoder, data: Data) -> float:
 
 def through_ray(recipe: Recipe, job: dict[str, Any]) -> dict[str, Any]:
     """The same steps on one worker of Ray Train, with DeepSpeed; the median of its records after warm-up."""
-    from ray_userrep.distributed.connection import connect
     from ray_userrep.distributed.workers import fit_distributed
+    from ray_userrep.logs.connection import connect
 
     connect()
     update = {"max_steps": job["steps"], "num_workers": 1, "cpus_per_worker": job["threads"]}

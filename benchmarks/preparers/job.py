@@ -14,7 +14,7 @@ class Job:
     output: str
     buckets: int
     threads: int
-    nodes: int = 1
+    nodes: int = 0
     object_store_bytes: int = 0
     memory_bytes: int = 0
     cap: int | None = None

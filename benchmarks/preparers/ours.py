@@ -1,11 +1,11 @@
-"""Our side: the log as any user has it prepared, on one or more local Ray nodes that share the cores."""
+"""Our side: the log as any user has it prepared, without Ray or on local nodes of Ray that share the cores."""
 
 import logging
+import os
 import time
 
 import ray
 from preparers.job import Job, answer, job
-from ray.cluster_utils import Cluster
 
 from ray_userrep.logs.source import open_logs
 from ray_userrep.prepare.prepare import prepare
@@ -15,7 +15,10 @@ from ray_userrep.recipe.logs import LogsConfig
 
 def main(given: Job) -> None:
     began = time.perf_counter()
-    _start(given)
+    if given.nodes:
+        _start(given)
+    else:
+        os.environ["RAY_ADDRESS"] = "local"  # whatever else runs here
     started = time.perf_counter()
     columns = {"user_id": "user", "item_id": "item", "timestamp": "time"}
     logs = open_logs(LogsConfig(uri=given.log, columns=columns, timestamp_unit="us"))
@@ -23,14 +26,14 @@ def main(given: Job) -> None:
     manifest = prepare(logs, config, given.output)
     done = time.perf_counter()
     ray.shutdown()
+    of_ray = {"ray_start_seconds": started - began, "prepare_seconds": done - started} if given.nodes else {}
     answer(
         interactions=manifest.num_interactions,
         users=manifest.num_users,
         items=manifest.num_items,
         rejected=sum(manifest.quarantined.values()),
         days=len(manifest.interactions_per_day),
-        ray_start_seconds=started - began,
-        prepare_seconds=done - started,
+        **of_ray,
         task_peak_bytes=manifest.peak_bytes,
     )
 
@@ -43,6 +46,8 @@ def _start(given: Job) -> None:
         memory = given.object_store_bytes
         ray.init("local", num_cpus=given.threads, object_store_memory=memory, include_dashboard=False, **quiet)
     else:
+        from ray.cluster_utils import Cluster  # takes long to import
+
         cluster = Cluster()
         for share in shares:
             cluster.add_node(num_cpus=max(share, 1), object_store_memory=given.object_store_bytes)

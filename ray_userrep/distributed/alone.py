@@ -1,4 +1,4 @@
-"""One worker where Ray was started for this job alone: the job trains by itself, with the bare loop.
+"""One worker of a job that has joined no Ray: the job trains by itself, with the bare loop.
 
 A worker group is two more processes that import everything once more before the first step. Nothing restarts this one
 when it is killed; the same command goes on from the last checkpoint, whose files are the same either way. Several
@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.distributed.connection import is_own_ray
-from ray_userrep.distributed.gauges import TrainingGauges
-from ray_userrep.distributed.workers import num_threads, say_first, uses_gpu
+from ray_userrep.distributed.notes import say_first
+from ray_userrep.distributed.places import needs_workers, num_threads
+from ray_userrep.logs.connection import is_alone
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.callbacks import Record, Sink, tell_all
@@ -24,8 +24,7 @@ from ray_userrep.training.step import TrainModel
 
 def trains_alone(recipe: Recipe) -> bool:
     """Whether the job needs no workers beside itself."""
-    is_one = recipe.train.num_workers == 1 and recipe.train.zero.stage == 0
-    return is_one and is_own_ray() and not uses_gpu(recipe.train)
+    return is_alone() and not needs_workers(recipe.train)
 
 
 def fit_alone(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sink) -> None:
@@ -35,7 +34,7 @@ def fit_alone(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sink) -> 
         UserError: training was refused or diverged.
     """
     say_first(recipe, corpus, use_gpu=False)
-    sinks: dict[str, Sink] = {"the console": on_record, "Ray's metrics": TrainingGauges(run_uri)}
+    sinks = {"the console": on_record}
 
     def tell(record: Record) -> None:
         tell_all(sinks, record)

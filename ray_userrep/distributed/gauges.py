@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+import ray
 from ray.util.metrics import Gauge
 
 _OF_RECORDS = {
@@ -32,7 +33,9 @@ class TrainingGauges:
 
 
 def show_quarantined(corpus_uri: str, reasons: Mapping[str, int]) -> None:
-    """Show how many rows of a corpus's log were rejected for each reason."""
+    """Show how many rows of a corpus's log were rejected for each reason; without Ray there is nobody to see it."""
+    if not ray.is_initialized():
+        return
     gauge = Gauge("userrep_quarantined", "rows of a log that were rejected", tag_keys=("corpus", "reason"))
     for reason, count in reasons.items():
         gauge.set(count, {"corpus": _ascii(corpus_uri), "reason": reason})

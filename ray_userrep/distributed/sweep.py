@@ -16,8 +16,8 @@ from ray.util.queue import Empty, Queue
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
-from ray_userrep.distributed.connection import here
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import here
 from ray_userrep.prepare.devices import device_of_task, gpus_asked
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig

@@ -15,6 +15,7 @@ from ray.exceptions import RayError
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import nodes
 
 _FOLDER = "utilisation"
 _EVERY_SECONDS = 2.0
@@ -39,8 +40,11 @@ def sample() -> Sample:
     there, free = ray.cluster_resources(), ray.available_resources()
     # A node that joins between the two questions would make what is in use less than nothing.
     counts = {name: (there.get(name, 0.0), max(0.0, there.get(name, 0.0) - free.get(name, 0.0))) for name in _KINDS}
-    nodes = sum(bool(node["Alive"] and any(node["Resources"].get(name, 0) for name in _KINDS)) for node in ray.nodes())
-    return Sample(time.time(), nodes, *counts["CPU"], *counts["GPU"])
+    return Sample(time.time(), _num_working(), *counts["CPU"], *counts["GPU"])
+
+
+def _num_working() -> int:
+    return sum(any(node.get(name, 0) for name in _KINDS) for node in nodes())
 
 
 def spent(began: float) -> dict[str, float]:
@@ -48,8 +52,8 @@ def spent(began: float) -> dict[str, float]:
 
     Where nodes come and go meanwhile it is an estimate.
     """
-    nodes = sample().nodes
-    return {"nodes": nodes, "node_hours": nodes * (time.monotonic() - began) / 3600}
+    working = _num_working()
+    return {"nodes": working, "node_hours": working * (time.monotonic() - began) / 3600}
 
 
 class Watch:

@@ -5,11 +5,10 @@ group, a resumed run and the bare loop all find them in one place; Ray carries o
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import ray
 import ray.train
 import ray.train.torch
 import torch
@@ -24,18 +23,17 @@ from ray_userrep import storage
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed import zero
 from ray_userrep.distributed.buckets import BucketReader, SharedCorpus, bucket_reader
-from ray_userrep.distributed.connection import here, refuse_unshared
-from ray_userrep.distributed.gauges import TrainingGauges, show_quarantined
+from ray_userrep.distributed.gauges import TrainingGauges
+from ray_userrep.distributed.notes import say_first, say_of_gpu
+from ray_userrep.distributed.places import num_threads, uses_gpu
 from ray_userrep.errors import DivergedError, UserError
 from ray_userrep.feed.stream import buckets_held
-from ray_userrep.planner.room import Room, tight
+from ray_userrep.logs.connection import here, refuse_unshared
 from ray_userrep.prepare.devices import HIDDEN
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.callbacks import Sink, tell_all
 from ray_userrep.training.fit import fit
 
-_HALF_ON_CPU = {("avx512_bf16", True), ("amx_bf16", True), ("bf16", True)}  # of Intel, AMD and Arm
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DivergedError": DivergedError}
 
 
@@ -75,38 +73,6 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
         raise failure
 
 
-def say_first(recipe: Recipe, corpus: Corpus, use_gpu: bool) -> None:
-    """Show what the corpus rejected, and say what may cost time or not fit.
-
-    Raises:
-        UserError: there is no room for the model.
-    """
-    show_quarantined(corpus.uri, corpus.manifest.quarantined)
-    no_room = None if use_gpu or recipe.generates else _room(recipe, corpus)
-    for told in filter(None, [slow_precision(recipe.train, use_gpu), no_room]):
-        print(f"note      {told}", flush=True)
-
-
-def _room(recipe: Recipe, corpus: Corpus) -> str | None:
-    """What is said of a model on the largest of the nodes that there are; one without cores brings others later."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
-    if not nodes:
-        return None
-    largest = max(node.get("memory", 0) + node.get("object_store_memory", 0) for node in nodes)
-    beside = -(-recipe.train.num_workers // len(nodes))
-    return tight(recipe, corpus.manifest.num_items, Room(largest, beside))
-
-
-def slow_precision(config: TrainConfig, use_gpu: bool) -> str | None:
-    """What to say of a precision that may cost time rather than save it, if anything."""
-    if config.precision == "fp32" or use_gpu or _HALF_ON_CPU & torch.cpu.get_capabilities().items():
-        return None
-    return (
-        "train.precision bf16 is slower than fp32 on processors without instructions for it (avx512_bf16), as this one "
-        "is: compare the interactions/s of a few steps of each"
-    )
-
-
 def _failure_of(trainer: TorchTrainer) -> TrainingFailedError | None:
     try:
         trainer.fit()
@@ -135,7 +101,7 @@ def _worker(job: dict[str, Any]) -> None:
     try:
         corpus = _corpus(job)
         if device.type == "cuda":
-            _say_of_gpu(recipe, corpus, torch.cuda.get_device_properties(device).total_memory)
+            say_of_gpu(recipe, corpus, device, ray.train.get_context().get_world_rank())
         given = (
             recipe,
             corpus,
@@ -152,17 +118,6 @@ def _worker(job: dict[str, Any]) -> None:
     except UserError as error:  # others may wait for this worker: raising ends them
         job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
         raise
-
-
-def _say_of_gpu(recipe: Recipe, corpus: Corpus, num_bytes: int) -> None:
-    """Say what may not fit on this worker's GPU, before its first step.
-
-    Raises:
-        UserError: there is no room for the model.
-    """
-    told = None if recipe.generates else tight(recipe, corpus.manifest.num_items, Room(num_bytes, is_gpu=True))
-    if told is not None and ray.train.get_context().get_world_rank() == 0:
-        print(f"note      {told}", flush=True)
 
 
 def _reader(recipe: Recipe, corpus: Corpus) -> BucketReader | None:
@@ -213,35 +168,3 @@ def _run_config(recipe: Recipe, run_uri: str, environment: dict[str, str]) -> Ru
 def _num_workers(recipe: Recipe) -> int | tuple[int, int]:
     most, fewest = recipe.train.num_workers, recipe.train.min_workers
     return most if fewest is None or fewest == most else (fewest, most)
-
-
-def num_threads(config: TrainConfig) -> int:
-    """Cores of a worker on the nodes that there are now."""
-    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    return cpus_per_worker(config, nodes)
-
-
-def cpus_per_worker(config: TrainConfig, cores_of_nodes: Sequence[int]) -> int:
-    """Cores of a worker: as named, else the most with which all workers find a place on the nodes, at least 1.
-
-    Raises:
-        UserError: no node has as many as are named; a head without cores brings nodes that are not known yet.
-    """
-    named, largest = config.cpus_per_worker, max(cores_of_nodes, default=0)
-    if named is None:
-        fitting = (cores for cores in range(largest, 0, -1) if _places(cores, cores_of_nodes) >= config.num_workers)
-        return next(fitting, 1)
-    if named > largest and all(cores_of_nodes):
-        raise UserError(f"train.cpus_per_worker is {named}, but no node has more than {largest} cores: take fewer")
-    return named
-
-
-def _places(cores: int, cores_of_nodes: Sequence[int]) -> int:
-    return sum(of_node // cores for of_node in cores_of_nodes)
-
-
-def uses_gpu(config: TrainConfig) -> bool:
-    """Whether each worker has a GPU: as asked for, else if there are enough of them."""
-    if config.use_gpu is not None:
-        return config.use_gpu
-    return ray.cluster_resources().get("GPU", 0) >= config.num_workers

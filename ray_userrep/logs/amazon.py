@@ -65,7 +65,7 @@ def read_release(config: LogsConfig, files: list[FileEntry], release: Release) -
         config = config.model_copy(update={"timestamp_unit": release.unit})
     log = scan(config, list(chosen), _layout(config, release, bool(reviews)))
     products = _products(metadata, release.key, log.mapping.item_type)
-    return Tables(log.dataset(), products, None, log.order)
+    return Tables(log.parts(), products, None, log.order)
 
 
 def beside_metadata(names: list[str], logs: tuple[str, ...]) -> bool:

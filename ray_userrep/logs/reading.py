@@ -1,22 +1,22 @@
-"""The files of a log as a Ray Dataset of canonical interactions, once it is settled how to read them.
+"""The files of a log as canonical interactions, once it is settled how to read them.
 
 A file that turns out to be damaged becomes a record of the quarantine where it breaks off. That is decided in the task
 that reads it: what came before the damage is kept, what comes after is lost, and the number of lost rows is not known.
 """
 
-import pickle
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
-import ray.data
 
 from ray_userrep.logs.canonical import OPTIONAL, ColumnMapping, canonicalise
 from ray_userrep.logs.damage import DamagedFile, OtherSchema
 from ray_userrep.logs.decimals import with_points
 from ray_userrep.logs.files import ROWS_PER_FILE, CsvFormat, FilePart, LineParser, row_blocks
 from ray_userrep.logs.hive import folder_values, in_range, is_cut
+from ray_userrep.logs.parts import Parts
 from ray_userrep.logs.rejection import MALFORMED_LINE, rejected
 from ray_userrep.logs.text_files import EXACT, Columns
 from ray_userrep.logs.times import ISO
@@ -75,18 +75,11 @@ class Scan(NamedTuple):
         """What a user's interactions are ordered by: their times, or how the rows stand."""
         return "time" if self.layout.timed else "row"
 
-    def dataset(self) -> ray.data.Dataset:
-        """Canonical interactions; small files share a task, a large one has several."""
-        alone = self._replace(work=[])  # a task is sent its own pieces only
-
-        def read(batch: pa.Table) -> Iterator[pa.Table]:
-            for work in batch.column("work").to_pylist():
-                for piece in pickle.loads(work):
-                    yield from (table for table, _ in alone.read(piece))
-
-        tasks = [{"work": pickle.dumps(pieces)} for pieces in together(self.work)]
-        dataset = ray.data.from_items(tasks, override_num_blocks=len(tasks))
-        return dataset.map_batches(read, batch_size=1, batch_format="pyarrow")
+    def parts(self) -> Parts:
+        """Canonical interactions; small files share a part, a large one has several."""
+        alone = self._replace(work=[])  # a part holds its own pieces only
+        reads = tuple(partial(_read, alone, pieces) for pieces in together(self.work))
+        return Parts(reads, self.mapping.schema())
 
     def tables(self, extra: list[str]) -> Iterator[tuple[pa.Table, pa.Table]]:
         """Canonical rows beside raw ones that also hold the `extra` source columns, in this process."""
@@ -133,6 +126,11 @@ class Scan(NamedTuple):
             return rows, raw
         kept = in_range(self.config, rows)
         return rows.filter(kept), raw.filter(kept)
+
+
+def _read(scan: Scan, pieces: list[Piece]) -> Iterator[pa.Table]:
+    for piece in pieces:
+        yield from (table for table, _ in scan.read(piece))
 
 
 def together(work: list[Piece]) -> list[list[Piece]]:

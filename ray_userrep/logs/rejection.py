@@ -101,8 +101,9 @@ def explain(
         odd_times = pa.array([BAD_TIMESTAMP, NEGATIVE_TIMESTAMP, ABSURD_TIMESTAMP])
         places["timestamp"] = pc.is_in(reason, value_set=odd_times)
     for name, here in places.items():
-        told = pc.utf8_slice_codeunits(found[name].cast(pa.string()), 0, _DETAIL)
-        details = pc.if_else(pc.fill_null(here, False), told, details)
+        here = pc.fill_null(here, False).combine_chunks()
+        told = pc.utf8_slice_codeunits(found[name].filter(here).cast(pa.string()), 0, _DETAIL)  # of few rows
+        details = pa.chunked_array([pc.replace_with_mask(details.combine_chunks(), here, told.combine_chunks())])
     return pc.if_else(pc.is_valid(pc.coalesce(*odd)), pa.scalar(file), none), details
 
 

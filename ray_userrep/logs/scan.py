@@ -1,7 +1,7 @@
 """Settling how a log is read, from the first rows of all of its files: columns, id types and spellings.
 
 Wrong columns, types and times are one clear error before any task starts, not a task's traceback later; that costs
-opening each file once, by threads where files are few and by Ray tasks where they are many. A file that cannot be read
+opening each file once, by threads where files are few and by tasks where they are many. A file that cannot be read
 is marked for the quarantine. Ids that are numbers in one file and text in another stop the job: they would not be the
 same ids.
 """
@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, ColumnMapping, require_columns
@@ -29,11 +28,12 @@ from ray_userrep.logs.names import respelled
 from ray_userrep.logs.plausible import cure, doubt, is_rounded, is_small
 from ray_userrep.logs.reading import LogLayout, Piece, Scan, numbers, refusal_of, require, source_columns, with_folders
 from ray_userrep.logs.rejection import is_missing
+from ray_userrep.logs.tasks import results
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
 _THREADS = 16
-_ON_DRIVER = 1024  # files that are looked at without Ray
+_ON_DRIVER = 1024  # files that are looked at without tasks
 _FILES_PER_TASK = 256
 _SAMPLE = 100  # times of a file
 _SHOWN = 8  # columns of a file that is no log
@@ -136,8 +136,7 @@ def _look_at(files: list[FileEntry], one: "partial[_Seen | UserError]") -> list[
         found = many(files)
     else:
         chunks = [files[start : start + _FILES_PER_TASK] for start in range(0, len(files), _FILES_PER_TASK)]
-        task = ray.remote(many)
-        found = [seen for chunk in ray.get([task.remote(chunk) for chunk in chunks]) for seen in chunk]
+        found = [seen for chunk in results([(many, chunk) for chunk in chunks]) for seen in chunk]
     return list(_or_raise(found))
 
 

@@ -1,7 +1,7 @@
 """Opening a log: finds the reader that knows the layout and hands out canonical tables.
 
-A layout is one module in `readers/`; adding one is adding a file. What is read stays lazy: a Dataset of interactions
-for Ray to stream, and the small tables beside it.
+A layout is one module in `readers/`; adding one is adding a file. What is read stays lazy: parts of the interactions
+that tasks stream, and the small tables beside them.
 """
 
 import hashlib
@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
 import pyarrow as pa
-import ray.data
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
@@ -21,6 +20,7 @@ from ray_userrep.logs.decimals import pointed
 from ray_userrep.logs.files import is_beside
 from ray_userrep.logs.listing import image_files, log_files, named_tables
 from ray_userrep.logs.numbers import Unread, with_numbers
+from ray_userrep.logs.parts import Interactions, schema_of
 from ray_userrep.logs.pictures import IMAGE, named_pictures, usable_pictures, with_pictures
 from ray_userrep.recipe.logs import LayoutConfig, LogsConfig, Order
 from ray_userrep.storage import FileEntry
@@ -38,7 +38,7 @@ class Tables(NamedTuple):
     nothing else.
     """
 
-    interactions: ray.data.Dataset
+    interactions: Interactions
     items: pa.Table | None
     users: pa.Table | None
     order: Order
@@ -66,7 +66,7 @@ class Logs(NamedTuple):
     uri: str
     reader: str
     fingerprint: str
-    interactions: ray.data.Dataset
+    interactions: Interactions
     items: pa.Table | None
     users: pa.Table | None
     files: Sequence[FileEntry] = ()
@@ -83,7 +83,7 @@ class Logs(NamedTuple):
 
 
 def open_logs(config: LogsConfig, known: Mapping[str, FileEntry] | None = None) -> Logs:
-    """Open a log and check the first rows of each of its files; needs Ray.
+    """Open a log and check the first rows of each of its files.
 
     Files that are known already are left out, other than the tables beside a log, which may tell of new items.
 
@@ -108,7 +108,7 @@ def open_logs(config: LogsConfig, known: Mapping[str, FileEntry] | None = None) 
     fingerprint = _fingerprint(config, reader, contents)
     shown = uri if config.uri is not None else EMBEDDED_NAME
     if config.images is not None:
-        kind = interactions.schema().base_schema.field("item_id").type if items is None else items["item_id"].type
+        kind = schema_of(interactions).field("item_id").type if items is None else items["item_id"].type
         items = with_pictures(items, named_pictures(storage.absolute(config.images), kind))
     unread: dict[str, Unread] = {}
     if items is not None:

@@ -6,11 +6,11 @@ follow a hash of what they hold, the same on every read. Rows that are equal in 
 
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import ray.data
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import OPTIONAL, REQUIRED, ColumnMapping, canonicalise, require_columns
@@ -19,8 +19,11 @@ from ray_userrep.logs.ids import is_text
 from ray_userrep.logs.times import ISO
 from ray_userrep.recipe.logs import LogsConfig
 
+if TYPE_CHECKING:
+    from ray.data import Dataset
 
-def interactions(config: LogsConfig, dataset: ray.data.Dataset, schema: pa.Schema, place: str) -> ray.data.Dataset:
+
+def interactions(config: LogsConfig, dataset: "Dataset", schema: pa.Schema, place: str) -> "Dataset":
     """Canonical interactions of a table whose columns have canonical names, or those of `logs.columns`.
 
     Raises:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 from numpy.typing import NDArray
 
 from ray_userrep import storage
@@ -26,7 +25,7 @@ from ray_userrep.corpus.store import Corpus, open_corpus, publish_built
 from ray_userrep.errors import UserError
 from ray_userrep.logs.numbers import joined
 from ray_userrep.logs.source import Logs, open_logs, unknown_files
-from ray_userrep.logs.tasks import results
+from ray_userrep.logs.tasks import results, shared
 from ray_userrep.prepare.prepare import build_version
 from ray_userrep.prepare.sequences import sequence_counts
 from ray_userrep.prepare.side_tables import grow_items, grow_relations, grow_users, read_sources, write_sources
@@ -76,14 +75,14 @@ def _build(corpus: Corpus, logs: Logs, config: CorpusConfig, build: str) -> Mani
     began = time.perf_counter()
     _require_same_ids(corpus, delta)
     _require_same_order(corpus, delta)
-    references: Any = _grow_items.options(num_returns=2).remote(corpus, delta, logs.items, build)
-    grown, index = references  # the index stays in the object store
     later = delta.order == "time" and min(delta.interactions_per_day) > max(corpus.manifest.interactions_per_day)
-    shared = ray.put(corpus)
+    there = shared(corpus)
     with plain_errors():
-        grafted = [_graft_bucket.remote(shared, file, index, build, later) for file in delta.sequences]
-        beside = [task.remote(corpus, delta, table, build) for task, table in _beside(logs)]
-        items, (users, _), (relations, told), *added = results([grown, *beside, *grafted])
+        ((items, added_V),) = results([(_grow_items, there, delta, logs.items, build)])
+        index = shared(added_V)
+        grafts = [(_graft_bucket, there, file, index, build, later) for file in delta.sequences]
+        beside = [(task, there, delta, table, build) for task, table in _beside(logs)]
+        (users, _), (relations, told), *added = results([*beside, *grafts])
     sources, checksum = _write_sources(corpus, logs, build)
     manifest = _manifest(corpus, delta, logs, added, items).model_copy(
         update={"users": next(iter(users), corpus.manifest.users), "sources": sources, **told}
@@ -124,7 +123,6 @@ def _type(uri: str, column: str) -> pa.DataType:
     return storage.read_schema(uri).field(column).type
 
 
-@ray.remote
 def _grow_items(
     corpus: Corpus, delta: Manifest, described: pa.Table | None, build: str
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
@@ -146,7 +144,6 @@ def _beside(logs: Logs) -> list[tuple[Any, pa.Table | None]]:
     return [(_grow_users, logs.users), (_grow_relations, logs.relations)]
 
 
-@ray.remote
 def _grow_users(corpus: Corpus, delta: Manifest, described: pa.Table | None, build: str) -> _Grown:
     """Write the grown user table where there is news of users."""
     if described is None:
@@ -156,7 +153,6 @@ def _grow_users(corpus: Corpus, delta: Manifest, described: pa.Table | None, bui
     return {path: storage.write_parquet(storage.join(corpus.uri, path), users)}, {}
 
 
-@ray.remote
 def _grow_relations(corpus: Corpus, delta: Manifest, described: pa.Table | None, build: str) -> _Grown:
     """Write the grown table of relations where there is news of them."""
     if described is None:
@@ -174,7 +170,6 @@ def _user_ids(corpus: Corpus, delta: Manifest) -> pa.ChunkedArray:
     return pa.chunked_array([chunk for one in ids for chunk in one.chunks])
 
 
-@ray.remote
 def _graft_bucket(
     corpus: Corpus, file: SequenceFile, index: NDArray[np.int64], build: str, later: bool
 ) -> dict[str, Any]:

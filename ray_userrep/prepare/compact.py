@@ -7,13 +7,11 @@ user tables are whole in every version and stay as they are; so do the old versi
 import time
 from datetime import UTC, datetime
 
-import ray
-
 from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
 from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, open_corpus, publish_built
 from ray_userrep.errors import UserError
-from ray_userrep.logs.tasks import results
+from ray_userrep.logs.tasks import results, shared
 from ray_userrep.prepare.stages import plain_errors
 
 
@@ -40,9 +38,9 @@ def compact(uri: str) -> Manifest:
 
 def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
     """Write one file for each of the buckets; returns the manifest of the next version."""
-    base, shared = corpus.manifest, ray.put(corpus)
+    base, there = corpus.manifest, shared(corpus)
     with plain_errors():
-        written = results([_write_bucket.remote(shared, number, build) for number in scattered])
+        written = results([(_write_bucket, there, number, build) for number in scattered])
     untouched = sorted(set(base.sequences.buckets()) - set(scattered))
     kept = [file for number in untouched for file in corpus.files(number)]
     files = sorted([*kept, *written], key=lambda file: file.bucket)
@@ -58,7 +56,6 @@ def _rewritten(corpus: Corpus, scattered: list[int], build: str) -> Manifest:
     )
 
 
-@ray.remote
 def _write_bucket(corpus: Corpus, number: int, build: str) -> SequenceFile:
     """The one file of a bucket."""
     sequences = corpus.sequences(number, corpus.manifest.side_columns)

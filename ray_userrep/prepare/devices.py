@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import ray
 
+from ray_userrep.logs.connection import connect, num_gpus
 from ray_userrep.prepare.stages import plain_errors
 
 HIDDEN = {"CUDA_VISIBLE_DEVICES": ""}  # the environment of a process that has no GPU
@@ -24,7 +25,7 @@ def gpus_asked(use_gpu: bool | None, sharers: int = 1) -> float:
 
     `use_gpu` true asks for one also where nodes with GPUs are still to come.
     """
-    there = int(ray.cluster_resources().get("GPU", 0))
+    there = num_gpus()
     if use_gpu is False or not (there or use_gpu):
         return 0.0
     return 1 / max(1, math.ceil(sharers / there)) if there else 1.0
@@ -48,6 +49,7 @@ def with_gpu(use_gpu: bool | None, work: Callable[..., T], *given: Any) -> T:
     """
     if not gpus_asked(use_gpu):
         return work(*given, "cpu")
+    connect()
     with plain_errors():
         found: T = ray.get(ray.remote(_with_device).options(num_gpus=1).remote(work, given))
         return found

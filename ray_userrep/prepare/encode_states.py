@@ -14,15 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-import ray.data
 from numpy.typing import NDArray
-from ray.data import ActorPoolStrategy
 from ray.exceptions import RayTaskError
 
 from ray_userrep.corpus.states import STATES, Wanted, tell_bare, wanted_states
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.text import has_vectors, packaged_model, write_vectors
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import connect
 from ray_userrep.prepare.devices import device_of_task, gpus_asked
 from ray_userrep.prepare.encode_text import ensure_text_vectors
 from ray_userrep.recipe.corpus import TextConfig
@@ -68,7 +67,7 @@ def _states(wanted: Wanted, num_gpus: float) -> pa.LargeListArray:
         fn_constructor_args=(wanted.config, num_gpus),
         batch_size=_BATCH,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(min_size=1, max_size=max(1, num_actors)),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, num_actors)),
         num_gpus=num_gpus,
     )
     table = pa.concat_tables(made.iter_batches(batch_size=None, batch_format="pyarrow"))
@@ -83,6 +82,7 @@ def _try(make: type["LanguageStates"] | type["ImageStates"], config: Any, conten
     Raises:
         UserError: they cannot be.
     """
+    connect()
     attempt = ray.remote(lambda: make(config, num_gpus).of([content]))
     try:
         ray.get(attempt.options(num_gpus=num_gpus).remote())

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray.data
+import ray
 from numpy.typing import NDArray
-from ray.data import ActorPoolStrategy
 from ray.exceptions import RayTaskError
 
 from ray_userrep.corpus.items import TEXT_VECTOR
@@ -32,6 +31,7 @@ from ray_userrep.corpus.text import (
     write_vectors,
 )
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import connect
 from ray_userrep.prepare.devices import device_of_task, gpus_asked
 from ray_userrep.recipe.corpus import TextConfig
 
@@ -101,6 +101,7 @@ def _width(model: str, max_tokens: int, text: str, num_gpus: float) -> int:
     Raises:
         UserError: the model cannot be loaded or does not encode text.
     """
+    connect()
     attempt = ray.remote(lambda: TextEncoder(model, max_tokens, num_gpus).encode([text]).shape[1])
     try:
         return int(ray.get(attempt.options(num_gpus=num_gpus).remote()))
@@ -112,7 +113,7 @@ def _width(model: str, max_tokens: int, text: str, num_gpus: float) -> int:
         ) from error
 
 
-def _encoded(rows: pa.Table, model: str, config: TextConfig, num_gpus: float) -> ray.data.Dataset:
+def _encoded(rows: pa.Table, model: str, config: TextConfig, num_gpus: float) -> "ray.data.Dataset":
     """Row numbers and vectors, in any order; actors have a GPU each where the cluster has some."""
     num_actors = int(ray.cluster_resources().get("GPU" if num_gpus else "CPU", 1))
     rows = rows.take(pc.sort_indices(pc.utf8_length(rows["text"])))  # texts of like length need little padding
@@ -123,7 +124,7 @@ def _encoded(rows: pa.Table, model: str, config: TextConfig, num_gpus: float) ->
         fn_constructor_args=(model, config.max_tokens, num_gpus),
         batch_size=config.batch_size,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(min_size=1, max_size=max(1, num_actors)),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, num_actors)),
         num_gpus=num_gpus,
     )
 

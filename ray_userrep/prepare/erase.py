@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
 from ray_userrep import storage
 from ray_userrep.corpus.draws import bucket_of, hash_ids
@@ -24,7 +23,7 @@ from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
 from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, publish_built
 from ray_userrep.errors import UserError
-from ray_userrep.logs.tasks import results
+from ray_userrep.logs.tasks import results, shared
 from ray_userrep.prepare.sequences import sequence_counts
 from ray_userrep.prepare.stages import plain_errors
 
@@ -84,18 +83,17 @@ def _build(corpus: Corpus, ids: pa.Array, build: str) -> Manifest:
 
 def _buckets(corpus: Corpus, ids: pa.Array, build: str) -> list[dict[str, Any]]:
     """Write the buckets that hold some of the users without them; what was lost of each."""
-    bucket_U, shared = bucket_of(hash_ids(ids), corpus.manifest.num_buckets), ray.put(corpus)
+    bucket_U, there = bucket_of(hash_ids(ids), corpus.manifest.num_buckets), shared(corpus)
     with plain_errors():
         found = results(
             [
-                _rewrite.remote(shared, number, ids.filter(pa.array(bucket_U == number)), build)
+                (_rewrite, there, number, ids.filter(pa.array(bucket_U == number)), build)
                 for number in np.unique(bucket_U).tolist()
             ]
         )
     return [part for part in found if part is not None]
 
 
-@ray.remote
 def _rewrite(corpus: Corpus, number: int, ids: pa.Array, build: str) -> dict[str, Any] | None:
     """The one file of what is left of a bucket, and counts of what is not; None where it holds none of the users."""
     known = [corpus.stored(file, ["user_id"])["user_id"] for file in corpus.files(number)]

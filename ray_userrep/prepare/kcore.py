@@ -9,19 +9,19 @@ Shapes: N interactions of a bucket, U users, V items.
 
 import time
 from collections import Counter
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 from numpy.typing import NDArray
 
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
 from ray_userrep.corpus.outline import outline_path, write_sequences
 from ray_userrep.errors import UserError
-from ray_userrep.logs.tasks import results
+from ray_userrep.logs.tasks import results, run, shared
 from ray_userrep.prepare.sequences import sequence_counts
 from ray_userrep.prepare.side_tables import relations_between
 from ray_userrep.recipe.corpus import KCoreConfig
@@ -53,10 +53,8 @@ def keep_core(manifest: Manifest, config: KCoreConfig, uri: str, build: str) -> 
             f"{config.items} among such users; lower corpus.k_core.users or corpus.k_core.items"
         )
     index_V, checksum = _write_items(manifest, core.counts_V, uri, build)
-    index = ray.put(index_V)
-    parts = results(
-        [_rewrite.remote(file.model_dump(), index, config.users, uri, build) for file in manifest.sequences]
-    )
+    index = shared(index_V)
+    parts = results([(_rewrite, file.model_dump(), index, config.users, uri, build) for file in manifest.sequences])
     left = [part for part in parts if part["num_users"]]
     kept = _published(manifest, config, core, left, uri, build).with_checksums({_items(build): checksum})
     files = [path for file in manifest.sequences for path in (file.path, outline_path(file.path))]
@@ -72,10 +70,8 @@ def _core(files: list[str], num_items: int, config: KCoreConfig) -> _Core:
     """Count what is left until no item falls below its bound any more; users are bounded inside each count."""
     kept_V, rounds = np.ones(num_items, bool), 0
     while True:
-        counts_V, ref = np.zeros(num_items, np.int64), ray.put(kept_V)
-        for task in [_count.remote(file, ref, config.users) for file in files]:
-            items, counts = ray.get(task)
-            counts_V[items] += counts
+        counts_V, kept = np.zeros(num_items, np.int64), shared(kept_V)
+        run([(_count, file, kept, config.users) for file in files], partial(_add, counts_V))
         rounds += 1
         still_V = counts_V >= config.items
         if np.array_equal(still_V, kept_V) or not still_V.any():
@@ -83,7 +79,11 @@ def _core(files: list[str], num_items: int, config: KCoreConfig) -> _Core:
         kept_V = still_V
 
 
-@ray.remote
+def _add(counts_V: NDArray[np.int64], _: int, found: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+    items, counts = found
+    counts_V[items] += counts
+
+
 def _count(file: str, kept_V: NDArray[np.bool_], min_user: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The items of a bucket's users who have enough interactions with kept ones, and how many each has with them."""
     items = storage.read_parquet(file, ["items"])["items"].combine_chunks()
@@ -117,7 +117,6 @@ def _write_items(
     return index_V, checksum
 
 
-@ray.remote
 def _rewrite(file: dict[str, Any], index_V: NDArray[np.int64], min_user: int, uri: str, build: str) -> dict[str, Any]:
     """Write what is left of one bucket, with the items' new indices; returns what describes it."""
     sequences = storage.read_parquet(storage.join(uri, file["path"]))

@@ -1,6 +1,7 @@
 """From a log to a corpus version: partition by user hash, sort each bucket, count the vocabulary, write, publish.
 
-The log is streamed once by Ray Data; what follows are plain tasks on staged files, one a bucket or a range of ids.
+The log is streamed once, by Ray Data on a cluster; what follows are plain tasks on staged files, one a bucket or a
+range of ids.
 Rows are written twice and read twice instead of shuffled, and no process holds more than a batch, a bucket or a range:
 the driver sees counts of files, days, reasons and frequencies. A version appears in one atomic step or not at all.
 """
@@ -8,23 +9,23 @@ the driver sees counts of files, days, reasons and frequencies. A version appear
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import ray
 
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import SCHEMA_VERSION, Manifest, SequenceFile, encoded
 from ray_userrep.corpus.store import manifest_of, manifest_uri, newest_version, read_manifest
 from ray_userrep.errors import UserError
 from ray_userrep.logs.numbers import EXAMPLES, Unread, joined, told
+from ray_userrep.logs.parts import each
 from ray_userrep.logs.rejection import CURES
 from ray_userrep.logs.source import Logs
+from ray_userrep.logs.tasks import get_ready, shared
 from ray_userrep.prepare.kcore import keep_core
 from ray_userrep.prepare.partition import partition, refuse_damage, tell_future
 from ray_userrep.prepare.sequences import sort_bucket, write_bucket
@@ -112,6 +113,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
         UserError: no row of the log can be used.
     """
     key = _key(logs, config)
+    get_ready(logs.num_bytes)
     parts = build.stage("partition", lambda: _partition(logs, key["num_buckets"], build.uri))
     tell_future(parts["days"], datetime.now(UTC).date().isoformat())
     buckets = build.stage("sort", lambda: _sort(parts, key, build.uri))["reports"]
@@ -160,34 +162,31 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
     )
 
 
-def _partitioned(batch: pa.Table, task: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
-    """What a task makes of a batch; a generator, since Ray Data drops the cause of any other function's error."""
-    yield task(batch)
-
-
 def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
     """Stream the log into a file a batch, a slice a bucket; what the tasks say is added up as it comes."""
-    task = partial(partition, build_uri=build_uri, num_buckets=num_buckets, timed=logs.order == "time")
-    # Whole blocks: to fill batches of a given size, Ray Data would have one task read everything.
-    dataset = logs.interactions.map_batches(partial(_partitioned, task=task), batch_format="pyarrow", batch_size=None)
     progress, files, quarantine = StageProgress("partition"), list[tuple[int, str]](), dict[str, str]()
     bucket_rows, peak = np.zeros(num_buckets, np.int64), 0
     reasons, days = Counter[str](), Counter[str]()
     unread = dict[str, list[dict[str, Any]]]()
+
+    def take(row: dict[str, Any]) -> None:
+        nonlocal peak
+        part = json.loads(row["report"])
+        reasons.update(part["reasons"])
+        days.update(part["days"])
+        for name, lost in part["unread"].items():
+            unread.setdefault(name, []).append(lost)
+        peak = max(peak, part[PEAK])
+        if part["quarantine"]:
+            quarantine[part["quarantine"]] = part["checksum"]
+        if part["file"]:
+            files.append((part["first_row"], part["file"]))
+            bucket_rows[:] += np.array(part["bucket_rows"])
+        progress.add(part["rows"])
+
     with plain_errors():
-        for row in dataset.iter_rows():
-            part = json.loads(row["report"])
-            reasons.update(part["reasons"])
-            days.update(part["days"])
-            for name, lost in part["unread"].items():
-                unread.setdefault(name, []).append(lost)
-            peak = max(peak, part[PEAK])
-            if part["quarantine"]:
-                quarantine[part["quarantine"]] = part["checksum"]
-            if part["file"]:
-                files.append((part["first_row"], part["file"]))
-                bucket_rows += np.array(part["bucket_rows"])
-            progress.add(part["rows"])
+        task = partial(partition, build_uri=build_uri, num_buckets=num_buckets, timed=logs.order == "time")
+        each(logs.interactions, task, take)
     if not files:
         listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
         cures = "".join(f"; {CURES[reason]}" for reason in reasons if reason in CURES)
@@ -213,7 +212,7 @@ def _unread(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _sort(parts: Report, key: dict[str, Any], build_uri: str) -> Report:
     """Sort and group each bucket that has users."""
-    files, sizes = ray.put(parts["files"]), parts["bucket_rows"]
+    files, sizes = shared(parts["files"]), parts["bucket_rows"]
     numbers = [number for number, rows in enumerate(sizes) if rows]
     cap = key["max_user_interactions"]
     calls = [(sort_bucket, number, files, build_uri, cap) for number in numbers]
@@ -225,18 +224,18 @@ def _vocabulary(build: Build, buckets: list[Report]) -> Vocabulary:
     counted = [Counted(bucket["items"], bucket["num_distinct"], bucket["samples"]) for bucket in buckets]
     bounds = [None, *cuts(counted), None]
     size = sum(bucket.num_distinct for bucket in counted) // (len(bounds) - 1)
-    shared = ray.put(counted)
-    calls = [(count_range, number, low, high, shared, build.uri) for number, (low, high) in enumerate(pairwise(bounds))]
+    counts = shared(counted)
+    calls = [(count_range, number, low, high, counts, build.uri) for number, (low, high) in enumerate(pairwise(bounds))]
     return number_items(build.stage("count", lambda: run_tasks("count", calls, [size] * len(calls)))["reports"])
 
 
 def _write(buckets: list[Report], vocabulary: Vocabulary, logs: Logs, build_uri: str) -> Report:
     """Write the item table and every bucket's sequences; the report of the items comes first."""
-    shared = ray.put(vocabulary)
+    numbered = shared(vocabulary)
     calls: list[tuple[Any, ...]] = [
-        (write_items, shared, ray.put(logs.items), storage.join(build_uri, "items.parquet")),
+        (write_items, numbered, shared(logs.items), storage.join(build_uri, "items.parquet")),
         *(
-            (write_bucket, bucket["bucket"], place, bucket["sequences"], build_uri, shared)
+            (write_bucket, bucket["bucket"], place, bucket["sequences"], build_uri, numbered)
             for place, bucket in enumerate(buckets)
         ),
     ]
@@ -249,7 +248,7 @@ def _users(logs: Logs, written: list[Report], num_buckets: int, build: Build) ->
     if users is None:
         return {}
     files = _files_of(written, build)
-    call = (write_users, ray.put(users), files, num_buckets, storage.join(build.uri, "users.parquet"))
+    call = (write_users, shared(users), files, num_buckets, storage.join(build.uri, "users.parquet"))
     (found,) = build.stage("users", lambda: run_tasks("users", [call], [len(users)]))["reports"]
     refuse_unmet(logs, "user", found, _sum(written, "num_users"))
     return {f"{build.folder}/users.parquet": found["checksum"]}
@@ -263,7 +262,7 @@ def _relations(
     if relations is None:
         return {}, {}
     place = storage.join(build.uri, "relations.parquet")
-    call = (write_relations, ray.put(relations), _files_of(written, build), num_buckets, place)
+    call = (write_relations, shared(relations), _files_of(written, build), num_buckets, place)
     (found,) = build.stage("relations", lambda: run_tasks("relations", [call], [len(relations)]))["reports"]
     tell_relations(found["num_relations"], found["dropped"])
     path = f"{build.folder}/relations.parquet"

@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import ray
 from ray.exceptions import RayTaskError
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
-from ray_userrep.logs.tasks import stop
+from ray_userrep.logs.tasks import run
 
 PEAK = "peak_bytes"  # of a report: the most memory its task took
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -93,24 +92,19 @@ def begin(corpus_uri: str, key: dict[str, Any]) -> Build:
 
 
 def run_tasks(stage: str, calls: Sequence[tuple[Any, ...]], sizes: Sequence[int]) -> Report:
-    """Run functions with their arguments anywhere in the cluster; their reports in the order of the calls.
+    """Run functions with their arguments, all at once; their reports in the order of the calls.
 
     `sizes` are the rows behind each call, for rate and time left.
     """
-    remote = ray.remote(_watched).options(scheduling_strategy="SPREAD")
-    waiting = {remote.remote(*call): number for number, call in enumerate(calls)}
     found: list[Report] = [{} for _ in calls]
     progress = StageProgress(stage, sum(sizes))
-    try:
-        with plain_errors():
-            while waiting:
-                (ready,), _ = ray.wait(list(waiting), num_returns=1)
-                number = waiting.pop(ready)
-                found[number] = ray.get(ready)
-                progress.add(sizes[number])
-    except BaseException:
-        stop(list(waiting))
-        raise
+
+    def take(number: int, report: Report) -> None:
+        found[number] = report
+        progress.add(sizes[number])
+
+    with plain_errors():
+        run([(_watched, *call) for call in calls], take)
     progress.end(f"{sum(sizes):,} {_ROWS[stage]} in {len(calls)} task{'s' * (len(calls) > 1)}")
     return {"reports": found, PEAK: max(report.pop(PEAK) for report in found)}
 

@@ -3,13 +3,12 @@
 from collections import Counter
 from typing import Any, NamedTuple
 
-import ray
-
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.summary import Frequencies, Summary, item_frequencies, quarantine_examples, summarise_bucket
 from ray_userrep.errors import UserError
 from ray_userrep.logs.files import ROWS_PER_FILE
+from ray_userrep.logs.tasks import run, shared
 from ray_userrep.recipe.recipe import Recipe
 
 _EXAMPLES = 3
@@ -25,18 +24,19 @@ class Survey(NamedTuple):
 
 
 def survey(recipe: Recipe, corpus: Corpus) -> Survey:
-    """Count in Ray's tasks, one a bucket."""
+    """Count in tasks, one a bucket."""
     refusal = split = None
     try:
         split = resolve(recipe.split, corpus)
     except UserError as error:
         refusal = str(error)
-    task, shared = ray.remote(summarise_bucket), ray.put(corpus)
-    pending = [task.remote(shared, number, split) for number in corpus.manifest.sequences.buckets()]
-    users = Summary(Counter(), Counter())
-    while pending:
-        done, pending = ray.wait(pending)
-        users = users.joined(ray.get(done[0]))
+    users, there = Summary(Counter(), Counter()), shared(corpus)
+
+    def take(_: int, found: Summary) -> None:
+        nonlocal users
+        users = users.joined(found)
+
+    run([(summarise_bucket, there, number, split) for number in corpus.manifest.sequences.buckets()], take)
     return Survey(users, item_frequencies(corpus), quarantine_examples(corpus, _EXAMPLES), refusal)
 
 

@@ -1,8 +1,8 @@
 """Compacting a corpus that was appended to."""
 
 from ray_userrep import storage
-from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import connect, refuse_unshared
 from ray_userrep.prepare.compact import compact
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.results import Result

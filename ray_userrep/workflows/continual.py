@@ -13,12 +13,12 @@ from ray_userrep import storage
 from ray_userrep.corpus.states import items_with_content
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.summary import corpus_counts
-from ray_userrep.distributed.connection import connect
 from ray_userrep.distributed.side_by_side import bare_engine
 from ray_userrep.distributed.utilisation import spent
 from ray_userrep.encoder.items.rows import RowItems
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import connect
 from ray_userrep.prepare.devices import Device
 from ray_userrep.prepare.encode_states import ensure_content
 from ray_userrep.recipe.encoder import GNNConfig

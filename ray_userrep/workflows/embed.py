@@ -1,11 +1,11 @@
 """User vectors of a whole corpus, as Parquet at any URI."""
 
 from ray_userrep import storage
-from ray_userrep.distributed.connection import connect
 from ray_userrep.embedding.export import export_vectors
 from ray_userrep.embedding.submission import write_submission
 from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.embedding import EmbeddingConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.results import Result

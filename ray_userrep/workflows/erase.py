@@ -6,9 +6,9 @@ What a job wrote of the corpus for people to read, its result and its page, is m
 from ray_userrep import storage
 from ray_userrep.corpus.store import open_corpus
 from ray_userrep.corpus.vacuum import vacuum
-from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.embedding.erase import erase_vectors, refuse_no_vectors
 from ray_userrep.embedding.tables import read_users
+from ray_userrep.logs.connection import connect, refuse_unshared
 from ray_userrep.prepare.erase import erase
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.upkeep import EraseConfig, VacuumConfig

@@ -13,7 +13,6 @@ from ray_userrep import storage
 from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.store import Corpus
 from ray_userrep.corpus.summary import corpus_counts, corpus_facts
-from ray_userrep.distributed.connection import connect
 from ray_userrep.distributed.utilisation import spent
 from ray_userrep.embedding.catalogue import on_corpus
 from ray_userrep.encoder.folder import own_folder
@@ -29,6 +28,7 @@ from ray_userrep.evaluation.simple import Simple, measure_simple
 from ray_userrep.evaluation.slices import by_slice, slice_of_items
 from ray_userrep.evaluation.statistics import comparison, summary
 from ray_userrep.evaluation.universality import measure_universality, most_users
+from ray_userrep.logs.connection import connect
 from ray_userrep.prepare.devices import Device, with_gpu
 from ray_userrep.recipe.evaluation import EvaluationConfig
 from ray_userrep.recipe.recipe import Recipe

@@ -7,11 +7,11 @@ import pyarrow as pa
 
 from ray_userrep import storage
 from ray_userrep.corpus.store import Bucket
-from ray_userrep.distributed.connection import connect
 from ray_userrep.embedding.export import exported, summary_of, task_of
 from ray_userrep.embedding.outputs import SCORED, refuse_occupied, refuse_of_vectors, whole_or_nothing
 from ray_userrep.embedding.tables import vectors_table
 from ray_userrep.encoder.user_encoder import UserEncoder
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.results import Result
 from ray_userrep.transfer.model import ENCODER, LabelModel, load_model

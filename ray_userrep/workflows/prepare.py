@@ -8,9 +8,9 @@ from ray_userrep.corpus.features import column_of
 from ray_userrep.corpus.relations import refuse_unrelated
 from ray_userrep.corpus.store import Corpus, newest_version, open_corpus
 from ray_userrep.corpus.summary import corpus_counts, corpus_facts
-from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.gauges import show_quarantined
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import join, refuse_unshared
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.prepare.append import append
 from ray_userrep.prepare.encode_states import ensure_content
@@ -25,7 +25,7 @@ from ray_userrep.training.stored import store_result
 
 def run_prepare(recipe: Recipe) -> Result:
     """Prepare the recipe's log; leaves result.json and report.html in the corpus folder, returns the result."""
-    connect()
+    join()
     corpus = _prepared(recipe)
     show_quarantined(corpus.uri, corpus.manifest.quarantined)
     return described(recipe, corpus)

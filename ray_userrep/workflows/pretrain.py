@@ -8,12 +8,12 @@ from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed.alone import fit_alone, trains_alone
-from ray_userrep.distributed.connection import connect, refuse_unshared
+from ray_userrep.distributed.places import needs_workers
 from ray_userrep.distributed.utilisation import spent
-from ray_userrep.distributed.workers import fit_distributed
 from ray_userrep.encoder.card import CARD, model_card
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.histories import refuse_unmeasured
+from ray_userrep.logs.connection import connect, join, refuse_unshared
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import Result, load_result
@@ -40,7 +40,7 @@ def run_pretrain(recipe: Recipe) -> Result:
     began = time.monotonic()
     timings: dict[str, float] = {}
     with timed(timings, "start"):
-        connect()
+        (connect if needs_workers(recipe.train) else join)()
     with timed(timings, "prepare"):
         corpus = corpus_of(recipe, run_uri)
     split = resolve(recipe.split, corpus, recipe.stream.user_share)
@@ -56,8 +56,12 @@ def run_pretrain(recipe: Recipe) -> Result:
         with timed(timings, "train"), Console() as console:
             if recipe.generates:
                 pretrain_text.learn(recipe, corpus, split, run_uri)
-            train = fit_alone if trains_alone(recipe) else fit_distributed
-            train(recipe, corpus, run_uri, console)
+            if trains_alone(recipe):
+                fit_alone(recipe, corpus, run_uri, console)
+            else:
+                from ray_userrep.distributed.workers import fit_distributed  # seconds of imports that it takes alone
+
+                fit_distributed(recipe, corpus, run_uri, console)
         finished = pretrain_text.finish if recipe.generates else _finish_encoder
         told = list(finished(recipe, corpus, run_uri, timings, began))
     print("\n".join(told))

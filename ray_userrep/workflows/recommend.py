@@ -1,11 +1,11 @@
 """The likeliest next items of a whole corpus's users, as Parquet at any URI."""
 
 from ray_userrep import storage
-from ray_userrep.distributed.connection import connect
 from ray_userrep.embedding.recommend import export_next_items, share_of_repeats
 from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.repeats import MANY
+from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.embedding import EmbeddingConfig, RecommendConfig
 from ray_userrep.recipe.fields import with_values
 from ray_userrep.recipe.recipe import Recipe

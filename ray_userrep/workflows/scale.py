@@ -15,10 +15,10 @@ import numpy as np
 from ray_userrep import storage
 from ray_userrep.corpus.manifest import NO_TIMES
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.sweep import OnProgress, Progress, begun, sweep
 from ray_userrep.distributed.utilisation import Sample, Watch, spent, utilisation
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import connect, refuse_unshared
 from ray_userrep.planner.ladder import shape_of
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.scale import ScaleConfig

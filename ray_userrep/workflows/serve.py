@@ -8,13 +8,13 @@ import socket
 from ray import serve
 
 from ray_userrep import storage
-from ray_userrep.distributed.connection import connect, refuse_unshared, running_here
 from ray_userrep.encoder.folder import own_folder
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.endpoint.deployment import application, refuse_others
 from ray_userrep.endpoint.room import told_of_no_room
 from ray_userrep.endpoint.token import is_open, token_digest
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import connect, refuse_unshared, running_here
 from ray_userrep.recipe.serve import ServeConfig
 
 NAME = "ray_userrep"

@@ -17,13 +17,13 @@ import torch
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
-from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.side_by_side import bare_engine
 from ray_userrep.distributed.sweep import MAX_RETRIES, held, take
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import refuse_unmeasured
 from ray_userrep.evaluation.simple import Simple, measured_once
 from ray_userrep.evaluation.statistics import HEADLINE
+from ray_userrep.logs.connection import connect, refuse_unshared
 from ray_userrep.prepare.devices import device_of_task, gpus_asked
 from ray_userrep.prepare.encode_states import ensure_content
 from ray_userrep.recipe.fields import ALIASES, with_values

@@ -3,7 +3,7 @@
 import time
 
 from ray_userrep import storage
-from ray_userrep.distributed.connection import connect, refuse_unshared
+from ray_userrep.logs.connection import connect, refuse_unshared
 from ray_userrep.logs.synthetic.synthesize import DESCRIPTION, synthesize
 from ray_userrep.recipe.logs import SyntheticConfig
 from ray_userrep.report.results import Result

@@ -14,13 +14,13 @@ from ray_userrep.corpus.splits import Split, resolve
 from ray_userrep.corpus.states import items_with_content
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.corpus.summary import corpus_counts
-from ray_userrep.distributed.connection import connect, refuse_unshared
 from ray_userrep.distributed.side_by_side import Setting, fitted
 from ray_userrep.distributed.utilisation import spent
 from ray_userrep.embedding.catalogue import on_corpus
 from ray_userrep.encoder.reading import reads
 from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import connect, refuse_unshared
 from ray_userrep.prepare.devices import Device, with_gpu
 from ray_userrep.prepare.encode_states import ensure_content
 from ray_userrep.recipe.corpus import ColdUserConfig

@@ -12,7 +12,7 @@ from tests.ranks import losses
 
 
 @pytest.mark.parametrize(
-    ("is_own", "changes", "is_alone"),
+    ("is_own", "changes", "by_itself"),
     [
         (True, {}, True),
         (False, {}, False),
@@ -22,10 +22,10 @@ from tests.ranks import losses
     ],
 )
 def test_a_job_trains_by_itself_only_where_nothing_else_is_asked_for(
-    ray_session, recipe, monkeypatch, is_own, changes, is_alone
+    ray_session, recipe, monkeypatch, is_own, changes, by_itself
 ):
-    monkeypatch.setattr(alone, "is_own_ray", lambda: is_own)
-    assert trains_alone(recipe(**changes)) == is_alone
+    monkeypatch.setattr(alone, "is_alone", lambda: is_own)
+    assert trains_alone(recipe(**changes)) == by_itself
 
 
 @pytest.mark.system

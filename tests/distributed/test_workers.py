@@ -4,7 +4,9 @@ import pytest
 import torch
 from ray.util.queue import Queue
 
-from ray_userrep.distributed.workers import cpus_per_worker, fit_distributed, records_shown, slow_precision
+from ray_userrep.distributed.notes import slow_precision
+from ray_userrep.distributed.places import cpus_per_worker
+from ray_userrep.distributed.workers import fit_distributed, records_shown
 from ray_userrep.errors import UserError
 from ray_userrep.recipe.train import TrainConfig
 

@@ -14,6 +14,7 @@ import ray
 from ray_userrep import storage
 from ray_userrep.errors import UserError
 from ray_userrep.logs import readers
+from ray_userrep.logs.parts import dataset_of
 from ray_userrep.logs.reading import ROWS_PER_FILE
 from ray_userrep.logs.source import Logs, open_logs, reader_names, unknown_files
 from ray_userrep.recipe.logs import LogsConfig
@@ -25,7 +26,7 @@ ROWS = [{"user_id": f"u{n % 3}", "item_id": n % 5, "timestamp": 1_600_000_000 + 
 
 
 def all_rows(logs: Logs) -> pa.Table:
-    return pa.concat_tables(ray.get(logs.interactions.to_arrow_refs())).sort_by("row")
+    return pa.concat_tables(ray.get(dataset_of(logs.interactions).to_arrow_refs())).sort_by("row")
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
@@ -89,9 +90,9 @@ def test_every_block_has_the_same_schema(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "header.csv").write_text("user_id,item_id,timestamp\n")
     logs = open_logs(LogsConfig(uri=str(tmp_path)))
-    schemas = {str(block.schema) for block in ray.get(logs.interactions.to_arrow_refs()) if block.num_rows}
+    schemas = {str(block.schema) for block in ray.get(dataset_of(logs.interactions).to_arrow_refs()) if block.num_rows}
     assert len(schemas) == 1
-    assert logs.interactions.count() == 90 + 1  # the file without a line is told of
+    assert dataset_of(logs.interactions).count() == 90 + 1  # the file without a line is told of
 
 
 def test_the_fingerprint_follows_files_and_config_but_not_the_place(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_an_error_in_a_task_keeps_its_clear_line(tmp_path: Path) -> None:
     write_csv(tmp_path / "log.csv", [*rows, {"user_id": "abc", "item_id": 1, "timestamp": 1}])
     logs = open_logs(LogsConfig(uri=str(tmp_path)))
     with pytest.raises(UserError) as caught:
-        logs.interactions.count()
+        dataset_of(logs.interactions).count()
     line = str(getattr(caught.value, "cause", caught.value)).splitlines()[0]
     assert line.startswith("column 'user_id' has ids of mixed type: whole numbers so far, 'abc' in ")
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import ray.data
 
 from ray_userrep.corpus.outline import outline_path
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.errors import UserError
+from ray_userrep.logs.parts import whole
 from ray_userrep.logs.source import Logs
 from ray_userrep.logs.times import TIMESTAMP
 from ray_userrep.prepare.kcore import keep_core
@@ -41,17 +41,17 @@ def logs_of(frame):
     table = table.append_column("reason", pa.nulls(len(frame), pa.string()))
     users = pa.table({"user_id": pa.array(range(61)), "age": pa.array(range(61))})
     items = pa.table({"item_id": ["i01", "i02"], "text": ["one", "two"]})
-    return Logs("memory:test", "test", "f", ray.data.from_arrow([table]), items=items, users=users)
+    return Logs("memory:test", "test", "f", whole(table), items=items, users=users)
 
 
 @pytest.fixture(scope="module")
 def prepared(events, tmp_path_factory, ray_session):
     """The whole log as a corpus, and how to take the core of a copy of it."""
-    whole = tmp_path_factory.mktemp("whole")
-    manifest = prepare(logs_of(events), CorpusConfig(num_buckets=5), str(whole))
+    folder_of_all = tmp_path_factory.mktemp("whole")
+    manifest = prepare(logs_of(events), CorpusConfig(num_buckets=5), str(folder_of_all))
 
     def core(folder, config):
-        shutil.copytree(whole / "data", folder / "data")
+        shutil.copytree(folder_of_all / "data", folder / "data")
         return Corpus(str(folder), keep_core(manifest, config, str(folder), "data/core"))
 
     return core

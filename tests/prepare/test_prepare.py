@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial, reduce
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray.data
+import ray
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from ray_userrep.corpus.outline import outline_path
 from ray_userrep.corpus.store import newest_version, open_corpus
 from ray_userrep.errors import UserError
 from ray_userrep.logs.listing import EMBEDDED
+from ray_userrep.logs.parts import Parts, whole
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.logs.times import TIMESTAMP
 from ray_userrep.prepare import prepare as module
@@ -28,11 +30,18 @@ from ray_userrep.recipe.corpus import CorpusConfig, num_buckets_of
 from ray_userrep.recipe.logs import LogsConfig
 from ray_userrep.storage import FileEntry
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = pytest.mark.usefixtures("place")
 
 CONFIG = CorpusConfig(num_buckets=3)
 EVENTS = [(user, f"i{(user * row) % 7}", row // 3, None) for user in range(12) for row in range(user % 5 + 1)]
 REJECTED = [(3, None, 5, "missing_item"), (None, "i1", 6, "missing_user"), (4, None, 7, "missing_item")]
+
+
+@pytest.fixture(params=["in Ray's workers", "in this process"])
+def place(request, ray_session, monkeypatch):
+    """Where tasks run: preparing must not depend on it."""
+    if request.param == "in this process":
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
 
 
 def block(events, first_row):
@@ -54,7 +63,14 @@ def logs_of(events, cuts=(), shuffled=None, fingerprint="f", **tables):
     blocks = [block(events[low:high], low) for low, high in pairwise(bounds) if low < high]
     blocks = [blocks[place] for place in shuffled(len(blocks))] if shuffled else blocks
     tables = {"items": None, "users": None, **tables}
-    return Logs("memory:test", "test", fingerprint, ray.data.from_arrow(blocks), **tables)
+    return Logs("memory:test", "test", fingerprint, parts_of(*blocks), **tables)
+
+
+def parts_of(*blocks):
+    return reduce(Parts.joined, map(whole, blocks))
+
+
+UNREADABLE = Parts((lambda: 1 / 0,), block(EVENTS, 0).schema)
 
 
 def sequences_of(corpus):
@@ -193,20 +209,19 @@ def test_a_log_that_is_of_no_use_is_refused_and_leaves_nothing(events, message, 
 
 
 def test_a_log_without_rows_is_refused(tmp_path):
-    empty = Logs("memory:test", "test", "f", ray.data.from_arrow(block(EVENTS, 0).slice(0, 0)), None, None)
+    empty = Logs("memory:test", "test", "f", parts_of(block(EVENTS, 0).slice(0, 0)), None, None)
     with pytest.raises(UserError, match="it has no rows"):
         prepare(empty, CONFIG, str(tmp_path))
 
 
 @pytest.mark.parametrize("kind", [UserError, ZeroDivisionError])
 def test_a_task_that_fails_publishes_nothing_and_only_a_users_error_is_told_as_such(kind, tmp_path):
-    def read(batch):
-        if batch["part"][0].as_py() == 1:
+    def read(part):
+        if part == 1:
             raise kind("line 7 of part 1 is odd")
         yield block(EVENTS, 0)
 
-    parts = ray.data.from_items([{"part": 0}, {"part": 1}], override_num_blocks=2)
-    interactions = parts.map_batches(read, batch_size=1, batch_format="pyarrow")
+    interactions = Parts(tuple(partial(read, part) for part in range(2)), block(EVENTS, 0).schema)
     with pytest.raises(Exception, match="line 7 of part 1 is odd") as caught:
         prepare(Logs("memory:test", "test", "f", interactions, None, None), CONFIG, str(tmp_path))
     assert (type(caught.value) is UserError) == (kind is UserError)
@@ -217,7 +232,7 @@ def test_a_task_that_fails_publishes_nothing_and_only_a_users_error_is_told_as_s
 def test_a_rerun_continues_after_the_stages_that_were_finished(tmp_path, monkeypatch, capsys):
     prepare(logs_of(EVENTS), CONFIG, str(tmp_path))
     before = set(files_below(tmp_path))
-    whole = prepare(logs_of(EVENTS + REJECTED, fingerprint="g"), CONFIG, str(tmp_path / "whole"))
+    undisturbed = prepare(logs_of(EVENTS + REJECTED, fingerprint="g"), CONFIG, str(tmp_path / "whole"))
     names = ["partition", "sort", "count", "write"]
     capsys.readouterr()
     for finished, (stage, function) in enumerate(
@@ -236,12 +251,11 @@ def test_a_rerun_continues_after_the_stages_that_were_finished(tmp_path, monkeyp
         assert told == names[:finished]
         kept = {path.parent.name for path in Path(tmp_path).glob("data/*/staging/*/*")}
         assert ("rows" in kept) == (stage == "sort")  # the largest part is given back once it is sorted
-    unread = ray.data.from_arrow(block(EVENTS, 0)).map_batches(lambda batch: 1 / 0)  # the log is not read again
-    logs = logs_of(EVENTS, fingerprint="g")._replace(interactions=unread)
+    logs = logs_of(EVENTS, fingerprint="g")._replace(interactions=UNREADABLE)  # the log is not read again
     manifest = prepare(logs, CONFIG, str(tmp_path))
     assert sequences_of(open_corpus(str(tmp_path))) == slowly(EVENTS)
-    assert manifest.content_fingerprint == whole.content_fingerprint
-    assert manifest.quarantined == whole.quarantined
+    assert manifest.content_fingerprint == undisturbed.content_fingerprint
+    assert manifest.quarantined == undisturbed.quarantined
     named = {
         manifest.items,
         manifest.sources,
@@ -254,7 +268,7 @@ def test_a_rerun_continues_after_the_stages_that_were_finished(tmp_path, monkeyp
 
 
 def test_a_failure_before_any_stage_was_finished_leaves_nothing(tmp_path):
-    broken = logs_of(EVENTS)._replace(interactions=ray.data.from_arrow(block(EVENTS, 0)).map_batches(lambda b: 1 / 0))
+    broken = logs_of(EVENTS)._replace(interactions=UNREADABLE)
     with pytest.raises(Exception, match="division by zero"):
         prepare(broken, CONFIG, str(tmp_path))
     assert files_below(tmp_path) == []

@@ -10,6 +10,7 @@ import pytest
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
+from ray_userrep.logs.parts import dataset_of
 from ray_userrep.logs.reading import LogLayout
 from ray_userrep.logs.scan import scan
 from ray_userrep.logs.source import open_logs
@@ -52,7 +53,7 @@ def test_a_log_is_read_packed(ray_session, request, archive, where):
     if where == "s3":
         uri = request.getfixturevalue("s3_uri") + "/raw/log.zip"
         storage.write_bytes(uri, archive.read_bytes())
-    rows = open_logs(LogsConfig(uri=uri)).interactions.take_all()
+    rows = dataset_of(open_logs(LogsConfig(uri=uri)).interactions).take_all()
     assert sorted((row["user_id"], row["item_id"]) for row in rows) == [(1, 2), (4, 5)]
 
 

@@ -34,7 +34,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     if not history:
         raise UserError(f"no {_HISTORY} among {len(files)} files")
     found = scan(config, history, untimed("User_ID", "Anime_ID", {}))
-    return Tables(found.dataset(), _items(items, found.mapping.item_type) if items else None, None, found.order)
+    return Tables(found.parts(), _items(items, found.mapping.item_type) if items else None, None, found.order)
 
 
 def _items(files: list[FileEntry], kind: pa.DataType) -> pa.Table:

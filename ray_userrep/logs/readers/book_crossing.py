@@ -37,7 +37,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         raise UserError(f"no {_HISTORY} among {len(files)} files")
     found = scan(config, history, untimed("user", "item", {}))
     return Tables(
-        found.dataset(),
+        found.parts(),
         _items(items, found.mapping.item_type) if items else None,
         _users(users, found.mapping.user_type) if users else None,
         found.order,

@@ -10,8 +10,6 @@ import io
 
 import numpy as np
 import pyarrow as pa
-import ray.data
-from scipy.io import loadmat
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
@@ -19,6 +17,7 @@ from ray_userrep.logs.canonical import ColumnMapping, canonicalise
 from ray_userrep.logs.dimensions import RELATED, keyed, related
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.hive import refuse_range
+from ray_userrep.logs.parts import whole
 from ray_userrep.logs.source import Tables
 from ray_userrep.logs.untimed import COLUMNS, joined, shuffled
 from ray_userrep.recipe.logs import LogsConfig
@@ -51,7 +50,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     mapping = ColumnMapping(COLUMNS | {"rating": "rating"}, kind, kind)
     categories = pa.table({"item_id": ratings["item"], "category": ratings["category"]})
     return Tables(
-        ray.data.from_arrow(canonicalise(raw, mapping, by_stem[_RATINGS].uri, 0)),
+        whole(canonicalise(raw, mapping, by_stem[_RATINGS].uri, 0)),
         keyed(joined(categories, "category"), "item_id", kind, by_stem[_RATINGS].uri),
         None,
         "row",
@@ -61,6 +60,8 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
 
 def _matrix(file: FileEntry, name: str, columns: tuple[str, ...]) -> pa.Table:
     """The first columns of a matrix of whole numbers."""
+    from scipy.io import loadmat  # every reader is asked whether a log is its own
+
     wrong = UserError(f"{file.uri} is not in Ciao's layout, a matrix `{name}` of {len(columns)} columns or more")
     with storage.open_stream(file.uri) as source:
         data = io.BytesIO(source.read())

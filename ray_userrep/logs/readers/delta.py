@@ -4,9 +4,10 @@ What a table says of its items and users is not read. See `versioned` for types 
 """
 
 import pyarrow as pa
-import ray.data
+import ray
 
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import connect
 from ray_userrep.logs.listing import DELTA_HISTORY
 from ray_userrep.logs.source import Tables
 from ray_userrep.logs.versioned import interactions, package_missing, s3_endpoint
@@ -34,6 +35,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         from deltalake.exceptions import DeltaError
     except ImportError as error:
         raise package_missing("deltalake", error) from error
+    connect()
     try:
         dataset = ray.data.read_delta(place, storage_options=_options())
     except DeltaError as error:

@@ -8,9 +8,10 @@ import os
 import re
 
 import pyarrow as pa
-import ray.data
+import ray
 
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import connect
 from ray_userrep.logs.source import Tables
 from ray_userrep.logs.versioned import interactions, package_missing, s3_endpoint
 from ray_userrep.recipe.logs import LogsConfig
@@ -40,6 +41,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     except ImportError as error:
         raise package_missing("pyiceberg", error) from error
     newest = versions[max(versions)]
+    connect()
     dataset = ray.data.read_iceberg(
         table_identifier=newest, catalog_kwargs={"name": "folder", "py-catalog-impl": _CATALOG, **_options()}
     )

@@ -5,7 +5,6 @@ time, see `untimed`. Items have their title as `text`, and what else is told of 
 """
 
 import pyarrow as pa
-import ray.data
 
 from ray_userrep.errors import UserError
 from ray_userrep.logs.canonical import ColumnMapping, canonicalise
@@ -13,6 +12,7 @@ from ray_userrep.logs.dimensions import read_document
 from ray_userrep.logs.files import stem
 from ray_userrep.logs.hive import refuse_range
 from ray_userrep.logs.ids import convert_ids, id_type
+from ray_userrep.logs.parts import whole
 from ray_userrep.logs.source import Tables
 from ray_userrep.logs.untimed import COLUMNS, unroll
 from ray_userrep.recipe.logs import LogsConfig
@@ -50,7 +50,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     rows = canonicalise(raw, ColumnMapping(COLUMNS, user_type, item_type), logs[0].uri, 0)
     described = f"{stem(logs[0].uri).removesuffix(_INTERACTIONS)}{_ITEMS}"
     items = next((_items(file, item_type) for file in files if stem(file.uri) == described), None)
-    return Tables(ray.data.from_arrow(rows), items, None, "row")
+    return Tables(whole(rows), items, None, "row")
 
 
 def _histories(file: FileEntry) -> pa.Table:

@@ -90,7 +90,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     movies = [file for file in files if stem(file.uri) == release.movies]
     users = [file for file in files if stem(file.uri) == release.users]
     return Tables(
-        found.dataset(),
+        found.parts(),
         _items(movies, release.movies_csv, found.mapping.item_type) if movies else None,
         _users(users, release.users_csv, found.mapping.user_type) if users else None,
         found.order,

@@ -35,7 +35,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     if not sessions:
         raise UserError(f"no file of sessions (.csv) among {len(files)} files")
     log = scan(config, sessions, histories(_rows))
-    return Tables(log.dataset(), None, None, log.order)
+    return Tables(log.parts(), None, None, log.order)
 
 
 def _rows(lines: pa.Table, _: FileEntry, first_line: int) -> pa.Table:

@@ -10,7 +10,7 @@ years are two files, the first one's are rejected (`overlap`); in one file of bo
 """
 
 import re
-from functools import partial
+from functools import partial, reduce
 from itertools import chain
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.dimensions import most_frequent
 from ray_userrep.logs.files import CsvFormat, column_names, head, is_table, stem
 from ray_userrep.logs.ids import is_text
+from ray_userrep.logs.parts import Parts
 from ray_userrep.logs.scan import LogLayout, Scan, scan
 from ray_userrep.logs.source import Tables
 from ray_userrep.logs.times import ISO, TIMESTAMP, parse_timestamps
@@ -65,9 +66,8 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     for (names, end), group in _groups(tables).items():
         scans.append(scan(config, group, _layout(names, end), first_file))
         first_file += len(group)
-    first, *others = (one.dataset() for one in scans)
     items, users = _dimensions(scans)
-    return Tables(first.union(*others) if others else first, items, users, scans[0].order)
+    return Tables(reduce(Parts.joined, (one.parts() for one in scans)), items, users, scans[0].order)
 
 
 def _groups(files: list[FileEntry]) -> dict[tuple[_Names, str | None], list[FileEntry]]:

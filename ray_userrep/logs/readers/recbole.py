@@ -59,7 +59,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     log = scan(config, logs, _layout(config, typed, len(logs) == 1))
     beside = {stem(file.uri).removeprefix(name): file for file in files if stem(file.uri).startswith(f"{name}.")}
     items, users = _items(beside, log.mapping.item_type), _users(beside, log.mapping.user_type)
-    return Tables(log.dataset(), items, users, log.order)
+    return Tables(log.parts(), items, users, log.order)
 
 
 def _layout(config: LogsConfig, typed: dict[str, str], alone: bool) -> LogLayout:

@@ -43,7 +43,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         raise UserError(f"none of {', '.join(_EVENTS)} among {len(files)} files")
     parser = LineParser({"client_id": None, "timestamp": None}, _rows, either=dict.fromkeys(_ITEMS))
     log = scan(config, events, LogLayout(_COLUMNS, parser=parser))
-    return Tables(log.dataset(), _products(products) if products else None, None, log.order)
+    return Tables(log.parts(), _products(products) if products else None, None, log.order)
 
 
 def _rows(lines: pa.Table, file: FileEntry, _: int) -> pa.Table:

@@ -39,8 +39,8 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         if config.timestamp_unit == "s":
             config = config.model_copy(update={"timestamp_unit": "ms"})
         log = scan(config, original, LogLayout(_COLUMNS))
-        return Tables(log.dataset(), None, None, log.order)
+        return Tables(log.parts(), None, None, log.order)
     if not cut:
         raise UserError(f"neither {_ORIGINAL} nor {', '.join(_EVENTS)} among {len(files)} files")
     log = scan(config, cut, untimed("visitorid", "itemid", _EVENTS))
-    return Tables(log.dataset(), None, None, log.order)
+    return Tables(log.parts(), None, None, log.order)

@@ -58,7 +58,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     log = scan(config, found, histories(_rows))
     own = attributes.get(f"{stem(found[0].uri).removesuffix('.txt')}{_ATTRIBUTES}")
     items = _items(found[0], own, files, log.mapping.item_type) if own is not None else None
-    return Tables(log.dataset(), items, None, log.order)
+    return Tables(log.parts(), items, None, log.order)
 
 
 def _rows(lines: pa.Table, _: FileEntry, __: int) -> pa.Table:

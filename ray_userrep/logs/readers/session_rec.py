@@ -40,4 +40,4 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     whole = any(found["part"] == "train_full" for _, found in named)
     chosen = [file for file, found in named if not whole or found["part"] in ("train_full", "test")]
     log = scan(config, chosen, _LAYOUT)
-    return Tables(log.dataset(), None, None, log.order)
+    return Tables(log.parts(), None, None, log.order)

@@ -67,7 +67,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     for table in beside:
         tell_beside(table, rows_of[table.kind], first)
     relations = _relations(tables, csv, found.mapping.user_type)
-    return Tables(found.dataset(), rows_of.get("items"), rows_of.get("users"), found.order, relations)
+    return Tables(found.parts(), rows_of.get("items"), rows_of.get("users"), found.order, relations)
 
 
 def _relations(tables: list[FileEntry], csv: CsvFormat, user_type: pa.DataType) -> pa.Table | None:

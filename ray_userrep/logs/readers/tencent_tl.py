@@ -50,7 +50,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         if (label := _label(file)) is not None
     ]
     told = pa.concat_tables(users, promote_options="default") if users else None
-    return Tables(found.dataset(), None, told, found.order)
+    return Tables(found.parts(), None, told, found.order)
 
 
 def _label(file: FileEntry) -> str | None:

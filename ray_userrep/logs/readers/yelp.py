@@ -39,7 +39,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
         raise UserError(f"no {_NAME.format('review')} among {len(files)} files")
     found = scan(config, reviews, _LAYOUT)
     return Tables(
-        found.dataset(),
+        found.parts(),
         _items(businesses, found.mapping.item_type) if businesses else None,
         _users(users, found.mapping.user_type) if users else None,
         found.order,

@@ -42,7 +42,7 @@ def read(config: LogsConfig, files: list[FileEntry]) -> Tables:
     found = scan(config, [by_stem[_LOG]], layout)
     users, friends = by_stem.get("user_compliment.dat"), by_stem.get("user_user.dat")
     return Tables(
-        found.dataset(),
+        found.parts(),
         _items(by_stem, found.mapping.item_type),
         None if users is None else _users(users, found.mapping.user_type),
         found.order,

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pytest
 import ray
 
+from ray_userrep.logs.parts import dataset_of
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.recipe.logs import LogsConfig
 
@@ -43,7 +44,7 @@ def read(ray_session):
 
     def opened(uri: Path | str, **fields) -> Log:
         logs = open_logs(LogsConfig(uri=str(uri), **fields))
-        rows = pa.concat_tables(ray.get(logs.interactions.to_arrow_refs())).sort_by("row")
+        rows = pa.concat_tables(ray.get(dataset_of(logs.interactions).to_arrow_refs())).sort_by("row")
         assert pc.count_distinct(rows["row"]).as_py() == rows.num_rows
         return Log(logs, rows)
 

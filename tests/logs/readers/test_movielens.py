@@ -9,6 +9,7 @@ import pytest
 import ray
 
 from ray_userrep.errors import UserError
+from ray_userrep.logs.parts import dataset_of
 from ray_userrep.logs.readers import movielens
 from ray_userrep.logs.source import Logs, open_logs
 from ray_userrep.recipe.logs import LogsConfig
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 
 
 def good_rows(logs: Logs) -> pa.Table:
-    table = pa.concat_tables(ray.get(logs.interactions.to_arrow_refs())).sort_by("row")
+    table = pa.concat_tables(ray.get(dataset_of(logs.interactions).to_arrow_refs())).sort_by("row")
     return table.filter(pc.is_null(table["reason"]))
 
 

@@ -12,6 +12,7 @@ import pytest
 import ray
 
 from ray_userrep.errors import UserError
+from ray_userrep.logs.parts import dataset_of
 from ray_userrep.logs.readers import online_retail
 from ray_userrep.logs.source import EMBEDDED_NAME, Logs, open_logs
 from ray_userrep.recipe.logs import LogsConfig
@@ -32,7 +33,7 @@ REASONS = [None, None, None, None, "cancellation", "missing_user", "not_a_sale"]
 
 
 def all_rows(logs: Logs) -> pa.Table:
-    return pa.concat_tables(ray.get(logs.interactions.to_arrow_refs())).sort_by("row")
+    return pa.concat_tables(ray.get(dataset_of(logs.interactions).to_arrow_refs())).sort_by("row")
 
 
 def reasons(table: pa.Table) -> Counter:

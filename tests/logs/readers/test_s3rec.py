@@ -9,6 +9,7 @@ import pytest
 import ray
 
 from ray_userrep.errors import UserError
+from ray_userrep.logs.parts import dataset_of
 from ray_userrep.logs.readers import s3rec
 from ray_userrep.logs.source import open_logs
 from ray_userrep.recipe.logs import LogsConfig
@@ -29,7 +30,7 @@ def write(folder, lines, attributes, maps=None, items=None):
 
 
 def rows(logs):
-    return sorted(logs.interactions.take_all(), key=lambda row: row["row"])
+    return sorted(dataset_of(logs.interactions).take_all(), key=lambda row: row["row"])
 
 
 def test_a_line_is_a_user_and_its_items_in_order(ray_session, tmp_path):
@@ -122,7 +123,7 @@ def test_what_is_no_single_data_set_is_refused(ray_session, tmp_path):
 )
 def test_real_data_sets_are_whole(ray_session, sample_data, folder, name, interactions, users, items, untitled):
     logs = open_logs(LogsConfig(uri=str(sample_data / folder)))
-    table = pa.concat_tables(ray.get(logs.interactions.to_arrow_refs())).sort_by("row")
+    table = pa.concat_tables(ray.get(dataset_of(logs.interactions).to_arrow_refs())).sort_by("row")
     assert logs.reader == "s3rec" and table["reason"].null_count == len(table) == interactions
     with gzip.open(sample_data / folder / "data" / f"{name}.txt.gz", "rt") as file:
         lines = [[int(word) for word in line.split()] for line in file]

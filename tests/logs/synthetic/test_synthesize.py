@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ray_userrep import storage
 from ray_userrep.errors import UserError
+from ray_userrep.logs.parts import dataset_of
 from ray_userrep.logs.source import open_logs
 from ray_userrep.logs.synthetic.population import block_bounds, draw_users, interactions_before
 from ray_userrep.logs.synthetic.synthesize import DESCRIPTION, synthesize, write_block
@@ -82,7 +83,7 @@ def test_the_log_is_one_that_readers_read(ray_session, tmp_path):
     config = SMALL.model_copy(update={"domains": 1})
     synthesize(config, str(tmp_path / "log"))
     logs = open_logs(LogsConfig(uri=str(tmp_path / "log")))
-    rows = logs.interactions.to_pandas()
+    rows = dataset_of(logs.interactions).to_pandas()
     assert rows["reason"].isna().all() and logs.items is None
     read = np.stack([rows["user_id"], rows["timestamp"].dt.as_unit("us").astype("int64"), rows["item_id"]])
     np.testing.assert_array_equal(read[:, np.lexsort(read[1::-1])], log_of(config))

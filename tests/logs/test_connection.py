@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import ray
 
-from ray_userrep.distributed.connection import connected_meanwhile, refuse_unshared, running_here
 from ray_userrep.errors import UserError
+from ray_userrep.logs.connection import connected_meanwhile, refuse_unshared, running_here
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_local_path_is_refused_where_others_work(cluster, own_cores, others, s
 
 LISTENERS = """
 import psutil, ray
-from ray_userrep.distributed.connection import connect
+from ray_userrep.logs.connection import connect
 connect()
 ray.get(ray.remote(lambda: None).remote())
 this = psutil.Process()

@@ -1,6 +1,7 @@
 """Connecting a job to Ray, and what a local path means on a cluster of several nodes.
 
-The cluster is the one that the job was submitted to, or one started here for as long as the job runs.
+The cluster is the one that the job was submitted to, or one started here for as long as the job runs. To start one
+takes seconds: a job that joins none and needs none is alone, and does its work itself.
 """
 
 import logging
@@ -16,6 +17,8 @@ from typing import TypeVar
 
 import ray
 from ray._private import ray_constants
+from ray._private.resource_and_label_spec import ResourceAndLabelSpec
+from ray._private.utils import get_num_cpus
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ray_userrep import storage
@@ -34,9 +37,8 @@ def connect() -> None:
     global _is_own
     if ray.is_initialized():
         return
-    # Object-store look-alikes refuse the checksums that newer S3 clients add; workers inherit the driver's choice.
-    os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-    address = os.environ.get("RAY_ADDRESS") or running_here()  # a submitted job is told its cluster
+    _suit_stores()
+    address = _address()
     terminate = signal.getsignal(signal.SIGTERM)
     with _on_loopback() if address == "local" else nullcontext():
         # A dashboard is only worth its start-up time on a cluster that stays.
@@ -49,20 +51,50 @@ def connect() -> None:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
 
-def connected_meanwhile(load: Callable[[], Loaded]) -> Loaded:
+def join() -> None:
+    """Join the cluster named by the environment or running here; where there is none, none is started."""
+    _suit_stores()
+    if _address() != "local":
+        connect()
+
+
+def _suit_stores() -> None:
+    # Object-store look-alikes refuse the checksums that newer S3 clients add; workers inherit the driver's choice.
+    os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+
+
+def _address() -> str:
+    return os.environ.get("RAY_ADDRESS") or running_here()  # a submitted job is told its cluster
+
+
+def connected_meanwhile(load: Callable[[], Loaded], connecting: Callable[[], None] = connect) -> Loaded:
     """What `load` gives, which a thread imports while this one connects: to start Ray is to wait for its processes.
 
     Not the other way round: what a thread has started the system ends with the thread.
     """
     with ThreadPoolExecutor(1, "imports") as thread:
         loaded = thread.submit(load)
-        connect()
+        connecting()
         return loaded.result()
 
 
-def is_own_ray() -> bool:
-    """Whether the Ray that this process is connected to was started here, for this process alone."""
-    return _is_own and ray.is_initialized()
+def is_alone() -> bool:
+    """Whether no other job is on what this one works with: it has joined no Ray but one that it started itself."""
+    return _is_own or not ray.is_initialized()
+
+
+def nodes() -> list[dict[str, float]]:
+    """What each node has, by Ray's names of it; of this machine, as Ray would count it, where none was joined."""
+    if ray.is_initialized():
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cores = int(get_num_cpus(override_docker_cpu_warning=True))  # of a container, where it may use only some
+    here: dict[str, float] = ResourceAndLabelSpec(num_cpus=cores).resolve(is_head=True).to_resource_dict()
+    return [here]
+
+
+def num_gpus() -> int:
+    """How many GPUs the nodes have that there are now."""
+    return int(sum(node.get("GPU", 0) for node in nodes()))
 
 
 @contextmanager
@@ -110,6 +142,8 @@ def refuse_unshared(uri: str, what: str = "corpus", option: str = "--corpus") ->
     Raises:
         UserError: that is the case.
     """
+    if not ray.is_initialized():
+        return
     working = {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0}
     own = {ray.get_runtime_context().get_node_id()}
     if storage.is_local(uri) and working != own:
