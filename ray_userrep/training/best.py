@@ -128,7 +128,8 @@ def _whole(found: list[Stretch]) -> Tensor:
     with tempfile.TemporaryDirectory() as scratch:
         file = str(Path(scratch) / "table")
         table = torch.from_file(file, shared=True, size=math.prod(shape), dtype=found[0].values_N.dtype).view(shape)
-    for one in found:
+    while found:  # what has been copied is let go: it is mapped, and its pages count as this process's
+        one = found.pop()
         table[one.start :: one.step] = one.values_N
     return table
 
