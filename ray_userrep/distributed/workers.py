@@ -34,6 +34,7 @@ from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipe.train import TrainConfig
 from ray_userrep.training.callbacks import Sink, tell_all
 from ray_userrep.training.fit import fit
+from ray_userrep.training.ranks import Together
 
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DivergedError": DivergedError}
 
@@ -144,7 +145,8 @@ def _worker(job: dict[str, Any]) -> None:
 
             fit_text(*given)
         else:
-            fit(*given, build_context=lambda: zero.partitioned_init(recipe.train), unshard=zero.unsharded)
+            ranks = Together(zero.ZeroGroup(device))
+            fit(*given, lambda: zero.partitioned_init(recipe.train), zero.unsharded, ranks)
     except UserError as error:  # others may wait for this worker: raising ends them
         job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
         raise

@@ -24,7 +24,8 @@ from ray_userrep.corpus.splits import Cut, Split
 from ray_userrep.corpus.store import Bucket, BucketCache, Corpus
 from ray_userrep.errors import UserError
 from ray_userrep.feed.batch import START, TIMESTAMPS, Batch
-from ray_userrep.feed.plan import ALONE, BatchPlan, MicroBatch, Position, Ranks, rank_slice
+from ray_userrep.feed.plan import BatchPlan, MicroBatch, Position, rank_slice
+from ray_userrep.feed.ranks import ALONE, Ranks, share_of
 from ray_userrep.feed.windows import DOMAIN_COLUMN, collect_domains, domain_codes
 from ray_userrep.recipe.corpus import StreamConfig
 
@@ -44,7 +45,8 @@ class Step(NamedTuple, Generic[Prepared]):
 def make_plan(
     corpus: Corpus, cut: Cut, config: StreamConfig, lookahead: int, seed: int, ranks: Ranks = ALONE
 ) -> BatchPlan:
-    """The plan of what windows are cut from; lengths are read as they are needed, domains of every interaction once.
+    """The plan of what windows are cut from; lengths are read as they are needed, domains of every interaction once,
+    each rank those of its share of the buckets.
 
     Raises:
         UserError: there is nothing to train on, or there are no domains to mix.
@@ -58,11 +60,11 @@ def make_plan(
     lengths = _TrainLengths(corpus, cut, config.shuffle_buckets)
     if len(names) < 2:
         return BatchPlan(lengths, config, lookahead, seed, ranks=ranks)
-    found = []
-    for number in corpus.buckets():
-        bucket, lengths_U = cut.training(corpus.bucket(number, [DOMAIN_COLUMN]))
-        found.append((domain_codes(names, bucket, lengths_U), lengths_U))
-    return BatchPlan(lengths, config, lookahead, seed, collect_domains(names, found), ranks)
+
+    def codes(number: int) -> NDArray[np.unsignedinteger]:
+        return domain_codes(names, *cut.training(corpus.bucket(number, [DOMAIN_COLUMN])))
+
+    return BatchPlan(lengths, config, lookahead, seed, collect_domains(names, lengths, codes, ranks), ranks)
 
 
 class _TrainLengths:
@@ -84,20 +86,21 @@ def buckets_held(config: StreamConfig) -> int:
     return 2 * config.shuffle_buckets
 
 
-def train_counts(corpus: Corpus, split: Split) -> NDArray[np.int64]:
-    """How often each item occurs among the interactions trained on, `[V]`.
+def train_counts(corpus: Corpus, split: Split, ranks: Ranks = ALONE) -> NDArray[np.int64]:
+    """How often each item occurs among the interactions trained on, `[V]`; each rank reads its share of the buckets.
 
     Many interactions are counted at once: each time costs as much as the catalogue is long.
     """
     counts, pending, size = np.zeros(corpus.manifest.num_items, np.int64), list[NDArray[np.int64]](), 0
-    for number in corpus.buckets():
+    share = share_of(ranks, corpus.manifest.num_buckets)
+    for number in share:
         bucket, lengths_U = split.training(corpus.bucket(number))
         pending.append(bucket.items_N[ranges(bucket.offsets_U1[:-1], lengths_U)])
         size += len(pending[-1])
-        if size >= _COUNTED or number == corpus.buckets()[-1]:
+        if size >= _COUNTED or number == share[-1]:
             counts += np.bincount(np.concatenate(pending), minlength=len(counts))
             pending, size = [], 0
-    return counts
+    return ranks.total(counts)
 
 
 def gather(buckets: BucketCache | Mapping[int, Bucket], micro: MicroBatch) -> Batch:

@@ -8,7 +8,7 @@ Shapes: V items.
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from ray_userrep.evaluation.histories import read_histories, read_train, refuse_
 from ray_userrep.evaluation.universality import LEAST_INTERACTIONS, MIN_USERS, Question, ask_future, most_users
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.plan import BatchPlan, Position
+from ray_userrep.feed.ranks import ALONE, Ranks
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.objectives.impressions import Impressions
@@ -90,11 +91,15 @@ def fit(
     on_record: Sink,
     build_context: Callable[[], AbstractContextManager[object]] = nullcontext,
     unshard: Unshard = nullcontext,
+    ranks: Ranks = ALONE,
 ) -> TrainState:
-    """Train, resuming from the run's newest checkpoint, and export the best encoder to `<run>/encoder`."""
+    """Train, resuming from the run's newest checkpoint, and export the best encoder to `<run>/encoder`.
+
+    The `ranks` count together what the model is built from, before there is an engine.
+    """
     split = resolve(recipe.split, corpus, recipe.stream.user_share)
     with build_context():
-        model = build_model(recipe, corpus, split)
+        model = build_model(recipe, corpus, split, ranks)
     if recipe.train.warm_start is not None:
         warm_start(model.encoder, recipe.train.warm_start, unshard)
     engine = make_engine(model)
@@ -180,13 +185,13 @@ def _source(
     return steps(plan, buckets, rank, engine.world, position, prepared)
 
 
-def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
+def build_model(recipe: Recipe, corpus: Corpus, split: Split, ranks: Ranks = ALONE) -> TrainModel:
     """Encoder and objective with the recipe's seed: the same weights on every rank."""
     torch.manual_seed(recipe.seed)
     items = items_with_content(corpus, recipe.encoder, recipe.text)
     graph = graph_of(recipe.encoder, corpus, split)
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items(), graph)
-    data = _objective_data(recipe, corpus, split, items, graph)
+    data = _objective_data(recipe, corpus, split, items, graph, ranks)
     return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data), recipe.train)
 
 
@@ -199,13 +204,13 @@ def refuse_lacking(recipe: Recipe, corpus: Corpus, split: Split) -> None:
     refuse_missing(recipe.encoder.context, [TIMESTAMPS, *corpus.manifest.side_columns])
     refuse_profile(recipe.encoder.profile, corpus)
     items = items_with_content(corpus, recipe.encoder, recipe.text)
-    data = _objective_data(recipe, corpus, split, items, graph_of(recipe.encoder, corpus, split))
+    data = _objective_data(recipe, corpus, split, items, graph_of(recipe.encoder, corpus, split), ALONE)
     with torch.device("meta"):  # no weights are drawn, nothing is counted
         build_objective(recipe.objective, recipe.encoder, data._replace(train_counts=items.counts))
 
 
 def _objective_data(
-    recipe: Recipe, corpus: Corpus, split: Split, items: ItemTable, graph: UserItemGraph | None
+    recipe: Recipe, corpus: Corpus, split: Split, items: ItemTable, graph: UserItemGraph | None, ranks: Ranks
 ) -> ObjectiveData:
     def labels(names: Sequence[str]) -> dict[str, KnownLabels]:
         return read_labels(corpus, split, recipe.transfer.task, names)
@@ -220,7 +225,7 @@ def _objective_data(
         assert graph is not None, "an objective that asks for it is refused without a graph"
         return read_oracle(recipe.encoder, corpus, split, graph)
 
-    counts = partial(train_counts, corpus, split)
+    counts = cache(partial(train_counts, corpus, split, ranks))  # several parts may ask
     return ObjectiveData(items, corpus.manifest.side_columns, counts, labels, society, impressions, oracle)
 
 

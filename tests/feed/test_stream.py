@@ -9,7 +9,9 @@ from ray_userrep.corpus.store import BucketCache
 from ray_userrep.feed.batch import START, TIMESTAMPS
 from ray_userrep.feed.plan import MicroBatch, Position
 from ray_userrep.feed.stream import buckets_held, gather, make_plan, steps, train_counts
+from ray_userrep.feed.windows import DOMAIN_COLUMN, collect_domains, domain_codes
 from ray_userrep.recipe.corpus import ColdItemConfig, LeaveOneOutConfig, StreamConfig
+from tests.feed.test_plan import Rank
 
 CONFIG = StreamConfig(max_len=6, batch_tokens=100, shuffle_buckets=3)
 RULES = [LeaveOneOutConfig(), ColdItemConfig(valid_share=0.2, test_share=0.2)]
@@ -57,6 +59,33 @@ def test_an_epoch_trains_each_training_interaction_but_the_first_of_a_user_once(
     if rule.rule == "cold_item":
         held_out = split.part_V > 0
         assert held_out.any() and not found[held_out].any()
+
+
+@pytest.mark.parametrize("world", [2, 3, 9])
+def test_ranks_that_read_their_shares_count_and_tell_domains_as_one_does(corpus, monkeypatch, world):
+    split, reads = resolve(LeaveOneOutConfig(), corpus), []
+    whole = type(corpus).bucket
+    monkeypatch.setattr(corpus, "bucket", lambda number, *side: reads.append(number) or whole(corpus, number, *side))
+
+    def shares(count):
+        """What each rank counts, and the sum of all; every bucket is read once."""
+        reads.clear()
+        counted = []
+        for rank in range(world):
+            found = count(Rank(rank, world, counted))
+            counted.append(found - sum(counted))
+        assert sorted(reads) == list(corpus.buckets())
+        return found
+
+    counts, code_N = train_counts(corpus, split), make_plan(corpus, split, CONFIG, 1, 0).domains.code_N
+    assert (shares(lambda rank: train_counts(corpus, split, rank)) == counts).all()
+    lengths = [split.train_lengths(corpus, number) for number in corpus.buckets()]
+    names = list(corpus.manifest.domains)
+
+    def codes(number):
+        return domain_codes(names, *split.training(corpus.bucket(number, [DOMAIN_COLUMN])))
+
+    assert (shares(lambda rank: collect_domains(names, lengths, codes, rank).code_N) == code_N).all()
 
 
 def test_positions_go_on_from_epoch_to_epoch_and_targets_are_counted(corpus):
