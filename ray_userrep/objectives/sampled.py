@@ -39,12 +39,11 @@ class Sampler(ABC):
 
 
 class TableSampler(Sampler):
-    """Draws items by fixed weights."""
+    """Draws items by fixed weights; eight bytes an item are held."""
 
     def __init__(self, weight_V: NDArray[np.float64]) -> None:
         share_V = weight_V / weight_V.sum()
-        self._cdf_V = np.cumsum(share_V)
-        self._share_V = torch.from_numpy(share_V)
+        self._cdf_V = np.cumsum(share_V, out=share_V)
 
     def draw(self, rng: Draws, num_negatives: int, targets_T: Tensor) -> Tensor:
         return self.at(torch.from_numpy(rng.uniforms(_TABLE_DRAW, np.arange(num_negatives))))
@@ -55,7 +54,8 @@ class TableSampler(Sampler):
         return torch.from_numpy(ids_K)
 
     def share(self, ids_K: Tensor) -> Tensor:
-        return self._share_V[ids_K]
+        ids = ids_K.numpy()
+        return torch.from_numpy(self._cdf_V[ids] - np.where(ids > 0, self._cdf_V[ids - 1], 0.0))
 
 
 def by_counts(counts_V: NDArray[np.int64], alpha: float) -> TableSampler:
@@ -65,9 +65,12 @@ def by_counts(counts_V: NDArray[np.int64], alpha: float) -> TableSampler:
 
 def log_uniform(counts_V: NDArray[np.int64]) -> TableSampler:
     """Items by rank: the log-uniform (Zipfian) law over falling counts, the lower index first where they tie."""
-    rank_V = np.empty(len(counts_V))
-    rank_V[np.argsort(-counts_V, kind="stable")] = np.arange(len(counts_V))
-    return TableSampler(np.log((rank_V + 2) / (rank_V + 1)))
+    rank_V = np.arange(len(counts_V), dtype=np.float64)
+    if (counts_V[1:] > counts_V[:-1]).any():  # items are numbered by falling counts, until a log grows
+        rank_V[np.argsort(-counts_V, kind="stable")] = np.arange(len(counts_V))
+    next_V = rank_V + 2
+    rank_V += 1
+    return TableSampler(np.log(np.divide(next_V, rank_V, out=rank_V), out=rank_V))
 
 
 class InBatchSampler(Sampler):

@@ -20,7 +20,7 @@ from ray_userrep.corpus.graph import UserItemGraph
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.splits import Cut, Split, resolve
 from ray_userrep.corpus.states import items_with_content
-from ray_userrep.corpus.store import BucketCache, Corpus
+from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.bag import Moments, scaled_bag
 from ray_userrep.encoder.fields import refuse_missing
 from ray_userrep.encoder.histories import history_sums
@@ -30,6 +30,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_histories, read_train, refuse_unmeasured
 from ray_userrep.evaluation.universality import LEAST_INTERACTIONS, MIN_USERS, Question, ask_future, most_users
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
+from ray_userrep.feed.cutting import BucketWindows
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.ranks import ALONE, Ranks
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
@@ -102,6 +103,8 @@ def fit(
         model = build_model(recipe, corpus, split, ranks)
     if recipe.train.warm_start is not None:
         warm_start(model.encoder, recipe.train.warm_start, unshard)
+    assert model.encoder.item_table is not None, "a table comes with every catalogue"
+    model.encoder.item_table.release()  # it is wanted again where the encoder is written, on one rank
     engine = make_engine(model)
     goal = _pretraining(recipe, corpus, split, engine, run_uri)
     with tracked(recipe, run_uri, on_record, engine.rank == 0) as record:
@@ -175,20 +178,26 @@ def _source(
     recipe: Recipe, corpus: Corpus, cut: Cut, plan: BatchPlan, engine: Engine, position: Position
 ) -> Iterator[Step[Micros]]:
     objective, rank = engine.model.objective, engine.rank
-    side = {*engine.model.encoder.side_columns, *objective.side_columns}
-    buckets = BucketCache(corpus, buckets_held(recipe.stream), sorted(side), lambda b: cut.training(b)[0])
+    source = BucketWindows(corpus, cut, _columns(engine.model), buckets_held(recipe.stream))
 
     def prepared(micros: list[Batch], here: Position) -> Micros:
         prepared = prepare_micros(objective, micros, draws_at(recipe.seed, here), rank)
         return with_content(engine.model.encoder, prepared)
 
-    return steps(plan, buckets, rank, engine.world, position, prepared)
+    return steps(plan, source, rank, engine.world, position, prepared)
+
+
+def _columns(model: TrainModel[Any]) -> list[str]:
+    """What encoder and objective read beside the items of a window."""
+    times = [TIMESTAMPS] if model.encoder.reads_times or model.objective.reads_times else []
+    return [*times, *sorted({*model.encoder.side_columns, *model.objective.side_columns})]
 
 
 def build_model(recipe: Recipe, corpus: Corpus, split: Split, ranks: Ranks = ALONE) -> TrainModel:
     """Encoder and objective with the recipe's seed: the same weights on every rank."""
     torch.manual_seed(recipe.seed)
-    items = items_with_content(corpus, recipe.encoder, recipe.text)
+    read = lambda: items_with_content(corpus, recipe.encoder, recipe.text).table  # noqa: E731
+    items = ItemTable(read(), read)
     graph = graph_of(recipe.encoder, corpus, split)
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items(), graph)
     data = _objective_data(recipe, corpus, split, items, graph, ranks)
