@@ -39,10 +39,11 @@ class Sampler(ABC):
 
 
 class TableSampler(Sampler):
-    """Draws items by fixed weights; eight bytes an item are held."""
+    """Draws items by fixed weights; twelve bytes an item are held."""
 
     def __init__(self, weight_V: NDArray[np.float64]) -> None:
         share_V = weight_V / weight_V.sum()
+        self._share_V = torch.from_numpy(share_V.astype(np.float32))
         self._cdf_V = np.cumsum(share_V, out=share_V)
 
     def draw(self, rng: Draws, num_negatives: int, targets_T: Tensor) -> Tensor:
@@ -54,8 +55,7 @@ class TableSampler(Sampler):
         return torch.from_numpy(ids_K)
 
     def share(self, ids_K: Tensor) -> Tensor:
-        ids = ids_K.numpy()
-        return torch.from_numpy(self._cdf_V[ids] - np.where(ids > 0, self._cdf_V[ids - 1], 0.0))
+        return self._share_V[ids_K].double()
 
 
 def by_counts(counts_V: NDArray[np.int64], alpha: float) -> TableSampler:
