@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from math import ceil, sqrt
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -82,6 +83,14 @@ class _TrainLengths:
 def buckets_held(config: StreamConfig) -> int:
     """How many buckets are kept: two groups, as a batch may span them and would read them in turn otherwise."""
     return 2 * config.shuffle_buckets
+
+
+def at_home(num_buckets: int, num_nodes: int) -> int:
+    """How many of so many buckets are at home on one of so many nodes, hardly ever more: they are dealt by number, and
+    come in an order of their own.
+    """
+    mean = num_buckets / num_nodes
+    return min(num_buckets, ceil(mean + 3 * sqrt(mean)))
 
 
 def train_counts(corpus: Corpus, split: Split, ranks: Ranks = ALONE) -> NDArray[np.int64]:

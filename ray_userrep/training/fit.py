@@ -30,7 +30,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_histories, read_train, refuse_unmeasured
 from ray_userrep.evaluation.universality import LEAST_INTERACTIONS, MIN_USERS, Question, ask_future, most_users
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
-from ray_userrep.feed.cutting import BucketWindows
+from ray_userrep.feed.cutting import BucketWindows, WindowSource
 from ray_userrep.feed.plan import BatchPlan, Position
 from ray_userrep.feed.ranks import ALONE, Ranks
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
@@ -67,6 +67,7 @@ from ray_userrep.training.warm_start import Unshard, warm_start
 _FITTED_USERS = 200_000  # directions of 512 numbers are known well before
 
 EngineFactory = Callable[[TrainModel[Any]], Engine]
+OpenWindows = Callable[[Corpus, Cut, Sequence[str], int], WindowSource]  # as `BucketWindows` is made
 
 
 class Goal(NamedTuple):
@@ -93,6 +94,7 @@ def fit(
     build_context: Callable[[], AbstractContextManager[object]] = nullcontext,
     unshard: Unshard = nullcontext,
     ranks: Ranks = ALONE,
+    open_windows: OpenWindows = BucketWindows,
 ) -> TrainState:
     """Train, resuming from the run's newest checkpoint, and export the best encoder to `<run>/encoder`.
 
@@ -108,7 +110,7 @@ def fit(
     engine = make_engine(model)
     goal = _pretraining(recipe, corpus, split, engine, run_uri)
     with tracked(recipe, run_uri, on_record, engine.rank == 0) as record:
-        state = train(recipe, corpus, run_uri, engine, goal, record)
+        state = train(recipe, corpus, run_uri, engine, goal, record, open_windows)
     export(engine, run_uri)
     if engine.rank == 0 and _fits_map(recipe):
         fit_kept(run_uri, corpus, split)
@@ -116,7 +118,15 @@ def fit(
     return state
 
 
-def train(recipe: Recipe, corpus: Corpus, run_uri: str, engine: Engine, goal: Goal, on_record: Sink) -> TrainState:
+def train(
+    recipe: Recipe,
+    corpus: Corpus,
+    run_uri: str,
+    engine: Engine,
+    goal: Goal,
+    on_record: Sink,
+    open_windows: OpenWindows = BucketWindows,
+) -> TrainState:
     """Train an engine's model towards a goal, resuming from the run's newest checkpoint."""
     objective = engine.model.objective
     plan = make_plan(corpus, goal.cut, recipe.stream, objective.lookahead, recipe.seed, Together(engine))
@@ -130,7 +140,8 @@ def train(recipe: Recipe, corpus: Corpus, run_uri: str, engine: Engine, goal: Go
         validate = Validate(goal.measure, goal.metric, goal.keep_best, log, records, goal.sign)
         callbacks = [log, Epochs(plan, records), validate, Save(checkpoints, log, records.flush)]
         loop = Loop(engine, recipe.train, plan.num_batches, state, callbacks)
-        loop.run(_source(recipe, corpus, goal.cut, plan, engine, state.position), recipe.stream.prefetch)
+        source = open_windows(corpus, goal.cut, _columns(engine.model), buckets_held(recipe.stream))
+        loop.run(_steps(recipe, source, plan, engine, state.position), recipe.stream.prefetch)
     return state
 
 
@@ -174,11 +185,10 @@ def _fits_map(recipe: Recipe) -> bool:
     return recipe.encoder.readout == "bag" and recipe.train.warm_start is None
 
 
-def _source(
-    recipe: Recipe, corpus: Corpus, cut: Cut, plan: BatchPlan, engine: Engine, position: Position
+def _steps(
+    recipe: Recipe, source: WindowSource, plan: BatchPlan, engine: Engine, position: Position
 ) -> Iterator[Step[Micros]]:
     objective, rank = engine.model.objective, engine.rank
-    source = BucketWindows(corpus, cut, _columns(engine.model), buckets_held(recipe.stream))
 
     def prepared(micros: list[Batch], here: Position) -> Micros:
         prepared = prepare_micros(objective, micros, draws_at(recipe.seed, here), rank)
