@@ -103,14 +103,6 @@ def test_batches_are_those_read_alone_on_any_number_of_nodes(corpus, reader, rul
     del kept
 
 
-def test_what_does_not_fit_is_read_again(corpus, split):
-    reader, _kept = reader_of(corpus, split, num_copies=2)
-    shared = SharedCorpus(corpus, Homes([reader], np.zeros(1, np.int64), 0))
-    for number in (0, 1, 0, 2, 0, 1):
-        shared.bucket(number)
-    assert traffic(reader).reads == 4  # 0, 1, 2 and, after 2 took its place, 1
-
-
 def test_a_worker_whose_reader_is_lost_reads_for_itself(corpus, split, reader):
     victim, _kept = reader_of(corpus, split)
     homes = [Homes([victim, reader], np.arange(2), here) for here in range(2)]
@@ -143,10 +135,15 @@ def test_a_users_error_comes_out_as_itself(split, tmp_path):
             read()
 
 
-def test_buckets_are_at_home_where_the_ranks_are(corpus, split):
-    readers = bucket_readers(corpus, split, 100)
-    one, again = (find_homes(readers, ALONE) for _ in range(2))
-    assert one.here == 0 and one.of(np.arange(4)).tolist() == [0] * 4
-    assert [own.readers[0]._actor_id for own in (one, again)] == [one.readers[0]._actor_id] * 2
-    uneven = Homes([None, None], np.array([0, 0, 1]), 1)
-    assert uneven.of(np.arange(6)).tolist() == [0, 0, 1, 0, 0, 1]
+def test_readers_are_found_again_and_read_again_what_they_could_not_hold(corpus, split):
+    readers = bucket_readers(corpus, split, 2)
+    homes, again = (find_homes(readers, ALONE) for _ in range(2))
+    assert homes.readers[0]._actor_id == again.readers[0]._actor_id and homes.here == 0
+    for number in (0, 1, 0, 2, 0, 1):
+        SharedCorpus(corpus, homes).bucket(number)
+    assert traffic(homes.readers[0]).reads == 4  # 0, 1, 2 and, after 2 took its place, 1
+
+
+def test_buckets_are_at_home_where_the_ranks_are():
+    homes = Homes([None, None], np.array([0, 0, 1]), 1)
+    assert homes.of(np.arange(6)).tolist() == [0, 0, 1, 0, 0, 1]
