@@ -2,8 +2,8 @@
 
     python benchmarks/nodes.py [--interactions 2000000] [--buckets 64] [--scratch FOLDER]
 
-The corpus is that of benchmarks/feed.py, with a shuffle group of a quarter of its buckets, so that each epoch reads all
-of them again. Counted a node and epoch: buckets read from storage, as a share of the log, and bytes of windows that
+The corpus is that of benchmarks/feed.py, with a shuffle group of a sixteenth of its buckets, so that each epoch reads
+all of them again. Counted a node and epoch: buckets read from storage, as a share of the log, and bytes of windows that
 other nodes sent, as a share of the windows of an epoch. Beside it stands what was sent before, when nodes copied each
 other's decoded buckets: all of the log that is not at home, in sixteen bytes an interaction. Figures go to
 benchmarks/results/nodes.json.
@@ -14,6 +14,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def main() -> None:
 
 
 def stream(corpus: Corpus) -> StreamConfig:
-    return StreamConfig(max_len=64, batch_tokens=65_536, shuffle_buckets=max(1, corpus.manifest.num_buckets // 4))
+    return StreamConfig(max_len=64, batch_tokens=65_536, shuffle_buckets=max(1, corpus.manifest.num_buckets // 16))
 
 
 def on_nodes(corpus: Corpus, nodes: int) -> dict[str, float]:
@@ -67,21 +68,21 @@ def on_nodes(corpus: Corpus, nodes: int) -> dict[str, float]:
 
 
 def measured(corpus: Corpus, nodes: list[str]) -> dict[str, float]:
-    """Of a node and epoch, on average; and windows a second of all ranks together."""
+    """Of a node and epoch, on average."""
     held = buckets_held(stream(corpus)) + stream(corpus).shuffle_buckets
     readers = bucket_readers(corpus, resolve(LeaveOneOutConfig(), corpus), held)
     own, node_R = ray.get(readers.of.remote(nodes)), np.arange(RANKS) % len(nodes)
-    began = time.perf_counter()
-    found = ray.get(
-        [
-            epochs.options(scheduling_strategy=NodeAffinitySchedulingStrategy(nodes[node], soft=False)).remote(
-                corpus.uri, Homes(own, node_R, int(node)), rank
-            )
-            for rank, node in enumerate(node_R)
-        ]
-    )
+    began, all_bytes = time.perf_counter(), 0
+    ranks = [
+        Rank.options(scheduling_strategy=NodeAffinitySchedulingStrategy(nodes[node], soft=False)).remote(
+            corpus.uri, Homes(own, node_R, int(node)), rank
+        )
+        for rank, node in enumerate(node_R)
+    ]
+    while all(sizes := ray.get([rank.batch.remote() for rank in ranks])):  # in step, as training is
+        all_bytes += sum(sizes)
     traffic = [Traffic(*one) for one in ray.get([reader.traffic.remote() for reader in own])]
-    all_bytes, per = sum(found), EPOCHS * len(nodes)
+    per = EPOCHS * len(nodes)
     log, away = corpus.manifest, 1 - 1 / len(nodes)
     return {
         "read_of_log": sum(one.reads for one in traffic) / log.num_buckets / per,
@@ -93,17 +94,25 @@ def measured(corpus: Corpus, nodes: list[str]) -> dict[str, float]:
 
 
 @ray.remote(num_cpus=0)
-def epochs(uri: str, homes: Homes, rank: int) -> int:
-    """Read a rank's windows; returns their bytes."""
-    corpus = open_corpus(uri)
+class Rank:
+    """Reads its windows of one batch after the other."""
+
+    def __init__(self, uri: str, homes: Homes, rank: int) -> None:
+        self._sizes = sizes_of(open_corpus(uri), homes, rank)
+
+    def batch(self) -> int:
+        """Bytes of the next batch's windows, 0 where there is none."""
+        return next(self._sizes, 0)
+
+
+def sizes_of(corpus: Corpus, homes: Homes, rank: int) -> Iterator[int]:
     split = resolve(LeaveOneOutConfig(), corpus)
     plan = make_plan(corpus, split, stream(corpus), 1, 0)
-    windows, size = SharedWindows(homes, corpus, split, (), buckets_held(plan.config)), 0
+    windows = SharedWindows(homes, corpus, split, (), buckets_held(plan.config))
     for epoch in range(EPOCHS):
         for batch in plan.batches(Position(epoch)):
             micros = rank_slice(batch, rank, RANKS, plan.config.micro_tokens)
-            size += windows.cut(Windows.concat([micro.windows for micro in micros])).nbytes
-    return size
+            yield windows.cut(Windows.concat([micro.windows for micro in micros])).nbytes
 
 
 if __name__ == "__main__":
