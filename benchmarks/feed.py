@@ -38,9 +38,12 @@ from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.splits import resolve
-from ray_userrep.corpus.store import Bucket, BucketCache, Corpus, manifest_uri, open_corpus
-from ray_userrep.distributed.buckets import BucketReader, SharedCorpus, bucket_reader
+from ray_userrep.corpus.store import Bucket, Corpus, manifest_uri, open_corpus
+from ray_userrep.distributed.buckets import Homes, SharedWindows, find_homes
+from ray_userrep.distributed.readers import Traffic, bucket_readers
+from ray_userrep.feed.cutting import BucketWindows
 from ray_userrep.feed.plan import BatchPlan, Position
+from ray_userrep.feed.ranks import ALONE
 from ray_userrep.feed.stream import Prefetch, Step, buckets_held, make_plan, steps
 from ray_userrep.logs.connection import connect
 from ray_userrep.objectives.build import ObjectiveData, build_objective
@@ -151,14 +154,17 @@ def plan_of(corpus: Corpus, recipe: Recipe) -> BatchPlan:
     return make_plan(corpus, resolve(LeaveOneOutConfig(), corpus), recipe.stream, 1, recipe.seed)
 
 
-def source(corpus: Corpus, plan: BatchPlan, recipe: Recipe, rank: int = 0, world: int = 1) -> Iterator[Step[Micros]]:
+def source(
+    corpus: Corpus, plan: BatchPlan, recipe: Recipe, rank: int = 0, world: int = 1, homes: Homes | None = None
+) -> Iterator[Step[Micros]]:
     """What a rank of the default recipe trains on."""
     objective = build_objective(
         recipe.objective, recipe.encoder, ObjectiveData(corpus.items(), [], lambda: np.zeros(0))
     )
-    buckets = BucketCache(corpus, buckets_held(plan.config))
+    given = corpus, resolve(LeaveOneOutConfig(), corpus), (), buckets_held(plan.config)
+    windows = BucketWindows(*given) if homes is None else SharedWindows(homes, *given)
     prepared = lambda micros, here: prepare_micros(objective, micros, draws_at(recipe.seed, here), rank)  # noqa: E731
-    return steps(plan, buckets, rank, world, Position(), prepared)
+    return steps(plan, windows, rank, world, Position(), prepared)
 
 
 def stream(corpus: Corpus, plan: BatchPlan, recipe: Recipe, seconds: float, step_seconds: float) -> dict[str, float]:
@@ -220,24 +226,25 @@ class Counted(Corpus):
 
 
 @ray.remote(num_cpus=0)
-def two_epochs(uri: str, group: int, rank: int, world: int, reader: BucketReader | None) -> int:
+def two_epochs(uri: str, group: int, rank: int, world: int, homes: Homes | None) -> int:
     """What a worker does to the files: planning, then every batch of two epochs; how many buckets it read itself."""
     recipe = online_retail()
     recipe.stream.shuffle_buckets, recipe.stream.batch_tokens = group, 65_536
     opened = open_corpus(uri)
-    corpus = Counted(opened.uri, opened.manifest) if reader is None else SharedCorpus(opened, reader)
+    corpus = Counted(opened.uri, opened.manifest)
     plan = plan_of(corpus, recipe)
-    for step in source(corpus, plan, recipe, rank, world):
+    for step in source(corpus, plan, recipe, rank, world, homes):
         if step.after == Position(2):
             break
-    return corpus.num_reads if isinstance(corpus, Counted) else 0
+    return corpus.num_reads
 
 
 def reads_of(corpus: Corpus, group: int, workers: int, shared: bool) -> float:
     """Buckets read from storage by all workers over buckets stored."""
-    reader = bucket_reader(corpus, 3 * group) if shared else None
-    own: list[Any] = ray.get([two_epochs.remote(corpus.uri, group, rank, workers, reader) for rank in range(workers)])
-    reads = sum(own) if reader is None else ray.get(reader.num_reads.remote())
+    readers = bucket_readers(corpus, resolve(LeaveOneOutConfig(), corpus), 3 * group)
+    homes = find_homes(readers, ALONE) if shared else None
+    own: list[Any] = ray.get([two_epochs.remote(corpus.uri, group, rank, workers, homes) for rank in range(workers)])
+    reads = sum(own) if homes is None else Traffic(*ray.get(homes.readers[0].traffic.remote())).reads
     return float(reads / len(corpus.manifest.sequences))
 
 

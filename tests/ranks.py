@@ -20,6 +20,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.fit import fit
+from ray_userrep.training.ranks import Together
 from ray_userrep.training.runs import read_records
 
 # What ranks would import by themselves, stage 3 most of all.
@@ -107,6 +108,7 @@ def fit_rank(recipe_json: str, corpus_uri: str, run_uri: str, is_frozen: bool) -
         on_record=_drop,
         build_context=lambda: zero.partitioned_init(recipe.train),
         unshard=zero.unsharded,
+        ranks=Together(zero.ZeroGroup(torch.device("cpu"))),
     )
 
 

@@ -4,7 +4,8 @@ An item's index is its row. Arrow IPC costs a few more bytes than Parquet and op
 workers and servers share one copy of the pages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +32,39 @@ _ALIKE = (pa.types.is_integer, _is_text)
 
 
 class ItemTable:
-    """Vocabulary plus aligned columns: `item_id` (int64 or string), `count`, and what the log offers (`text`, ...)."""
+    """Vocabulary plus aligned columns: `item_id` (int64 or string), `count`, and what the log offers (`text`, ...).
 
-    def __init__(self, table: pa.Table) -> None:
+    Where the same table can be `read` again, it may be let go of while nobody asks for it.
+    """
+
+    def __init__(self, table: pa.Table, read: Callable[[], pa.Table] | None = None) -> None:
         if "item_id" not in table.column_names:
             raise UserError(f"item table: no column 'item_id' among {table.column_names}")
-        self.table = table
-        self.ids: pa.Array = table.column("item_id").combine_chunks()
+        self._table: pa.Table | None = table
+        self._num_items, self._read = table.num_rows, read
 
     def __len__(self) -> int:
-        return self.table.num_rows
+        return self._num_items
+
+    @property
+    def table(self) -> pa.Table:
+        """All columns."""
+        if self._table is None:
+            assert self._read is not None, "only what can be read again is let go"
+            self._table = self._read()
+        return self._table
+
+    @cached_property
+    def ids(self) -> pa.Array:
+        """The raw ids, `[V]`."""
+        return self.table.column("item_id").combine_chunks()
+
+    def release(self) -> None:
+        """Let go of what can be read again, until somebody asks for it."""
+        if self._read is not None:
+            self._table = None
+            self.__dict__.pop("ids", None)
+            pa.default_memory_pool().release_unused()
 
     def index_of(self, ids: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
         """Indices of raw ids, -1 where unknown; ids of another type than the table's are refused."""

@@ -22,7 +22,10 @@ _DAY_US = 86_400_000_000
 
 
 class Outline(NamedTuple):
-    """Users by rising id with the midnights (us) before their interactions, end to end, in no order inside a user."""
+    """Users by rising id with the midnights (us) before their interactions, end to end, in no order inside a user.
+
+    There are no midnights where days were not asked for.
+    """
 
     user_ids: pa.Array
     user_hash_U: NDArray[np.int64]
@@ -50,28 +53,36 @@ def outline_path(path: str) -> str:
     return f"{folder}/_{name.removesuffix('.parquet')}.outline"  # not among the folder's Parquet
 
 
-def read_outline(uri: str, files: Sequence[SequenceFile]) -> Outline:
-    """What the outlines of a bucket's files below a URI tell of its users.
+def read_outline(uri: str, files: Sequence[SequenceFile], days: bool = True) -> Outline:
+    """What the outlines of a bucket's files below a URI tell of its users; days cost more than the rest.
 
     Raises:
         UserError: one is not what was written.
     """
-    tables = [read_checked(storage.join(uri, outline_path(file.path)), file.outline) for file in files]
+    columns = ["user_id", "user_hash", "counts", *(["days"] if days else [])]
+    tables = [read_checked(storage.join(uri, outline_path(file.path)), file.outline, columns) for file in files]
     rows = pa.concat_tables(tables).combine_chunks()
     users = rows["user_id"].combine_chunks()
     # One file has each user once, in order.
     ids, rank_R = ranked(users) if len(files) > 1 else (users, np.arange(len(users)))
-    days = rows["days"].combine_chunks()
-    counts_D, num_days_R = rows["counts"].combine_chunks().flatten().to_numpy(), days.value_lengths().to_numpy()
+    counts = rows["counts"].combine_chunks()
+    until_D1 = np.append(0, np.cumsum(counts.values.to_numpy(), dtype=np.int64))
+    lengths_R = np.diff(until_D1[counts.offsets.to_numpy()])
+    hash_U = np.empty(len(ids), np.int64)
+    hash_U[rank_R] = rows["user_hash"].to_numpy()
+    lengths_U = np.bincount(rank_R, lengths_R, minlength=len(ids)).astype(np.int64)
+    return Outline(ids, hash_U, lengths_U, _midnights(rows, rank_R) if days else np.zeros(0, np.int64))
+
+
+def _midnights(rows: pa.Table, rank_R: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of every interaction, users by their ranks, `[N]`."""
+    days, counts_D = rows["days"].combine_chunks(), rows["counts"].combine_chunks().flatten().to_numpy()
+    num_days_R = days.value_lengths().to_numpy()
     by_user_R = np.argsort(rank_R, kind="stable")
     first_R = np.cumsum(num_days_R) - num_days_R
     place_D = ranges(first_R[by_user_R], num_days_R[by_user_R])
     midnights_D = days.flatten().to_numpy().astype(np.int64)[place_D] * _DAY_US
-    row_D = np.repeat(np.arange(len(rank_R)), num_days_R)
-    hash_U = np.empty(len(ids), np.int64)
-    hash_U[rank_R] = rows["user_hash"].to_numpy()
-    lengths_U = np.bincount(rank_R[row_D], counts_D, minlength=len(ids)).astype(np.int64)
-    return Outline(ids, hash_U, lengths_U, np.repeat(midnights_D, counts_D[place_D]))
+    return np.repeat(midnights_D, counts_D[place_D])
 
 
 def _outlined(sequences: pa.Table) -> pa.Table:

@@ -110,7 +110,9 @@ class Split(NamedTuple):
         return int((self.positions(self._outline(corpus, number)).targets(part) != NONE).sum())
 
     def _outline(self, corpus: Corpus, number: int) -> Bucket:
-        return corpus.outline(number) if self.part_V is None else corpus.bucket(number)
+        if self.part_V is not None:
+            return corpus.bucket(number)
+        return corpus.outline(number, days=isinstance(self.config, GlobalTimeConfig))
 
     def learned(self, bucket: Bucket, before: SplitPart) -> Bucket:
         """The interactions that may be learned from before a part's targets."""

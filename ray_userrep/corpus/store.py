@@ -9,7 +9,7 @@ Shapes: U users of a bucket, N their interactions.
 import re
 import uuid
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -157,12 +157,15 @@ class Corpus:
         side_N = {stored_name(name): np.repeat(told_U, bucket.lengths_U) for name, told_U in told.items()}
         return bucket._replace(side_N=bucket.side_N | side_N)
 
-    def outline(self, number: int) -> Bucket:
-        """A bucket's users without their items, each interaction at the midnight before it; no sequence is read."""
+    def outline(self, number: int, days: bool = True) -> Bucket:
+        """A bucket's users without their items, each interaction at the midnight before it; no sequence is read.
+
+        Where days are not wanted, there are no times either.
+        """
         files = self.files(number)
         if not files:
             return self._without_users()
-        ids, hash_U, lengths_U, midnights_N = read_outline(self.uri, files)
+        ids, hash_U, lengths_U, midnights_N = read_outline(self.uri, files, days)
         return Bucket(ids, hash_U, np.append(0, np.cumsum(lengths_U)), np.zeros(0, np.int64), midnights_N, {})
 
     def sequences(self, number: int, side: Sequence[str] = ()) -> pa.Table | None:
@@ -310,18 +313,3 @@ def side_values(values: pa.Array) -> NDArray[np.generic]:
         return values.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
     known = ~values.is_null().to_numpy(zero_copy_only=False)
     return np.where(known, hash_ids(values.cast(pa.string()).fill_null("")), 0)
-
-
-class BucketCache:
-    """Keeps the buckets in use decoded; what falls out is read again when it is needed.
-
-    `seen` is what of a bucket is there to be read, such as a split's training part.
-    """
-
-    def __init__(
-        self, corpus: Corpus, size: int, side: Sequence[str] = (), seen: Callable[[Bucket], Bucket] = lambda b: b
-    ) -> None:
-        self._read = lru_cache(maxsize=size)(lambda number: seen(corpus.bucket(number, side)))
-
-    def __getitem__(self, number: int) -> Bucket:
-        return self._read(number)

@@ -7,6 +7,7 @@ group, a resumed run and the bare loop all find them in one place; Ray carries o
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ray.train
@@ -20,19 +21,23 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 from ray.util.queue import Queue
 
 from ray_userrep import storage
+from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus, open_corpus
 from ray_userrep.distributed import zero
-from ray_userrep.distributed.buckets import BucketReader, SharedCorpus, bucket_reader
+from ray_userrep.distributed.buckets import SharedCorpus, SharedWindows, find_homes
 from ray_userrep.distributed.gauges import TrainingGauges
 from ray_userrep.distributed.notes import say_first, say_of_gpu
 from ray_userrep.distributed.places import num_threads, uses_gpu
+from ray_userrep.distributed.readers import BucketReaders, bucket_readers
 from ray_userrep.errors import DivergedError, UserError
+from ray_userrep.feed.cutting import BucketWindows
 from ray_userrep.feed.stream import buckets_held
 from ray_userrep.logs.connection import here, refuse_unshared
 from ray_userrep.prepare.devices import HIDDEN
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.callbacks import Sink, tell_all
 from ray_userrep.training.fit import fit
+from ray_userrep.training.ranks import Together
 
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DivergedError": DivergedError}
 
@@ -51,7 +56,7 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
         train_loop_config={
             "recipe": recipe.model_dump_json(),
             "corpus": (corpus.uri, corpus.manifest.version),
-            "reader": _reader(recipe, corpus),
+            "readers": _readers(recipe, corpus),
             "run": run_uri,
             "queue": queue,
             "threads": num_threads(recipe.train),
@@ -99,12 +104,14 @@ def _worker(job: dict[str, Any]) -> None:
     recipe = Recipe.model_validate_json(job["recipe"])
     device = ray.train.torch.get_device()
     try:
-        corpus = _corpus(job)
+        ranks = Together(zero.ZeroGroup(device))
+        homes = None if job["readers"] is None else find_homes(job["readers"], ranks)
+        alone = open_corpus(*job["corpus"])
         if device.type == "cuda":
-            say_of_gpu(recipe, corpus, device, ray.train.get_context().get_world_rank())
+            say_of_gpu(recipe, alone, device, ranks.rank)
         given = (
             recipe,
-            corpus,
+            alone if homes is None else SharedCorpus(alone, homes),
             job["run"],
             lambda model: zero.ZeroEngine(model, recipe.train, device),
             job["queue"].put,
@@ -114,21 +121,19 @@ def _worker(job: dict[str, Any]) -> None:
 
             fit_text(*given)
         else:
-            fit(*given, build_context=lambda: zero.partitioned_init(recipe.train), unshard=zero.unsharded)
+            open_windows = BucketWindows if homes is None else partial(SharedWindows, homes)
+            fit(*given, lambda: zero.partitioned_init(recipe.train), zero.unsharded, ranks, open_windows)
     except UserError as error:  # others may wait for this worker: raising ends them
         job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
         raise
 
 
-def _reader(recipe: Recipe, corpus: Corpus) -> BucketReader | None:
+def _readers(recipe: Recipe, corpus: Corpus) -> BucketReaders | None:
     """What workers share their reading through; a group more than each holds, as some are ahead of others."""
-    num_copies = buckets_held(recipe.stream) + recipe.stream.shuffle_buckets
-    return bucket_reader(corpus, num_copies) if recipe.train.num_workers > 1 else None
-
-
-def _corpus(job: dict[str, Any]) -> Corpus:
-    corpus = open_corpus(*job["corpus"])
-    return corpus if job["reader"] is None else SharedCorpus(corpus, job["reader"])
+    if recipe.train.num_workers == 1:
+        return None
+    split = resolve(recipe.split, corpus, recipe.stream.user_share)
+    return bucket_readers(corpus, split, buckets_held(recipe.stream) + recipe.stream.shuffle_buckets)
 
 
 @contextmanager

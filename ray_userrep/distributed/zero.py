@@ -67,14 +67,28 @@ def zero_config(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-class ZeroEngine:
-    """A DeepSpeed engine behind the loop's interface; `torch.distributed` must be up."""
+class ZeroGroup:
+    """The ranks that train together, before there is an engine; `torch.distributed` must be up."""
 
-    def __init__(self, model: TrainModel[Any], config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.rank = dist.get_rank()
         self.world = dist.get_world_size()
-        assert all(table.exchange.world == self.world for table in row_tables(model)), "built in `partitioned_init`"
         self.device = device
+
+    def sum(self, x: Tensor) -> Tensor:
+        if self.world == 1:
+            return x
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+
+class ZeroEngine(ZeroGroup):
+    """A DeepSpeed engine behind the loop's interface."""
+
+    def __init__(self, model: TrainModel[Any], config: TrainConfig, device: torch.device) -> None:
+        super().__init__(device)
+        assert all(table.exchange.world == self.world for table in row_tables(model)), "built in `partitioned_init`"
         self._stage = config.zero.stage
         _init_deepspeed()
         self._engine, *_ = deepspeed.initialize(
@@ -98,13 +112,6 @@ class ZeroEngine:
         self._engine.step()
         norm: Tensor | float = self._engine.get_global_grad_norm()
         return norm
-
-    def sum(self, x: Tensor) -> Tensor:
-        if self.world == 1:
-            return x
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
 
     def barrier(self) -> None:
         dist.barrier()

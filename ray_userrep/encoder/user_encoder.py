@@ -291,6 +291,11 @@ class UserEncoder(Serving):
         return self._reads.side
 
     @property
+    def reads_times(self) -> bool:
+        """Whether the encoder reads when interactions were."""
+        return self._reads.times_for is not None
+
+    @property
     def attributes(self) -> tuple[str, ...]:
         """The attributes of users that the encoder reads."""
         return self._reads.profile

@@ -17,26 +17,35 @@ from numpy.typing import NDArray
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.corpus.splits import Cut
 from ray_userrep.corpus.store import Bucket, Corpus
-from ray_userrep.feed.batch import Batch
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
+from ray_userrep.feed.cutting import Cuts, Held, cut_windows, gather, held
 from ray_userrep.feed.plan import MicroBatch
-from ray_userrep.feed.stream import gather
 from ray_userrep.feed.windows import Windows
 
 
 class Companions(NamedTuple):
     """One window each of some users, in a row of their own; an empty one where nothing of a user is trained on."""
 
-    bucket: Bucket
+    newest_U: Held
+
+    @property
+    def lengths_U(self) -> NDArray[np.int64]:
+        return np.diff(self.newest_U.offsets_U1)
 
     @property
     def are_there_U(self) -> NDArray[np.bool_]:
         """Who has a window."""
-        return self.bucket.lengths_U > 0
+        return self.lengths_U > 0
 
     def windows(self, rows_K: NDArray[np.int64], weight: float) -> Batch:
         """The windows of these users, none of them empty."""
         none = np.zeros_like(rows_K)
-        return gather({0: self.bucket}, MicroBatch(Windows(none, rows_K, none, self.bucket.lengths_U[rows_K]), weight))
+        (batch,) = gather(self, [MicroBatch(Windows(none, rows_K, none, self.lengths_U[rows_K]), weight)])
+        return batch
+
+    def cut(self, windows: Windows) -> Cuts:
+        """Whole windows of these users."""
+        return cut_windows(lambda _: self.newest_U, windows)
 
 
 def read_companions(
@@ -62,7 +71,7 @@ def read_companions(
         timestamps_N=joined([part.timestamps_N for part in parts]).astype(np.int64),
         side_N={name: joined([part.side_N[name] for part in parts]) for name in parts[0].side_N},
     )
-    return Companions(bucket)
+    return Companions(held(bucket, [TIMESTAMPS, *side]))
 
 
 def _newest(cut: Cut, bucket: Bucket, users_U: NDArray[np.int64], max_len: int) -> tuple[NDArray[np.int64], Bucket]:

@@ -9,10 +9,10 @@ means as often as planned. A window's turn comes round evenly, so that epochs to
 Shapes: U users of a bucket, W windows, D domains.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from ray_userrep.corpus import draws
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.errors import UserError
-from ray_userrep.feed.windows import Domains, Windows, tiles
+from ray_userrep.feed.ranks import ALONE, Ranks, share_of
+from ray_userrep.feed.windows import Domains, Lengths, Windows, tiles
 from ray_userrep.recipe.corpus import StreamConfig
 
 # What a draw is for, so that two uses of the same keys never share bits.
@@ -59,40 +60,6 @@ class Account(NamedTuple):
     left_out_D: NDArray[np.int64]
 
 
-class Lengths(Protocol):
-    """For each bucket how many of each of its users' interactions are trained on."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, bucket: int, /) -> NDArray[np.int64]: ...
-
-
-class Ranks(Protocol):
-    """Those that make the same plan together: each counts its share of the buckets, and all get the sums."""
-
-    @property
-    def rank(self) -> int: ...
-
-    @property
-    def world(self) -> int: ...
-
-    def total(self, counts: Sequence[int]) -> list[int]: ...
-
-
-class _Alone(NamedTuple):
-    """A plan's only maker."""
-
-    rank: int = 0
-    world: int = 1
-
-    def total(self, counts: Sequence[int]) -> list[int]:
-        """The counts as they are."""
-        return list(counts)
-
-
-ALONE: Ranks = _Alone()
-
-
 class MicroBatch(NamedTuple):
     """What one worker puts through one forward pass; weight 0.0 marks a filler that only keeps the ranks in step."""
 
@@ -126,8 +93,8 @@ class BatchPlan:
                 f"stream.batch_tokens {self.config.batch_tokens} is smaller than stream.max_len {self.config.max_len}: "
                 "a global batch must hold at least one window"
             )
-        share = range(self.ranks.rank, len(self.train_lengths), self.ranks.world)
-        users, tokens = self.ranks.total(self._counts(share))
+        counts = self._counts(share_of(self.ranks, len(self.train_lengths)))
+        users, tokens = self.ranks.total(np.array(counts)).tolist()
         if tokens == 0:
             raise UserError("nothing to train on: no user has two interactions before the split's held-out ones")
         object.__setattr__(self, "num_users", users)

@@ -3,28 +3,28 @@
 A thread shares the decoded buckets with the loop and costs no copies between processes; numpy and Arrow release the
 interpreter while they work, so that a step rarely waits.
 
-Shapes: W windows, T items of all windows together, D domains.
+Shapes: V items, D domains.
 """
 
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import pairwise
+from math import ceil, sqrt
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.corpus.splits import Cut, Split
-from ray_userrep.corpus.store import Bucket, BucketCache, Corpus
+from ray_userrep.corpus.store import Corpus
 from ray_userrep.errors import UserError
-from ray_userrep.feed.batch import START, TIMESTAMPS, Batch
-from ray_userrep.feed.plan import ALONE, BatchPlan, MicroBatch, Position, Ranks, rank_slice
+from ray_userrep.feed.batch import Batch
+from ray_userrep.feed.cutting import WindowSource, gather
+from ray_userrep.feed.plan import BatchPlan, Position, rank_slice
+from ray_userrep.feed.ranks import ALONE, Ranks, share_of
 from ray_userrep.feed.windows import DOMAIN_COLUMN, collect_domains, domain_codes
 from ray_userrep.recipe.corpus import StreamConfig
 
@@ -44,7 +44,8 @@ class Step(NamedTuple, Generic[Prepared]):
 def make_plan(
     corpus: Corpus, cut: Cut, config: StreamConfig, lookahead: int, seed: int, ranks: Ranks = ALONE
 ) -> BatchPlan:
-    """The plan of what windows are cut from; lengths are read as they are needed, domains of every interaction once.
+    """The plan of what windows are cut from; lengths are read as they are needed, domains of every interaction once,
+    each rank those of its share of the buckets.
 
     Raises:
         UserError: there is nothing to train on, or there are no domains to mix.
@@ -58,11 +59,11 @@ def make_plan(
     lengths = _TrainLengths(corpus, cut, config.shuffle_buckets)
     if len(names) < 2:
         return BatchPlan(lengths, config, lookahead, seed, ranks=ranks)
-    found = []
-    for number in corpus.buckets():
-        bucket, lengths_U = cut.training(corpus.bucket(number, [DOMAIN_COLUMN]))
-        found.append((domain_codes(names, bucket, lengths_U), lengths_U))
-    return BatchPlan(lengths, config, lookahead, seed, collect_domains(names, found), ranks)
+
+    def codes(number: int) -> NDArray[np.unsignedinteger]:
+        return domain_codes(names, *cut.training(corpus.bucket(number, [DOMAIN_COLUMN])))
+
+    return BatchPlan(lengths, config, lookahead, seed, collect_domains(names, lengths, codes, ranks), ranks)
 
 
 class _TrainLengths:
@@ -80,63 +81,38 @@ class _TrainLengths:
 
 
 def buckets_held(config: StreamConfig) -> int:
-    """How many buckets a worker keeps: two groups, as a batch may span them and would read them in turn otherwise."""
+    """How many buckets are kept: two groups, as a batch may span them and would read them in turn otherwise."""
     return 2 * config.shuffle_buckets
 
 
-def train_counts(corpus: Corpus, split: Split) -> NDArray[np.int64]:
-    """How often each item occurs among the interactions trained on, `[V]`.
+def at_home(num_buckets: int, num_nodes: int) -> int:
+    """How many of so many buckets are at home on one of so many nodes, hardly ever more: they are dealt by number, and
+    come in an order of their own.
+    """
+    mean = num_buckets / num_nodes
+    return min(num_buckets, ceil(mean + 3 * sqrt(mean)))
+
+
+def train_counts(corpus: Corpus, split: Split, ranks: Ranks = ALONE) -> NDArray[np.int64]:
+    """How often each item occurs among the interactions trained on, `[V]`; each rank reads its share of the buckets.
 
     Many interactions are counted at once: each time costs as much as the catalogue is long.
     """
     counts, pending, size = np.zeros(corpus.manifest.num_items, np.int64), list[NDArray[np.int64]](), 0
-    for number in corpus.buckets():
+    share = share_of(ranks, corpus.manifest.num_buckets)
+    for number in share:
         bucket, lengths_U = split.training(corpus.bucket(number))
         pending.append(bucket.items_N[ranges(bucket.offsets_U1[:-1], lengths_U)])
         size += len(pending[-1])
-        if size >= _COUNTED or number == corpus.buckets()[-1]:
+        if size >= _COUNTED or number == share[-1]:
             counts += np.bincount(np.concatenate(pending), minlength=len(counts))
             pending, size = [], 0
-    return counts
-
-
-def gather(buckets: BucketCache | Mapping[int, Bucket], micro: MicroBatch) -> Batch:
-    """Read a micro-batch's windows out of the decoded buckets, in their order.
-
-    Places are worked out for all windows at once, so that a bucket costs one look-up a column however many there are.
-    """
-    windows = micro.windows
-    by_bucket = np.argsort(windows.bucket_W, kind="stable")
-    number_W, row_W, start_W, length_W = windows.take(by_bucket)
-    bounds = np.flatnonzero(np.diff(number_W, prepend=-1, append=-1))
-    pieces = [(buckets[int(number_W[low])], slice(low, high)) for low, high in pairwise(bounds)]
-    first_W = np.concatenate([bucket.offsets_U1[row_W[here]] for bucket, here in pieces]) + start_W
-    source_T, ends_W = ranges(first_W, length_W), np.cumsum(length_W)
-    parts = [(bucket, source_T[ends_W[s.start] - length_W[s.start] : ends_W[s.stop - 1]]) for bucket, s in pieces]
-    offsets_B1 = np.concatenate([[0], np.cumsum(windows.length_W)])
-    back = np.empty_like(by_bucket)
-    back[by_bucket] = np.arange(len(by_bucket))
-    back_T = ranges((ends_W - length_W)[back], windows.length_W)
-
-    def column(of: Callable[[Bucket], NDArray[Any]]) -> Tensor:
-        return torch.from_numpy(np.concatenate([of(bucket)[place] for bucket, place in parts])[back_T])
-
-    users_W = np.concatenate([bucket.user_hash_U[row_W[here]] for bucket, here in pieces])
-    side = {name: column(lambda bucket, name=name: bucket.side_N[name]) for name in pieces[0][0].side_N}  # type: ignore[misc]
-    return Batch(
-        values_T=column(lambda bucket: bucket.items_N),
-        offsets_B1=torch.from_numpy(offsets_B1.astype(np.int32)),
-        users_B=torch.from_numpy(users_W[back]),
-        max_len=int(windows.length_W.max()),
-        labels={START: torch.from_numpy(windows.start_W)},
-        side={TIMESTAMPS: column(lambda bucket: bucket.timestamps_N)} | side,
-        weight=micro.weight,
-    )
+    return ranks.total(counts)
 
 
 def steps(
     plan: BatchPlan,
-    buckets: BucketCache,
+    source: WindowSource,
     rank: int,
     world: int,
     position: Position,
@@ -146,7 +122,7 @@ def steps(
     while True:
         for global_batch in plan.batches(position):
             micros = rank_slice(global_batch, rank, world, plan.config.micro_tokens)
-            prepared = prepare([gather(buckets, micro) for micro in micros], global_batch.position)
+            prepared = prepare(gather(source, micros), global_batch.position)
             targets_D = plan.targets(global_batch.windows)
             yield Step(global_batch.position, global_batch.after, prepared, targets_D)
         position = Position(position.epoch + 1)

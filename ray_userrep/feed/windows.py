@@ -7,8 +7,8 @@ trained on are kept in memory.
 Shapes: D domains, N interactions that are trained on, U users, W windows.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,15 @@ from numpy.typing import NDArray
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.corpus.store import Bucket
+from ray_userrep.feed.ranks import Ranks, share_of
+
+
+class Lengths(Protocol):
+    """For each bucket how many of each of its users' interactions are trained on."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, bucket: int, /) -> NDArray[np.int64]: ...
 
 
 class Windows(NamedTuple):
@@ -63,13 +72,24 @@ class Domains(NamedTuple):
 
 
 def collect_domains(
-    names: Sequence[str], buckets: Sequence[tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]]
+    names: Sequence[str], lengths: Lengths, codes: Callable[[int], NDArray[np.unsignedinteger]], ranks: Ranks
 ) -> Domains:
-    """Put together each bucket's codes and how many interactions of each of its users they cover."""
-    lengths_U = np.concatenate([lengths_U for _, lengths_U in buckets])
-    num_users = np.array([len(lengths_U) for _, lengths_U in buckets])
-    code_N = np.concatenate([codes for codes, _ in buckets])
+    """Put together the codes of all buckets, and how many interactions of each user they cover; ranks share the codes.
+
+    `codes` are those of a bucket's interactions that are trained on, users end to end.
+    """
+    own, parts = share_of(ranks, len(lengths)), []
+    buckets = [lengths[number] for number in range(len(lengths))]
+    for number, lengths_U in enumerate(buckets):
+        parts.append(codes(number) if number in own else np.zeros(lengths_U.sum(), code_type(names)))
+    lengths_U, num_users = np.concatenate(buckets), np.array([len(lengths_U) for lengths_U in buckets])
+    code_N = ranks.total(np.concatenate(parts).view(np.uint8)).view(code_type(names))  # sums of bytes, one rank's each
     return Domains(tuple(names), code_N, np.cumsum(lengths_U) - lengths_U, np.cumsum(num_users) - num_users)
+
+
+def code_type(names: Sequence[str]) -> np.dtype[np.unsignedinteger]:
+    """The smallest numbers that tell these names apart."""
+    return np.min_scalar_type(len(names))
 
 
 def domain_codes(names: Sequence[str], bucket: Bucket, lengths_U: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
@@ -78,4 +98,4 @@ def domain_codes(names: Sequence[str], bucket: Bucket, lengths_U: NDArray[np.int
     by_hash = np.argsort(hashes)
     domain_N = bucket.side_N.get(DOMAIN_COLUMN, np.zeros(0, np.int64))[ranges(bucket.offsets_U1[:-1], lengths_U)]
     place_N = by_hash[np.searchsorted(hashes[by_hash], domain_N)]
-    return place_N.astype(np.min_scalar_type(len(names)))
+    return place_N.astype(code_type(names))

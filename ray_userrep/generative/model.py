@@ -31,6 +31,7 @@ class TextModel(T5ForConditionalGeneration):
 
     config_class = TextModelConfig
     side_columns = (WORD,)
+    reads_times = False
 
     def __init__(self, config: TextModelConfig) -> None:
         super().__init__(config)

@@ -14,10 +14,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ray_userrep.encoder.fields import FIELDS
 from ray_userrep.encoder.readout import APPENDED, append_token
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.feed.batch import TIMESTAMPS, Batch
+from ray_userrep.feed.batch import Batch
 from ray_userrep.objectives.augment import hide, shuffled, subsequence, windows_of, without_times
 from ray_userrep.objectives.autoregressive import TARGETS
 from ray_userrep.objectives.base import TARGET_USERS, Draws, Gather, LossSum, Objective, identity_gather
@@ -55,7 +54,7 @@ class Autoencoding(Objective):
         self.side_columns = tuple(head.column for head in heads if head.column is not None)
         self.dropped_heads = tuple(dropped_heads)
         self._names = [head.name for head in heads]
-        self._hides_times = any(FIELDS[head.name].column == TIMESTAMPS for head in heads)
+        self.reads_times = any(head.reads_times for head in heads)
         self._at_place = at_place or readout == "mask"
         self._crop, self._shuffle = crop, shuffle
         self._readout: ReadoutKind = readout
@@ -72,7 +71,7 @@ class Autoencoding(Objective):
         moved_M = place_M + window_M if self._readout == "cls" else place_M
         labels = {_PLACE: moved_M, _WINDOW: window_M, TARGETS: targets_M, TARGET_USERS: batch.users_B[window_M]}
         labels |= {head.name: head.codes(batch, place_M) for head in self._side_heads()}
-        shown = without_times(batch, is_hidden_T) if self._hides_times else batch
+        shown = without_times(batch, is_hidden_T) if self.reads_times else batch
         view = replace(hide(shown, is_hidden_T), labels=batch.labels | labels | self.softmax.sample(rng, targets_M))
         # The token that is read out comes last; for `mask` it is in the window already.
         return [append_token(view, APPENDED["cls"]) if self._readout == "cls" else view]

@@ -36,7 +36,7 @@ class Autoregressive(Objective):
     ) -> None:
         super().__init__()
         self.softmax = softmax
-        self._shown = shown
+        self._shown, self.reads_times = shown, shown is not None
         if shown is not None:
             self.parts, self.weights = ("next_item", "shown"), (1.0, shown_weight)
         self.looks_across = softmax.looks_across

@@ -78,7 +78,8 @@ Model = TypeVar("Model", bound=nn.Module, default=UserEncoder)
 class Objective(nn.Module, ABC, Generic[Model]):
     """A pretraining loss; it owns its heads, never the encoder, which is a user encoder where nothing else is said.
 
-    `weights` says how much each part's mean counts in the loss; `lookahead` is how many items a window carries beyond
+    `weights` says how much each part's mean counts in the loss; of interactions it reads stored `side_columns`, and
+    their times if it says so; `lookahead` is how many items a window carries beyond
     what the encoder is shown; one that `looks_across` windows has a loss that depends on what it gathers. Objectives
     of one view that show the encoder the same say which: all of a window but its newest item, or all of it.
     """
@@ -87,6 +88,7 @@ class Objective(nn.Module, ABC, Generic[Model]):
     weights: tuple[float, ...] = (1.0,)
     num_views: int = 1
     side_columns: tuple[str, ...] = ()
+    reads_times: bool = False
     lookahead: int = 0
     looks_across: bool = False
     shows: Literal["all but the newest", "all"] | None = None

@@ -39,6 +39,7 @@ class MaskedBundles(Objective):
         self, bundling: Bundling, heads: Sequence[SetHead], attributes: Sequence[str], width: int, mask_rate: float
     ) -> None:
         super().__init__()
+        self.reads_times = True  # bundles are times
         self.heads = nn.ModuleList(heads)
         self.profile_heads = nn.ModuleList(CodeHead(PROFILE_SIZE, width) for _ in attributes)
         self._attributes = tuple(attributes)

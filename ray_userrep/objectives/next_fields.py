@@ -32,6 +32,7 @@ class NextFields(Objective):
         self.parts = tuple(f"next_{head.name}" for head in heads)
         self.weights = (1.0,) * len(heads)
         self.side_columns = tuple(head.column for head in heads if head.column is not None)
+        self.reads_times = any(head.reads_times for head in heads)
 
     def views(self, batch: Batch, rng: Draws) -> list[Batch]:
         """Inputs are all items of a window but its last, targets the fields of all but its first."""

@@ -24,6 +24,7 @@ from ray_userrep.objectives.rivals import rival_cross_entropy
 from ray_userrep.objectives.softmax import ItemSoftmax
 
 _TABLE_DRAW, _BATCH_DRAW = 12, 13
+_AT_A_TIME = 2**20  # items
 
 
 class Sampler(ABC):
@@ -39,12 +40,12 @@ class Sampler(ABC):
 
 
 class TableSampler(Sampler):
-    """Draws items by fixed weights."""
+    """Draws items by fixed weights; twelve bytes an item are held, the array that is given among them."""
 
     def __init__(self, weight_V: NDArray[np.float64]) -> None:
-        share_V = weight_V / weight_V.sum()
-        self._cdf_V = np.cumsum(share_V)
-        self._share_V = torch.from_numpy(share_V)
+        weight_V /= weight_V.sum()
+        self._share_V = torch.from_numpy(weight_V.astype(np.float32))
+        self._cdf_V = np.cumsum(weight_V, out=weight_V)
 
     def draw(self, rng: Draws, num_negatives: int, targets_T: Tensor) -> Tensor:
         return self.at(torch.from_numpy(rng.uniforms(_TABLE_DRAW, np.arange(num_negatives))))
@@ -55,19 +56,24 @@ class TableSampler(Sampler):
         return torch.from_numpy(ids_K)
 
     def share(self, ids_K: Tensor) -> Tensor:
-        return self._share_V[ids_K]
+        return self._share_V[ids_K].double()
 
 
 def by_counts(counts_V: NDArray[np.int64], alpha: float) -> TableSampler:
     """Items by their counts to the power alpha; 0 is uniform (Mikolov et al., NeurIPS 2013, use 0.75)."""
-    return TableSampler(np.maximum(counts_V, 1).astype(np.float64) ** alpha)
+    known_V = np.maximum(counts_V, 1).astype(np.float64)
+    return TableSampler(np.power(known_V, alpha, out=known_V))
 
 
 def log_uniform(counts_V: NDArray[np.int64]) -> TableSampler:
     """Items by rank: the log-uniform (Zipfian) law over falling counts, the lower index first where they tie."""
-    rank_V = np.empty(len(counts_V))
-    rank_V[np.argsort(-counts_V, kind="stable")] = np.arange(len(counts_V))
-    return TableSampler(np.log((rank_V + 2) / (rank_V + 1)))
+    rank_V = np.arange(len(counts_V), dtype=np.float64)
+    if (counts_V[1:] > counts_V[:-1]).any():  # items are numbered by falling counts, until a log grows
+        rank_V[np.argsort(-counts_V, kind="stable")] = np.arange(len(counts_V))
+    for first in range(0, len(rank_V), _AT_A_TIME):
+        some = rank_V[first : first + _AT_A_TIME]
+        some[:] = np.log((some + 2) / (some + 1))
+    return TableSampler(rank_V)
 
 
 class InBatchSampler(Sampler):

@@ -60,6 +60,7 @@ class SideHead(CodeHead):
     def __init__(self, codes: FieldCodes, width: int) -> None:
         super().__init__(FIELDS[codes.name].size, width)
         self.name, self.column, self.codes = codes.name, codes.column, codes.of
+        self.reads_times = FIELDS[codes.name].column == TIMESTAMPS
 
 
 def has_field(name: FieldName, items: ItemTable, side_columns: Sequence[str]) -> bool:

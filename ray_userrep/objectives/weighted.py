@@ -26,6 +26,7 @@ class Weighted(Objective):
         pairs = zip(objectives, weights, strict=True)
         self.weights = tuple(weight * own for objective, weight in pairs for own in objective.weights)
         self.side_columns = tuple({column for objective in objectives for column in objective.side_columns})
+        self.reads_times = any(objective.reads_times for objective in objectives)
         self.looks_across = any(objective.looks_across for objective in objectives)
         self.lookahead = max(objective.lookahead for objective in objectives)
         self.dropped_heads = tuple({head for objective in objectives for head in objective.dropped_heads})

@@ -1,27 +1,27 @@
 """What a log's size asks of the corpus, of the driver and of each node: where the limits lie, on paper.
 
-It follows from the layout alone: numbers are held in eight bytes, and two shuffle groups of decoded buckets at a time,
-one more where the workers of a node share them. Users are taken as equally active, so that the largest buckets of a
-real log hold somewhat more.
+It follows from the layout alone: an item is held in four bytes, a time in eight where something reads it, and two
+shuffle groups of decoded buckets at a time, one more where workers share them; each node holds its share of these.
+Users are taken as equally active, so that the largest buckets of a real log hold somewhat more.
 """
 
 from math import ceil
 from typing import Any, NamedTuple
 
-from ray_userrep.feed.stream import buckets_held
-from ray_userrep.recipe.corpus import num_buckets_of
+from ray_userrep.feed.stream import at_home, buckets_held
+from ray_userrep.recipe.corpus import MOST_BUCKETS, num_buckets_of
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.recipe import Recipe
 
-_NUMBER = 8
+_NUMBER, _ITEM = 8, 4
 _WINDOW = 10 * _NUMBER  # four numbers, twice while they are put in order, and by what and how they are
 _FILE = 130  # what a manifest says of a file: place, counts, checksums
 
 
 class Footprint(NamedTuple):
     """Interactions and users of a bucket; bytes of one that is decoded, of all that a node holds of the log, of what
-    the driver reads of the corpus's files, and of ids and counts of items on each of them; seconds until ranks of one
-    core have counted what there is to plan, and of a core for all that is read in a pass.
+    the driver reads of the corpus's files, and of ids and counts of items, which each process holds as it starts;
+    seconds until ranks of one core have counted what there is to plan, and of a core for all that is read in a pass.
     """
 
     num_buckets: int
@@ -37,10 +37,11 @@ class Footprint(NamedTuple):
 
 def footprint(recipe: Recipe, config: PlanConfig) -> Footprint:
     """That of a log whose sequences have items and times alone."""
+    is_timed = recipe.reads_times_of_windows() is not None
     num_bytes = round(config.interactions * config.bytes_per_interaction)
     num_buckets = recipe.corpus.num_buckets or num_buckets_of(num_bytes)
     interactions, users = config.interactions / num_buckets, config.users / num_buckets
-    bucket = _NUMBER * (2 * interactions + 3 * users)
+    bucket = (_ITEM + is_timed * _NUMBER) * interactions + 2 * _NUMBER * users
     group = min(num_buckets, recipe.stream.shuffle_buckets)
     windows = users * ceil(config.interactions / config.users / recipe.stream.max_len)
     is_shared = config.world > 1
@@ -51,7 +52,7 @@ def footprint(recipe: Recipe, config: PlanConfig) -> Footprint:
         interactions=interactions,
         users=users,
         bucket=bucket,
-        node=held * bucket + config.gpus_per_node * planned,
+        node=at_home(held, config.nodes) * bucket + config.gpus_per_node * planned,
         manifest=float(_FILE * num_buckets),
         items=2.0 * _NUMBER * config.items,
         plan_seconds=config.interactions / config.outline_rate / config.world,
@@ -66,9 +67,10 @@ def advice(found: Footprint, recipe: Recipe, config: PlanConfig) -> list[str]:
         return []
     fitting = int(recipe.stream.shuffle_buckets * most / found.node)
     wanted = 1 << (ceil(found.num_buckets * found.node / most) - 1).bit_length()
-    lower = f"stream.shuffle_buckets {fitting}, or " if fitting else ""
+    ways = [f"stream.shuffle_buckets {fitting}"] if fitting else []
+    ways += [f"corpus.num_buckets {wanted}"] if wanted <= MOST_BUCKETS else []
     said = f"a node would hold {found.node / 1e9:,.0f} GB of the log, and has {config.host_gb:,.0f} GB"
-    return [f"{said}: set {lower}corpus.num_buckets {wanted}"]
+    return [f"{said}: set {', or '.join(ways)}" if ways else f"{said}: nodes with more memory are needed"]
 
 
 def told(recipe: Recipe, config: PlanConfig) -> dict[str, Any]:

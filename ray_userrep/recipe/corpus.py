@@ -8,7 +8,8 @@ from pydantic import Field
 from ray_userrep.recipe.settings import Settings
 
 _BYTES_PER_BUCKET = 16 * 2**20  # of the log: 0.3 to 3 million rows, by its format
-_MIN_BUCKETS, _MAX_BUCKETS = 8, 4096
+_MIN_BUCKETS, _MAX_BUCKETS = 8, 4096  # that a log's size asks for
+MOST_BUCKETS = 2**20  # that may be set
 
 
 class KCoreConfig(Settings):
@@ -27,7 +28,7 @@ class CorpusConfig(Settings):
     num_buckets: int | None = Field(
         None,
         ge=1,
-        le=2**20,
+        le=MOST_BUCKETS,
         description="parts of the corpus by user hash, each sorted in memory; none: by the size of the log, at least 8",
     )
     max_user_interactions: int | None = Field(

@@ -76,13 +76,17 @@ class Recipe(Settings):
 
     def reads_times(self) -> str | None:
         """What pretraining reads times for, by its field; None where it does not."""
+        split = "split.rule global_time" if isinstance(self.split, GlobalTimeConfig) else None
+        return self.reads_times_of_windows() or split
+
+    def reads_times_of_windows(self) -> str | None:
+        """What encoder and objective read times for, by its field; None where they do not."""
         objectives = self.objectives()
         heads = [("heads", name) for one in objectives if isinstance(one, AutoencodingConfig) for name in one.heads]
         heads += [("fields", name) for one in objectives if isinstance(one, NextFieldsConfig) for name in one.fields]
         head = next((f"objective.{field} {name}" for field, name in heads if name in TIME_FIELDS), None)
         is_shown = any(isinstance(one, AutoregressiveConfig) and one.impressions.table for one in objectives)
-        split = "split.rule global_time" if isinstance(self.split, GlobalTimeConfig) else None
-        return self.encoder.reads_times() or head or ("objective.impressions" if is_shown else None) or split
+        return self.encoder.reads_times() or head or ("objective.impressions" if is_shown else None)
 
     def needs_relations(self) -> bool:
         """Whether pretraining reads who is related to whom."""

@@ -8,7 +8,7 @@ Shapes: V items.
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from ray_userrep.corpus.graph import UserItemGraph
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.splits import Cut, Split, resolve
 from ray_userrep.corpus.states import items_with_content
-from ray_userrep.corpus.store import BucketCache, Corpus
+from ray_userrep.corpus.store import Corpus
 from ray_userrep.encoder.bag import Moments, scaled_bag
 from ray_userrep.encoder.fields import refuse_missing
 from ray_userrep.encoder.histories import history_sums
@@ -31,7 +31,9 @@ from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_histories, read_train, refuse_unmeasured
 from ray_userrep.evaluation.universality import LEAST_INTERACTIONS, MIN_USERS, Question, ask_future, most_users
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
+from ray_userrep.feed.cutting import BucketWindows, WindowSource
 from ray_userrep.feed.plan import BatchPlan, Position
+from ray_userrep.feed.ranks import ALONE, Ranks
 from ray_userrep.feed.stream import Step, buckets_held, make_plan, steps, train_counts
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.objectives.impressions import Impressions
@@ -66,6 +68,7 @@ from ray_userrep.training.warm_start import Unshard, warm_start
 _FITTED_USERS = 200_000  # directions of 512 numbers are known well before
 
 EngineFactory = Callable[[TrainModel[Any]], Engine]
+OpenWindows = Callable[[Corpus, Cut, Sequence[str], int], WindowSource]  # as `BucketWindows` is made
 
 
 class Goal(NamedTuple):
@@ -91,17 +94,24 @@ def fit(
     on_record: Sink,
     build_context: Callable[[], AbstractContextManager[object]] = nullcontext,
     unshard: Unshard = nullcontext,
+    ranks: Ranks = ALONE,
+    open_windows: OpenWindows = BucketWindows,
 ) -> TrainState:
-    """Train, resuming from the run's newest checkpoint, and export the best encoder to `<run>/encoder`."""
+    """Train, resuming from the run's newest checkpoint, and export the best encoder to `<run>/encoder`.
+
+    The `ranks` count together what the model is built from, before there is an engine.
+    """
     split = resolve(recipe.split, corpus, recipe.stream.user_share)
     with build_context():
-        model = build_model(recipe, corpus, split)
+        model = build_model(recipe, corpus, split, ranks)
     if recipe.train.warm_start is not None:
         warm_start(model.encoder, recipe.train.warm_start, unshard)
+    assert model.encoder.item_table is not None, "a table comes with every catalogue"
+    model.encoder.item_table.release()  # it is wanted again where the encoder is written, on one rank
     engine = make_engine(model)
     goal = _pretraining(recipe, corpus, split, engine, run_uri)
     with tracked(recipe, run_uri, on_record, engine.rank == 0) as record:
-        state = train(recipe, corpus, run_uri, engine, goal, record)
+        state = train(recipe, corpus, run_uri, engine, goal, record, open_windows)
     export(engine, run_uri)
     if engine.rank == 0 and _fits_map(recipe):
         fit_kept(run_uri, corpus, split)
@@ -109,7 +119,15 @@ def fit(
     return state
 
 
-def train(recipe: Recipe, corpus: Corpus, run_uri: str, engine: Engine, goal: Goal, on_record: Sink) -> TrainState:
+def train(
+    recipe: Recipe,
+    corpus: Corpus,
+    run_uri: str,
+    engine: Engine,
+    goal: Goal,
+    on_record: Sink,
+    open_windows: OpenWindows = BucketWindows,
+) -> TrainState:
     """Train an engine's model towards a goal, resuming from the run's newest checkpoint."""
     objective = engine.model.objective
     plan = make_plan(corpus, goal.cut, recipe.stream, objective.lookahead, recipe.seed, Together(engine))
@@ -125,7 +143,8 @@ def train(recipe: Recipe, corpus: Corpus, run_uri: str, engine: Engine, goal: Go
         validate = Validate(goal.measure, goal.metric, goal.keep_best, log, records, goal.sign)
         callbacks = [log, Epochs(plan, records), validate, Save(checkpoints, log, records.flush)]
         loop = Loop(engine, recipe.train, plan.num_batches, state, callbacks)
-        loop.run(_source(recipe, corpus, goal.cut, plan, engine, state.position), recipe.stream.prefetch)
+        source = open_windows(corpus, goal.cut, _columns(engine.model), buckets_held(recipe.stream))
+        loop.run(_steps(recipe, source, plan, engine, state.position), recipe.stream.prefetch)
     return state
 
 
@@ -169,28 +188,33 @@ def _fits_map(recipe: Recipe) -> bool:
     return recipe.encoder.readout == "bag" and recipe.train.warm_start is None
 
 
-def _source(
-    recipe: Recipe, corpus: Corpus, cut: Cut, plan: BatchPlan, engine: Engine, position: Position
+def _steps(
+    recipe: Recipe, source: WindowSource, plan: BatchPlan, engine: Engine, position: Position
 ) -> Iterator[Step[Micros]]:
     objective, rank = engine.model.objective, engine.rank
-    side = {*engine.model.encoder.side_columns, *objective.side_columns}
-    buckets = BucketCache(corpus, buckets_held(recipe.stream), sorted(side), lambda b: cut.training(b)[0])
 
     def prepared(micros: list[Batch], here: Position) -> Micros:
         prepared = prepare_micros(objective, micros, draws_at(recipe.seed, here), rank)
         ready = read_ahead(engine.model.encoder, prepared)
         return ready.pinned() if engine.device.type == "cuda" else ready
 
-    return steps(plan, buckets, rank, engine.world, position, prepared)
+    return steps(plan, source, rank, engine.world, position, prepared)
 
 
-def build_model(recipe: Recipe, corpus: Corpus, split: Split) -> TrainModel:
+def _columns(model: TrainModel[Any]) -> list[str]:
+    """What encoder and objective read beside the items of a window."""
+    times = [TIMESTAMPS] if model.encoder.reads_times or model.objective.reads_times else []
+    return [*times, *sorted({*model.encoder.side_columns, *model.objective.side_columns})]
+
+
+def build_model(recipe: Recipe, corpus: Corpus, split: Split, ranks: Ranks = ALONE) -> TrainModel:
     """Encoder and objective with the recipe's seed: the same weights on every rank."""
     torch.manual_seed(recipe.seed)
-    items = items_with_content(corpus, recipe.encoder, recipe.text)
+    read = lambda: items_with_content(corpus, recipe.encoder, recipe.text).table  # noqa: E731
+    items = ItemTable(read(), read)
     graph = graph_of(recipe.encoder, corpus, split)
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items(), graph)
-    data = _objective_data(recipe, corpus, split, items, graph)
+    data = _objective_data(recipe, corpus, split, items, graph, ranks)
     return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data), recipe.train)
 
 
@@ -203,13 +227,13 @@ def refuse_lacking(recipe: Recipe, corpus: Corpus, split: Split) -> None:
     refuse_missing(recipe.encoder.context, [TIMESTAMPS, *corpus.manifest.side_columns])
     refuse_profile(recipe.encoder.profile, corpus)
     items = items_with_content(corpus, recipe.encoder, recipe.text)
-    data = _objective_data(recipe, corpus, split, items, graph_of(recipe.encoder, corpus, split))
+    data = _objective_data(recipe, corpus, split, items, graph_of(recipe.encoder, corpus, split), ALONE)
     with torch.device("meta"):  # no weights are drawn, nothing is counted
         build_objective(recipe.objective, recipe.encoder, data._replace(train_counts=items.counts))
 
 
 def _objective_data(
-    recipe: Recipe, corpus: Corpus, split: Split, items: ItemTable, graph: UserItemGraph | None
+    recipe: Recipe, corpus: Corpus, split: Split, items: ItemTable, graph: UserItemGraph | None, ranks: Ranks
 ) -> ObjectiveData:
     def labels(names: Sequence[str]) -> dict[str, KnownLabels]:
         return read_labels(corpus, split, recipe.transfer.task, names)
@@ -224,7 +248,7 @@ def _objective_data(
         assert graph is not None, "an objective that asks for it is refused without a graph"
         return read_oracle(recipe.encoder, corpus, split, graph)
 
-    counts = partial(train_counts, corpus, split)
+    counts = cache(partial(train_counts, corpus, split, ranks))  # several parts may ask
     return ObjectiveData(items, corpus.manifest.side_columns, counts, labels, society, impressions, oracle)
 
 

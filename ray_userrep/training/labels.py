@@ -58,5 +58,5 @@ def taught_users(corpus: Corpus, split: Split, task: TaskConfig) -> NDArray[np.i
 
 def _trained_on(corpus: Corpus, split: Split) -> NDArray[np.int64]:
     """Hashes of the users of whom something is trained on."""
-    parts = [corpus.outline(number).user_hash_U[split.train_lengths(corpus, number) > 0] for number in corpus.buckets()]
-    return np.concatenate(parts)
+    hashes = (corpus.outline(number, days=False).user_hash_U for number in corpus.buckets())
+    return np.concatenate([own[split.train_lengths(corpus, number) > 0] for number, own in enumerate(hashes)])

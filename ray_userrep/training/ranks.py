@@ -5,12 +5,15 @@ the others for ever. So rank 0 looks, and its answer or refusal is everybody's.
 """
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ray_userrep.errors import UserError
+from ray_userrep.feed.ranks import Count
 from ray_userrep.training.step import Engine
 
 
@@ -31,16 +34,26 @@ def told(engine: Engine, find: Callable[[], Any]) -> Any:
     return heard["found"]
 
 
+class Group(Protocol):
+    """Ranks that add up tensors: those of an engine, or of what an engine will be made with."""
+
+    device: torch.device
+    rank: int
+    world: int
+
+    def sum(self, x: Tensor) -> Tensor: ...
+
+
 class Together:
-    """The ranks of an engine, as those that plan together see each other."""
+    """The ranks of a group, as those that count together see each other."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.rank, self.world = engine.rank, engine.world
-        self._engine = engine
+    def __init__(self, group: Group) -> None:
+        self.rank, self.world = group.rank, group.world
+        self._group = group
 
-    def total(self, counts: Sequence[int]) -> list[int]:
+    def total(self, counts: NDArray[Count]) -> NDArray[Count]:
         """The sums of each rank's counts; all ranks have to ask."""
-        found: list[int] = self._engine.sum(torch.tensor(counts, device=self._engine.device)).tolist()
+        found: NDArray[Count] = self._group.sum(torch.from_numpy(counts).to(self._group.device)).cpu().numpy()
         return found
 
 

@@ -51,6 +51,10 @@ def test_an_outline_is_the_bucket_without_its_items(corpus, more):
         users = np.repeat(np.arange(whole.num_users), whole.lengths_U)
         order = np.lexsort((told.timestamps_N, users))
         assert told.timestamps_N[order].tolist() == (whole.timestamps_N // DAY * DAY).tolist()
+        brief = corpus.outline(number, days=False)
+        assert brief.user_ids.equals(told.user_ids) and not len(brief.timestamps_N)
+        assert brief.user_hash_U.tolist() == told.user_hash_U.tolist()
+        assert brief.offsets_U1.tolist() == told.offsets_U1.tolist()
 
 
 @pytest.mark.parametrize("split", SPLITS, ids=lambda split: f"{split.config.rule} {split.user_share}")

@@ -14,6 +14,7 @@ from ray_userrep.training.runs import read_records
 from tests.ranks import fit_bare, fit_on_ranks, losses
 
 STEPS = 30
+COUNTED = {"kind": "sampled", "sampler": "counts", "num_negatives": 16}  # each rank counts a share
 
 
 def validations(run_uri, metric):
@@ -41,7 +42,7 @@ def same_as_bare(run, bare):
         (2, 1, {"train.item_learning_rate": 0.02}),
         (2, 2, {"train.zero.offload_optimizer": "cpu"}),
         (2, 3, {"train.item_learning_rate": 0.02}),
-        (2, 3, {"train.zero.init": True}),
+        (2, 3, {"train.zero.init": True, "objective.softmax": COUNTED}),
     ],
 )
 def test_every_stage_trains_as_the_bare_loop_does(corpus, recipe, tmp_path, num_ranks, stage, more):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.errors import UserError
-from ray_userrep.feed.plan import ALONE, BatchPlan, GlobalBatch, Position, batch_of, rank_slice
+from ray_userrep.feed.plan import BatchPlan, GlobalBatch, Position, batch_of, rank_slice
+from ray_userrep.feed.ranks import ALONE
 from ray_userrep.feed.windows import Windows
 from ray_userrep.recipe.corpus import StreamConfig
 
@@ -25,15 +26,14 @@ def make_plan(buckets, lookahead=1, seed=0, ranks=ALONE, **config):
 
 
 class Rank(NamedTuple):
-    """One of several that plan together; what the others have counted is known."""
+    """One of several that count together; what the others have counted is known."""
 
     rank: int
     world: int
     counted: list[list[int]]
 
     def total(self, counts):
-        self.counted.append(list(counts))
-        return [sum(column) for column in zip(*self.counted, strict=True)]
+        return np.sum([*self.counted, counts], axis=0, dtype=counts.dtype)
 
 
 class Read(list):

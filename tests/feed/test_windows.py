@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.errors import UserError
 from ray_userrep.feed.plan import BatchPlan, Position
+from ray_userrep.feed.ranks import ALONE
 from ray_userrep.feed.stream import make_plan
 from ray_userrep.feed.windows import collect_domains
 from ray_userrep.recipe.corpus import LeaveOneOutConfig, StreamConfig
@@ -26,7 +27,7 @@ buckets_of_domains = st.lists(
 def make(buckets, temperature=1.0, told=True, **config):
     lengths = [np.array([len(user) for user in users], np.int64) for users in buckets]
     codes = [np.array([code for user in users for code in user], np.uint8) for users in buckets]
-    domains = collect_domains(NAMES, list(zip(codes, lengths, strict=True)))
+    domains = collect_domains(NAMES, lengths, codes.__getitem__, ALONE)
     stream = StreamConfig(**{"max_len": 8, "batch_tokens": 16, "domain_temperature": temperature, **config})
     return BatchPlan(lengths, stream, 1, 0, domains if told else None)
 

@@ -14,6 +14,7 @@ from ray_userrep.corpus.store import Bucket
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.companions import Companions
+from ray_userrep.feed.cutting import held
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.objectives.reconstruct import Oracle
@@ -116,7 +117,7 @@ def society():
     items, times = np.arange(12), np.arange(12) * 10**9
     bucket = Bucket(pa.nulls(4), users, np.arange(0, 13, 3), items, times, {"domain": items % 3})
     relations = Relations(users, np.arange(5), np.array([1, 0, 3, 2]))
-    return Society(relations, Profiles(users, np.arange(1, 5)[:, None]), lambda: Companions(bucket))
+    return Society(relations, Profiles(users, np.arange(1, 5)[:, None]), lambda: Companions(held(bucket, [TIMESTAMPS])))
 
 
 SOCIETY = society()
@@ -124,11 +125,12 @@ GRAPH = UserItemGraph.of(np.arange(60) % 7, np.arange(60) % 20, 20)
 ORACLE = Oracle(np.arange(4), np.ones((4, 8), np.float32), np.ones((20, 8), np.float32))
 
 
-def windows(lookahead):
-    """Windows of up to six items, the shortest of one, with what objectives need beyond."""
+def windows(lookahead, reads_times):
+    """Windows of up to six items, the shortest of one, with what objectives need beyond, and times only if read."""
     rng = np.random.default_rng(0)
     batch = Batch.of([list(rng.integers(0, 20, length)) for length in np.array([6, 1, 3, 6]) + lookahead])
-    batch.side[TIMESTAMPS] = torch.arange(batch.num_tokens) * 10**9
+    if reads_times:
+        batch.side[TIMESTAMPS] = torch.arange(batch.num_tokens) * 10**9
     batch.side["domain"] = torch.arange(batch.num_tokens) % 3
     return batch
 
@@ -193,7 +195,8 @@ def test_it_trains_or_is_refused_with_a_reason(table, objective, items, backbone
     built = build_encoder(recipe.encoder, table, 6, recipe.objective.hides_items(), graph)
     data = ObjectiveData(table, ("domain",), lambda: np.arange(20), society=lambda _: SOCIETY, oracle=lambda: ORACLE)
     chosen = build_objective(recipe.objective, recipe.encoder, data)
-    views = chosen.views(windows(chosen.lookahead), Draws(0, 0, 0))
+    batch = windows(chosen.lookahead, built.reads_times or chosen.reads_times)
+    views = chosen.views(batch, Draws(0, 0, 0))
     assert len(views) == chosen.num_views
     counts = chosen.counts(views)
     sums = chosen(built, views).sums_P

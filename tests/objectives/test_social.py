@@ -15,8 +15,9 @@ from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.relations import Relations
 from ray_userrep.corpus.store import Bucket
 from ray_userrep.encoder.user_encoder import build_encoder
-from ray_userrep.feed.batch import Batch
+from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.companions import Companions
+from ray_userrep.feed.cutting import held
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.social import Profiles, SocialContrast, Society
 from ray_userrep.recipe.encoder import EncoderConfig, MeanConfig
@@ -41,7 +42,9 @@ def society_of(pairs, profiles_UA, windows):
     items = np.array([item for window in own for item in window], np.int64)
     offsets = np.append(0, np.cumsum([len(window) for window in own]))
     bucket = Bucket(pa.nulls(len(own)), relations.users_U, offsets, items, np.zeros_like(items), {})
-    return Society(relations, Profiles(hashes[by_hash], profiles_UA[by_hash]), lambda: Companions(bucket))
+    return Society(
+        relations, Profiles(hashes[by_hash], profiles_UA[by_hash]), lambda: Companions(held(bucket, [TIMESTAMPS]))
+    )
 
 
 def batch_of(users, windows):

@@ -19,6 +19,7 @@ from ray_userrep.encoder.backbones.build import build_backbone
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.companions import Companions
+from ray_userrep.feed.cutting import held
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.objectives.reconstruct import Oracle
@@ -134,7 +135,9 @@ def friends() -> Society:
     others = np.sort([(users - 1) % NUM_WINDOWS, (users + 1) % NUM_WINDOWS], axis=0).T.ravel()
     bucket = Bucket(pa.nulls(NUM_WINDOWS), users, np.arange(NUM_WINDOWS + 1) * LENGTH, items, items * 10**9, {})
     relations = Relations(users, 2 * np.arange(NUM_WINDOWS + 1), others)
-    return Society(relations, Profiles(users, np.zeros((NUM_WINDOWS, 0), np.int64)), lambda: Companions(bucket))
+    return Society(
+        relations, Profiles(users, np.zeros((NUM_WINDOWS, 0), np.int64)), lambda: Companions(held(bucket, [TIMESTAMPS]))
+    )
 
 
 def model_of(recipe: Recipe, table: ItemTable) -> TrainModel:

@@ -60,6 +60,16 @@ def test_it_learns_and_exports_the_best_encoder(corpus, recipe, tmp_path):
     assert encoder.item_table is not None and len(encoder.item_table) == 60
 
 
+def test_the_item_table_is_held_at_the_start_and_at_the_end_alone(corpus, recipe, tmp_path, monkeypatch):
+    read, seen = [], []
+    whole = type(corpus).items
+    monkeypatch.setattr(corpus, "items", lambda: read.append(len(seen)) or whole(corpus))
+    run(recipe(**{"train.max_steps": 4, "train.log_every": 1}), corpus, tmp_path / "run", seen.append)
+    assert len(read) == 2 and read[0] == 0 and read[1] > 4, "not while there are steps"
+    exported = UserEncoder.from_pretrained(str(tmp_path / "run" / "encoder")).item_table
+    assert exported.table.equals(corpus.items().table)
+
+
 @pytest.mark.parametrize("items", ["id", "rows"])
 def test_items_learn_at_a_rate_of_their_own(corpus, recipe, tmp_path, items):
     """The first step of Adam moves a weight by its learning rate."""

@@ -63,8 +63,8 @@ def test_windows_of_friends_are_the_newest_that_are_trained_on(corpus):
         for place, (user, end) in enumerate(zip(bucket.user_hash_U, split.training(bucket)[1], strict=True)):
             first = bucket.offsets_U1[place]
             expected = bucket.items_N[first : first + end][-MAX_LEN:].tolist()
-            there = companions.bucket.offsets_U1[row[int(user)] : row[int(user)] + 2]
-            assert companions.bucket.items_N[slice(*there)].tolist() == expected
+            there = companions.newest_U.offsets_U1[row[int(user)] : row[int(user)] + 2]
+            assert companions.newest_U.columns_N["items"][slice(*there)].tolist() == expected
 
 
 def test_profiles_are_those_of_users_whom_no_transfer_asks_about(corpus):

@@ -93,6 +93,9 @@ class _Map(Linear):
         nn.init.normal_(self.weight, std=self.out_features**-0.5)
 
 
+_HASHED = 2**20  # items at a time
+
+
 class HashedItems(ItemEmbedder):
     """The sum of an item's rows in one shared table."""
 
@@ -106,9 +109,13 @@ class HashedItems(ItemEmbedder):
         return F.embedding(rows_VH if ids is None else rows_VH[ids], self.weight).sum(-2)
 
     def attach(self, table: ItemTable) -> None:
-        hashes_V = hash_ids(table.ids).view(np.uint64)
-        salted_VH = splitmix64(hashes_V[:, None] ^ splitmix64(np.arange(self._num_hashes, dtype=np.uint64)))
-        self._rows = ItemFeatures(torch.from_numpy((salted_VH % np.uint64(self._num_rows)).astype(np.int64)))
+        rows_VH = np.empty((len(table), self._num_hashes), np.int32 if self._num_rows <= 2**31 else np.int64)
+        salts_H, done = splitmix64(np.arange(self._num_hashes, dtype=np.uint64)), 0
+        for ids in table.table.select(["item_id"]).to_batches(max_chunksize=_HASHED):
+            salted_VH = splitmix64(hash_ids(ids["item_id"]).view(np.uint64)[:, None] ^ salts_H)
+            rows_VH[done : done + len(ids)] = salted_VH % np.uint64(self._num_rows)
+            done += len(ids)
+        self._rows = ItemFeatures(torch.from_numpy(rows_VH))
 
 
 _MAX_CATEGORIES = 8

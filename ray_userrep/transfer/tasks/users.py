@@ -39,7 +39,7 @@ def ids_of(corpus: Corpus, users_U: NDArray[np.int64]) -> pa.Array:
     """The ids of users of a corpus, by their stable hashes; of each bucket only theirs are held."""
     ids, hashes = [], [np.zeros(0, np.int64)]
     for number in corpus.buckets():
-        bucket = corpus.outline(number)
+        bucket = corpus.outline(number, days=False)
         is_asked_U = np.isin(bucket.user_hash_U, users_U)
         ids.append(bucket.user_ids.filter(pa.array(is_asked_U)))
         hashes.append(bucket.user_hash_U[is_asked_U])

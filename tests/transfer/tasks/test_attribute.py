@@ -8,12 +8,12 @@ from sklearn.metrics import roc_auc_score
 
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.splits import resolve
-from ray_userrep.corpus.store import BucketCache
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import read_known
 from ray_userrep.feed.batch import Batch
-from ray_userrep.feed.plan import Position
-from ray_userrep.feed.stream import gather, make_plan, rank_slice
+from ray_userrep.feed.cutting import BucketWindows, gather
+from ray_userrep.feed.plan import Position, rank_slice
+from ray_userrep.feed.stream import make_plan
 from ray_userrep.objectives.base import Draws
 from ray_userrep.recipe.corpus import LeaveOneOutConfig, StreamConfig
 from ray_userrep.recipe.transfer import AttributeTaskConfig, TransferConfig
@@ -34,10 +34,9 @@ def trained_windows(corpus, task, share):
     """Every window of an epoch as (user, items), read the way training reads it."""
     cut = task.cut(share)
     config = StreamConfig(max_len=8, batch_tokens=128, windows=task.windows)
-    buckets = BucketCache(corpus, 8, (), lambda bucket: cut.training(bucket)[0])
+    source = BucketWindows(corpus, cut, (), 8)
     for step in make_plan(corpus, cut, config, 0, 0).batches(Position()):
-        for micro in rank_slice(step, 0, 1, 10**6):
-            batch = gather(buckets, micro)
+        for batch in gather(source, rank_slice(step, 0, 1, 10**6)):
             for user, low, high in zip(batch.users_B, batch.offsets_B1, batch.offsets_B1[1:], strict=False):
                 yield int(user), batch.values_T[low:high].tolist()
 

@@ -8,10 +8,11 @@ from sklearn.metrics import roc_auc_score
 
 from ray_userrep import storage
 from ray_userrep.corpus.draws import hash_ids
-from ray_userrep.corpus.store import BucketCache, open_corpus
+from ray_userrep.corpus.store import open_corpus
 from ray_userrep.errors import UserError
-from ray_userrep.feed.plan import Position
-from ray_userrep.feed.stream import gather, make_plan, rank_slice
+from ray_userrep.feed.cutting import BucketWindows, gather
+from ray_userrep.feed.plan import Position, rank_slice
+from ray_userrep.feed.stream import make_plan
 from ray_userrep.recipe.corpus import LeaveOneOutConfig, StreamConfig
 from ray_userrep.recipe.transfer import TableTaskConfig, TransferConfig
 from ray_userrep.training.bare import BareEngine
@@ -88,10 +89,9 @@ def test_each_row_is_trained_on_as_of_its_own_date(corpus, tmp_path):
     task = task_of(corpus, tmp_path, user_id=twice, label=np.tile(HALF, 2), until=until)
     cut, windows = task.cut(1.0), []
     config = StreamConfig(max_len=8, batch_tokens=128, windows=task.windows)
-    buckets = BucketCache(corpus, 8, (), lambda bucket: cut.training(bucket)[0])
+    source = BucketWindows(corpus, cut, (), 8)
     for step in make_plan(corpus, cut, config, 0, 0).batches(Position()):
-        for micro in rank_slice(step, 0, 1, 10**6):
-            batch = gather(buckets, micro)
+        for batch in gather(source, rank_slice(step, 0, 1, 10**6)):
             pairs = zip(batch.offsets_B1, batch.offsets_B1[1:], strict=False)
             windows += zip(
                 batch.users_B.tolist(), ([*batch.values_T[low:high].tolist()] for low, high in pairs), strict=True
