@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "ray_userrep"
 # From the ground up: a room imports itself and the rooms before it.
 ROOMS = [
     "errors", "recipe", "recipes", "storage", "logs", "corpus", "prepare", "feed", "encoder", "objectives",
-    "evaluation", "training", "generative", "transfer", "planner", "scaling", "distributed", "embedding", "endpoint",
+    "planner", "evaluation", "training", "generative", "transfer", "scaling", "distributed", "embedding", "endpoint",
     "report", "workflows", "command", "usage", "log_lines", "jobs", "cli", "library",
 ]  # fmt: skip
 RAY = {"logs", "prepare", "distributed", "embedding", "endpoint", "workflows"}

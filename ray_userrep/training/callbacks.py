@@ -38,7 +38,8 @@ class Log(Callback):
     """Every `log_every` steps: the losses of each step, the rate, the data wait and the time left.
 
     Losses stay on the device until then, so that no step waits for them. A non-finite one ends the run. Where there
-    are several domains, `targets` says how many interactions of each these steps trained on: records add up.
+    are several domains, `targets` says how many interactions of each these steps trained on: records add up. What
+    `told_of` tells of a rate, in interactions/s, is recorded beside it.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Log(Callback):
         tokens_per_step: float,
         sink: Sink,
         domains: Sequence[str] = (),
+        told_of: Callable[[float], Record] = lambda rate: {},
     ) -> None:
         self._parts = parts
         self._weights_P = torch.tensor(weights)
         self._tokens_per_step = tokens_per_step
         self._sink = sink
         self._domains = domains
+        self._told_of = told_of
         self._pending: list[Tensor] = []
         self._seconds = 0.0
         self._waited = 0.0
@@ -86,6 +89,7 @@ class Log(Callback):
         waited = loop.data_wait_seconds - self._waited
         self._seconds, self._waited = loop.state.seconds, loop.data_wait_seconds
         rate = len(loss_SP) / max(seconds, 1e-9)
+        interactions = rate * self._tokens_per_step
         record: Record = {
             "kind": "train",
             "step": loop.state.step,
@@ -94,11 +98,11 @@ class Log(Callback):
             "loss": float(loss_S.mean()),
             "losses": loss_S.tolist(),
             "learning_rate": loop.learning_rate,
-            "interactions_per_second": rate * self._tokens_per_step,
+            "interactions_per_second": interactions,
             "data_wait": waited / max(seconds, 1e-9),
             "seconds": loop.state.seconds,
             "seconds_left": (loop.total_steps - loop.state.step) / rate,
-        }
+        } | self._told_of(interactions)
         if len(self._parts) > 1:
             record |= {f"loss_{part}": float(mean) for part, mean in zip(self._parts, loss_SP.mean(0), strict=True)}
         if self._domains and loop.targets_D is not None:

@@ -46,6 +46,7 @@ from ray_userrep.training.ahead import read_ahead
 from ray_userrep.training.best import has_best, keep_best_of_ranks, read_best
 from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
+from ray_userrep.training.effort import effort
 from ray_userrep.training.impressions import read_impressions
 from ray_userrep.training.labels import read_labels
 from ray_userrep.training.loop import Loop, TrainState
@@ -139,7 +140,8 @@ def train(
         more |= {"in_rows": in_rows} if in_rows else {}
         records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind() | more)
         domains = plan.domains.names if plan.domains is not None else ()
-        log = Log(objective.parts, objective.weights, plan.num_tokens / plan.num_batches, records, domains)
+        tokens, told_of = plan.num_tokens / plan.num_batches, effort(recipe, engine, plan).told
+        log = Log(objective.parts, objective.weights, tokens, records, domains, told_of)
         validate = Validate(goal.measure, goal.metric, goal.keep_best, log, records, goal.sign)
         callbacks = [log, Epochs(plan, records), validate, Save(checkpoints, log, records.flush)]
         loop = Loop(engine, recipe.train, plan.num_batches, state, callbacks)

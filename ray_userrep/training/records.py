@@ -112,9 +112,16 @@ def progress_line(record: dict[str, Any]) -> str:
     share = record["step"] / record["total_steps"]
     return (
         f"step {record['step']:>6}/{record['total_steps']} {share:4.0%}  loss {record['loss']:.4f}  "
-        f"{record['interactions_per_second']:,.0f} interactions/s  waiting for data {record['data_wait']:.0%}  "
-        f"left {clock(record['seconds_left'])}"
+        f"{record['interactions_per_second']:,.0f} interactions/s{_work(record)}  "
+        f"waiting for data {record['data_wait']:.0%}  left {clock(record['seconds_left'])}"
     )
+
+
+def _work(record: dict[str, Any]) -> str:
+    """How hard the device works, as far as it is known."""
+    share, memory = record.get("flop_utilisation"), record.get("peak_memory_bytes")
+    told = [] if share is None else [f"{share:.0%} of its products' peak"]
+    return "".join(f"  {one}" for one in [*told, *([] if memory is None else [f"{memory / 1e9:.1f} GB"])])
 
 
 def _parameters_line(embedding: int, backbone: int, in_rows: int) -> str:

@@ -57,6 +57,8 @@ def test_it_learns_and_exports_the_best_encoder(corpus, recipe, tmp_path):
     assert curve[-1] < 0.6 * curve[0]
     encoder = UserEncoder.from_pretrained(str(tmp_path / "run" / "encoder"))
     assert state.best_metric is not None and state.best_metric > 0.3
+    train = [record for record in read_records(str(tmp_path / "run")) if record["kind"] == "train"]
+    assert all(record["flop_utilisation"] > 0 and record["peak_memory_bytes"] > 0 for record in train)
     assert encoder.item_table is not None and len(encoder.item_table) == 60
 
 

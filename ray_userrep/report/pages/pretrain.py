@@ -193,6 +193,7 @@ def _facts(recipe: Recipe, folder: str, result: Result, records: list[Result]) -
         rows |= {
             "steps": f"{train[-1]['step']:,} ({train[-1]['epoch']:.1f} epochs)",
             "rate": f"{rate:,.0f} interactions/s, waiting for data {wait:.1%}",
+            "device": _device(train),
             "workers": f"{recipe.train.num_workers}, ZeRO-{recipe.train.zero.stage}, {recipe.train.precision}",
         }
     changed = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"run"})
@@ -203,6 +204,13 @@ def _facts(recipe: Recipe, folder: str, result: Result, records: list[Result]) -
         "folder": folder,
         "changed from defaults": json.dumps(changed),
     }
+
+
+def _device(train: list[Result]) -> str:
+    """How hard it worked, and the most memory that the first worker had."""
+    shares = [record["flop_utilisation"] for record in train if "flop_utilisation" in record]
+    share = [f"{np.median(shares):.0%} of what a large matrix product reaches"] if shares else []
+    return ", ".join([*share, f"at most {train[-1]['peak_memory_bytes'] / 1e9:.1f} GB"])
 
 
 def printed(result: Result) -> str:
