@@ -90,7 +90,7 @@ def profiled(recipe: Recipe, folder: Path, options: argparse.Namespace) -> dict[
     corpus: Corpus = open_or_prepare(timed)
     engines: list[Watched] = []
 
-    def watched(model: TrainModel[Any]) -> Watched:
+    def watched(model: TrainModel) -> Watched:
         engines.append(Watched(model, timed))
         return engines[0]
 
@@ -101,7 +101,7 @@ def profiled(recipe: Recipe, folder: Path, options: argparse.Namespace) -> dict[
 class Watched(BareEngine):
     """The bare engine with ranges around parts; the profiler starts once memory is there."""
 
-    def __init__(self, model: TrainModel[Any], recipe: Recipe) -> None:
+    def __init__(self, model: TrainModel, recipe: Recipe) -> None:
         super().__init__(model, recipe.train, torch.device("cpu"))
         self._profiler, self._steps, self._until = profile(activities=[ProfilerActivity.CPU]), 0, recipe.train.max_steps
         for part, kinds in PARTS.items():
