@@ -162,12 +162,12 @@ class Flops(Observer):
         self._counter = FlopCounterMode(display=False, custom_mapping=_OVERLOOKED)
         self._steps = self._targets = 0
 
-    def on_model(self, model: TrainModel) -> None:
-        self._counter.__enter__()
-
     def on_step(self, targets: int) -> None:
+        if self._steps == 0:  # what is measured before the first step is no part of one
+            self._counter.__enter__()
+        else:
+            self._targets += targets
         self._steps += 1
-        self._targets += targets
         if self._steps == _SKIPPED_STEPS:
             self._counter.__exit__(None, None, None)
             raise Enough
