@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator
 
 _RECORD_BYTES = 2**20  # no record of several lines is longer
 _BREAK = re.compile(rb"\r\n|\n|\r")
-_FIELD = rb"%(q)b[^%(q)b]*+(?:%(q)b%(q)b[^%(q)b]*+)*+%(q)b"
-_FIELD_IN_LINE = rb"%(q)b[^%(q)b\r\n]*+(?:%(q)b%(q)b[^%(q)b\r\n]*+)*+%(q)b"
+# Atomic groups, where `(?:…)*+` would read better: Python before 3.11.5 matches that wrongly (gh-106052).
+_FIELD = rb"%(q)b[^%(q)b]*+(?>(?:%(q)b%(q)b[^%(q)b]*+)*)%(q)b"
+_FIELD_IN_LINE = rb"%(q)b[^%(q)b\r\n]*+(?>(?:%(q)b%(q)b[^%(q)b\r\n]*+)*)%(q)b"
 
 
 class SoundLines(io.RawIOBase):
@@ -40,7 +41,7 @@ class SoundLines(io.RawIOBase):
         self._malformed, self._whole = malformed, whole
         mark = self._quote or b'"'
         line, record = (_record(self._delimiter, mark, field % {b"q": mark}) for field in (_FIELD_IN_LINE, _FIELD))
-        self._lines, self._record = re.compile(b"(?:%b)*+" % line), re.compile(record)
+        self._lines, self._record = re.compile(b"(?>(?:%b)*)" % line), re.compile(record)
         self._quoted = re.compile(_FIELD % {b"q": mark})
         self._line, self._num_fields = first_line, num_fields
         self._pieces, self._piece = self._sound(blocks), memoryview(b"")
@@ -135,8 +136,8 @@ class SoundLines(io.RawIOBase):
 def _record(delimiter: bytes, quote: bytes, quoted: bytes) -> bytes:
     """The pattern of a record with its end of line; a field either is quoted or does not begin with a quote."""
     comma = re.escape(delimiter)
-    field = rb"(?:%b|[^%b\r\n%b][^\r\n%b]*+)?+" % (quoted, quote, comma, comma)
-    return rb"%b(?:%b%b)*+(?:%b)" % (field, comma, field, _BREAK.pattern)
+    field = rb"(?>(?:%b|[^%b\r\n%b][^\r\n%b]*+)?)" % (quoted, quote, comma, comma)
+    return rb"%b(?>(?:%b%b)*)(?:%b)" % (field, comma, field, _BREAK.pattern)
 
 
 def _ends(data: bytes) -> bool:
