@@ -14,7 +14,8 @@ Shapes: B windows, T tokens.
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ def main() -> None:
     device = torch.device("cuda")
     peaks = {"data sheet": nominal(torch.cuda.get_device_name()), "product": product_rate(device, torch.bfloat16)}
     rows = {
-        f"{name}, {softmax}": measured(size, softmax, options, device, peaks)
+        f"{name}, {softmax}": attempted(partial(measured, size, softmax, options, device, peaks))
         for name, size in SIZES.items()
         for softmax in SOFTMAXES
     }
@@ -81,6 +82,14 @@ def nominal(name: str) -> float | None:
     return found[0] if found else None
 
 
+def attempted(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is measured; what is missing when memory runs out is said."""
+    try:
+        return measure()
+    except torch.OutOfMemoryError:
+        return {"outcome": "out of memory"}
+
+
 def measured(
     size: tuple[int, int, int],
     softmax: str,
@@ -88,20 +97,7 @@ def measured(
     device: torch.device,
     peaks: dict[str, float | None],
 ) -> dict[str, Any]:
-    """Steps of one size; what is missing when memory runs out is said."""
-    try:
-        return _measured(size, softmax, options, device, peaks)
-    except torch.OutOfMemoryError:
-        return {"outcome": "out of memory"}
-
-
-def _measured(
-    size: tuple[int, int, int],
-    softmax: str,
-    options: argparse.Namespace,
-    device: torch.device,
-    peaks: dict[str, float | None],
-) -> dict[str, Any]:
+    """Steps of one size."""
     width, num_layers, num_heads = size
     torch.manual_seed(0)
     counts_V = np.maximum(1, 10**7 // np.arange(1, NUM_ITEMS + 1))
