@@ -120,8 +120,8 @@ def progress_line(record: dict[str, Any]) -> str:
 def _work(record: dict[str, Any]) -> str:
     """How hard the device works, as far as it is known."""
     share, memory = record.get("flop_utilisation"), record.get("peak_memory_bytes")
-    told = [] if share is None else [f"{share:.0%} of its products' peak"]
-    return "".join(f"  {one}" for one in [*told, *([] if memory is None else [f"{memory / 1e9:.1f} GB"])])
+    told = [] if share is None else [f"{share:.0%} of peak FLOP/s"]
+    return "".join(f"  {one}" for one in [*told, *([] if memory is None else [f"{memory / 1e9:.1f} GB memory"])])
 
 
 def _parameters_line(embedding: int, backbone: int, in_rows: int) -> str:

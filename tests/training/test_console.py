@@ -32,8 +32,8 @@ def test_a_log_has_a_line_a_record():
 
 def test_how_hard_a_device_works_is_told_where_it_is_known():
     known = TRAIN | {"flop_utilisation": 0.42, "peak_memory_bytes": 1.5e9}
-    assert "1,234 interactions/s  42% of its products' peak  1.5 GB  waiting" in progress_line(known)
-    assert "1,234 interactions/s  1.5 GB  waiting" in progress_line(TRAIN | {"peak_memory_bytes": 1.5e9})
+    assert "1,234 interactions/s  42% of peak FLOP/s  1.5 GB memory  waiting" in progress_line(known)
+    assert "1,234 interactions/s  1.5 GB memory  waiting" in progress_line(TRAIN | {"peak_memory_bytes": 1.5e9})
 
 
 def test_a_large_table_is_warned_of_where_all_of_its_gradient_is_exchanged():
