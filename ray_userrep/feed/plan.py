@@ -142,6 +142,13 @@ class BatchPlan:
         found_D = np.bincount(self.domains.of(windows), targets_W, minlength=len(self.domains.names))
         return found_D.astype(np.int64)
 
+    def example(self) -> Windows:
+        """Windows as a batch has them, of one bucket: nothing is shuffled or counted for them."""
+        filled = (b for b in range(len(self.train_lengths)) if (self.train_lengths[b] > self.lookahead).any())
+        windows = self._bucket_windows(next(filled), epoch=0)
+        before_W = np.cumsum(windows.length_W - self.lookahead)
+        return windows.take(slice(0, int(np.searchsorted(before_W, self.config.batch_tokens)) + 1))
+
     def batches(self, position: Position) -> Iterator[GlobalBatch]:
         """The global batches of one epoch, from the position on; none where no window has its turn in it."""
         epoch, first = position

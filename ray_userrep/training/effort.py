@@ -1,6 +1,6 @@
 """How hard a device works while it trains: its arithmetic, over what a large matrix product reaches there, and memory.
 
-FLOPs are the planner's count, by the lengths of the first batch's windows: nothing is measured in a step. What a
+FLOPs are the planner's count, by the lengths of windows as a batch has them: nothing is measured in a step. What a
 product reaches is measured once at the start, for some milliseconds: the share means the same on every device.
 
 Shapes: T interactions.
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.feed.plan import BatchPlan, Position
+from ray_userrep.feed.plan import BatchPlan
 from ray_userrep.planner.accounting import Catalogue, training_cost
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.step import Engine
@@ -43,9 +43,8 @@ def effort(recipe: Recipe, engine: Engine, plan: BatchPlan) -> Effort:
     encoder = engine.model.encoder
     if not isinstance(encoder, UserEncoder):
         return Effort(engine.device, None, None)
-    first = next(plan.batches(Position())).windows
     catalogue = Catalogue(encoder.config.num_items, encoder.config.text_width)
-    cost = training_cost(recipe.encoder, recipe.objective, catalogue, first.length_W)
+    cost = training_cost(recipe.encoder, recipe.objective, catalogue, plan.example().length_W)
     half = recipe.train.precision == "bf16"
     peak = product_rate(engine.device, torch.bfloat16 if half else torch.float32)
     return Effort(engine.device, cost.per_interaction / engine.world, peak)

@@ -57,6 +57,18 @@ def targets(plan, epoch):
     return seen
 
 
+def test_example_windows_are_some_of_an_epoch_s_as_many_as_fill_a_batch():
+    plan = BatchPlan([np.array([], np.int64), np.full(9, 5)], StreamConfig(max_len=4, batch_tokens=8), 1, 0)
+    windows = plan.example()
+    found = {
+        (1, row, place)
+        for row, start, length in zip(*windows[1:], strict=True)
+        for place in range(start + 1, start + length)
+    }
+    assert len(found) == (windows.length_W - 1).sum() == 8 and found <= targets(plan, 0).keys()
+    assert len(BatchPlan([np.array([3])], StreamConfig(max_len=4, batch_tokens=8), 1, 0).example().length_W) == 1
+
+
 @given(lengths_of_buckets, st.integers(0, 1), st.integers(0, 3))
 @settings(deadline=None)
 def test_tiles_train_every_interaction_exactly_once(buckets, lookahead, epoch):
