@@ -6,7 +6,7 @@ models too large for one worker.
 What draws noise in training asks `in_training`: vectors may be asked for without noise while other threads train, so
 that a thread's wish must not be written into the modules that all of them share.
 
-Shapes: any leading axes, D width.
+Shapes: any leading axes, T tokens, D width.
 """
 
 from collections.abc import Iterator
@@ -108,3 +108,14 @@ class _RMSNorm(torch.autograd.Function):
         )
         centred = (grad @ weight_D).div_(width).unsqueeze_(-1).mul_(scale)
         return grad_x.add_(centred), grad_weight_D
+
+
+class SpecialTokens(nn.Module):
+    """Vectors for a hidden item and for the token that sums a window up."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, width) * width**-0.5)
+
+    def forward(self, values_T: Tensor) -> Tensor:
+        return nn.functional.embedding((-values_T - 1).clamp(min=0), self.weight)

@@ -47,7 +47,7 @@ from ray_userrep.encoder.items.base import UnitItems
 from ray_userrep.encoder.items.build import build_items
 from ray_userrep.encoder.items.rows import row_tables
 from ray_userrep.encoder.items.text import texts_of
-from ray_userrep.encoder.layers import Dropout
+from ray_userrep.encoder.layers import Dropout, SpecialTokens
 from ray_userrep.encoder.profile import Profile, behind_profile
 from ray_userrep.encoder.reading import reads
 from ray_userrep.encoder.readout import APPENDED, Attention, append_token, readout, readout_so_far, window_sums
@@ -457,21 +457,10 @@ class UserEncoder(Serving):
         return encoder.eval()
 
 
-class SpecialTokens(torch.nn.Module):
-    """Vectors for a hidden item and for the token that sums a window up."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.randn(2, width) * width**-0.5)
-
-    def forward(self, values_T: Tensor) -> Tensor:
-        return torch.nn.functional.embedding((-values_T - 1).clamp(min=0), self.weight)
-
-
 def _count(module: torch.nn.Module) -> int:
     # A parameter that ZeRO-3 partitions is empty between uses and keeps its real size beside it.
     weights = sum(getattr(weight, "ds_numel", weight.numel()) for weight in module.parameters())
-    return weights + sum(table.num_items * table.weight.shape[1] for table in row_tables(module))
+    return weights + sum(table.size for table in row_tables(module))
 
 
 def build_encoder(

@@ -135,7 +135,7 @@ def train(
     checkpoints = Checkpoints(run_uri, recipe.train.keep_checkpoints, goal.data)
     state = checkpoints.load_latest(engine) or TrainState()
     with _Records(run_uri, state.step, on_record if engine.rank == 0 else None) as records:
-        in_rows = sum(table.num_items * table.weight.shape[1] for table in row_tables(engine.model))
+        in_rows = sum(table.size for table in row_tables(engine.model))
         more: Record = {"dropped_heads": list(objective.dropped_heads)} if objective.dropped_heads else {}
         more |= {"in_rows": in_rows} if in_rows else {}
         records({"kind": "model", "step": 0} | engine.model.encoder.parameters_by_kind() | more)

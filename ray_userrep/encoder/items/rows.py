@@ -35,6 +35,11 @@ class RowItems(ItemEmbedder):
         self._read: list[tuple[Tensor, Tensor]] = []
         self._in_batch: tuple[Tensor, Tensor] | None = None  # its distinct items, rising, and their vectors
 
+    @property
+    def size(self) -> int:
+        """Numbers of the whole table, on all ranks."""
+        return self.num_items * self.weight.shape[1]
+
     def _drawn(self, width: int) -> Tensor:
         """First rows: those that a rank that is alone would draw, and so the same for any number of ranks."""
         rank, world = self.exchange.rank, self.exchange.world
