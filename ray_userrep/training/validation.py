@@ -2,8 +2,8 @@
 vectors tell.
 
 Every rank measures its share of the users, or of the items where ranks hold these between them, and all get the same
-figures. Each makes equally many forward passes, some of them twice,
-since a rank with fewer would leave the others waiting for parameters that ZeRO-3 partitions.
+figures. Each makes equally many forward passes, some of them twice, since a rank with fewer would leave the others
+waiting for parameters that ZeRO-3 partitions.
 
 Shapes: P parts of the objective, B batches or users of a chunk, U users, S items that a rank holds, D width, F numbers
 of a user vector.
