@@ -46,12 +46,16 @@ class Endpoint:
     def run(self, number: int) -> None:
         serve.run(application(self.folders[number], self.config, None), name=NAME, route_prefix="/")
 
-    def ask(self, user: int) -> int:
-        """The status of a request; what it answers are the vectors of the encoder that it names."""
+    def ask(self, user: int, patience: float = 300) -> int:
+        """The status of a request; what it answers are the vectors of the encoder that it names.
+
+        Raises:
+            OSError: there was no answer in `patience` seconds, or the connection was lost.
+        """
         body = json.dumps({"histories": [HISTORIES[user]]}).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.config.port}/v1/vectors", body)
         try:
-            with urllib.request.urlopen(request, timeout=300) as answer:
+            with urllib.request.urlopen(request, timeout=patience) as answer:
                 told = json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code
@@ -127,10 +131,10 @@ def test_a_door_that_dies_loses_nothing_that_is_sent_again(endpoint):
     def again(user: int) -> int:
         for _ in range(20):
             try:
-                if (status := endpoint.ask(user)) == 200:
+                if (status := endpoint.ask(user, patience=20)) == 200:
                     return status
                 assert status >= 500
-            except OSError:
+            except OSError:  # what was handed to a door as it died may never be answered
                 continue
         return status
 
