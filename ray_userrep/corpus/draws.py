@@ -5,12 +5,16 @@ generator's stream and needs no state: a resumed or re-sharded run draws the sam
 on every machine, in every version, for every block that the id appears in.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_ALL = 2**64 - 1
 
 
 def splitmix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -24,10 +28,26 @@ def splitmix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def bits(*keys: int | NDArray[np.integer]) -> NDArray[np.uint64]:
     """64 random bits for each combination of the broadcast keys."""
-    state = np.zeros((), np.uint64)
-    for key in keys:
+    first = next((place for place, key in enumerate(keys) if isinstance(key, np.ndarray)), len(keys))
+    state = np.array(_bits_of(keys[:first]), np.uint64)
+    for key in keys[first:]:
         state = splitmix64(state ^ splitmix64(np.asarray(key).astype(np.int64).view(np.uint64)))
     return state
+
+
+def _bits_of(keys: Iterable[Any]) -> int:
+    """Of single numbers, a tenth of the time that arrays take."""
+    state = 0
+    for key in keys:
+        state = _splitmix64(state ^ _splitmix64(int(key) & _ALL))
+    return state
+
+
+def _splitmix64(x: int) -> int:
+    z = (x + int(_GAMMA)) & _ALL
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _ALL
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _ALL
+    return z ^ (z >> 31)
 
 
 def uniforms(*keys: int | NDArray[np.integer]) -> NDArray[np.float64]:

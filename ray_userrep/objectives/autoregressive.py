@@ -77,12 +77,13 @@ def inputs_of(batch: Batch) -> tuple[Batch, Tensor]:
     assert (batch.lengths() > 0).all(), "an empty window"
     is_input = torch.ones(batch.num_tokens, dtype=torch.bool)
     is_input[batch.offsets_B1[1:].long() - 1] = False
+    place_T = is_input.nonzero()[:, 0]
     shift_B1 = torch.arange(batch.num_users + 1, dtype=batch.offsets_B1.dtype)
     inputs = replace(
         batch,
-        values_T=batch.values_T[is_input],
+        values_T=batch.values_T[place_T],
         offsets_B1=batch.offsets_B1 - shift_B1,
         max_len=batch.max_len - 1,
-        side={name: column[is_input] for name, column in batch.side.items()},
+        side={name: column[place_T] for name, column in batch.side.items()},
     )
-    return inputs, is_input.nonzero()[:, 0]
+    return inputs, place_T

@@ -16,39 +16,27 @@ from torch import Tensor, nn
 from ray_userrep.encoder.items.content import Content, content_items
 from ray_userrep.encoder.items.rows import ASKED, is_dealt_out
 from ray_userrep.encoder.user_encoder import UserEncoder
-from ray_userrep.feed.batch import WorksAhead
+from ray_userrep.feed.batch import Batch, WorksAhead
 from ray_userrep.objectives.autoregressive import TARGETS
 from ray_userrep.objectives.impressions import SHOWN
 from ray_userrep.objectives.sampled import NEGATIVES
 from ray_userrep.training.step import Micros, Views
 
 
-def read_ahead(encoder: nn.Module, micros: Micros) -> Micros:
-    """The views with what the modules of a model want to have made of them."""
-    return _worked_on(encoder, _with_content(encoder, micros))
-
-
-def _worked_on(encoder: nn.Module, micros: Micros) -> Micros:
+def reading_ahead(encoder: nn.Module) -> Callable[[Micros], Micros]:
+    """What gives the views of a micro-batch all that the modules of a model want to have made of them."""
     modules = [module for module in encoder.modules() if isinstance(module, WorksAhead)]
-    if not modules:
-        return micros
-    views = [
-        [replace(view, ahead={module: module.ahead(view) for module in modules}) for view in one]
-        for one in micros.views
-    ]
-    return micros._replace(views=views)
-
-
-def _with_content(encoder: nn.Module, micros: Micros) -> Micros:
-    """The views with what their items' vectors are made from, where there is anything to read ahead."""
     read = _reader(encoder)
-    if read is None:
-        return micros
-    views = []
-    for first, *others in micros.views:
-        labels = first.labels | read(_asked([first, *others]))
-        views.append([replace(first, labels=labels), *others])
-    return micros._replace(views=views)
+
+    def made_of(view: Batch) -> Batch:
+        return replace(view, ahead={module: module.ahead(view) for module in modules}) if modules else view
+
+    def of_one(views: Views) -> Views:
+        if read is not None:
+            views = [replace(views[0], labels=views[0].labels | read(_asked(views))), *views[1:]]
+        return [made_of(view) for view in views]
+
+    return lambda micros: micros._replace(views=[of_one(views) for views in micros.views])
 
 
 def _reader(encoder: nn.Module) -> Callable[[Tensor], Content] | None:

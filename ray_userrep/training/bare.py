@@ -28,6 +28,7 @@ class BareEngine:
         self._clip_norm = config.clip_norm
         self._bf16 = config.precision == "bf16"
         self._optimizer = adamw(model, config)
+        self._parameters = list(model.parameters())
 
     def forward(self, views: Views, counts_P: Tensor, gather: Gather) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16) if self._bf16 else contextlib.nullcontext():
@@ -38,7 +39,7 @@ class BareEngine:
         loss.backward()
 
     def step(self, learning_rate: float) -> Tensor:
-        norm = clip(list(self.model.parameters()), self.model.row_norms(), self._clip_norm)
+        norm = clip(self._parameters, self.model.row_norms(), self._clip_norm)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate * group["factor"]
         self._optimizer.step()

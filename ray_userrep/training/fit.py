@@ -42,7 +42,7 @@ from ray_userrep.objectives.reconstruct import Oracle
 from ray_userrep.objectives.social import Society
 from ray_userrep.recipe.objective import ImpressionsConfig, SocialConfig
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.training.ahead import read_ahead
+from ray_userrep.training.ahead import reading_ahead
 from ray_userrep.training.best import has_best, keep_best_of_ranks, read_best
 from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Validate
 from ray_userrep.training.checkpoint import Checkpoints
@@ -194,10 +194,11 @@ def _steps(
     recipe: Recipe, source: WindowSource, plan: BatchPlan, engine: Engine, position: Position
 ) -> Iterator[Step[Micros]]:
     objective, rank = engine.model.objective, engine.rank
+    read_ahead = reading_ahead(engine.model.encoder)
 
     def prepared(micros: list[Batch], here: Position) -> Micros:
         prepared = prepare_micros(objective, micros, draws_at(recipe.seed, here), rank)
-        ready = read_ahead(engine.model.encoder, prepared)
+        ready = read_ahead(prepared)
         return ready.pinned() if engine.device.type == "cuda" else ready
 
     return steps(plan, source, rank, engine.world, position, prepared)

@@ -66,12 +66,14 @@ class RowAdam(nn.Module):
         """Update the collected rows by their gradients times a factor."""
         betas, rows_R, g_RD = self._betas, self._rows_R, self._g_RD * factor
         self.steps += 1
-        first_RD = self.first_SD[rows_R].lerp_(g_RD, 1 - betas[0])
-        second_RD = self.second_SD[rows_R].lerp_(g_RD.square(), 1 - betas[1])
-        self.first_SD[rows_R], self.second_SD[rows_R] = first_RD, second_RD
-        corrected = first_RD / (1 - betas[0] ** self.steps)
-        spread = (second_RD / (1 - betas[1] ** self.steps)).sqrt_().add_(_EPSILON)
-        self.table.weight[rows_R] -= (learning_rate * corrected / spread).to(self.table.weight.dtype)
+        # By whole rows, which takes half the time of indexing that may pick single numbers.
+        first_RD = self.first_SD.index_select(0, rows_R).lerp_(g_RD, 1 - betas[0])
+        second_RD = self.second_SD.index_select(0, rows_R).lerp_(g_RD.square(), 1 - betas[1])
+        self.first_SD.index_copy_(0, rows_R, first_RD)
+        self.second_SD.index_copy_(0, rows_R, second_RD)
+        corrected = first_RD.div_(1 - betas[0] ** self.steps).mul_(-learning_rate)
+        spread = second_RD.div_(1 - betas[1] ** self.steps).sqrt_().add_(_EPSILON)
+        self.table.weight.index_add_(0, rows_R, corrected.div_(spread).to(self.table.weight.dtype))
 
 
 def _summed(rows_N: Tensor, g_ND: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,6 +34,11 @@ def test_a_draw_depends_only_on_its_keys():
     assert draws.uniforms(-1, 5) == draws.uniforms(-1, 5)
 
 
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=4))
+def test_single_numbers_draw_what_arrays_of_them_do(keys):
+    assert draws.bits(*keys) == draws.bits(*(np.array([key]) for key in keys))[0]
+
+
 def test_draws_are_uniform_and_neighbouring_keys_are_uncorrelated():
     x = draws.uniforms(0, np.arange(100_000))
     assert stats.kstest(x, "uniform").pvalue > 0.001

@@ -9,7 +9,7 @@ from ray_userrep.encoder.layers import without_noise
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
-from ray_userrep.training.ahead import read_ahead
+from ray_userrep.training.ahead import reading_ahead
 from ray_userrep.training.step import TrainModel, prepare_micros
 from tests.gpu_kernels import as_on_gpu
 from tests.recipes.conftest import NUM_ITEMS, walks
@@ -28,7 +28,7 @@ def test_both_kernels_find_the_same_loss_and_gradients(table, name):
     for parameter in model.parameters():  # what starts at zero would hide what lies behind it
         if not parameter.any() and parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.1)
-    micros = read_ahead(encoder, prepare_micros(objective, [walks()], Draws(0, 0, 0), 0))
+    micros = reading_ahead(encoder)(prepare_micros(objective, [walks()], Draws(0, 0, 0), 0))
 
     def learned() -> tuple[torch.Tensor, torch.Tensor]:
         model.zero_grad()

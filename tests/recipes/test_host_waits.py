@@ -21,7 +21,7 @@ from ray_userrep.feed.batch import CLS
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.training.ahead import read_ahead
+from ray_userrep.training.ahead import reading_ahead
 from ray_userrep.training.bare import BareEngine
 from ray_userrep.training.step import TrainModel, prepare_micros, train_step
 from tests.gpu_kernels import as_on_gpu
@@ -87,7 +87,7 @@ def found_in_steps(table, recipe) -> set[str]:
     objective = build_objective(recipe.objective, config, data)
     engine = BareEngine(TrainModel(encoder, objective, recipe.train), recipe.train, torch.device("cpu"))
     for step in range(2):
-        micros = read_ahead(encoder, prepare_micros(objective, [walks()], Draws(0, step, 0), 0))
+        micros = reading_ahead(encoder)(prepare_micros(objective, [walks()], Draws(0, step, 0), 0))
         with waits() as found:
             train_step(engine, micros, 1e-3)
     return found

@@ -14,7 +14,7 @@ from ray_userrep.feed.batch import CLS, Batch
 from ray_userrep.objectives.augment import keep
 from ray_userrep.objectives.base import Draws
 from ray_userrep.objectives.build import ObjectiveData, build_objective
-from ray_userrep.training.ahead import read_ahead
+from ray_userrep.training.ahead import reading_ahead
 from ray_userrep.training.step import TrainModel, prepare_micros
 from tests.recipes.conftest import NUM_ITEMS, table, walks
 
@@ -29,7 +29,7 @@ def test_losses_and_gradients_are_those_of_a_step_without(table, name):
     data = ObjectiveData(table, ("domain",), lambda: np.ones(NUM_ITEMS, np.int64))
     model = TrainModel(encoder, build_objective(recipe.objective, config, data))
     plain = prepare_micros(model.objective, [walks()], Draws(0, 0, 0), 0)
-    ahead = read_ahead(encoder, plain)
+    ahead = reading_ahead(encoder)(plain)
     assert all(len(view.ahead) == 1 for view in ahead.views[0]) and not any(view.ahead for view in plain.views[0])
     found = []
     for micros in (plain, ahead):

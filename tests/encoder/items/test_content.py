@@ -27,7 +27,7 @@ from ray_userrep.recipe.encoder import (
 from ray_userrep.recipe.objective import AutoregressiveConfig, SampledSoftmaxConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.storage.pictures import DEVIATION_RGB, MEAN_RGB, pixels_of
-from ray_userrep.training.ahead import read_ahead
+from ray_userrep.training.ahead import reading_ahead
 from ray_userrep.training.step import TrainModel, prepare_micros
 from tests.pictures import TINY, drawn, pictures, states, tiny_bert
 
@@ -165,7 +165,7 @@ def training(encoder, config) -> tuple[TrainModel, list]:
     data = ObjectiveData(encoder.item_table, (), encoder.item_table.counts)
     model = TrainModel(encoder, build_objective(AutoregressiveConfig(softmax=softmax, horizon=3), config, data))
     micros = prepare_micros(model.objective, [Batch.of([[1, 2, 3, 1, 2], [7, 1, 15, 8]])], Draws(0, 0, 0), 0)
-    return model, [micros, read_ahead(encoder, micros)]
+    return model, [micros, reading_ahead(encoder)(micros)]
 
 
 def test_what_is_read_ahead_is_encoded_once_a_batch_and_changes_no_gradient(encoder, bert):
@@ -185,7 +185,7 @@ def test_what_is_read_ahead_is_encoded_once_a_batch_and_changes_no_gradient(enco
     for one, other in zip(*grads, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
     encoder.requires_grad_(False)
-    assert read_ahead(encoder, plain) is plain  # nothing learns: the catalogue is made once instead
+    assert reading_ahead(encoder)(plain) is plain  # nothing learns: the catalogue is made once instead
 
 
 def test_the_catalogue_is_made_once_for_the_same_weights(encoder, bert):
