@@ -56,7 +56,7 @@ class RowItems(ItemEmbedder):
             assert self.exchange.world == 1, "no rank holds the whole catalogue"
             return self.weight
         if self.exchange.world == 1:
-            return self._noted(ids, self.weight.index_select(0, ids.flatten()).view(*ids.shape, -1))
+            return self._noted(ids, self.weight.index_select(0, ids.flatten()).view(*ids.shape, self.weight.shape[1]))
         if self._in_batch is not None:
             distinct_U, rows_UD = self._in_batch
             place = torch.searchsorted(distinct_U, ids).clamp(max=len(distinct_U) - 1)
