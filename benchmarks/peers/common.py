@@ -7,6 +7,7 @@ Shapes: N interactions, U users, B users of a chunk, V items.
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -59,7 +60,7 @@ class Enough(Exception):
 class Clock:
     """Counts trained targets and the seconds they took, after a warm-up and without the time of evaluations.
 
-    To a target, there is no warm-up: everything since `start` is part of what it cost.
+    Where it is evaluated every so often, there is no warm-up: everything since `start` is part of what it cost.
     """
 
     job: dict[str, Any]
@@ -75,7 +76,7 @@ class Clock:
     def start(self) -> None:
         """Training begins."""
         self._began = time.perf_counter()
-        self._counting = 0.0 if self.job["target_ndcg"] is None else self._began
+        self._counting = 0.0 if self.job["evaluate_every"] is None else self._began
 
     @property
     def seconds(self) -> float:
@@ -86,7 +87,7 @@ class Clock:
         """An optimiser step over so many real targets is done.
 
         Raises:
-            Enough: the job's time is over, or its target is met.
+            Enough: the job's time is over, or its last evaluations brought no gain.
         """
         now = time.perf_counter()
         if not self._counting:
@@ -96,32 +97,30 @@ class Clock:
         self.targets += targets
         self.steps += 1
         self._last = now
-        if self.job["target_ndcg"] is not None:
-            self._towards_target()
-        elif self.seconds >= self.job["seconds"]:
+        over = self.seconds >= self.job["seconds"]
+        if self.job["evaluate_every"] is not None:
+            self._judge(over)
+        elif over:
             raise Enough
 
-    def _towards_target(self) -> None:
-        over = self.seconds >= self.job["seconds"]
+    def _judge(self, over: bool) -> None:
         if self.targets < (len(self.curve) + 1) * self.job["evaluate_every"] and not over:
             return
         seconds, before = self.seconds, time.perf_counter()
-        assert self.evaluate is not None, "a system without evaluation cannot be timed to a target"
+        assert self.evaluate is not None, "what cannot be evaluated has no curve"
         score = self.evaluate()
         self._outside += time.perf_counter() - before
         self.curve.append({"seconds": seconds, "targets": self.targets, "ndcg@10": score})
-        print(f"{seconds:8.1f} s  {self.targets:>10,} targets  NDCG@10 {score:.4f}", file=sys.stderr, flush=True)
-        if score >= self.job["target_ndcg"] or over:
+        scores = [point["ndcg@10"] for point in self.curve]
+        if over or len(scores) - 1 - scores.index(max(scores)) >= self.job["patience"]:
             raise Enough
 
     def result(self) -> dict[str, Any]:
         """What was counted."""
-        if self.job["target_ndcg"] is None:
-            rate = self.targets / self.seconds
-            return {"targets": self.targets, "seconds": self.seconds, "steps": self.steps, "targets_per_second": rate}
-        last = self.curve[-1]
-        met = last["ndcg@10"] >= self.job["target_ndcg"]
-        return {"seconds_to_target": last["seconds"] if met else None, "curve": self.curve}
+        if self.job["evaluate_every"] is not None:
+            return {"curve": self.curve}
+        rate = self.targets / self.seconds
+        return {"targets": self.targets, "seconds": self.seconds, "steps": self.steps, "targets_per_second": rate}
 
 
 Train = Callable[[dict[str, Any], Data, Clock], dict[str, Any]]
@@ -133,6 +132,7 @@ def main(train: Train, packages: Sequence[str]) -> None:
     Settings are put into `job["settings"]` where training is ended from inside.
     """
     job = json.loads(Path(sys.argv[1]).read_text())
+    os.sched_setaffinity(0, job["cores"])
     limit_memory(job["memory_bytes"])
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])
@@ -163,6 +163,13 @@ def load(job: dict[str, Any]) -> Data:
         num_items = int(stored["num_items"])
     users = np.random.default_rng(0).permutation(len(columns["targets_U"]))[: job["evaluated_users"]]
     return Data(**columns, evaluated=np.sort(users), num_items=num_items, length=job["length"])
+
+
+def without_attention_dropout(model: torch.nn.Module) -> None:
+    """Leave attention weights whole, where a library takes one rate for everything."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.MultiheadAttention):
+            module.dropout = 0.0
 
 
 Scores = Callable[[list[np.ndarray]], torch.Tensor]

@@ -61,7 +61,7 @@ def configured(job: dict[str, Any], data: Data, folder: str) -> Config:
         "hidden_size": job["width"],
         "inner_size": job["width"],
         "hidden_dropout_prob": job["dropout"],
-        "attn_dropout_prob": job["dropout"],
+        "attn_dropout_prob": job["attention_dropout"],
         "loss_type": "CE",
         "MAX_ITEM_LIST_LENGTH": data.length,
         "train_batch_size": min(job["batch_targets"], _LARGEST_BATCH),

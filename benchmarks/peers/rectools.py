@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from peers.common import Clock, Data, left_padded, main, ndcg
+from peers.rectools_flat import train_flat
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rectools import Columns
 from rectools.dataset import Dataset
@@ -38,6 +39,8 @@ class Steps(Callback):
 
 def train(job: dict[str, Any], data: Data, clock: Clock) -> dict[str, Any]:
     """Until the clock ends it."""
+    if job["flat"]:
+        train_flat(job, data, clock)
     settings = job["settings"] = {
         "n_blocks": job["layers"],
         "n_heads": job["heads"],

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from peers.common import Clock, Data, left_padded, main, ndcg
+from peers.common import Clock, Data, left_padded, main, ndcg, without_attention_dropout
 from replay.data import FeatureHint, FeatureSource, FeatureType
 from replay.data.nn import ParquetModule, TensorFeatureInfo, TensorFeatureSource, TensorSchema
 from replay.nn.lightning import LightningModule
@@ -81,6 +81,8 @@ def network(job: dict[str, Any], length: int, num_items: int) -> SasRec:
     if job["loss"] == "sampled":
         model.loss = CESampled()
         model.loss.logits_callback = model.get_logits
+    if not job["attention_dropout"]:
+        without_attention_dropout(model)
     if job["trim"]:
         model.body.encoder = LengthBucketedQueryEncoder(model.body.encoder, _BUCKET_USERS)
     job["settings"] = settings | {
@@ -88,6 +90,7 @@ def network(job: dict[str, Any], length: int, num_items: int) -> SasRec:
         "negatives": job["negatives"],
         "batch_size": job["batch_users"],
         "learning_rate": job["learning_rate"],
+        "attention_dropout": job["attention_dropout"],
         "bucket_size": _BUCKET_USERS if job["trim"] else None,
     }
     return model

@@ -5,7 +5,8 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,16 @@ from ray_userrep.corpus.store import Corpus
 from ray_userrep.recipe.recipe import Recipe
 
 BARE, RAY = "ray_userrep", "ray_userrep, Ray"
+_WHOLE = {"attention_dropout": 0.0}
 SYSTEMS: dict[str, dict[str, Any]] = {
-    "rectools": {},
+    "rectools": {"flat": False},
+    "rectools, flat": {"flat": True},
+    "rectools, flat, attention whole": {"flat": True} | _WHOLE,
     "recbole": {},
+    "recbole, attention whole": _WHOLE,
     "replay": {"trim": False},
     "replay, trimmed": {"trim": True},
+    "replay, trimmed, attention whole": {"trim": True} | _WHOLE,
 }
 Job = dict[str, Any]
 Row = dict[str, Any]
@@ -43,15 +49,14 @@ class Runner:
 
     def __call__(self, module: str, job: Job) -> Row:
         """What the process said of itself; one that was killed ran out of memory."""
-        path = self.scratch / "job.json"
+        path = self.scratch / f"{uuid.uuid4().hex}.json"
         path.write_text(json.dumps(job))
         here = str(Path(__file__).absolute().parents[1])
         paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
         done = subprocess.run(
             # Not by path: that would put this folder first on the path, where modules are named as the peers are.
             [self.pythons.get(module, sys.executable), "-P", "-m", f"peers.{module}", str(path)],
-            stdout=subprocess.PIPE,
-            stderr=None if job["target_ndcg"] else subprocess.PIPE,
+            capture_output=True,
             text=True,
             cwd=self.scratch,
             env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(job["threads"])},
@@ -64,6 +69,10 @@ class Runner:
         row: Row = json.loads(done.stdout.strip().splitlines()[-1])
         return row
 
+    def peer(self, name: str, job: Job) -> Row:
+        """One of `SYSTEMS`, with what sets it apart."""
+        return self(name.split(",")[0], job | SYSTEMS[name])
+
 
 def measured(case: Case, systems: Sequence[str], repeats: int, run: Runner) -> dict[str, Row]:
     """All systems in turn, several times over; what ran out of memory is not tried again."""
@@ -73,23 +82,23 @@ def measured(case: Case, systems: Sequence[str], repeats: int, run: Runner) -> d
             if not runs or runs[-1]["outcome"] == "ok":
                 load = os.getloadavg()[0]  # of the last minute, in which the run before had its threads
                 runs.append(_run(name, case.job, seen, run) | {"load_before": load})
-                print(f"{case.name:34s} {name:18s} {told(runs[-1])}   (load {load:.1f})", flush=True)
+                print(f"{case.name:34s} {name:32s} {told(runs[-1])}   (load {load:.1f})", flush=True)
     return {name: _summary(runs) for name, runs in seen.items()}
 
 
-def _run(name: str, job: Job, seen: dict[str, list[Row]], run: Callable[[str, Job], Row]) -> Row:
+def _run(name: str, job: Job, seen: dict[str, list[Row]], run: Runner) -> Row:
     if name == BARE:
         return run("ours", job)
     if name == RAY:  # as many steps as the bare loop just took, its warm-up included
         steps = round(seen[BARE][-1]["steps"] * (1 + job["warmup_seconds"] / job["seconds"]))
         return run("ours", job | {"measure": "ray", "steps": max(steps, 100)})
-    return run(name.split(",")[0], job | SYSTEMS[name])
+    return run.peer(name, job)
 
 
 def _summary(runs: list[Row]) -> Row:
     """The last run with the median of all rates."""
     good = [run for run in runs if run["outcome"] == "ok"]
-    if not good or "curve" in good[0]:
+    if not good:
         return runs[-1]
     rates = [run["targets_per_second"] for run in good]
     together = {"targets_per_second": statistics.median(rates), "runs": rates}
@@ -100,9 +109,6 @@ def told(row: Row) -> str:
     """A run in a few words."""
     if row["outcome"] != "ok":
         return str(row["outcome"])
-    if "curve" in row:
-        met, best = row["seconds_to_target"], max(point["ndcg@10"] for point in row["curve"])
-        return f"{met:,.1f} s" if met else f"not met, {best:.4f}"
     return f"{row['targets_per_second']:>12,.0f} interactions/s"
 
 
@@ -115,7 +121,7 @@ def table(cases: dict[str, dict[str, Row]]) -> str:
         for name, row in rows.items():
             speed = _speed(row)
             over = f"   ours {base / speed:.2f}×" if base and speed and name != BARE else ""
-            lines.append(f"  {name:18s} {told(row)}{over}")
+            lines.append(f"  {name:32s} {told(row)}{over}")
     return "\n".join(lines)
 
 
@@ -123,7 +129,5 @@ def _speed(row: Row | None) -> float | None:
     """The more, the faster."""
     if row is None or row["outcome"] != "ok":
         return None
-    if "curve" in row:
-        return 1 / row["seconds_to_target"] if row["seconds_to_target"] else None
     rate: float = row["targets_per_second"]
     return rate

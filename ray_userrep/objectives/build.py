@@ -29,12 +29,12 @@ from ray_userrep.objectives.reconstruct import Oracle, Reconstruct
 from ray_userrep.objectives.sampled import (
     BinaryCrossEntropy,
     InBatchSampler,
+    LogUniformSampler,
     MixedSampler,
     SampledSoftmax,
     Sampler,
     by_counts,
     gbce_beta,
-    log_uniform,
 )
 from ray_userrep.objectives.set_head import SetHead, codes_of_column, codes_of_field
 from ray_userrep.objectives.side_head import SideHead, field_codes, has_field
@@ -264,7 +264,7 @@ def _sampled(config: SampledSoftmaxConfig, data: ObjectiveData) -> ItemSoftmax:
 def _sampler(config: SampledSoftmaxConfig, data: ObjectiveData) -> Sampler:
     match config.sampler:
         case "log_uniform":
-            return log_uniform(data.items.counts())
+            return LogUniformSampler(data.items.counts())
         case "counts":
             return by_counts(data.train_counts(), config.alpha)
         case "in_batch":

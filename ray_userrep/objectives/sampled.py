@@ -8,6 +8,7 @@ out for that token.
 Shapes: T tokens (targets), V items, D width, K negatives.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
@@ -23,8 +24,7 @@ from ray_userrep.objectives.base import Draws, Gather, identity_gather
 from ray_userrep.objectives.rivals import rival_cross_entropy
 from ray_userrep.objectives.softmax import ItemSoftmax
 
-_TABLE_DRAW, _BATCH_DRAW = 12, 13
-_AT_A_TIME = 2**20  # items
+_DRAW, _BATCH_DRAW = 12, 13
 
 
 class Sampler(ABC):
@@ -48,7 +48,7 @@ class TableSampler(Sampler):
         self._cdf_V = np.cumsum(weight_V, out=weight_V)
 
     def draw(self, rng: Draws, num_negatives: int, targets_T: Tensor) -> Tensor:
-        return self.at(torch.from_numpy(rng.uniforms(_TABLE_DRAW, np.arange(num_negatives))))
+        return self.at(torch.from_numpy(rng.uniforms(_DRAW, np.arange(num_negatives))))
 
     def at(self, draws_K: Tensor) -> Tensor:
         """The items that uniform numbers in [0, 1) stand for, `[K]`."""
@@ -65,15 +65,28 @@ def by_counts(counts_V: NDArray[np.int64], alpha: float) -> TableSampler:
     return TableSampler(np.power(known_V, alpha, out=known_V))
 
 
-def log_uniform(counts_V: NDArray[np.int64]) -> TableSampler:
-    """Items by rank: the log-uniform (Zipfian) law over falling counts, the lower index first where they tie."""
-    rank_V = np.arange(len(counts_V), dtype=np.float64)
-    if (counts_V[1:] > counts_V[:-1]).any():  # items are numbered by falling counts, until a log grows
-        rank_V[np.argsort(-counts_V, kind="stable")] = np.arange(len(counts_V))
-    for first in range(0, len(rank_V), _AT_A_TIME):
-        some = rank_V[first : first + _AT_A_TIME]
-        some[:] = np.log((some + 2) / (some + 1))
-    return TableSampler(rank_V)
+class LogUniformSampler(Sampler):
+    """Draws by the log-uniform (Zipfian) law over items by falling counts, the lower index first where they tie.
+
+    The law is inverted as it is drawn from: nothing is held for the catalogue as long as items are numbered by falling
+    counts, which they are until a log grows.
+    """
+
+    def __init__(self, counts_V: NDArray[np.int64]) -> None:
+        self._num_items, self._scale = len(counts_V), math.log(len(counts_V) + 1)
+        self._item_of_V: Tensor | None = None
+        if (counts_V[1:] > counts_V[:-1]).any():
+            self._item_of_V = torch.from_numpy(np.argsort(-counts_V, kind="stable"))
+            self._rank_of_V = torch.argsort(self._item_of_V)
+
+    def draw(self, rng: Draws, num_negatives: int, targets_T: Tensor) -> Tensor:
+        draws_K = torch.from_numpy(rng.uniforms(_DRAW, np.arange(num_negatives)))
+        rank_K = torch.expm1(draws_K * self._scale).long().clamp(max=self._num_items - 1)
+        return rank_K if self._item_of_V is None else self._item_of_V[rank_K]
+
+    def share(self, ids_K: Tensor) -> Tensor:
+        rank_K = ids_K if self._item_of_V is None else self._rank_of_V[ids_K]
+        return torch.log1p(1 / (rank_K.double() + 1)) / self._scale
 
 
 class InBatchSampler(Sampler):

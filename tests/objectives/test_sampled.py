@@ -16,11 +16,11 @@ from ray_userrep.objectives.sampled import (
     NEGATIVES,
     BinaryCrossEntropy,
     InBatchSampler,
+    LogUniformSampler,
     MixedSampler,
     SampledSoftmax,
     by_counts,
     gbce_beta,
-    log_uniform,
 )
 from ray_userrep.objectives.softmax import FullSoftmax
 from ray_userrep.recipe.encoder import EncoderConfig
@@ -45,7 +45,7 @@ SAMPLERS = {
     "uniform": by_counts(COUNTS, 0.0),
     "counts": by_counts(COUNTS, 0.75),
     "popularity": by_counts(COUNTS, 1.0),
-    "log_uniform": log_uniform(COUNTS),
+    "log_uniform": LogUniformSampler(COUNTS),
     "in_batch": InBatchSampler(COUNTS),
     "mixed": MixedSampler(InBatchSampler(COUNTS), by_counts(COUNTS, 0.0)),
 }
@@ -64,9 +64,18 @@ def sampled_loss(encoder, states, targets, num_negatives, batch, sampler, correc
 
 def test_the_log_uniform_law_is_over_ranks_wherever_items_stand():
     order = np.random.default_rng(0).permutation(NUM_ITEMS)
-    shares = log_uniform(COUNTS[order]).share(torch.arange(NUM_ITEMS))
-    torch.testing.assert_close(shares, log_uniform(COUNTS).share(torch.from_numpy(order)))
-    assert (np.diff(log_uniform(COUNTS).share(torch.arange(NUM_ITEMS))) < 0).all()
+    shares = LogUniformSampler(COUNTS[order]).share(torch.arange(NUM_ITEMS))
+    torch.testing.assert_close(shares, LogUniformSampler(COUNTS).share(torch.from_numpy(order)))
+    assert (np.diff(LogUniformSampler(COUNTS).share(torch.arange(NUM_ITEMS))) < 0).all()
+
+
+@pytest.mark.parametrize("grown", [False, True])
+def test_the_log_uniform_law_is_drawn_from(grown):
+    order = np.random.default_rng(0).permutation(NUM_ITEMS) if grown else np.arange(NUM_ITEMS)
+    sampler = LogUniformSampler(COUNTS[order])
+    drawn = np.bincount(sampler.draw(Draws(0, 0, 0), 200_000, TARGETS), minlength=NUM_ITEMS)
+    shares_V = sampler.share(torch.arange(NUM_ITEMS)).numpy()
+    assert abs(shares_V.sum() - 1) < 1e-12 and stats.chisquare(drawn, 200_000 * shares_V).pvalue > 1e-3
 
 
 def states_and_targets():
@@ -190,7 +199,7 @@ def test_shares_of_a_large_catalogue_are_its_weights(grown):
     rank_V[np.argsort(-counts_V, kind="stable")] = np.arange(len(counts_V))
     ids_K = torch.from_numpy(np.append(rng.integers(0, len(counts_V), 1000), [0, len(counts_V) - 1]))
     samplers = {
-        log_uniform(counts_V): np.log((rank_V + 2) / (rank_V + 1)),
+        LogUniformSampler(counts_V): np.log((rank_V + 2) / (rank_V + 1)),
         by_counts(counts_V, 1.0): counts_V.astype(np.float64),
     }
     for sampler, weight_V in samplers.items():
