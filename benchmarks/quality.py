@@ -1,12 +1,13 @@
 """Seconds of training that each library takes to its best NDCG@10, and ours to the same.
 
-    python benchmarks/quality.py [--data beauty ml1m] [--losses full sampled] [--seconds 120] [--seeds 0 1 2]
+    python benchmarks/quality.py [--data beauty ml1m] [--losses full sampled] [--seconds 90] [--seeds 0 1 2]
 
 Systems, data and settings are those of benchmarks/training.py, of each library what is fastest there. A process has one
-core of its own; as many run at once as there are cores. With the first seed every rate is tried, and a system keeps the
-better one with the others. The same validation users are evaluated in all systems, which does not count as time; a run
-ends after so many seconds of training, or so many evaluations without a gain. Ours has reached what a peer's run of the
-same seed did at the first evaluation that is no worse. Figures go to `--results`, quality.json.
+core of its own; as many run at once as this process may use (`taskset`). With the first seed every rate is tried, and a
+system keeps the better one with the others. The same validation users are evaluated in all systems, which does not
+count as time; a run ends after so many seconds of training, or so many evaluations without a gain. Ours has reached
+what a peer's run of the same seed did at the first evaluation that is no worse. Figures go to `--results`,
+quality.json.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def main() -> None:
         cases = {key: case for seed in options.seeds for key, case in prepared(seed, options, Path(scratch)).items()}
         ray.shutdown()  # it would work beside what is timed
         run = Runner({peer: python_of(peer, options.environments) for peer in REQUIREMENTS}, Path(scratch))
-        race = Race(cases, run, range(os.cpu_count() or 1))
+        race = Race(cases, run, sorted(os.sched_getaffinity(0)))
         first, *others = options.seeds
         known = [(data, loss, system) for data in options.data for loss in options.losses for system in SYSTEMS]
         known = [one for one in known if one[2].split(",")[0] in options.systems and (one[0], one[2]) not in TOO_SLOW]
@@ -70,10 +71,10 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = shared_arguments(__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=120, help="of training, in a run")
+    parser.add_argument("--seconds", type=float, default=90, help="of training, in a run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 3e-3], help="of all systems")
-    parser.add_argument("--patience", type=int, default=5, help="evaluations without a gain")
+    parser.add_argument("--patience", type=int, default=4, help="evaluations without a gain")
     parser.add_argument("--evaluate-every", type=float, default=1.0, help="epochs")
     parser.add_argument("--evaluated-users", type=int, default=2000)
     parser.set_defaults(threads=[1], warmup_seconds=0.0)
