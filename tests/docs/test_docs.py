@@ -122,7 +122,15 @@ def test_a_script_is_there_and_knows_the_options(page, words):
         return
     script = ROOT / words[0]
     assert script.is_file()
-    assert all(f'"{word.partition("=")[0]}"' in script.read_text() for word in words[1:] if word.startswith("--"))
+    text = with_peers(script)
+    assert all(f'"{word.partition("=")[0]}"' in text for word in words[1:] if word.startswith("--"))
+
+
+def with_peers(script: Path) -> str:
+    """A benchmark's text, and that of the modules of `peers` that it shares with others."""
+    text = script.read_text()
+    modules = re.findall(r"^from peers\.(\w+) import", text, flags=re.MULTILINE)
+    return "".join([text, *((script.parent / "peers" / f"{name}.py").read_text() for name in modules)])
 
 
 @pytest.mark.parametrize("path", PAGES, ids=short)
