@@ -27,6 +27,8 @@ def reading_ahead(encoder: nn.Module) -> Callable[[Micros], Micros]:
     """What gives the views of a micro-batch all that the modules of a model want to have made of them."""
     modules = [module for module in encoder.modules() if isinstance(module, WorksAhead)]
     read = _reader(encoder)
+    if not modules and read is None:
+        return lambda micros: micros
 
     def made_of(view: Batch) -> Batch:
         return replace(view, ahead={module: module.ahead(view) for module in modules}) if modules else view
