@@ -45,17 +45,18 @@ class Trial(NamedTuple):
 
 def main() -> None:
     options = arguments()
+    peers = [name for name in options.systems if name != BARE]
     result: dict[str, Any] = {
         "environment": environment(),
         "load": os.getloadavg()[0],
         "options": {name: value for name, value in vars(options).items() if name not in PLACES},
-        "peers": {peer: REQUIREMENTS[peer] for peer in REQUIREMENTS},
+        "peers": {peer: REQUIREMENTS[peer] for peer in peers},
         "left_out": {" ".join(which): why for which, why in TOO_SLOW.items()},
     }
     with tempfile.TemporaryDirectory() as scratch:
         cases = {key: case for seed in options.seeds for key, case in prepared(seed, options, Path(scratch)).items()}
         ray.shutdown()  # it would work beside what is timed
-        run = Runner({peer: python_of(peer, options.environments) for peer in REQUIREMENTS}, Path(scratch))
+        run = Runner({peer: python_of(peer, options.environments) for peer in peers}, Path(scratch))
         race = Race(cases, run, sorted(os.sched_getaffinity(0)))
         first, *others = options.seeds
         known = [(data, loss, system) for data in options.data for loss in options.losses for system in SYSTEMS]
