@@ -21,16 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ray
-from peers.cases import cases_of, shared_arguments
-from peers.environments import REQUIREMENTS, python_of
-from peers.runs import BARE, Case, Row, Runner
-
-from ray_userrep.training.runs import environment
+from peers.cases import head, prepared, shared_arguments
+from peers.runs import BARE, Case, Job, Row, Runner
 
 SYSTEMS = (BARE, "rectools", "recbole", "replay, trimmed")
 TOO_SLOW = {("ml1m", "recbole"): "a step takes 25 s and 12 GB"}
-PLACES = ("environments", "results")  # of this machine, and not part of a result
 
 
 class Trial(NamedTuple):
@@ -45,18 +40,9 @@ class Trial(NamedTuple):
 
 def main() -> None:
     options = arguments()
-    peers = [name for name in options.systems if name != BARE]
-    result: dict[str, Any] = {
-        "environment": environment(),
-        "load": os.getloadavg()[0],
-        "options": {name: value for name, value in vars(options).items() if name not in PLACES},
-        "peers": {peer: REQUIREMENTS[peer] for peer in peers},
-        "left_out": {" ".join(which): why for which, why in TOO_SLOW.items()},
-    }
+    result = head(options) | {"left_out": {" ".join(which): why for which, why in TOO_SLOW.items()}}
     with tempfile.TemporaryDirectory() as scratch:
-        cases = {key: case for seed in options.seeds for key, case in prepared(seed, options, Path(scratch)).items()}
-        ray.shutdown()  # it would work beside what is timed
-        run = Runner({peer: python_of(peer, options.environments) for peer in peers}, Path(scratch))
+        cases, run = prepared(options, Path(scratch))
         race = Race(cases, run, sorted(os.sched_getaffinity(0)))
         first, *others = options.seeds
         known = [(data, loss, system) for data in options.data for loss in options.losses for system in SYSTEMS]
@@ -78,28 +64,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--patience", type=int, default=4, help="evaluations without a gain")
     parser.add_argument("--evaluate-every", type=float, default=1.0, help="epochs")
     parser.add_argument("--evaluated-users", type=int, default=2000)
-    parser.set_defaults(threads=[1], warmup_seconds=0.0)
+    parser.set_defaults(threads=[1], warmup_seconds=0.0, seed=0, learning_rate=0.0, our_learning_rate=0.0)
     return parser.parse_args()
-
-
-def prepared(seed: int, options: argparse.Namespace, scratch: Path) -> dict[tuple[str, str, int, float], Case]:
-    """The cases of a seed, by data, loss, seed and rate."""
-    found = {}
-    for rate in options.rates:
-        rates = {"seed": seed, "learning_rate": rate, "our_learning_rate": rate}
-        chosen = argparse.Namespace(**(vars(options) | rates))
-        for data in options.data:
-            for case in cases_of(data, chosen, scratch):
-                found[data, case.job["loss"], seed, rate] = case
-    return found
 
 
 class Race:
     """Runs trials, each on a core that no other has meanwhile."""
 
-    def __init__(self, cases: dict[tuple[str, str, int, float], Case], run: Runner, cores: Iterable[int]) -> None:
+    def __init__(self, cases: Iterable[Case], run: Runner, cores: Iterable[int]) -> None:
         self.rows: dict[Trial, Row] = {}
-        self._cases, self._run = cases, run
+        self._cases = {(case.data, case.job["loss"]): case for case in cases}
+        self._run = run
         self._free: queue.Queue[int] = queue.Queue()
         for core in cores:
             self._free.put(core)
@@ -111,8 +86,7 @@ class Race:
 
     def _one(self, trial: Trial) -> None:
         core = self._free.get()
-        job = self._cases[trial.data, trial.loss, trial.seed, trial.rate].job | {"cores": [core]}
-        row = self._run("ours", job) if trial.system == BARE else self._run.peer(trial.system, job)
+        row = self._run(trial.system, job_of(self._cases[trial.data, trial.loss], trial) | {"cores": [core]})
         self._free.put(core)
         self.rows[trial] = {name: row.get(name) for name in ("outcome", "curve", "settings", "versions", "peak_bytes")}
         told = f"{best(row):.4f} after {len(row['curve'])} evaluations" if row.get("curve") else row["outcome"]
@@ -129,6 +103,13 @@ class Race:
         """The rate with which a system was best."""
         tried = {t.rate: best(row) for t, row in self.rows.items() if t[:4] == (data, loss, system, seed)}
         return max(tried, key=lambda rate: tried[rate])
+
+
+def job_of(case: Case, trial: Trial) -> Job:
+    """A case's job with the seed and learning rate of a trial, also in the recipe that ours is told."""
+    train = case.recipe.train.model_copy(update={"learning_rate": trial.rate})
+    recipe = case.recipe.model_copy(update={"seed": trial.seed, "train": train})
+    return case.job | {"seed": trial.seed, "learning_rate": trial.rate, "recipe": recipe.model_dump_json()}
 
 
 def best(row: Row) -> float:

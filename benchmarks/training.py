@@ -18,39 +18,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import ray
-from peers.cases import HERE, cases_of, shared_arguments
-from peers.environments import REQUIREMENTS, python_of
+from peers.cases import HERE, head, prepared, shared_arguments
 from peers.inside import look
-from peers.runs import BARE, RAY, SYSTEMS, Row, Runner, measured, table
+from peers.runs import BARE, RAY, SYSTEMS, Row, measured, table
 
 from ray_userrep.recipes.sasrec import sasrec
 from ray_userrep.report.figures import save
-from ray_userrep.training.runs import environment
 
 IMAGES = HERE.parent / "docs" / "images"
 BUSY = 0.5  # load: threads that wait for each other lose far more than their share to anything else that runs
-PLACES = ("environments", "results")  # of this machine, and not part of a result
 
 
 def main() -> None:
     options = arguments()
     if os.getloadavg()[0] > BUSY:
         print(f"this machine is at work (load {os.getloadavg()[0]:.1f}): figures mean little", flush=True)
-    all_systems = [BARE, *([RAY] if options.ray else []), *SYSTEMS]
-    systems = [name for name in all_systems if name.split(",")[0] in options.systems]
-    peers = [name for name in options.systems if name != BARE]
-    result: dict[str, Any] = {
-        "environment": environment(),
-        "options": {name: value for name, value in vars(options).items() if name not in PLACES},
-        "peers": {peer: REQUIREMENTS[peer] for peer in peers},
-        "cases": {},
-    }
-    rows: dict[str, dict[str, Row]] = result["cases"]
+    systems = [name for name in SYSTEMS if name.split(",")[0] in options.systems and (options.ray or name != RAY)]
+    rows: dict[str, dict[str, Row]] = {}
+    result = head(options) | {"cases": rows}
     with tempfile.TemporaryDirectory() as scratch:
-        cases = [case for name in options.data for case in cases_of(name, options, Path(scratch))]
-        ray.shutdown()  # it would work beside what is timed
-        run = Runner({peer: python_of(peer, options.environments) for peer in peers}, Path(scratch))
+        cases, run = prepared(options, Path(scratch))
         for case in cases:
             rows[case.name] = measured(case, systems, options.repeats, run)
             write(result, options.results)

@@ -6,12 +6,14 @@ written once. Learning rates are constant.
 
 import argparse
 import itertools
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from peers.environments import REQUIREMENTS
-from peers.runs import BARE, Case
+import ray
+from peers.environments import REQUIREMENTS, python_of
+from peers.runs import BARE, Case, Runner
 
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
@@ -21,9 +23,11 @@ from ray_userrep.logs.connection import connect
 from ray_userrep.recipe.fields import validated
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.sasrec import sasrec
+from ray_userrep.training.runs import environment
 from ray_userrep.workflows.prepare import open_or_prepare
 
 HERE = Path(__file__).parents[1]
+PLACES = ("environments", "results")  # of this machine, and not part of a result
 SHAPE = {"width": 64, "layers": 2, "heads": 2}
 COPIED = (
     *("seed", "warmup_seconds", "batch_users", "negatives"),
@@ -65,6 +69,24 @@ def shared_arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def head(options: argparse.Namespace) -> dict[str, Any]:
+    """What a result says before its figures."""
+    return {
+        "environment": environment(),
+        "load": os.getloadavg()[0],
+        "options": {name: value for name, value in vars(options).items() if name not in PLACES},
+        "peers": {peer: REQUIREMENTS[peer] for peer in options.systems if peer != BARE},
+    }
+
+
+def prepared(options: argparse.Namespace, scratch: Path) -> tuple[list[Case], Runner]:
+    """All cases, and what runs the systems on them."""
+    cases = [case for name in options.data for case in cases_of(name, options, scratch)]
+    ray.shutdown()  # it would work beside what is timed
+    pythons = {peer: python_of(peer, options.environments) for peer in options.systems if peer != BARE}
+    return cases, Runner(pythons, scratch)
+
+
 def available_gib() -> float:
     """Nine tenths of the memory that is free now."""
     lines = Path("/proc/meminfo").read_text().splitlines()
@@ -97,7 +119,7 @@ def cases_of(name: str, options: argparse.Namespace, scratch: Path) -> list[Case
         recipe = ours(name, loss, options, batch_targets)
         own = {"loss": loss, "threads": threads, "cores": list(range(threads)), "recipe": recipe.model_dump_json()}
         told = f"{name}, {loss} softmax, {threads} thread{'s' * (threads > 1)}"
-        cases.append(Case(told, recipe, corpus, job | own))
+        cases.append(Case(told, name, recipe, job | own))
     return cases
 
 

@@ -175,6 +175,20 @@ def without_attention_dropout(model: torch.nn.Module) -> None:
 Scores = Callable[[list[np.ndarray]], torch.Tensor]
 
 
+def evaluate(network: torch.nn.Module, data: Data, known: np.ndarray, first: int, scores: Scores) -> float:
+    """NDCG@10 with the weights of this moment.
+
+    The system numbers the items that it knows from `first` on, in the order of `known`; `scores` is given histories in
+    these numbers.
+    """
+    place_of = np.zeros(data.num_items, np.int64)
+    place_of[known] = np.arange(first, first + len(known))
+    network.eval()
+    value = ndcg(data, known, lambda histories: scores([place_of[history] for history in histories]))
+    network.train()
+    return value
+
+
 def ndcg(data: Data, known_items: np.ndarray, scores: Scores) -> float:
     """NDCG@10 of the next items among all that the system knows, those of the history left out.
 

@@ -11,11 +11,11 @@ _LABELLED = 4.0  # per cent; a narrower piece has no room for its number
 
 def look(cases: list[Case], rows: dict[str, dict[str, Row]], run: Runner) -> tuple[float, Figure]:
     """The peak, in FLOP/s, and the picture; each case's row of ours that came out well is given its own figures."""
-    peak: float = run("ours", cases[0].job | {"measure": "peak"})["flops_per_second"]
+    peak: float = run(BARE, cases[0].job | {"measure": "peak"})["flops_per_second"]
     profiles: dict[str, dict[str, float]] = {}
     for case in cases:
         row = rows[case.name][BARE]
-        counted, profiled = (run("ours", case.job | {"measure": measure}) for measure in ("flops", "profile"))
+        counted, profiled = (run(BARE, case.job | {"measure": measure}) for measure in ("flops", "profile"))
         if {row["outcome"], counted["outcome"], profiled["outcome"]} != {"ok"}:
             continue
         row["flops_per_target"] = counted["flops_per_target"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from peers.common import Clock, Data, Enough, main, ndcg
+from peers.common import Clock, Data, Enough, evaluate, main
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
@@ -119,7 +119,7 @@ class Timed(Observer):
         self._data = data
 
     def on_model(self, model: TrainModel) -> None:
-        self._clock.evaluate = lambda: evaluate(model.encoder, self._data)
+        self._clock.evaluate = lambda: evaluated(model.encoder, self._data)
         self._clock.start()
 
     def on_step(self, targets: int) -> None:
@@ -129,16 +129,13 @@ class Timed(Observer):
         return self._clock.result()
 
 
-def evaluate(encoder: UserEncoder, data: Data) -> float:
+def evaluated(encoder: UserEncoder, data: Data) -> float:
     """NDCG@10 with the weights of this moment."""
 
     def scores(histories: list[np.ndarray]) -> Tensor:
         return encoder(Batch.of(histories)) @ encoder.items(None).T
 
-    encoder.eval()
-    value = ndcg(data, np.arange(data.num_items), scores)
-    encoder.train()
-    return value
+    return evaluate(encoder, data, np.arange(data.num_items), 0, scores)
 
 
 def through_ray(recipe: Recipe, job: dict[str, Any]) -> dict[str, Any]:

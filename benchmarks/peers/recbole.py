@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from peers.common import Clock, Data, main, ndcg
+from peers.common import Clock, Data, evaluate, main
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.data.interaction import Interaction
@@ -36,7 +36,7 @@ def train(job: dict[str, Any], data: Data, clock: Clock) -> dict[str, Any]:
         model = SASRec(config, batches.dataset)
         trainer = Trainer(config, model)
         observe(trainer, clock)
-        clock.evaluate = lambda: evaluate(model, data, dataset)
+        clock.evaluate = lambda: evaluated(model, data, dataset)
         clock.start()
         trainer.fit(batches, saved=False, verbose=False)
     raise AssertionError("training ended before its time")
@@ -97,24 +97,19 @@ def observe(trainer: Trainer, clock: Clock) -> None:
     trainer.optimizer.register_step_post_hook(lambda *_: clock.step(pending.pop()))
 
 
-def evaluate(model: SASRec, data: Data, dataset: Any) -> float:
+def evaluated(model: SASRec, data: Data, dataset: Any) -> float:
     """NDCG@10 with the weights of this moment."""
     known = dataset.field2id_token[dataset.iid_field][1:].astype(np.int64)  # the first is padding
-    place_of = np.zeros(data.num_items, np.int64)
-    place_of[known] = np.arange(1, len(known) + 1)
 
     def scores(histories: list[np.ndarray]) -> torch.Tensor:
         rows = torch.zeros(len(histories), data.length, dtype=torch.long)
         for row, history in zip(rows, histories, strict=True):
-            row[: len(history)] = torch.from_numpy(place_of[history])
+            row[: len(history)] = torch.from_numpy(history)
         lengths = torch.tensor([len(history) for history in histories])
         batch = Interaction({model.ITEM_SEQ: rows, model.ITEM_SEQ_LEN: lengths})
         return model.full_sort_predict(batch)[:, 1:]
 
-    model.eval()
-    value = ndcg(data, known, scores)
-    model.train()
-    return value
+    return evaluate(model, data, known, 1, scores)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from peers.common import Clock, Data, left_padded, main, ndcg
+from peers.common import Clock, Data, evaluate, left_padded, main
 from peers.rectools_flat import train_flat
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rectools import Columns
@@ -62,7 +62,7 @@ def train(job: dict[str, Any], data: Data, clock: Clock) -> dict[str, Any]:
         accelerator="cpu",
         callbacks=[Steps(clock)],
     )
-    clock.evaluate = lambda: evaluate(model, data)
+    clock.evaluate = lambda: evaluated(model, data)
     model.fit(dataset(data))
     raise AssertionError("training ended before its time")
 
@@ -74,22 +74,16 @@ def dataset(data: Data) -> Dataset:
     return Dataset.construct(pd.DataFrame(columns))
 
 
-def evaluate(model: SASRecModel, data: Data) -> float:
+def evaluated(model: SASRecModel, data: Data) -> float:
     """NDCG@10 with the weights of this moment."""
     known = model.data_preparator.item_id_map.external_ids[1:].astype(np.int64)  # the first is padding
-    place_of = np.zeros(data.num_items, np.int64)
-    place_of[known] = np.arange(1, len(known) + 1)
     network = model.lightning_model.torch_model
 
     def scores(histories: list[np.ndarray]) -> torch.Tensor:
         table = network.item_model.get_all_embeddings()
-        rows = left_padded([place_of[history] for history in histories], data.length, 0)
-        return network.encode_sessions({"x": rows}, table)[:, -1] @ table[1:].T
+        return network.encode_sessions({"x": left_padded(histories, data.length, 0)}, table)[:, -1] @ table[1:].T
 
-    network.eval()
-    value = ndcg(data, known, scores)
-    network.train()
-    return value
+    return evaluate(network, data, known, 1, scores)
 
 
 if __name__ == "__main__":

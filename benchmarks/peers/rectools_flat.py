@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from peers.common import Clock, Data, left_padded, ndcg, without_attention_dropout
+from peers.common import Clock, Data, evaluate, left_padded, without_attention_dropout
 from rectools.fast_transformers import FlatSASRecNet, SequenceBatchDataset, build_sequences
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
@@ -30,7 +30,7 @@ def train_flat(job: dict[str, Any], data: Data, clock: Clock) -> NoReturn:
     job["settings"] = settings | own | {"loss": job["loss"], "negatives": job["negatives"]}
     optimizer = torch.optim.Adam(network.parameters(), lr=job["learning_rate"])
     batches = DataLoader(SequenceBatchDataset(x_UL, y_UL), job["batch_users"], shuffle=True)
-    clock.evaluate = lambda: evaluate(network, data, known.numpy())
+    clock.evaluate = lambda: evaluated(network, data, known.numpy())
     clock.start()
     while True:
         for batch in batches:
@@ -53,16 +53,10 @@ def loss_of(network: FlatSASRecNet, batch: dict[str, torch.Tensor], num_negative
     return cross_entropy(network(batch).flatten(0, 1), target.flatten(), ignore_index=_LEFT_OUT)
 
 
-def evaluate(network: FlatSASRecNet, data: Data, known: np.ndarray) -> float:
+def evaluated(network: FlatSASRecNet, data: Data, known: np.ndarray) -> float:
     """NDCG@10 with the weights of this moment."""
-    place_of = np.zeros(data.num_items, np.int64)
-    place_of[known] = np.arange(1, len(known) + 1)
 
     def scores(histories: list[np.ndarray]) -> torch.Tensor:
-        rows = left_padded([place_of[history] for history in histories], data.length, 0)
-        return network.encode_last(rows) @ network.all_item_embeddings().T
+        return network.encode_last(left_padded(histories, data.length, 0)) @ network.all_item_embeddings().T
 
-    network.eval()
-    value = ndcg(data, known, scores)
-    network.train()
-    return value
+    return evaluate(network, data, known, 1, scores)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from peers.common import Clock, Data, left_padded, main, ndcg, without_attention_dropout
+from peers.common import Clock, Data, evaluate, left_padded, main, without_attention_dropout
 from replay.data import FeatureHint, FeatureSource, FeatureType
 from replay.data.nn import ParquetModule, TensorFeatureInfo, TensorFeatureSource, TensorSchema
 from replay.nn.lightning import LightningModule
@@ -62,7 +62,7 @@ def train(job: dict[str, Any], data: Data, clock: Clock) -> dict[str, Any]:
         accelerator="cpu",
         callbacks=[Steps(clock)],
     )
-    clock.evaluate = lambda: evaluate(model, data, known)
+    clock.evaluate = lambda: evaluated(model, data, known)
     with tempfile.TemporaryDirectory() as folder:
         trainer.fit(module, datamodule=batches(job, data, len(known), codes_N.reshape(-1), folder))
     raise AssertionError("training ended before its time")
@@ -128,19 +128,14 @@ def batches(job: dict[str, Any], data: Data, num_items: int, codes_N: np.ndarray
     )
 
 
-def evaluate(model: SasRec, data: Data, known: np.ndarray) -> float:
+def evaluated(model: SasRec, data: Data, known: np.ndarray) -> float:
     """NDCG@10 with the weights of this moment."""
-    place_of = np.zeros(data.num_items, np.int64)
-    place_of[known] = np.arange(len(known))
 
     def scores(histories: list[np.ndarray]) -> torch.Tensor:
-        rows = left_padded([place_of[history] for history in histories], data.length, len(known))
+        rows = left_padded(histories, data.length, len(known))
         return model(feature_tensors={_ITEM: rows}, padding_mask=rows != len(known))["logits"]
 
-    model.eval()
-    value = ndcg(data, known, scores)
-    model.train()
-    return value
+    return evaluate(model, data, known, 0, scores)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray_userrep.corpus.store import Corpus
 from ray_userrep.recipe.recipe import Recipe
 
 BARE, RAY = "ray_userrep", "ray_userrep, Ray"
 _WHOLE = {"attention_dropout": 0.0}
+# What a job says of each besides what it says of all.
 SYSTEMS: dict[str, dict[str, Any]] = {
+    BARE: {},
+    RAY: {"measure": "ray"},
     "rectools": {"flat": False},
     "rectools, flat": {"flat": True},
     "rectools, flat, attention whole": {"flat": True} | _WHOLE,
@@ -35,27 +37,29 @@ class Case:
     """A data set and a loss: what all systems are given."""
 
     name: str
+    data: str
     recipe: Recipe
-    corpus: Corpus
     job: Job
 
 
 @dataclass
 class Runner:
-    """Runs a module of this folder with the interpreter of its peer, or with ours."""
+    """Runs one of `SYSTEMS` by its module of this folder, with the interpreter of its peer, or with ours."""
 
     pythons: dict[str, str]
     scratch: Path
 
-    def __call__(self, module: str, job: Job) -> Row:
+    def __call__(self, system: str, job: Job) -> Row:
         """What the process said of itself; one that was killed ran out of memory."""
+        peer = system.split(",")[0]
+        module = "ours" if peer == BARE else peer
         path = self.scratch / f"{uuid.uuid4().hex}.json"
-        path.write_text(json.dumps(job))
+        path.write_text(json.dumps(job | SYSTEMS[system]))
         here = str(Path(__file__).absolute().parents[1])
         paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
         done = subprocess.run(
             # Not by path: that would put this folder first on the path, where modules are named as the peers are.
-            [self.pythons.get(module, sys.executable), "-P", "-m", f"peers.{module}", str(path)],
+            [self.pythons.get(peer, sys.executable), "-P", "-m", f"peers.{module}", str(path)],
             capture_output=True,
             text=True,
             cwd=self.scratch,
@@ -64,14 +68,10 @@ class Runner:
         if done.returncode in (-9, 137):
             return {"outcome": "out of memory"}
         if done.returncode:
-            print(f"{module} failed\n{(done.stderr or '')[-3000:]}", file=sys.stderr, flush=True)
+            print(f"{system} failed\n{(done.stderr or '')[-3000:]}", file=sys.stderr, flush=True)
             return {"outcome": f"failed with {done.returncode}"}
         row: Row = json.loads(done.stdout.strip().splitlines()[-1])
         return row
-
-    def peer(self, name: str, job: Job) -> Row:
-        """One of `SYSTEMS`, with what sets it apart."""
-        return self(name.split(",")[0], job | SYSTEMS[name])
 
 
 def measured(case: Case, systems: Sequence[str], repeats: int, run: Runner) -> dict[str, Row]:
@@ -81,18 +81,15 @@ def measured(case: Case, systems: Sequence[str], repeats: int, run: Runner) -> d
         for name, runs in seen.items():
             if not runs or runs[-1]["outcome"] == "ok":
                 load = os.getloadavg()[0]  # of the last minute, in which the run before had its threads
-                runs.append(_run(name, case.job, seen, run) | {"load_before": load})
+                job = case.job | _as_long_as(seen[BARE][-1], case.job) if name == RAY else case.job
+                runs.append(run(name, job) | {"load_before": load})
                 print(f"{case.name:34s} {name:32s} {told(runs[-1])}   (load {load:.1f})", flush=True)
     return {name: _summary(runs) for name, runs in seen.items()}
 
 
-def _run(name: str, job: Job, seen: dict[str, list[Row]], run: Runner) -> Row:
-    if name == BARE:
-        return run("ours", job)
-    if name == RAY:  # as many steps as the bare loop just took, its warm-up included
-        steps = round(seen[BARE][-1]["steps"] * (1 + job["warmup_seconds"] / job["seconds"]))
-        return run("ours", job | {"measure": "ray", "steps": max(steps, 100)})
-    return run.peer(name, job)
+def _as_long_as(bare: Row, job: Job) -> Job:
+    """As many steps as the bare loop just took, its warm-up included."""
+    return {"steps": max(100, round(bare["steps"] * (1 + job["warmup_seconds"] / job["seconds"])))}
 
 
 def _summary(runs: list[Row]) -> Row:
