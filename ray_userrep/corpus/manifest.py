@@ -35,7 +35,7 @@ from ray_userrep.errors import UserError
 from ray_userrep.logs.numbers import Unread
 from ray_userrep.recipe.logs import Order
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 NO_TIMES = "the log has no times: interactions are in the order of the rows"
 _CHECKSUM = "checksum"
 
@@ -169,6 +169,7 @@ class Manifest(BaseModel):
     unread: dict[str, Unread] = {}  # column -> values that were given and are no numbers; their rows are kept
     order: Order = "time"  # row: the times only say the order, as of a log that has none
     interactions_per_day: dict[str, int]  # ISO date -> interactions; empty where the order is that of the rows
+    users_per_length: dict[int, int]  # interactions of a user -> users who have so many
     domains: dict[str, int] = {}  # domain -> interactions, the empty name for none; empty where the log has no domains
     side_columns: list[str]  # aligned list columns of the sequences beside items and timestamps
     items: str

@@ -103,13 +103,32 @@ class Split(NamedTuple):
 
     def train_lengths(self, corpus: Corpus, number: int) -> NDArray[np.int64]:
         """How much of each user of a bucket is trained on; sequences are read only where items are held out."""
-        return self.training(self._outline(corpus, number))[1]
+        return self.training(self.outline(corpus, number))[1]
+
+    def trained_lengths(self, manifest: Manifest) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """How much of a user is trained on and of how many users, by the corpus's own counts; None where these do not
+        tell, as the rule goes by more than lengths or a share of the users is left out.
+        """
+        if self.user_share < 1:
+            return None
+        counts = manifest.users_per_length
+        lengths_K, users_K = (np.array(list(of), np.int64) for of in (counts.keys(), counts.values()))
+        match self.config:
+            case LeaveOneOutConfig():
+                return _leave_out(lengths_K, 1).train_end_U, users_K
+            case LeaveKOutConfig(k=k):
+                return _leave_out(lengths_K, k).train_end_U, users_K
+            case GlobalTimeConfig() | ColdUserConfig() | ColdItemConfig():
+                return None
+            case never:
+                assert_never(never)
 
     def num_asked(self, corpus: Corpus, number: int, part: SplitPart) -> int:
         """How many users of a bucket have a target; sequences are read only where items are held out."""
-        return int((self.positions(self._outline(corpus, number)).targets(part) != NONE).sum())
+        return int((self.positions(self.outline(corpus, number)).targets(part) != NONE).sum())
 
-    def _outline(self, corpus: Corpus, number: int) -> Bucket:
+    def outline(self, corpus: Corpus, number: int) -> Bucket:
+        """As much of a bucket as it takes to know how its users are cut."""
         if self.part_V is not None:
             return corpus.bucket(number)
         return corpus.outline(number, days=isinstance(self.config, GlobalTimeConfig))

@@ -98,6 +98,10 @@ class Corpus:
         """The vocabulary with its columns."""
         return ItemTable(self.read(self.manifest.items))
 
+    def item_columns(self) -> list[str]:
+        """What the vocabulary says of an item; none of its rows is read."""
+        return list(storage.read_schema(storage.join(self.uri, self.manifest.items)).names)
+
     def users(self) -> pa.Table | None:
         """User attributes, where the log has them."""
         path = self.manifest.users

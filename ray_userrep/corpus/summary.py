@@ -5,7 +5,7 @@ about the square root of twice the interactions of them.
 """
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -19,32 +19,23 @@ from ray_userrep.corpus.store import Corpus
 Frequencies = Counter[int]  # a number of interactions -> how many users or items have it
 
 
-class Summary(NamedTuple):
-    """Counts of some users of a corpus; `+` joins those of others."""
-
-    lengths: Frequencies
-    split: Counter[str]
-
-    def joined(self, other: "Summary") -> "Summary":
-        return Summary(self.lengths + other.lengths, self.split + other.split)
-
-
-def summarise_bucket(corpus: Corpus, number: int, split: Split | None) -> Summary:
-    """One bucket, decoded as it is for training; without a split nothing is said of its sizes."""
-    bucket = corpus.bucket(number)
-    sizes = Counter[str]()
-    if split is not None:
-        cut, (_, trained_U) = split.positions(bucket), split.training(bucket)
-        sizes["training interactions"] = int(trained_U.sum())
-        sizes["training users"] = int((trained_U > 0).sum())
-        sizes["validation targets"] = int((cut.valid_U != NONE).sum()) * cut.num_targets
-        sizes["test targets"] = int((cut.test_U != NONE).sum()) * cut.num_targets
-    return Summary(_frequencies(bucket.lengths_U), sizes)
+def split_sizes(corpus: Corpus, number: int, split: Split) -> Counter[str]:
+    """How much of a bucket is trained on, validated on and tested on."""
+    bucket = split.outline(corpus, number)
+    cut, (_, trained_U) = split.positions(bucket), split.training(bucket)
+    return Counter(
+        {
+            "training interactions": int(trained_U.sum()),
+            "training users": int((trained_U > 0).sum()),
+            "validation targets": int((cut.valid_U != NONE).sum()) * cut.num_targets,
+            "test targets": int((cut.test_U != NONE).sum()) * cut.num_targets,
+        }
+    )
 
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
     """What the manifest says of a corpus as plain values, without the names of its files."""
-    left_out = {"sequences", "quarantine", "items", "users", "relations", "sources", "checksums"}
+    left_out = {"sequences", "quarantine", "items", "users", "relations", "sources", "checksums", "users_per_length"}
     named = {"uri": corpus.uri, "num_files": len(corpus.manifest.sequences)}
     return named | corpus.manifest.model_dump(mode="json", exclude=left_out)
 

@@ -7,14 +7,8 @@ group, a resumed run and the bare loop all find them in one place; Ray carries o
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
 
-import ray.train
-import ray.train.torch
-import torch
 from ray.train.torch import TorchConfig
-from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
@@ -22,23 +16,22 @@ from ray.util.queue import Queue
 
 from ray_userrep import storage
 from ray_userrep.corpus.splits import resolve
-from ray_userrep.corpus.store import Corpus, open_corpus
-from ray_userrep.distributed import zero
-from ray_userrep.distributed.buckets import SharedCorpus, SharedWindows, find_homes
+from ray_userrep.corpus.store import Corpus
+from ray_userrep.distributed.entry import EndAtRefusal, work
 from ray_userrep.distributed.gauges import TrainingGauges
-from ray_userrep.distributed.notes import say_first, say_of_gpu
+from ray_userrep.distributed.notes import say_first
 from ray_userrep.distributed.places import num_threads, uses_gpu
 from ray_userrep.distributed.readers import BucketReaders, bucket_readers
 from ray_userrep.errors import DivergedError, UserError
-from ray_userrep.feed.cutting import BucketWindows
 from ray_userrep.feed.stream import buckets_held
 from ray_userrep.logs.connection import here, refuse_unshared
 from ray_userrep.prepare.devices import HIDDEN
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.callbacks import Sink, tell_all
-from ray_userrep.training.fit import fit
-from ray_userrep.training.ranks import Together
 
+# Modules that are built whole and partitioned at once leave holes in the heap; above this size glibc gives freed memory
+# straight back. It slows small steps, so only workers of models that are built partitioned are started with it.
+INIT_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 _ERRORS: dict[str, type[UserError]] = {"UserError": UserError, "DivergedError": DivergedError}
 
 
@@ -52,7 +45,7 @@ def fit_distributed(recipe: Recipe, corpus: Corpus, run_uri: str, on_record: Sin
     use_gpu = uses_gpu(recipe.train)
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here()})
     trainer = TorchTrainer(
-        _worker,
+        work,
         train_loop_config={
             "recipe": recipe.model_dump_json(),
             "corpus": (corpus.uri, corpus.manifest.version),
@@ -86,46 +79,6 @@ def _failure_of(trainer: TorchTrainer) -> TrainingFailedError | None:
     except SystemExit as stop:  # how Ray Train ends its driver when it is interrupted
         raise KeyboardInterrupt from stop
     return None
-
-
-class _EndAtRefusal(UserCallback):
-    """Ends the run with the refusal of any worker: Ray would start all of them again, to be refused again."""
-
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        for error in worker_exceptions.values():
-            if isinstance(error, UserError):
-                raise error
-
-
-def _worker(job: dict[str, Any]) -> None:
-    """What each worker runs; a refusal is told first, in the words that the caller raises."""
-    zero.quiet()
-    torch.set_num_threads(job["threads"])
-    recipe = Recipe.model_validate_json(job["recipe"])
-    device = ray.train.torch.get_device()
-    try:
-        ranks = Together(zero.ZeroGroup(device))
-        homes = None if job["readers"] is None else find_homes(job["readers"], ranks)
-        alone = open_corpus(*job["corpus"])
-        if device.type == "cuda":
-            say_of_gpu(recipe, alone, device, ranks.rank)
-        given = (
-            recipe,
-            alone if homes is None else SharedCorpus(alone, homes),
-            job["run"],
-            lambda model: zero.ZeroEngine(model, recipe.train, device),
-            job["queue"].put,
-        )
-        if recipe.generates:
-            from ray_userrep.generative.fit import fit_text  # seconds of imports that encoders do not need
-
-            fit_text(*given)
-        else:
-            open_windows = BucketWindows if homes is None else partial(SharedWindows, homes)
-            fit(*given, lambda: zero.partitioned_init(recipe.train), zero.unsharded, ranks, open_windows)
-    except UserError as error:  # others may wait for this worker: raising ends them
-        job["queue"].put({"kind": "error", "type": type(error).__name__, "message": str(error)})
-        raise
 
 
 def _readers(recipe: Recipe, corpus: Corpus) -> BucketReaders | None:
@@ -164,9 +117,9 @@ def _run_config(recipe: Recipe, run_uri: str, environment: dict[str, str]) -> Ru
         name="train",
         storage_path=path,
         storage_filesystem=filesystem,
-        callbacks=[_EndAtRefusal()],
+        callbacks=[EndAtRefusal()],
         failure_config=FailureConfig(max_failures=recipe.train.max_failures),
-        worker_runtime_env={"env_vars": environment | (zero.INIT_ENVIRONMENT if recipe.train.zero.init else {})},
+        worker_runtime_env={"env_vars": environment | (INIT_ENVIRONMENT if recipe.train.zero.init else {})},
     )
 
 

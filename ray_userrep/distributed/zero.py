@@ -39,10 +39,6 @@ from ray_userrep.training.step import TrainModel, Views
 # worker killed meanwhile would leave a lock for which all later ones wait.
 _UNUSED_KERNEL = "deepspeed_shm_comm"
 
-# Modules that are built whole and partitioned at once leave holes in the heap; above this size glibc gives freed memory
-# straight back. It slows small steps, so only workers of models that are built partitioned are started with it.
-INIT_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
-
 
 def zero_config(config: TrainConfig) -> dict[str, Any]:
     """DeepSpeed's configuration of a recipe's training; batch sizes are nominal, since the loop owns accumulation."""

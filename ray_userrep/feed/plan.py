@@ -9,7 +9,7 @@ means as often as planned. A window's turn comes round evenly, so that epochs to
 Shapes: U users of a bucket, W windows, D domains.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from typing import NamedTuple
@@ -72,8 +72,9 @@ class BatchPlan:
     """All epochs of a run.
 
     `lookahead` is how many items a window carries beyond its inputs (1 where the next item is predicted); `num_users`
-    have more. `num_tokens` and `num_batches` are those of an epoch, on average where domains are mixed; `ranks` count
-    them together and make equal plans.
+    have more. `num_tokens` and `num_batches` are those of an epoch, on average where domains are mixed. They follow
+    from what was `counted` before, lengths and how many users have each, or `ranks` count them together: plans are
+    equal either way.
     """
 
     train_lengths: Lengths
@@ -82,6 +83,7 @@ class BatchPlan:
     seed: int
     domains: Domains | None = None
     ranks: Ranks = ALONE
+    counted: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
     num_users: int = field(init=False)
     num_tokens: int = field(init=False)
     num_batches: int = field(init=False)
@@ -93,8 +95,11 @@ class BatchPlan:
                 f"stream.batch_tokens {self.config.batch_tokens} is smaller than stream.max_len {self.config.max_len}: "
                 "a global batch must hold at least one window"
             )
-        counts = self._counts(share_of(self.ranks, len(self.train_lengths)))
-        users, tokens = self.ranks.total(np.array(counts)).tolist()
+        if self.counted is None:
+            counts = [self._counts(self.train_lengths[b], 1) for b in share_of(self.ranks, len(self.train_lengths))]
+            users, tokens = self.ranks.total(np.array(counts, np.int64).reshape(-1, 2).sum(0)).tolist()
+        else:
+            users, tokens = self._counts(*self.counted)
         if tokens == 0:
             raise UserError("nothing to train on: no user has two interactions before the split's held-out ones")
         object.__setattr__(self, "num_users", users)
@@ -103,14 +108,10 @@ class BatchPlan:
         if self.domains is not None and self.config.domain_temperature != 1:
             object.__setattr__(self, "rate_D", self._rates())
 
-    def _counts(self, buckets: Iterable[int]) -> list[int]:
-        """How many users of these buckets are trained on, and how many targets of theirs an epoch has."""
-        users = tokens = 0
-        for bucket in buckets:
-            lengths_U = self.train_lengths[bucket]
-            users += int((lengths_U > self.lookahead).sum())
-            tokens += int(self._targets_per_epoch(lengths_U).sum())
-        return [users, tokens]
+    def _counts(self, lengths_U: NDArray[np.int64], times_U: NDArray[np.int64] | int) -> tuple[int, int]:
+        """How many of these users, each standing for so many, are trained on, and on how many targets an epoch."""
+        targets_U = self._targets_per_epoch(lengths_U)
+        return int(((lengths_U > self.lookahead) * times_U).sum()), int((targets_U * times_U).sum())
 
     def _num_batches(self, tokens: int) -> int:
         # Rounded down, so that a batch is never smaller than batch_tokens and therefore never empty.

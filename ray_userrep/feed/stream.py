@@ -57,13 +57,14 @@ def make_plan(
             "nothing to mix; leave it at 1, or name the log's domain column in logs.columns"
         )
     lengths = _TrainLengths(corpus, cut, config.shuffle_buckets)
+    counted = cut.trained_lengths(corpus.manifest) if isinstance(cut, Split) else None
     if len(names) < 2:
-        return BatchPlan(lengths, config, lookahead, seed, ranks=ranks)
+        return BatchPlan(lengths, config, lookahead, seed, ranks=ranks, counted=counted)
 
     def codes(number: int) -> NDArray[np.unsignedinteger]:
         return domain_codes(names, *cut.training(corpus.bucket(number, [DOMAIN_COLUMN])))
 
-    return BatchPlan(lengths, config, lookahead, seed, collect_domains(names, lengths, codes, ranks), ranks)
+    return BatchPlan(lengths, config, lookahead, seed, collect_domains(names, lengths, codes, ranks), ranks, counted)
 
 
 class _TrainLengths:

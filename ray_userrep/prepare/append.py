@@ -27,7 +27,7 @@ from ray_userrep.logs.numbers import joined
 from ray_userrep.logs.source import Logs, open_logs, unknown_files
 from ray_userrep.logs.tasks import results, shared
 from ray_userrep.prepare.prepare import build_version
-from ray_userrep.prepare.sequences import sequence_counts
+from ray_userrep.prepare.sequences import sequence_counts, summed_lengths, users_per_length
 from ray_userrep.prepare.side_tables import grow_items, grow_relations, grow_users, read_sources, write_sources
 from ray_userrep.prepare.stages import Build, plain_errors
 from ray_userrep.recipe.corpus import CorpusConfig
@@ -184,11 +184,15 @@ def _graft_bucket(
     path = f"{build}/sequences/bucket={file.bucket:05d}/part-0.parquet"
     update = {"path": path, **write_sequences(corpus.uri, path, sequences)}
     added = sequence_counts(sequences) | {"file": file.model_copy(update=update)}
-    files = corpus.files(file.bucket)
-    known = [chunk for there in files for chunk in corpus.stored(there, ["user_id"])["user_id"].chunks]
-    if known:
-        is_known = pc.is_in(sequences["user_id"], value_set=pa.chunked_array(known).combine_chunks())
-        added["num_users"] -= pc.sum(is_known).as_py()
+    known = corpus.outline(file.bucket, days=False)
+    place_U = pc.fill_null(pc.index_in(sequences["user_id"].combine_chunks(), value_set=known.user_ids), -1).to_numpy()
+    had_U, is_known_U = np.append(known.lengths_U, 0)[place_U], place_U >= 0
+    has_U = had_U + sequences["items"].combine_chunks().value_lengths().to_numpy()
+    lost = {length: -users for length, users in users_per_length(had_U[is_known_U]).items()}
+    added |= {
+        "num_users": int((~is_known_U).sum()),
+        "users_per_length": summed_lengths([users_per_length(has_U), lost]),
+    }
     if before is not None:
         both, alone = (sequence_counts(part) for part in (merge_sequences([before, sequences.select(KEYS)]), before))
         added |= {name: both[name] - alone[name] for name in ("num_ties", "num_duplicates")}
@@ -235,6 +239,7 @@ def _manifest(
             "unread": joined([base.unread, delta.unread]),
             "quarantined": _summed(base.quarantined, delta.quarantined),
             "interactions_per_day": _summed(base.interactions_per_day, delta.interactions_per_day),
+            "users_per_length": summed_lengths([base.users_per_length, *(one["users_per_length"] for one in added)]),
             "domains": _summed(base.domains, delta.domains),
             "num_capped": base.num_capped + delta.num_capped,
             "side_columns": list(dict.fromkeys([*base.side_columns, *delta.side_columns])),

@@ -24,7 +24,7 @@ from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, publish_built
 from ray_userrep.errors import UserError
 from ray_userrep.logs.tasks import results, shared
-from ray_userrep.prepare.sequences import sequence_counts
+from ray_userrep.prepare.sequences import sequence_counts, summed_lengths
 from ray_userrep.prepare.stages import plain_errors
 
 _COUNTED = ("num_users", "num_interactions", "num_ties", "num_duplicates")
@@ -70,6 +70,7 @@ def _build(corpus: Corpus, ids: pa.Array, build: str) -> Manifest:
             "content_fingerprint": _digest([base.content_fingerprint, *(part["content"] for part in parts)]),
             **{name: getattr(base, name) - lost[name] for name in _COUNTED},
             **{name: _less(getattr(base, name), parts, name) for name in ("interactions_per_day", "domains")},
+            "users_per_length": summed_lengths([base.users_per_length, *(part["users_per_length"] for part in parts)]),
             "quarantined": reasons,
             "items": named.get(base.items, base.items),
             "users": None if base.users is None else named.get(base.users, base.users),
@@ -118,6 +119,7 @@ def _rewrite(corpus: Corpus, number: int, ids: pa.Array, build: str) -> dict[str
         "items": np.unique(items_V, return_counts=True),
         "interactions_per_day": dict(zip(days.astype("M8[D]").astype(str).tolist(), of_day.tolist(), strict=True)),
         "domains": lost["domains"],
+        "users_per_length": {length: -users for length, users in lost["users_per_length"].items()},
     }
 
 

@@ -22,7 +22,7 @@ from ray_userrep.corpus.manifest import Manifest, SequenceFile, SequenceFiles
 from ray_userrep.corpus.outline import outline_path, write_sequences
 from ray_userrep.errors import UserError
 from ray_userrep.logs.tasks import results, run, shared
-from ray_userrep.prepare.sequences import sequence_counts
+from ray_userrep.prepare.sequences import sequence_counts, summed_lengths
 from ray_userrep.prepare.side_tables import relations_between
 from ray_userrep.recipe.corpus import KCoreConfig
 
@@ -159,6 +159,7 @@ def _published(
             "content_fingerprint": f"{manifest.content_fingerprint}-{config.users}-{config.items}",
             "k_core": config.model_dump(),
             "interactions_per_day": total["days"] if manifest.order == "time" else {},
+            "users_per_length": summed_lengths(part["users_per_length"] for part in parts),
             "domains": total["domains"],
             "items": _items(build),
             "sequences": SequenceFiles.of(SequenceFile(**{name: part[name] for name in named}) for part in parts),

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,12 +25,14 @@ from ray_userrep.logs.files import ROWS_PER_FILE
 from ray_userrep.logs.numbers import EXAMPLES
 from ray_userrep.logs.rejection import CURES, DAMAGE, REJECTION
 from ray_userrep.logs.source import Logs
+from ray_userrep.prepare.divide import buckets_a_slice
 from ray_userrep.prepare.stages import PEAK, peak_bytes, watch_peak
-from ray_userrep.prepare.staging import write_slices
+from ray_userrep.prepare.staging import write_by_slice
 
 
 def partition(batch: pa.Table, build_uri: str, num_buckets: int, timed: bool) -> pa.Table:
-    """Write a batch's good rows by bucket and its rejected rows; returns one row that describes it.
+    """Write a batch's good rows by bucket, or by groups of many buckets, and its rejected rows; returns one row that
+    describes it.
 
     Days are counted where the log is `timed`.
     """
@@ -48,20 +49,14 @@ def partition(batch: pa.Table, build_uri: str, num_buckets: int, timed: bool) ->
     if good.num_rows:
         report["file"] = storage.join(build_uri, "staging", "rows", name)
         report["first_row"] = pc.min(good["row"]).as_py()
-        report["bucket_rows"] = _write_buckets(good, report["file"], num_buckets)
+        report["slice_rows"] = _write_good(good, report["file"], num_buckets)
         report["days"] = _days(good["timestamp"]) if timed else {}
     return pa.table({"report": [json.dumps(report | {PEAK: peak_bytes()})]})
 
 
-def _write_buckets(good: pa.Table, uri: str, num_buckets: int) -> list[int]:
-    """Write the rows by bucket, in their order inside each; how many each bucket got."""
-    bucket_N = bucket_of(hash_ids(good["user_id"]), num_buckets)
-    small_N = bucket_N.astype(np.uint16 if num_buckets <= 2**16 else np.int64)  # numpy sorts 16 bits by radix
-    sizes = np.bincount(bucket_N, minlength=num_buckets)
-    by_bucket = good.take(pa.array(np.argsort(small_N, kind="stable")))
-    write_slices(uri, by_bucket, np.append(0, np.cumsum(sizes)))
-    found: list[int] = sizes.tolist()
-    return found
+def _write_good(good: pa.Table, uri: str, num_buckets: int) -> list[int]:
+    size = buckets_a_slice(num_buckets)
+    return write_by_slice(uri, good, bucket_of(hash_ids(good["user_id"]), num_buckets) // size, -(-num_buckets // size))
 
 
 def _unread(batch: pa.Table, name: str) -> dict[str, Any]:

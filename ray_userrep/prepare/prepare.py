@@ -26,9 +26,10 @@ from ray_userrep.logs.parts import each
 from ray_userrep.logs.rejection import CURES
 from ray_userrep.logs.source import Logs
 from ray_userrep.logs.tasks import get_ready, shared
+from ray_userrep.prepare.divide import Staged, buckets_a_slice, divided
 from ray_userrep.prepare.kcore import keep_core
 from ray_userrep.prepare.partition import partition, refuse_damage, tell_future
-from ray_userrep.prepare.sequences import sort_bucket, write_bucket
+from ray_userrep.prepare.sequences import sort_bucket, summed_lengths, write_bucket
 from ray_userrep.prepare.side_tables import (
     refuse_unmet,
     tell_relations,
@@ -116,8 +117,10 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
     get_ready(logs.num_bytes)
     parts = build.stage("partition", lambda: _partition(logs, key["num_buckets"], build.uri))
     tell_future(parts["days"], datetime.now(UTC).date().isoformat())
-    buckets = build.stage("sort", lambda: _sort(parts, key, build.uri))["reports"]
-    storage.delete(storage.join(build.uri, "staging", "rows"))  # the largest of what is staged
+    staged = divided(build, parts, key["num_buckets"])
+    buckets = build.stage("sort", lambda: _sort(staged, key["max_user_interactions"], build.uri))["reports"]
+    for kind in ("rows", "groups"):  # the largest of what is staged
+        storage.delete(storage.join(build.uri, "staging", kind))
     unread = joined([logs.unread, {name: Unread(**lost) for name, lost in parts["unread"].items()}])
     print("".join(f"warning   {told(name, lost)}\n" for name, lost in unread.items()), end="", flush=True)
     vocabulary = _vocabulary(build, buckets)
@@ -144,6 +147,7 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
         unread=unread,
         order=logs.order,
         interactions_per_day=parts["days"],
+        users_per_length=summed_lengths(bucket["users_per_length"] for bucket in written),
         domains=dict(sorted(sum((Counter(bucket["domains"]) for bucket in written), Counter[str]()).items())),
         side_columns=written[0]["side_columns"],
         items=f"{build.folder}/items.parquet",
@@ -163,9 +167,9 @@ def build_version(logs: Logs, config: CorpusConfig, uri: str, build: Build) -> M
 
 
 def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
-    """Stream the log into a file a batch, a slice a bucket; what the tasks say is added up as it comes."""
+    """Stream the log into a file a batch, a slice a bucket or group; what the tasks say is added up as it comes."""
     progress, files, quarantine = StageProgress("partition"), list[tuple[int, str]](), dict[str, str]()
-    bucket_rows, peak = np.zeros(num_buckets, np.int64), 0
+    slice_rows, peak = np.zeros(-(-num_buckets // buckets_a_slice(num_buckets)), np.int64), 0
     reasons, days = Counter[str](), Counter[str]()
     unread = dict[str, list[dict[str, Any]]]()
 
@@ -181,7 +185,7 @@ def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
             quarantine[part["quarantine"]] = part["checksum"]
         if part["file"]:
             files.append((part["first_row"], part["file"]))
-            bucket_rows[:] += np.array(part["bucket_rows"])
+            slice_rows[:] += np.array(part["slice_rows"])
         progress.add(part["rows"])
 
     with plain_errors():
@@ -191,11 +195,11 @@ def _partition(logs: Logs, num_buckets: int, build_uri: str) -> Report:
         listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
         cures = "".join(f"; {CURES[reason]}" for reason in reasons if reason in CURES)
         raise _Useless(f"nothing in {logs.uri} can be used: {listed or 'it has no rows'}{cures}")
-    refuse_damage(logs, int(bucket_rows.sum()), reasons, quarantine)
-    progress.end(f"{bucket_rows.sum():,} interactions, {reasons.total():,} quarantined")
+    refuse_damage(logs, int(slice_rows.sum()), reasons, quarantine)
+    progress.end(f"{slice_rows.sum():,} interactions, {reasons.total():,} quarantined")
     return {
         "files": [file for _, file in sorted(files)],  # rows in order are sorted faster
-        "bucket_rows": bucket_rows.tolist(),
+        "slice_rows": slice_rows.tolist(),
         "reasons": dict(sorted(reasons.items())),
         "days": dict(sorted(days.items())),
         "quarantine": quarantine,
@@ -210,13 +214,15 @@ def _unread(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {"count": _sum(parts, "count"), "examples": [told for _, told in first[:EXAMPLES]]}
 
 
-def _sort(parts: Report, key: dict[str, Any], build_uri: str) -> Report:
+def _sort(staged: list[Staged], cap: int | None, build_uri: str) -> Report:
     """Sort and group each bucket that has users."""
-    files, sizes = shared(parts["files"]), parts["bucket_rows"]
-    numbers = [number for number, rows in enumerate(sizes) if rows]
-    cap = key["max_user_interactions"]
-    calls = [(sort_bucket, number, files, build_uri, cap) for number in numbers]
-    return run_tasks("sort", calls, [sizes[number] for number in numbers])
+    calls, sizes = list[tuple[Any, ...]](), list[int]()
+    for part in staged:
+        files = shared(part.files)
+        for place in np.flatnonzero(part.bucket_rows).tolist():
+            calls.append((sort_bucket, part.first + place, files, place, build_uri, cap))
+            sizes.append(part.bucket_rows[place])
+    return run_tasks("sort", calls, sizes)
 
 
 def _vocabulary(build: Build, buckets: list[Report]) -> Vocabulary:

@@ -8,6 +8,8 @@ Shapes: N interactions of the bucket, U users, C distinct items of the bucket.
 """
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,13 +28,15 @@ USER_HASH = "user_hash"
 _KEYS = ("user_id", "item_id", "timestamp", "row")
 
 
-def sort_bucket(bucket: int, files: list[str], build_uri: str, cap: int | None) -> dict[str, Any]:
-    """Group a bucket's rows into sequences of its own item codes, and count its items; returns what was staged."""
-    rows = pa.concat_tables(read_slices(files, bucket))
+def sort_bucket(bucket: int, files: list[str], place: int, build_uri: str, cap: int | None) -> dict[str, Any]:
+    """Group a bucket's rows, the slice of this place of each file, into sequences of its own item codes, and count its
+    items; returns what was staged.
+    """
+    rows = pa.concat_tables(read_slices(files, place))
     items = rows["item_id"].combine_chunks().dictionary_encode()
     ids = items.dictionary.take(pc.sort_indices(items.dictionary))
-    place = rows.column_names.index("item_id")
-    sequences = group(rows.set_column(place, "item_id", items), ids, cap)
+    column = rows.column_names.index("item_id")
+    sequences = group(rows.set_column(column, "item_id", items), ids, cap)
     codes_N = sequences["items"].combine_chunks().values.to_numpy()
     counts_C = np.bincount(codes_N, minlength=len(ids))
     staged = {kind: storage.join(build_uri, "staging", kind, f"{bucket:05d}") for kind in ("sequences", "items")}
@@ -134,10 +138,25 @@ def sequence_counts(sequences: pa.Table) -> dict[str, Any]:
         "num_interactions": len(items_N),
         "num_ties": int(tied_N.sum()),
         "num_duplicates": _duplicates(items_N, tied_N),
+        "users_per_length": users_per_length(np.diff(offsets_U1)),
         "domains": _domains(sequences),
         "side_columns": sequences.column_names[4:],
         "content": _content(sequences[USER_HASH].to_numpy(), offsets_U1.astype(np.int64), items_N, times_N),
     }
+
+
+def users_per_length(lengths_U: NDArray[np.integer]) -> dict[int, int]:
+    """How many users have so many interactions."""
+    lengths, users = np.unique(lengths_U, return_counts=True)
+    return dict(zip(lengths.tolist(), users.tolist(), strict=True))
+
+
+def summed_lengths(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    """Counts of several parts by rising number, without those that come to nothing."""
+    total = Counter[int]()
+    for part in counts:
+        total.update({int(number): count for number, count in part.items()})  # numbers are texts where JSON was between
+    return {number: count for number, count in sorted(total.items()) if count}
 
 
 def _domains(sequences: pa.Table) -> dict[str, int]:

@@ -33,6 +33,7 @@ _TRIED = "Failed to apply UDF transform after "
 _SECONDS = 10  # between two lines of progress
 _ROWS = {
     "partition": "rows of the log",
+    "divide": "interactions",
     "sort": "interactions",
     "count": "counts of items",
     "write": "interactions",

@@ -28,6 +28,16 @@ def write_slices(uri: str, table: pa.Table, bounds: Sequence[int] | NDArray[np.i
     storage.write_bytes(uri, b"".join([np.cumsum(sizes).astype(_OFFSET).tobytes(), *streams]))
 
 
+def write_by_slice(uri: str, table: pa.Table, slice_N: NDArray[np.integer], num_slices: int) -> list[int]:
+    """Write rows by the slices that they belong to, in their order inside each; how many each slice got."""
+    small_N = slice_N.astype(np.uint16 if num_slices <= 2**16 else np.int64)  # numpy sorts 16 bits by radix
+    sizes = np.bincount(slice_N, minlength=num_slices)
+    by_slice = table.take(pa.array(np.argsort(small_N, kind="stable")))
+    write_slices(uri, by_slice, np.append(0, np.cumsum(sizes)))
+    found: list[int] = sizes.tolist()
+    return found
+
+
 def write_rows(uri: str, table: pa.Table) -> None:
     """Write a table so that any range of its rows can be read."""
     write_slices(uri, table, [*range(0, table.num_rows, SLICE_ROWS), table.num_rows])

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.corpus.summary import Frequencies, Summary, item_frequencies, quarantine_examples, summarise_bucket
+from ray_userrep.corpus.summary import Frequencies, item_frequencies, quarantine_examples, split_sizes
 from ray_userrep.errors import UserError
 from ray_userrep.logs.files import ROWS_PER_FILE
 from ray_userrep.logs.tasks import run, shared
@@ -17,8 +17,9 @@ _EXAMPLES = 3
 class Survey(NamedTuple):
     """What is counted beside the manifest; `refusal` says why the recipe's split does not fit the corpus."""
 
-    users: Summary
+    lengths: Frequencies
     items: Frequencies
+    split: Counter[str]
     quarantine: dict[str, list[dict[str, Any]]]
     refusal: str | None
 
@@ -30,23 +31,20 @@ def survey(recipe: Recipe, corpus: Corpus) -> Survey:
         split = resolve(recipe.split, corpus)
     except UserError as error:
         refusal = str(error)
-    users, there = Summary(Counter(), Counter()), shared(corpus)
-
-    def take(_: int, found: Summary) -> None:
-        nonlocal users
-        users = users.joined(found)
-
-    run([(summarise_bucket, there, number, split) for number in corpus.manifest.sequences.buckets()], take)
-    return Survey(users, item_frequencies(corpus), quarantine_examples(corpus, _EXAMPLES), refusal)
+    sizes, there = Counter[str](), shared(corpus)
+    numbers = [] if split is None else corpus.manifest.sequences.buckets()
+    run([(split_sizes, there, number, split) for number in numbers], lambda _, found: sizes.update(found))
+    lengths = Counter(corpus.manifest.users_per_length)
+    return Survey(lengths, item_frequencies(corpus), sizes, quarantine_examples(corpus, _EXAMPLES), refusal)
 
 
 def plain(found: Survey) -> dict[str, Any]:
     """A survey as JSON takes it."""
     rows = {reason: [_placed(row) for row in rows] for reason, rows in found.quarantine.items()}
     return {
-        "lengths": {str(number): count for number, count in found.users.lengths.items()},
+        "lengths": {str(number): count for number, count in found.lengths.items()},
         "items": {str(number): count for number, count in found.items.items()},
-        "split": dict(found.users.split),
+        "split": dict(found.split),
         "refusal": found.refusal,
         "quarantine": rows,
     }

@@ -68,7 +68,7 @@ def open_or_prepare(recipe: Recipe) -> Corpus:
 
 def _prepared(recipe: Recipe) -> Corpus:
     corpus = _open_or_prepare(recipe)
-    _refuse_missing_columns(recipe, corpus.items().table.column_names)
+    _refuse_missing_columns(recipe, corpus.item_columns())
     ensure_content(corpus, recipe.encoder, recipe.text, recipe.train.use_gpu)
     return corpus
 

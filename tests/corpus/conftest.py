@@ -9,7 +9,7 @@ from ray_userrep.corpus.draws import bucket_of, hash_ids
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, manifest_uri, open_corpus
-from ray_userrep.prepare.sequences import sequence_counts
+from ray_userrep.prepare.sequences import sequence_counts, summed_lengths
 
 NAMES = ["books", "music", None, "games"]
 WEIGHTS = [0.6, 0.25, 0.1, 0.05]
@@ -19,7 +19,7 @@ def write_corpus_with_sides(uri: str, num_users: int = 80, num_buckets: int = 4,
     """Users of 0 to 30 interactions, each with mostly one domain."""
     rng = np.random.default_rng(seed)
     users = pa.array(range(num_users))
-    place, files, domains = bucket_of(hash_ids(users), num_buckets), [], {}
+    place, files, domains, of_length = bucket_of(hash_ids(users), num_buckets), [], {}, []
     for bucket in range(num_buckets):
         mine = users.filter(pa.array(place == bucket))
         lengths = rng.integers(0, 31, len(mine))
@@ -37,6 +37,7 @@ def write_corpus_with_sides(uri: str, num_users: int = 80, num_buckets: int = 4,
         path, told = f"data/sequences/bucket={bucket:05d}/part-0.parquet", sequence_counts(table)
         write_sequences(uri, path, table)
         files.append(SequenceFile(bucket=bucket, path=path, num_users=len(mine), num_interactions=len(own)))
+        of_length.append(told["users_per_length"])
         domains = {name: domains.get(name, 0) + told["domains"].get(name, 0) for name in {*domains, *told["domains"]}}
     storage.write_parquet(f"{uri}/data/items.parquet", pa.table({"item_id": range(50), "count": [1] * 50}))
     manifest = Manifest(
@@ -44,7 +45,7 @@ def write_corpus_with_sides(uri: str, num_users: int = 80, num_buckets: int = 4,
         num_buckets=num_buckets, num_users=num_users, num_items=50, num_ties=0, num_duplicates=0, quarantined={},
         num_interactions=sum(file.num_interactions for file in files), interactions_per_day={"1970-01-01": 1},
         domains=dict(sorted(domains.items())), side_columns=["domain", "price"], items="data/items.parquet",
-        users=None, quarantine=[], sequences=files, sources="",
+        users=None, quarantine=[], sequences=files, sources="", users_per_length=summed_lengths(of_length),
     )  # fmt: skip
     storage.write_json(manifest_uri(uri, 1), manifest.model_dump())
     return open_corpus(uri)

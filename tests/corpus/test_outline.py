@@ -75,6 +75,6 @@ def test_outlines_are_not_taken_for_sequences(corpus):
 
 def test_a_corpus_without_outlines_is_to_be_prepared_again(corpus):
     storage.write_json(manifest_uri(corpus.uri, 1), corpus.manifest.model_dump() | {"schema_version": 2})
-    with pytest.raises(UserError, match=r"has schema 2, this is 3: prepare it again") as caught:
+    with pytest.raises(UserError, match=r"has schema 2, this is 4: prepare it again") as caught:
         open_corpus(corpus.uri)
     assert "\n" not in str(caught.value)

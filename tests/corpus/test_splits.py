@@ -44,7 +44,7 @@ class Held(Corpus):
             version=1, created="", source_uri="", reader="", source_fingerprint="", content_fingerprint=content,
             num_buckets=1, num_users=1, num_items=NUM_ITEMS, num_interactions=sum(days.values()), num_ties=0,
             num_duplicates=0, quarantined={}, interactions_per_day=days, side_columns=[], items="", users=None,
-            quarantine=[], sequences=[], sources="",
+            quarantine=[], sequences=[], sources="", users_per_length={sum(days.values()): 1},
         )  # fmt: skip
         super().__init__("memory", manifest)
 

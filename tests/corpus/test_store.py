@@ -7,16 +7,19 @@ from ray_userrep import storage
 from ray_userrep.corpus.manifest import SequenceFiles
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.corpus.summary import summarise_bucket
+from ray_userrep.corpus.summary import split_sizes
 from ray_userrep.evaluation.histories import read_histories, read_known
 from ray_userrep.feed.plan import Position
 from ray_userrep.feed.stream import make_plan, train_counts
+from ray_userrep.prepare.sequences import users_per_length
 from ray_userrep.recipe.corpus import LeaveOneOutConfig, StreamConfig
 
 
 def without_users_in(corpus: Corpus, *empty: int) -> Corpus:
     files = SequenceFiles.of(file for file in corpus.manifest.sequences if file.bucket not in empty)
-    return Corpus(corpus.uri, corpus.manifest.model_copy(update={"sequences": files}))
+    left = np.concatenate([corpus.bucket(number).lengths_U for number in corpus.buckets() if number not in empty])
+    told = {"sequences": files, "users_per_length": users_per_length(left)}
+    return Corpus(corpus.uri, corpus.manifest.model_copy(update=told))
 
 
 def test_an_empty_bucket_has_ids_of_the_users_type_whatever_items_have(corpus):
@@ -39,4 +42,4 @@ def test_everything_that_reads_all_buckets_passes_over_those_without_users(corpu
     assert len(known.side_N["price"]) == len(known.items_N)
     assert read_histories(some, split, "test", None, ["price"]).num_users <= known.num_users
     assert train_counts(some, split).sum() <= len(known.items_N)
-    assert summarise_bucket(some, 2, split).lengths.total() == 0
+    assert split_sizes(some, 2, split).total() == 0

@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -60,6 +61,7 @@ def corpus(tmp_path, request) -> Corpus:
         num_buckets=num_buckets, num_users=NUM_USERS, num_items=NUM_ITEMS, num_ties=0, num_duplicates=0,
         num_interactions=sum(f.num_interactions for f in files), quarantined={}, side_columns=[], quarantine=[],
         interactions_per_day=per_day, items="", users=None, sequences=files, sources="",
+        users_per_length=Counter(lengths),
     )  # fmt: skip
     storage.write_text(manifest_uri(str(tmp_path), 1), json.dumps(manifest.model_dump()))
     return open_corpus(str(tmp_path))

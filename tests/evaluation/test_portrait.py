@@ -34,7 +34,7 @@ def corpus_of(uri: str, num_users: int, num_buckets: int) -> Corpus:
         version=1, created="", source_uri="", reader="test", source_fingerprint="", content_fingerprint="",
         num_buckets=num_buckets, num_users=num_users, num_items=NUM_ITEMS, num_interactions=LENGTH * num_users,
         num_ties=0, num_duplicates=0, quarantined={}, interactions_per_day={}, side_columns=[], items="items.parquet",
-        users="users.parquet", quarantine=[], sequences=files, sources="",
+        users="users.parquet", quarantine=[], sequences=files, sources="", users_per_length={LENGTH: num_users},
     )  # fmt: skip
     return Corpus(uri, manifest)
 

@@ -94,6 +94,16 @@ def test_ranks_that_count_their_shares_make_the_plan_of_one(buckets, world):
     assert targets(last, 0) == targets(alone, 0)
 
 
+@given(lengths_of_buckets, st.sampled_from(["tile", "last", "random"]))
+def test_a_plan_of_lengths_that_were_counted_before_is_the_same_and_reads_none(buckets, windows):
+    config, lengths = StreamConfig(max_len=8, batch_tokens=16, windows=windows), Read(buckets)
+    alone = make_plan(buckets, windows=windows)
+    counted = np.unique(np.concatenate([np.array(b, np.int64) for b in buckets]), return_counts=True)
+    plan = BatchPlan(lengths, config, 1, 0, counted=counted)
+    assert lengths.asked == []
+    assert (plan.num_users, plan.num_tokens, plan.num_batches) == (alone.num_users, alone.num_tokens, alone.num_batches)
+
+
 def test_a_plan_reads_only_the_share_of_its_rank_and_then_the_group_at_hand():
     lengths = Read([[9] * 5] * 20)
     plan = BatchPlan(lengths, StreamConfig(max_len=8, batch_tokens=16, shuffle_buckets=2), 1, 0, ranks=Rank(1, 4, []))

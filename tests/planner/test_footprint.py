@@ -47,7 +47,7 @@ def write_corpus(uri: str, num_users: int, length: int, num_buckets: int) -> Cor
         version=1, created="", source_uri="", reader="", source_fingerprint="", content_fingerprint="", num_ties=0,
         num_buckets=num_buckets, num_users=num_users, num_items=1, num_interactions=num_users * length, quarantined={},
         num_duplicates=0, interactions_per_day={}, side_columns=[], quarantine=[], items="", users=None,
-        sequences=files, sources="",
+        sequences=files, sources="", users_per_length={length: num_users},
     )  # fmt: skip
     storage.write_json(manifest_uri(uri, 1), manifest.model_dump())
     return open_corpus(uri)

@@ -71,7 +71,7 @@ def content(corpus):
     users = corpus.users()
     manifest = corpus.manifest.model_dump(
         include={"num_users", "num_items", "num_interactions", "num_ties", "num_duplicates", "quarantined"}
-        | {"interactions_per_day", "side_columns", "num_buckets"}
+        | {"interactions_per_day", "users_per_length", "side_columns", "num_buckets"}
     )
     return found, table, None if users is None else {row.pop("user_id"): row for row in users.to_pylist()}, manifest
 

@@ -107,6 +107,7 @@ def test_tables_counts_and_files_are_those_of_the_core(events, prepared, tmp_pat
     assert manifest.domains == left["domain"].fillna("").value_counts().to_dict()
     days = pd.to_datetime(left["timestamp"], unit="us").dt.strftime("%Y-%m-%d")
     assert manifest.interactions_per_day == days.value_counts().to_dict()
+    assert manifest.users_per_length == left["user_id"].value_counts().value_counts().to_dict()
     tied = left.sort_values(["user_id", "row"])
     tied = tied[tied.duplicated(["user_id", "timestamp"])]
     assert manifest.num_ties == len(tied)

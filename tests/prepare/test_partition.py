@@ -50,13 +50,13 @@ def test_good_rows_go_whole_into_the_slice_of_their_bucket(tmp_path):
     rows = batch([None] * 20)
     report = report_of(rows, tmp_path)
     found = []
-    for bucket, count in enumerate(report["bucket_rows"]):
+    for bucket, count in enumerate(report["slice_rows"]):
         for part in read_slices([report["file"]], bucket):
             assert set(bucket_of(hash_ids(part["user_id"]), 4)) == {bucket}
             assert part.num_rows == count
             found += part.to_pylist()
     assert sorted(found, key=lambda row: row["row"]) == rows.drop_columns(["reason"]).to_pylist()
-    assert report["rows"] == sum(report["bucket_rows"]) == 20
+    assert report["rows"] == sum(report["slice_rows"]) == 20
     assert report["quarantine"] is None and report["reasons"] == {}
 
 

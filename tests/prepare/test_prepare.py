@@ -157,9 +157,15 @@ def test_the_same_log_is_prepared_once_and_a_changed_one_becomes_the_next_versio
     assert sequences_of(open_corpus(str(tmp_path), 2)) == slowly(EVENTS[:-3])
 
 
+def test_many_buckets_hold_the_same_users(tmp_path):
+    manifest = prepare(logs_of(EVENTS + REJECTED, [5, 11]), CorpusConfig(num_buckets=5000), str(tmp_path))
+    assert manifest.users_per_length == Counter(map(len, slowly(EVENTS).values()))
+    assert sequences_of(open_corpus(str(tmp_path))) == slowly(EVENTS)
+
+
 def test_each_block_of_a_log_is_a_task_of_its_own(tmp_path):
     parts = module._partition(logs_of(EVENTS, [5, 11]), 3, str(tmp_path))
-    assert len(parts["files"]) == 3 and sum(parts["bucket_rows"]) == len(EVENTS)
+    assert len(parts["files"]) == 3 and sum(parts["slice_rows"]) == len(EVENTS)
 
 
 def test_a_relative_place_is_that_of_the_caller(tmp_path, monkeypatch):

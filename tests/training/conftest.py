@@ -1,6 +1,7 @@
 """A small corpus written by hand and the recipe that trains on it in a second."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +46,7 @@ def write_corpus(uri: str, seed: int = 0, num_users: int = 120) -> Corpus:
         num_buckets=NUM_BUCKETS, num_users=num_users, num_items=NUM_ITEMS, num_interactions=int(counts.sum()),
         num_ties=0, num_duplicates=0, quarantined={}, interactions_per_day={"1970-01-01": int(counts.sum())},
         side_columns=[], items="data/test/items.parquet", users=None, quarantine=[], sequences=files, sources="",
+        users_per_length=Counter(map(len, sequences)),
     )  # fmt: skip
     storage.write_text(manifest_uri(uri, 1), json.dumps(manifest.model_dump()))
     return open_corpus(uri)

@@ -69,7 +69,7 @@ def main(job):
         manifest = prepare(open_logs(LogsConfig(uri=job["logs"])), CorpusConfig(num_buckets=4), job["corpus"])
         print("done", manifest.content_fingerprint, flush=True)
         return
-    distributed._worker = observed(distributed._worker, job["seen"])
+    distributed.work = observed(distributed.work, job["seen"])
     recipe = Recipe.model_validate(job["recipe"])
     say = lambda record: print(record["kind"], record["step"], flush=True)  # noqa: E731
     distributed.fit_distributed(recipe, open_corpus(job["corpus"]), job["run"], say)

@@ -12,6 +12,7 @@ import torch
 from ray_userrep import storage
 from ray_userrep.corpus.store import open_corpus
 from ray_userrep.distributed import zero
+from ray_userrep.distributed.workers import INIT_ENVIRONMENT
 from ray_userrep.encoder.user_encoder import build_encoder
 from ray_userrep.recipe.encoder import EncoderConfig
 from ray_userrep.recipe.recipe import Recipe
@@ -84,7 +85,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 @pytest.mark.slow
 def test_building_partitioned_takes_little_more_than_a_rank_s_share(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name, value in zero.INIT_ENVIRONMENT.items():
+    for name, value in INIT_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     benchmark = importlib.import_module("zero_init")
     whole, partitioned = benchmark.measure(init=False), benchmark.measure(init=True)

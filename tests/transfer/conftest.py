@@ -1,6 +1,7 @@
 """A small corpus with users whose attributes show in what they do, and encoders over its items."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -74,7 +75,7 @@ def _write_corpus(
         num_ties=0, num_duplicates=0, quarantined={}, interactions_per_day={"1970-01-01": int(counts.sum())},
         side_columns=["rating"] if rate else [], items="data/items.parquet", quarantine=[],
         users="data/users.parquet" if columns else None,
-        sequences=files, sources="",
+        sequences=files, sources="", users_per_length=Counter(map(len, sequences)),
     )  # fmt: skip
     storage.write_text(manifest_uri(uri, 1), json.dumps(manifest.model_dump()))
     return open_corpus(uri)

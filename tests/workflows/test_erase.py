@@ -60,8 +60,8 @@ def content(corpus: Corpus) -> dict[str, object]:
     users, relations = corpus.users(), corpus.relations()
     assert users is not None and relations is not None and len(relations) == corpus.manifest.num_relations
     counts = {row["item_id"]: row["count"] for row in items.table.to_pylist() if row["count"]}
-    facts = ("num_users", "num_interactions", "num_ties", "num_duplicates", "quarantined", "interactions_per_day")
-    told = corpus.manifest.model_dump(include=set(facts))
+    facts = {"num_users", "num_interactions", "num_ties", "num_duplicates", "quarantined", "interactions_per_day"}
+    told = corpus.manifest.model_dump(include=facts | {"users_per_length"})
     tables = {"attributes": users, "relations": relations}
     rows = {name: sorted(map(str, table.to_pylist())) for name, table in tables.items()}
     return {"users": found, "items": counts} | rows | told
