@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ray_userrep import storage
-from ray_userrep.corpus.graph import UserItemGraph
+from ray_userrep.corpus.graph import UserItemGraph, read_graph
 from ray_userrep.corpus.items import ItemTable
 from ray_userrep.corpus.splits import Cut, Split, resolve
 from ray_userrep.corpus.states import items_with_content
@@ -27,9 +27,7 @@ from ray_userrep.encoder.histories import history_sums
 from ray_userrep.encoder.items.rows import row_tables
 from ray_userrep.encoder.profile import refuse_profile
 from ray_userrep.encoder.user_encoder import UserEncoder, build_encoder
-from ray_userrep.errors import UserError
-from ray_userrep.evaluation.histories import read_histories, read_train, refuse_unmeasured
-from ray_userrep.evaluation.universality import LEAST_INTERACTIONS, MIN_USERS, Question, ask_future, most_users
+from ray_userrep.evaluation.histories import read_histories, refuse_unmeasured
 from ray_userrep.feed.batch import TIMESTAMPS, Batch
 from ray_userrep.feed.cutting import BucketWindows, WindowSource
 from ray_userrep.feed.plan import BatchPlan, Position
@@ -40,6 +38,7 @@ from ray_userrep.objectives.impressions import Impressions
 from ray_userrep.objectives.labels import KnownLabels
 from ray_userrep.objectives.reconstruct import Oracle
 from ray_userrep.objectives.social import Society
+from ray_userrep.recipe.encoder import GNNConfig
 from ray_userrep.recipe.objective import ImpressionsConfig, SocialConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.training.ahead import reading_ahead
@@ -48,12 +47,9 @@ from ray_userrep.training.callbacks import Epochs, Log, Record, Save, Sink, Vali
 from ray_userrep.training.checkpoint import Checkpoints
 from ray_userrep.training.effort import effort
 from ray_userrep.training.impressions import read_impressions
-from ray_userrep.training.labels import read_labels
 from ray_userrep.training.loop import Loop, TrainState
-from ray_userrep.training.oracle import graph_of, read_oracle
 from ray_userrep.training.ranks import Together, told
 from ray_userrep.training.records import MetricsFile, TensorBoard
-from ray_userrep.training.society import read_society
 from ray_userrep.training.step import Engine, Micros, Trainable, TrainModel, draws_at, prepare_micros
 from ray_userrep.training.trackers import tracked
 from ray_userrep.training.validation import (
@@ -62,7 +58,6 @@ from ray_userrep.training.validation import (
     VECTOR,
     likelihood_metrics,
     ranking_metrics,
-    vector_metrics,
 )
 from ray_userrep.training.warm_start import Unshard, warm_start
 
@@ -159,30 +154,24 @@ def _pretraining(recipe: Recipe, corpus: Corpus, split: Split, engine: Engine, r
     side = {*engine.model.encoder.side_columns, *engine.model.objective.side_columns}
     refuse_unmeasured(corpus, split, recipe.split.rule, ("valid",))
     histories = read_histories(corpus, split, "valid", recipe.evaluation.max_users, sorted(side))
-    question = _future(recipe, corpus, split, sorted(side)) if recipe.train.select == "vector" else None
+    by_vector = recipe.train.select == "vector"
+    if by_vector:
+        from ray_userrep.training import future  # a second of imports that nothing else of a training needs
+
+        question = future.read_question(corpus, split, recipe.evaluation, sorted(side))
 
     def measure() -> dict[str, float]:
         found = ranking_metrics(engine, histories, recipe.evaluation)
         found |= {} if ranks else likelihood_metrics(engine, histories)
-        return found if question is None else found | vector_metrics(engine, question, _fits_map(recipe))
+        return found | future.vector_metrics(engine, question, _fits_map(recipe)) if by_vector else found
 
     return Goal(
         cut=split,
         data=split.fingerprint(corpus.manifest, False),
-        metric=VECTOR if question is not None else RANKING if ranks else LIKELIHOOD,
+        metric=VECTOR if by_vector else RANKING if ranks else LIKELIHOOD,
         measure=measure,
         keep_best=lambda: keep_best_of_ranks(engine, run_uri),
     )
-
-
-def _future(recipe: Recipe, corpus: Corpus, split: Split, side: list[str]) -> Question:
-    question = ask_future(read_train(corpus, split, "valid", side, most_users(recipe.evaluation), least=1))
-    if question is None:
-        raise UserError(
-            f"train.select vector: fewer than {MIN_USERS} users have {LEAST_INTERACTIONS} interactions before the "
-            "validation items: take train.select ranking"
-        )
-    return question
 
 
 def _fits_map(recipe: Recipe) -> bool:
@@ -215,7 +204,7 @@ def build_model(recipe: Recipe, corpus: Corpus, split: Split, ranks: Ranks = ALO
     torch.manual_seed(recipe.seed)
     read = lambda: items_with_content(corpus, recipe.encoder, recipe.text).table  # noqa: E731
     items = ItemTable(read(), read)
-    graph = graph_of(recipe.encoder, corpus, split)
+    graph = _graph_of(recipe, corpus, split)
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items(), graph)
     data = _objective_data(recipe, corpus, split, items, graph, ranks)
     return TrainModel(encoder, build_objective(recipe.objective, recipe.encoder, data), recipe.train)
@@ -230,24 +219,41 @@ def refuse_lacking(recipe: Recipe, corpus: Corpus, split: Split) -> None:
     refuse_missing(recipe.encoder.context, [TIMESTAMPS, *corpus.manifest.side_columns])
     refuse_profile(recipe.encoder.profile, corpus)
     items = items_with_content(corpus, recipe.encoder, recipe.text)
-    data = _objective_data(recipe, corpus, split, items, graph_of(recipe.encoder, corpus, split), ALONE)
+    data = _objective_data(recipe, corpus, split, items, _graph_of(recipe, corpus, split), ALONE)
     with torch.device("meta"):  # no weights are drawn, nothing is counted
         build_objective(recipe.objective, recipe.encoder, data._replace(train_counts=items.counts))
+
+
+def _graph_of(recipe: Recipe, corpus: Corpus, cut: Cut) -> UserItemGraph | None:
+    """The graph of what is trained on, where the encoder's backbone reads one.
+
+    Raises:
+        UserError: no user or no item is warm.
+    """
+    backbone = recipe.encoder.backbone
+    return read_graph(corpus, cut, backbone.warm_above) if isinstance(backbone, GNNConfig) else None
 
 
 def _objective_data(
     recipe: Recipe, corpus: Corpus, split: Split, items: ItemTable, graph: UserItemGraph | None, ranks: Ranks
 ) -> ObjectiveData:
+    # What few objectives ask for is imported where they do: with it comes scikit-learn, a second of each start.
     def labels(names: Sequence[str]) -> dict[str, KnownLabels]:
+        from ray_userrep.training.labels import read_labels
+
         return read_labels(corpus, split, recipe.transfer.task, names)
 
     def society(config: SocialConfig) -> Society:
+        from ray_userrep.training.society import read_society
+
         return read_society(config, recipe, corpus, split)
 
     def impressions(config: ImpressionsConfig) -> Impressions:
         return read_impressions(config, corpus)
 
     def oracle() -> Oracle:
+        from ray_userrep.training.oracle import read_oracle
+
         assert graph is not None, "an objective that asks for it is refused without a graph"
         return read_oracle(recipe.encoder, corpus, split, graph)
 

@@ -1,4 +1,4 @@
-"""The graph that an encoder looks into, and the vectors that it learns to foresee: both of what is trained on alone.
+"""The vectors that an encoder that looks into a graph learns to foresee: of what is trained on alone.
 
 Items' oracle vectors are the leading right singular vectors of who took what, by tf-idf, each times the root of its
 singular value; a user's is the mean of those of their items (inspired by PT-GNN, whose oracles come with its data).
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
 
-from ray_userrep.corpus.graph import UserItemGraph, read_graph
-from ray_userrep.corpus.splits import NONE, Cut, Split
+from ray_userrep.corpus.graph import UserItemGraph
+from ray_userrep.corpus.splits import NONE, Split
 from ray_userrep.corpus.store import Bucket, Corpus
 from ray_userrep.errors import UserError
 from ray_userrep.evaluation.histories import Sequences
@@ -23,15 +23,6 @@ from ray_userrep.objectives.reconstruct import Oracle
 from ray_userrep.recipe.encoder import EncoderConfig, GNNConfig
 
 Vectors = NDArray[np.float32]
-
-
-def graph_of(config: EncoderConfig, corpus: Corpus, cut: Cut) -> UserItemGraph | None:
-    """The graph of what is trained on, where the encoder's backbone reads one.
-
-    Raises:
-        UserError: no user or no item is warm.
-    """
-    return read_graph(corpus, cut, config.backbone.warm_above) if isinstance(config.backbone, GNNConfig) else None
 
 
 def read_oracle(config: EncoderConfig, corpus: Corpus, split: Split, graph: UserItemGraph) -> Oracle:

@@ -15,7 +15,6 @@ from ray_userrep.encoder.user_encoder import UserEncoder
 from ray_userrep.evaluation.histories import refuse_unmeasured
 from ray_userrep.logs.connection import connect, join, refuse_unshared
 from ray_userrep.recipe.recipe import Recipe
-from ray_userrep.report.pages import pretrain as page
 from ray_userrep.report.results import Result, load_result
 from ray_userrep.training import runs
 from ray_userrep.training.console import Console
@@ -23,7 +22,6 @@ from ray_userrep.training.fit import load_encoder, refuse_lacking
 from ray_userrep.training.stored import store_result
 from ray_userrep.training.trackers import refuse_uninstalled
 from ray_userrep.training.warm_start import encoder_uri
-from ray_userrep.workflows.evaluate import measure
 from ray_userrep.workflows.prepare import open_or_prepare
 from ray_userrep.workflows.timings import places, timed
 
@@ -72,6 +70,10 @@ def _finish_encoder(
     recipe: Recipe, corpus: Corpus, run_uri: str, timings: dict[str, float], began: float
 ) -> Iterator[str]:
     """Measure the encoder and store its result; gives what is printed of it."""
+    # Seconds of imports, scikit-learn and Matplotlib among them, that the first step would wait for.
+    from ray_userrep.report.pages import pretrain as page
+    from ray_userrep.workflows.evaluate import measure
+
     with timed(timings, "evaluate"):
         encoder = load_encoder(run_uri)
         result = measure(recipe, corpus, encoder, run_uri, job="pretrain")
@@ -92,6 +94,8 @@ def with_start(recipe: Recipe) -> Recipe:
 
 def finish(run_uri: str, encoder: UserEncoder, result: Result, timings: dict[str, float]) -> Result:
     """Tell the encoder's card what was learned, and store the result, last: a run that has it is never begun again."""
+    from ray_userrep.report.pages import pretrain as page
+
     result |= {"run": run_uri, "timings": timings}
     card = model_card(encoder.config, encoder.parameters_by_kind(), page.learned(result))
     storage.write_text(storage.join(run_uri, "encoder", CARD), card)
