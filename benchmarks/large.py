@@ -3,10 +3,10 @@
     python benchmarks/large.py --scratch FOLDER [--interactions 1000000000] [--workers 1]
 
 The log is that of benchmarks/prepare.py: a fiftieth as many users, a twentieth as many items. Its preparation, and
-pretrainings by `sasrec` with hashed items on workers of one core, with two kinds of negatives, are processes that are
-watched; a pretraining is ended when it has told of its first steps. On disk are needed about 70 bytes an interaction:
-log, rows and sequences that are staged. Figures go to benchmarks/results/large.json; log and corpus stay in the folder,
-and are not made again.
+pretrainings by `sasrec` with hashed items, are processes that are watched; a pretraining is ended when it has told of
+its first steps. It trains alone, as it does by default, or on workers of one core, where memory of ranks is apart from
+the driver's, with two kinds of negatives. On disk are needed about 70 bytes an interaction: log, rows and sequences
+that are staged. Figures go to benchmarks/results/large.json; log and corpus stay in the folder, and are not made again.
 """
 
 import argparse
@@ -23,7 +23,9 @@ from running import RESULTS
 from ray_userrep.corpus.store import open_corpus
 from ray_userrep.training.runs import environment
 
-SAMPLERS = ("log_uniform", "counts")  # the second counts what is trained on, of all of the log
+ALONE = ("--train.cpus_per_worker", "1")
+WORKERS = (*ALONE, "--train.zero.stage", "1", "--train.num_workers")
+COUNTED = ("--objective.softmax.sampler", "counts")  # by what is trained on, of all of the log
 COLUMNS = '{"user_id": "user", "item_id": "item", "timestamp": "time"}'
 
 
@@ -47,22 +49,24 @@ def main() -> None:
     found["prepare"] = json.loads(kept.read_text())
     found["prepare"]["interactions_per_second"] = manifest.num_interactions / found["prepare"]["seconds"]
     place = options.scratch / f"run-{time.time_ns()}"
-    found["start"] = {name: told(started(corpus, Path(f"{place}-{name}"), options.workers, name)) for name in SAMPLERS}
+    workers = (*WORKERS, str(options.workers))
+    arms = {"alone": ALONE, "workers": workers, "workers, by counts": (*workers, *COUNTED)}
+    found["start"] = {
+        name: told(started(corpus, Path(f"{place}-{number}"), *arm)) for number, (name, arm) in enumerate(arms.items())
+    }
     (RESULTS / "large.json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 
-def started(corpus: Path, run: Path, workers: int, sampler: str) -> list[Sample]:
+def started(corpus: Path, run: Path, *options: str) -> list[Sample]:
     """A pretraining up to the record of its first steps."""
     records = run / "metrics.jsonl"
 
     def is_told() -> bool:
         return records.exists() and '"kind": "train"' in records.read_text()
 
-    of = ["--recipe", "sasrec", "--encoder.items.kind", "hashed", "--objective.softmax.kind", "sampled"]
-    of += ["--objective.softmax.sampler", sampler]
-    on = ["--train.num_workers", str(workers), "--train.cpus_per_worker", "1", "--train.zero.stage", "1"]
-    return watched("pretrain", "--corpus", str(corpus), "--run", str(run), *of, *on, until=is_told)
+    of = ("--recipe", "sasrec", "--encoder.items.kind", "hashed", "--objective.softmax.kind", "sampled")
+    return watched("pretrain", "--corpus", str(corpus), "--run", str(run), *of, *options, until=is_told)
 
 
 def told(samples: list[Sample]) -> dict[str, Any]:
