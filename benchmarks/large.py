@@ -25,7 +25,11 @@ from ray_userrep.training.runs import environment
 
 ALONE = ("--train.cpus_per_worker", "1")
 WORKERS = (*ALONE, "--train.zero.stage", "1", "--train.num_workers")
-COUNTED = ("--objective.softmax.sampler", "counts")  # by what is trained on, of all of the log
+SAMPLER = "--objective.softmax.sampler"
+BY_RANK, BY_COUNTS = (
+    (SAMPLER, "log_uniform"),
+    (SAMPLER, "counts"),
+)  # the latter of what is trained on, of all of the log
 COLUMNS = '{"user_id": "user", "item_id": "item", "timestamp": "time"}'
 
 
@@ -50,7 +54,7 @@ def main() -> None:
     found["prepare"]["interactions_per_second"] = manifest.num_interactions / found["prepare"]["seconds"]
     place = options.scratch / f"run-{time.time_ns()}"
     workers = (*WORKERS, str(options.workers))
-    arms = {"alone": ALONE, "workers": workers, "workers, by counts": (*workers, *COUNTED)}
+    arms = {"alone": ALONE + BY_RANK, "workers": workers + BY_RANK, "workers, by counts": workers + BY_COUNTS}
     found["start"] = {
         name: told(started(corpus, Path(f"{place}-{number}"), *arm)) for number, (name, arm) in enumerate(arms.items())
     }
