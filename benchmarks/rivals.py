@@ -22,7 +22,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ray_userrep.objectives.rivals import rival_cross_entropy
-from ray_userrep.training.heap import keep_freed_memory
 from ray_userrep.training.runs import environment
 
 WIDTH, NUM_ITEMS = 64, 12_000
@@ -36,7 +35,6 @@ def main() -> None:
     options = arguments.parse_args()
     load = os.getloadavg()[0]
     torch.set_num_threads(1)
-    keep_freed_memory()
     rows = {name: compared(*sizes, options.repeats) for name, sizes in CASES.items()}
     report = {"environment": environment(use_gpu=False), "load": load, "width": WIDTH, "rows": rows}
     (RESULTS / "rivals.json").write_text(json.dumps(report, indent=1) + "\n")

@@ -228,9 +228,10 @@ def capacity_table(told: dict[str, Any]) -> str:
         f"at {data['read_bytes_per_second'] / 1e6:,.1f} MB/s while training"
     )
     corpus = told["corpus"]
+    begins = f"after {corpus['plan_seconds']:,.0f} s" if corpus["plan_seconds"] else "at once"
     lines.append(
         f"corpus      {corpus['num_buckets']:,} buckets of {corpus['interactions']:,.0f} interactions; a node holds "
-        f"{corpus['node'] / 1e9:,.2f} GB of them, plans in {corpus['plan_seconds']:,.0f} s; a pass is read in "
+        f"{corpus['node'] / 1e9:,.2f} GB of them, plans {begins}; a pass is read in "
         f"{corpus['pass_seconds'] / 3600:,.2f} core hours"
     )
     lines += [f"limit       {line}" for line in corpus["advice"]]

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from ray_userrep.feed.stream import at_home, buckets_held
-from ray_userrep.recipe.corpus import MOST_BUCKETS, num_buckets_of
+from ray_userrep.recipe.corpus import MOST_BUCKETS, LeaveKOutConfig, LeaveOneOutConfig, num_buckets_of
 from ray_userrep.recipe.plan import PlanConfig
 from ray_userrep.recipe.recipe import Recipe
 
@@ -21,7 +21,8 @@ _FILE = 130  # what a manifest says of a file: place, counts, checksums
 class Footprint(NamedTuple):
     """Interactions and users of a bucket; bytes of one that is decoded, of all that a node holds of the log, of what
     the driver reads of the corpus's files, and of ids and counts of items, which each process holds as it starts;
-    seconds until ranks of one core have counted what there is to plan, and of a core for all that is read in a pass.
+    seconds until ranks of one core have counted what there is to plan, none where the corpus's own counts tell, and of
+    a core for all that is read in a pass.
     """
 
     num_buckets: int
@@ -55,9 +56,13 @@ def footprint(recipe: Recipe, config: PlanConfig) -> Footprint:
         node=at_home(held, config.nodes) * bucket + config.gpus_per_node * planned,
         manifest=float(_FILE * num_buckets),
         items=2.0 * _NUMBER * config.items,
-        plan_seconds=config.interactions / config.outline_rate / config.world,
+        plan_seconds=0.0 if _is_counted(recipe) else config.interactions / config.outline_rate / config.world,
         pass_seconds=config.interactions / config.decode_rate,
     )
+
+
+def _is_counted(recipe: Recipe) -> bool:
+    return recipe.stream.user_share == 1 and isinstance(recipe.split, LeaveOneOutConfig | LeaveKOutConfig)
 
 
 def advice(found: Footprint, recipe: Recipe, config: PlanConfig) -> list[str]:

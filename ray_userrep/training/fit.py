@@ -202,8 +202,7 @@ def _columns(model: TrainModel[Any]) -> list[str]:
 def build_model(recipe: Recipe, corpus: Corpus, split: Split, ranks: Ranks = ALONE) -> TrainModel:
     """Encoder and objective with the recipe's seed: the same weights on every rank."""
     torch.manual_seed(recipe.seed)
-    read = lambda: items_with_content(corpus, recipe.encoder, recipe.text).table  # noqa: E731
-    items = ItemTable(read(), read)
+    items = _items(recipe, corpus)
     graph = _graph_of(recipe, corpus, split)
     encoder = build_encoder(recipe.encoder, items, recipe.stream.max_len, recipe.objective.hides_items(), graph)
     data = _objective_data(recipe, corpus, split, items, graph, ranks)
@@ -218,10 +217,17 @@ def refuse_lacking(recipe: Recipe, corpus: Corpus, split: Split) -> None:
     """
     refuse_missing(recipe.encoder.context, [TIMESTAMPS, *corpus.manifest.side_columns])
     refuse_profile(recipe.encoder.profile, corpus)
-    items = items_with_content(corpus, recipe.encoder, recipe.text)
+    items = _items(recipe, corpus)
     data = _objective_data(recipe, corpus, split, items, _graph_of(recipe, corpus, split), ALONE)
     with torch.device("meta"):  # no weights are drawn, nothing is counted
         build_objective(recipe.objective, recipe.encoder, data._replace(train_counts=items.counts))
+    items.release()
+
+
+def _items(recipe: Recipe, corpus: Corpus) -> ItemTable:
+    """The item table with what the encoder's items are made from; it can be let go of and is read again."""
+    read = lambda: items_with_content(corpus, recipe.encoder, recipe.text).table  # noqa: E731
+    return ItemTable(read(), read)
 
 
 def _graph_of(recipe: Recipe, corpus: Corpus, cut: Cut) -> UserItemGraph | None:

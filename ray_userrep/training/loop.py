@@ -21,7 +21,6 @@ from torch import Tensor
 from ray_userrep.feed.plan import Position
 from ray_userrep.feed.stream import Prefetch, Step
 from ray_userrep.recipe.train import ScheduleConfig, TrainConfig
-from ray_userrep.training.heap import keep_freed_memory
 from ray_userrep.training.step import Engine, Micros, train_step
 
 
@@ -102,8 +101,6 @@ class Loop:
 
     def run(self, source: Iterator[Step[Micros]], prefetch: int) -> TrainState:
         """Train until the budget is spent or a callback stops the loop."""
-        if not self.config.zero.init:  # such a worker was started with a heap of its own kind
-            keep_freed_memory()
         for callback in self.callbacks:
             callback.on_start(self)
         if not self.finished:

@@ -72,6 +72,16 @@ def test_bytes_are_those_of_a_corpus_that_was_written(tmp_path, num_users, lengt
     assert told == pytest.approx(80 * windows + 8 * num_users, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [({}, False), ({"split__rule": "cold_user"}, True), ({"stream__user_share": 0.5}, True)],
+)
+def test_users_are_counted_before_planning_where_a_corpus_does_not_tell(changes, counts):
+    config = PlanConfig(interactions=1e9, users=1e7, items=10, gpus_per_node=4)
+    found = footprint(recipe_of(**changes), config).plan_seconds
+    assert found == (1e9 / config.outline_rate / 4 if counts else 0.0)
+
+
 def test_what_does_not_fit_is_said_with_what_to_set():
     config = PlanConfig(interactions=1e12, users=1e10, host_gb=200)
     recipe = recipe_of()

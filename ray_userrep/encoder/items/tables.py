@@ -93,7 +93,7 @@ class _Map(Linear):
         nn.init.normal_(self.weight, std=self.out_features**-0.5)
 
 
-_HASHED = 2**20  # items at a time
+_HASHED = 2**18  # items at a time
 
 
 class HashedItems(ItemEmbedder):
