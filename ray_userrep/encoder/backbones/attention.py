@@ -1,7 +1,8 @@
 """Self-attention over jagged windows: valid tokens only, whatever the hardware offers.
 
 On CPU, and in fp32 on GPU, windows are put into groups of near-equal length, each padded by at most an eighth of its
-longest and given to the fused SDPA kernel; nothing outside attention ever sees a padded place. On GPU in half
+longest, and a few places that cost less than another group, and given to the fused SDPA kernel; nothing outside
+attention ever sees a padded place. On GPU in half
 precision the varlen kernel takes the jagged layout as it is. The layout is worked out once a batch, for all layers.
 
 On CPU the groups are one autograd step, in fp32 whatever the precision: its kernel's gradient is four times slower in
@@ -26,6 +27,7 @@ from ray_userrep.encoder.backbones.rotary import rotate, turn_
 from ray_userrep.feed.batch import Batch
 
 _PADDED_SHARE = 1 / 8
+_SPARE_NUMBERS = 4096  # of padding a group, which take about as long as another group would
 _WIDEST = 256  # head that the varlen kernel takes
 
 
@@ -54,16 +56,24 @@ class AttentionLayout(NamedTuple):
 
 
 def attention_layout(
-    offsets_B1: Tensor, max_len: int, causal: bool, varlen: bool, host_B1: NDArray[np.int32] | None = None
+    offsets_B1: Tensor,
+    max_len: int,
+    causal: bool,
+    varlen: bool,
+    host_B1: NDArray[np.int32] | None = None,
+    spare: int = 0,
 ) -> AttentionLayout:
-    """Work out a batch's layout; the varlen kernel needs no groups, and no offsets on the host (`host_B1`)."""
+    """Work out a batch's layout; the varlen kernel needs no groups, and no offsets on the host (`host_B1`).
+
+    A group may have so many `spare` places beyond its share of padding.
+    """
     if varlen:
         return AttentionLayout(offsets_B1, max_len, causal, None, offsets_B1, offsets_B1, offsets_B1)
     offsets = (offsets_B1.cpu().numpy() if host_B1 is None else host_B1).astype(np.int64)
     lengths, place = np.diff(offsets), offsets_B1.device
     sources, paddings, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], np.empty(offsets[-1], np.int64)
     groups, before = [], 0
-    for rows in _near_equal(lengths):
+    for rows in _near_equal(lengths, spare):
         longest = int(lengths[rows].max())
         place_S = np.arange(longest)
         valid_GS = place_S < lengths[rows, None]
@@ -81,11 +91,15 @@ def attention_layout(
     return AttentionLayout(offsets_B1, max_len, causal, groups, *copied)
 
 
-def layout_of(batch: Batch, causal: bool, varlen: bool) -> AttentionLayout:
-    """A batch's layout; in a graph that is exported, one that does for all of them."""
+def layout_of(batch: Batch, causal: bool, varlen: bool, width: int | None = None) -> AttentionLayout:
+    """A batch's layout; in a graph that is exported, one that does for all of them.
+
+    Where attention is of so many numbers a token (`width`), groups that cost more than their padding are joined.
+    """
     if not torch.compiler.is_exporting():
         host_B1 = None if varlen else batch.bounds()
-        return attention_layout(batch.offsets_B1, batch.max_len, causal, varlen, host_B1)
+        spare = 0 if width is None else _SPARE_NUMBERS // width
+        return attention_layout(batch.offsets_B1, batch.max_len, causal, varlen, host_B1, spare)
     source_BS, is_there_BS, place_T = padded(batch)
     group = WindowGroup(source_BS.shape[0], batch.max_len, None if causal else is_there_BS[:, None, None])
     padding = place_T[:0]  # no gradients are asked for
@@ -189,8 +203,10 @@ def _varlen(qkv_T3HE: Tensor, layout: AttentionLayout) -> Tensor:
     return out
 
 
-def _near_equal(lengths_B: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Windows by length, cut where a group would be padded by more than its share; empty windows are left out."""
+def _near_equal(lengths_B: NDArray[np.int64], spare: int) -> list[NDArray[np.int64]]:
+    """Windows by length, cut where a group would be padded by more than its share and what is spare; empty windows are
+    left out.
+    """
     order = np.argsort(-lengths_B, kind="stable")
     order = order[lengths_B[order] > 0]
     descending = lengths_B[order]
@@ -198,6 +214,7 @@ def _near_equal(lengths_B: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     while first < len(order):
         shortest = descending[first] * (1 - _PADDED_SHARE)
         last = first + int(np.searchsorted(-descending[first:], -shortest, side="right"))
+        last += int(np.searchsorted(np.cumsum(descending[first] - descending[last:]), spare, side="right"))
         groups.append(order[first:last])
         first = last
     return groups

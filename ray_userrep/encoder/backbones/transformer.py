@@ -32,7 +32,7 @@ class Transformer(Backbone):
 
     def forward(self, x_TD: Tensor, batch: Batch) -> Tensor:
         """States of every token, `[T, D]`."""
-        layout = layout_of(batch, self.causal, has_varlen(x_TD, self.head_width))
+        layout = layout_of(batch, self.causal, has_varlen(x_TD, self.head_width), x_TD.shape[1])
         position_T = batch.positions()
         if self.positions is None:
             turn_PF2 = rotary_turn(layout.at_places(position_T), self.head_width)

@@ -30,12 +30,12 @@ def offsets_of(lengths: list[int]) -> torch.Tensor:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.integers(0, 20), max_size=12), st.booleans(), st.integers(0, 2**31))
-def test_jagged_attention_is_plain_attention_of_each_window(lengths, causal, seed):
+@given(st.lists(st.integers(0, 20), max_size=12), st.booleans(), st.integers(0, 60), st.integers(0, 2**31))
+def test_jagged_attention_is_plain_attention_of_each_window(lengths, causal, spare, seed):
     torch.manual_seed(seed)
     offsets = offsets_of(lengths)
     qkv = torch.randn(int(offsets[-1]), 3, HEADS, WIDTH, dtype=torch.float64, requires_grad=True)
-    layout = attention_layout(offsets, max(lengths, default=0), causal, varlen=False)
+    layout = attention_layout(offsets, max(lengths, default=0), causal, varlen=False, spare=spare)
     out = attend(qkv, layout)
     assert out.shape == (int(offsets[-1]), HEADS, WIDTH)
     (gradient,) = torch.autograd.grad(out.square().sum(), qkv)
@@ -77,12 +77,12 @@ def test_in_half_precision_only_what_goes_in_and_comes_out_is_rounded():
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(0, 300), min_size=1, max_size=80))
-def test_groups_hold_every_token_once_and_pad_by_an_eighth_at_most(lengths):
-    layout = attention_layout(offsets_of(lengths), max(lengths), causal=True, varlen=False)
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=80), st.integers(0, 100))
+def test_groups_hold_every_token_once_and_pad_by_an_eighth_and_what_is_spare_at_most(lengths, spare):
+    layout = attention_layout(offsets_of(lengths), max(lengths), causal=True, varlen=False, spare=spare)
     assert torch.equal(layout.source_P[layout.place_T], torch.arange(sum(lengths)))
     assert sum(group.num_windows for group in layout.groups) == sum(length > 0 for length in lengths)
-    assert len(layout.source_P) <= sum(lengths) * 8 / 7
+    assert len(layout.source_P) <= sum(lengths) * 8 / 7 + spare * len(layout.groups)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="the varlen kernel needs a GPU")
