@@ -186,7 +186,7 @@ def _graft_bucket(
     added = sequence_counts(sequences) | {"file": file.model_copy(update=update)}
     known = corpus.outline(file.bucket, days=False)
     place_U = pc.fill_null(pc.index_in(sequences["user_id"].combine_chunks(), value_set=known.user_ids), -1).to_numpy()
-    had_U, is_known_U = np.append(known.lengths_U, 0)[place_U], place_U >= 0
+    had_U, is_known_U = np.append(known.lengths_U, 0)[place_U], place_U >= 0  # the last is that of new users
     has_U = had_U + sequences["items"].combine_chunks().value_lengths().to_numpy()
     lost = {length: -users for length, users in users_per_length(had_U[is_known_U]).items()}
     added |= {

@@ -1,7 +1,7 @@
 """The second level of partitioning, for more buckets than a batch is worth cutting into.
 
 With one level there are as many slices as batches times buckets, and each is a request of its own: a log of 10¹⁰ rows
-in 16,384 buckets would take 160 million of them, of 600 rows each. So a slice takes a group of buckets there, about as
+in 16,384 buckets would take 160 million of them, of 60 rows each. So a slice takes a group of buckets there, about as
 many as there are groups, and all slices of a group are cut into its buckets afterwards: the rows are written and read
 once more, in requests that grow with the root of the number of buckets.
 """
