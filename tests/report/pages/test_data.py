@@ -57,17 +57,17 @@ def prepared(ray_session, tmp_path_factory, log):
 def test_counts_are_those_of_the_log(prepared, log):
     found, (rows, _) = survey(*prepared), log
     lengths, counts = rows["user_id"].value_counts(), rows["item_id"].value_counts()
-    assert found.users.lengths == lengths.value_counts().to_dict()
+    assert found.lengths == lengths.value_counts().to_dict()
     assert found.items == counts.value_counts().to_dict()
     held_out = lengths[lengths >= 3]
-    assert found.users.split == {
+    assert found.split == {
         "training interactions": len(rows) - 2 * len(held_out), "training users": len(lengths),
         "validation targets": len(held_out), "test targets": len(held_out),
     }  # fmt: skip
 
 
 def test_shares_are_those_of_the_log(prepared, log):
-    frequencies, lengths = survey(*prepared).users.lengths, log[0]["user_id"].value_counts()
+    frequencies, lengths = survey(*prepared).lengths, log[0]["user_id"].value_counts()
     for share in (0.5, 0.9, 0.99, 1):
         assert at_share(frequencies, share) == np.quantile(lengths, share, method="inverted_cdf")
     for share in (0.01, 0.2, 1):
@@ -107,4 +107,4 @@ def test_a_split_that_cannot_be_had_is_said_and_nothing_else_is_lost(prepared):
 
     assert survey(split_by(0.3), prepared[1]).refusal is None
     found = survey(split_by(0.001), prepared[1])
-    assert "cannot be cut" in found.refusal and not found.users.split and found.users.lengths
+    assert "cannot be cut" in found.refusal and not found.split and found.lengths
