@@ -39,6 +39,7 @@ from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Bucket, Corpus, manifest_uri, open_corpus
+from ray_userrep.corpus.summary import frequencies
 from ray_userrep.distributed.buckets import Homes, SharedWindows, find_homes
 from ray_userrep.distributed.readers import Traffic, bucket_readers
 from ray_userrep.feed.cutting import BucketWindows
@@ -47,7 +48,6 @@ from ray_userrep.feed.ranks import ALONE
 from ray_userrep.feed.stream import Prefetch, Step, buckets_held, make_plan, steps
 from ray_userrep.logs.connection import connect
 from ray_userrep.objectives.build import ObjectiveData, build_objective
-from ray_userrep.prepare.sequences import users_per_length
 from ray_userrep.recipe.corpus import LeaveOneOutConfig
 from ray_userrep.recipe.recipe import Recipe
 from ray_userrep.recipes.online_retail import online_retail
@@ -113,7 +113,7 @@ def write_corpus(uri: str, num_interactions: int, num_buckets: int) -> Corpus:
         num_buckets=num_buckets, num_users=len(lengths), num_items=NUM_ITEMS, num_ties=0, num_duplicates=0,
         num_interactions=int(lengths.sum()), quarantined={}, interactions_per_day={"1971-01-01": 1}, side_columns=[],
         items="items.parquet", users=None, quarantine=[], sequences=files, sources="",
-        users_per_length=users_per_length(lengths),
+        users_per_length=frequencies(lengths),
     )  # fmt: skip
     storage.write_json(manifest_uri(uri, 1), manifest.model_dump())
     return open_corpus(uri)

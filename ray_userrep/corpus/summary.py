@@ -60,7 +60,7 @@ def item_frequencies(corpus: Corpus) -> Frequencies:
     def count() -> Frequencies:
         with filesystem.open_input_file(path) as source:
             batches = pq.ParquetFile(source).iter_batches(columns=["count"])
-            return sum((_frequencies(batch.column(0).to_numpy()) for batch in batches), Frequencies())
+            return sum((frequencies(batch.column(0).to_numpy()) for batch in batches), Frequencies())
 
     with storage.user_errors(place):
         return storage.again(count)
@@ -80,6 +80,7 @@ def quarantine_examples(corpus: Corpus, per_reason: int) -> dict[str, list[dict[
     return found
 
 
-def _frequencies(values: NDArray[np.int64]) -> Frequencies:
+def frequencies(values: NDArray[np.integer]) -> Frequencies:
+    """How often each number is there."""
     numbers, counts = np.unique(values, return_counts=True)
     return Frequencies(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))

@@ -22,12 +22,13 @@ from ray_userrep.corpus.jagged import KEYS, merge_sequences
 from ray_userrep.corpus.manifest import Manifest, SequenceFile
 from ray_userrep.corpus.outline import write_sequences
 from ray_userrep.corpus.store import Corpus, open_corpus, publish_built
+from ray_userrep.corpus.summary import frequencies
 from ray_userrep.errors import UserError
 from ray_userrep.logs.numbers import joined
 from ray_userrep.logs.source import Logs, open_logs, unknown_files
 from ray_userrep.logs.tasks import results, shared
 from ray_userrep.prepare.prepare import build_version
-from ray_userrep.prepare.sequences import sequence_counts, summed_lengths, users_per_length
+from ray_userrep.prepare.sequences import sequence_counts, summed_lengths
 from ray_userrep.prepare.side_tables import grow_items, grow_relations, grow_users, read_sources, write_sources
 from ray_userrep.prepare.stages import Build, plain_errors
 from ray_userrep.recipe.corpus import CorpusConfig
@@ -188,10 +189,10 @@ def _graft_bucket(
     place_U = pc.fill_null(pc.index_in(sequences["user_id"].combine_chunks(), value_set=known.user_ids), -1).to_numpy()
     had_U, is_known_U = np.append(known.lengths_U, 0)[place_U], place_U >= 0  # the last is that of new users
     has_U = had_U + sequences["items"].combine_chunks().value_lengths().to_numpy()
-    lost = {length: -users for length, users in users_per_length(had_U[is_known_U]).items()}
+    lost = {length: -users for length, users in frequencies(had_U[is_known_U]).items()}
     added |= {
         "num_users": int((~is_known_U).sum()),
-        "users_per_length": summed_lengths([users_per_length(has_U), lost]),
+        "users_per_length": summed_lengths([frequencies(has_U), lost]),
     }
     if before is not None:
         both, alone = (sequence_counts(part) for part in (merge_sequences([before, sequences.select(KEYS)]), before))

@@ -21,6 +21,7 @@ from ray_userrep import storage
 from ray_userrep.corpus.draws import hash_ids
 from ray_userrep.corpus.jagged import ranges
 from ray_userrep.corpus.outline import write_sequences
+from ray_userrep.corpus.summary import frequencies
 from ray_userrep.prepare.staging import SLICE_ROWS, read_slices, write_rows, write_slices
 from ray_userrep.prepare.vocabulary import Vocabulary
 
@@ -138,17 +139,11 @@ def sequence_counts(sequences: pa.Table) -> dict[str, Any]:
         "num_interactions": len(items_N),
         "num_ties": int(tied_N.sum()),
         "num_duplicates": _duplicates(items_N, tied_N),
-        "users_per_length": users_per_length(np.diff(offsets_U1)),
+        "users_per_length": frequencies(np.diff(offsets_U1)),
         "domains": _domains(sequences),
         "side_columns": sequences.column_names[4:],
         "content": _content(sequences[USER_HASH].to_numpy(), offsets_U1.astype(np.int64), items_N, times_N),
     }
-
-
-def users_per_length(lengths_U: NDArray[np.integer]) -> dict[int, int]:
-    """How many users have so many interactions."""
-    lengths, users = np.unique(lengths_U, return_counts=True)
-    return dict(zip(lengths.tolist(), users.tolist(), strict=True))
 
 
 def summed_lengths(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:

@@ -7,18 +7,17 @@ from ray_userrep import storage
 from ray_userrep.corpus.manifest import SequenceFiles
 from ray_userrep.corpus.splits import resolve
 from ray_userrep.corpus.store import Corpus
-from ray_userrep.corpus.summary import split_sizes
+from ray_userrep.corpus.summary import frequencies, split_sizes
 from ray_userrep.evaluation.histories import read_histories, read_known
 from ray_userrep.feed.plan import Position
 from ray_userrep.feed.stream import make_plan, train_counts
-from ray_userrep.prepare.sequences import users_per_length
 from ray_userrep.recipe.corpus import LeaveOneOutConfig, StreamConfig
 
 
 def without_users_in(corpus: Corpus, *empty: int) -> Corpus:
     files = SequenceFiles.of(file for file in corpus.manifest.sequences if file.bucket not in empty)
     left = np.concatenate([corpus.bucket(number).lengths_U for number in corpus.buckets() if number not in empty])
-    told = {"sequences": files, "users_per_length": users_per_length(left)}
+    told = {"sequences": files, "users_per_length": frequencies(left)}
     return Corpus(corpus.uri, corpus.manifest.model_copy(update=told))
 
 

@@ -2,8 +2,8 @@
 
 On CPU, and in fp32 on GPU, windows are put into groups of near-equal length, each padded by at most an eighth of its
 longest, and a few places that cost less than another group, and given to the fused SDPA kernel; nothing outside
-attention ever sees a padded place. On GPU in half
-precision the varlen kernel takes the jagged layout as it is. The layout is worked out once a batch, for all layers.
+attention ever sees a padded place. On GPU in half precision the varlen kernel takes the jagged layout as it is. The
+layout is worked out once a batch, for all layers.
 
 On CPU the groups are one autograd step, in fp32 whatever the precision: its kernel's gradient is four times slower in
 half. The copy of q, k and v that groups are made of is turned in place, and its gradient goes back token by token
